@@ -1,0 +1,31 @@
+//! `permissive`: every check, lenient, which only reports.
+#![forbid(unsafe_code)]
+
+use kube_devops_sdk::{Bundle, BundleInfo, Enforcement, Selection, Severity};
+
+/// The bundle.
+pub struct Permissive;
+
+impl Bundle for Permissive {
+    fn info() -> BundleInfo {
+        BundleInfo {
+            name: "permissive".to_owned(),
+            title: "Lenient monitoring for development".to_owned(),
+            description: "For development and staging: every check is on with wide thresholds, and nothing is severe. \
+                          Changes nothing in the cluster and refuses nothing."
+                .to_owned(),
+            enforcement: Enforcement::Audit,
+            checks: vec![
+                Selection::new("latest-tag").severity(Severity::Low),
+                Selection::new("missing-liveness").severity(Severity::Low),
+                Selection::new("missing-readiness").severity(Severity::Low),
+                Selection::new("high-restarts").settings(r#"{"threshold":10}"#).severity(Severity::Medium),
+                Selection::new("pending").settings(r#"{"seconds":600}"#).severity(Severity::Low),
+            ],
+            default_probe: None,
+            default_resources: None,
+        }
+    }
+}
+
+kube_devops_sdk::export_bundle!(Permissive);

@@ -1,0 +1,31 @@
+//! The governance model: what is judged, what a judgement is, and what it amounts to.
+//!
+//! ```text
+//!   API object (serde) --> object --> subject --.
+//!                                               |--> (engine) --> outcome --> report
+//!                      policy (rules, settings) '                             score, compliance
+//! ```
+//!
+//! In come API objects, as any serde format gives them, and the outcomes of checks. Out come subjects for the engine and
+//! reports for people and machines. This crate must not know where objects come from (no Kubernetes client), how checks
+//! run (no wasmtime) or when (no async runtime); the time of day is handed in.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod namespaces;
+pub mod object;
+pub mod outcome;
+pub mod policy;
+pub mod policy_fields;
+pub mod report;
+pub mod score;
+mod severity;
+pub mod subject;
+pub mod text;
+
+pub use namespaces::SystemNamespaces;
+pub use outcome::{CheckOutcome, EvaluationError, Finding, Judgement};
+pub use policy::{Bundle, DefaultProbe, DefaultResources, Enforcement, Policy, RuleConfig};
+pub use report::{Report, Violation};
+pub use severity::Severity;
+pub use subject::{Container, ContainerKind, Controller, Phase, RestartPolicy, Source, Status, Subject};

@@ -1,0 +1,63 @@
+//! The one place that names checks by hand: the fields of DevOpsPolicy v1 and the lines of the summary belong to the five
+//! checks that they were made for.
+
+/// What a check is called in DevOpsPolicy v1 and in the summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolicyField {
+    /// The id of the check.
+    pub check: &'static str,
+    /// The field of the spec that turns it on.
+    pub field: &'static str,
+    /// The setting that the field's number is; none: the field is true or false.
+    pub setting: Option<&'static str>,
+    /// The field of `severityOverrides`.
+    pub severity_override: &'static str,
+    /// The label of its line in the summary.
+    pub summary_label: &'static str,
+    /// Whether the summary shows the sum of the magnitudes rather than the number of violations.
+    pub summary_adds_magnitudes: bool,
+}
+
+/// The five fields, in the order of the summary.
+pub const POLICY_FIELDS: [PolicyField; 5] = [
+    PolicyField {
+        check: "latest-tag",
+        field: "forbidLatestTag",
+        setting: None,
+        severity_override: "latestTag",
+        summary_label: "Images using :latest",
+        summary_adds_magnitudes: false,
+    },
+    PolicyField {
+        check: "missing-liveness",
+        field: "requireLivenessProbe",
+        setting: None,
+        severity_override: "missingLiveness",
+        summary_label: "Missing liveness probes",
+        summary_adds_magnitudes: false,
+    },
+    PolicyField {
+        check: "missing-readiness",
+        field: "requireReadinessProbe",
+        setting: None,
+        severity_override: "missingReadiness",
+        summary_label: "Missing readiness probes",
+        summary_adds_magnitudes: false,
+    },
+    PolicyField {
+        check: "high-restarts",
+        field: "maxRestartCount",
+        setting: Some("threshold"),
+        severity_override: "highRestarts",
+        summary_label: "Restart severity score",
+        summary_adds_magnitudes: true,
+    },
+    PolicyField {
+        check: "pending",
+        field: "forbidPendingDuration",
+        setting: Some("seconds"),
+        severity_override: "pending",
+        summary_label: "Pending pods",
+        summary_adds_magnitudes: false,
+    },
+];

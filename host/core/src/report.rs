@@ -1,0 +1,335 @@
+//! The report: what the outcomes of the checks amount to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Severity;
+use crate::outcome::{CheckOutcome, Judgement};
+use crate::policy_fields::POLICY_FIELDS;
+use crate::score::{Classification, Compliance, Grade, HIGHEST_MAGNITUDE, health};
+use crate::subject::{Controller, Source, Subject};
+
+/// What was found in a set of subjects. Its JSON form only ever grows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The health score, 0 to 100.
+    pub score: u8,
+    /// What the score means.
+    pub classification: Classification,
+    /// The weighted share of (subject, check) pairs that passed, in percent.
+    pub compliance: f64,
+    /// What the compliance means.
+    pub grade: Grade,
+    /// How many pods and pod templates were judged.
+    pub subjects: usize,
+    /// Pods that have finished or are being deleted, and so were not judged.
+    pub finished: usize,
+    /// How many objects of each kind were left out, because they carry no pod template.
+    pub ignored: BTreeMap<String, usize>,
+    /// Subjects in system namespaces, and so not judged.
+    pub excluded: usize,
+    /// One entry a check.
+    pub checks: Vec<CheckReport>,
+    /// One entry a namespace, by name.
+    pub namespaces: Vec<NamespaceReport>,
+    /// All violations, by namespace, kind, name, check and place.
+    pub violations: Vec<Violation>,
+    /// What could not be read or judged. A report with errors is not a pass.
+    pub errors: Vec<ReportError>,
+}
+
+/// What a check gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckReport {
+    /// The id of the check.
+    pub id: String,
+    /// The line that names its violations.
+    pub title: String,
+    /// The severity of its violations.
+    pub severity: Severity,
+    /// Subjects that passed.
+    pub passed: usize,
+    /// Subjects with at least one violation.
+    pub failed: usize,
+    /// Subjects that could not be judged.
+    pub not_judged: usize,
+    /// Violations; a subject can have several.
+    pub violations: usize,
+    /// The sum of the magnitudes of the violations.
+    pub magnitudes: u64,
+}
+
+/// What was found in a namespace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceReport {
+    /// The name.
+    pub name: String,
+    /// The health score of its subjects.
+    pub score: u8,
+    /// What the score means.
+    pub classification: Classification,
+    /// The compliance of its subjects, in percent.
+    pub compliance: f64,
+    /// What the compliance means.
+    pub grade: Grade,
+    /// How many pods and pod templates were judged.
+    pub subjects: usize,
+    /// How many violations there are.
+    pub violations: usize,
+}
+
+/// A finding with the policy's severity and the check's weight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Violation {
+    /// The id of the check.
+    pub check: Arc<str>,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it costs.
+    pub weight: u32,
+    /// How many times it costs that.
+    pub magnitude: u32,
+    /// The namespace of the object.
+    pub namespace: String,
+    /// The kind of the object.
+    pub kind: String,
+    /// The name of the object.
+    pub name: String,
+    /// The object that controls it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub controller: Option<Controller>,
+    /// The container to blame.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container: Option<String>,
+    /// JSON Pointer into the object to the one place to blame. The place need not exist.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub field: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// Where the object was read, when it came from a file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<Source>,
+}
+
+impl Violation {
+    /// What the violation takes off the score, before the average: weight x magnitude.
+    pub fn penalty(&self) -> u64 {
+        u64::from(self.weight) * u64::from(self.magnitude)
+    }
+
+    /// The violation in one line, as the status of a policy lists it.
+    pub fn line(&self) -> String {
+        let kind = self.kind.to_lowercase();
+        match &self.container {
+            Some(container) => format!("{kind}/{}: container {container}: {}", self.name, self.message),
+            None => format!("{kind}/{}: {}", self.name, self.message),
+        }
+    }
+}
+
+/// Something that could not be read or judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportError {
+    /// What went wrong and how to mend it.
+    pub message: String,
+    /// The check that failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub check: Option<String>,
+    /// Where, when it came from a file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<Source>,
+}
+
+/// What a report says beside the outcomes of the checks.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Extent {
+    /// Pods that have finished or are being deleted.
+    pub finished: usize,
+    /// Objects without a pod template, by kind.
+    pub ignored: BTreeMap<String, usize>,
+    /// Subjects in system namespaces.
+    pub excluded: usize,
+    /// What could not be read.
+    pub errors: Vec<ReportError>,
+}
+
+#[derive(Default)]
+struct Tally {
+    subjects: usize,
+    violations: usize,
+    penalty: u64,
+    compliance: Compliance,
+}
+
+impl Report {
+    /// Adds up what the checks found in `subjects`.
+    pub fn new(subjects: &[Subject], outcomes: &[CheckOutcome], extent: Extent) -> Self {
+        let mut cluster = Tally::default();
+        let mut namespaces: BTreeMap<&str, Tally> = BTreeMap::new();
+        for subject in subjects {
+            cluster.subjects += 1;
+            namespaces.entry(&subject.namespace).or_default().subjects += 1;
+        }
+        let mut violations = Vec::new();
+        let mut errors = extent.errors;
+        let mut checks = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            let mut check = CheckReport {
+                id: outcome.check.clone(),
+                title: outcome.title.clone(),
+                severity: outcome.severity,
+                passed: 0,
+                failed: 0,
+                not_judged: 0,
+                violations: outcome.findings.len(),
+                magnitudes: 0,
+            };
+            for (subject, judgement) in subjects.iter().zip(&outcome.judgements) {
+                let failed = match judgement {
+                    Judgement::NotApplicable => continue,
+                    Judgement::NotJudged => {
+                        check.not_judged += 1;
+                        continue;
+                    }
+                    Judgement::Passed => false,
+                    Judgement::Failed => true,
+                };
+                *(if failed { &mut check.failed } else { &mut check.passed }) += 1;
+                cluster.compliance.add(outcome.weight, failed);
+                if let Some(tally) = namespaces.get_mut(subject.namespace.as_str()) {
+                    tally.compliance.add(outcome.weight, failed);
+                }
+            }
+            let id: Arc<str> = outcome.check.as_str().into();
+            for violation in outcome.violations(&id, subjects) {
+                check.magnitudes += u64::from(violation.magnitude);
+                cluster.penalty += violation.penalty();
+                if let Some(tally) = namespaces.get_mut(violation.namespace.as_str()) {
+                    tally.penalty += violation.penalty();
+                    tally.violations += 1;
+                }
+                violations.push(violation);
+            }
+            errors.extend(outcome.errors.iter().map(|error| not_judged(error, subjects)));
+            checks.push(check);
+        }
+        violations.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
+        let score = health(cluster.penalty, cluster.subjects);
+        let compliance = cluster.compliance.percent();
+        Self {
+            score,
+            classification: Classification::of(score),
+            compliance,
+            grade: Grade::of(compliance),
+            subjects: cluster.subjects,
+            finished: extent.finished,
+            ignored: extent.ignored,
+            excluded: extent.excluded,
+            checks,
+            namespaces: namespaces.into_iter().map(|(name, tally)| tally.report(name)).collect(),
+            violations,
+            errors,
+        }
+    }
+
+    /// The highest severity of any violation.
+    pub fn highest_severity(&self) -> Option<Severity> {
+        self.violations.iter().map(|violation| violation.severity).max()
+    }
+
+    /// The lines of the summary that stand for checks: label and number, in their order.
+    pub fn summary(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        POLICY_FIELDS.iter().map(|field| {
+            let check = self.checks.iter().find(|check| check.id == field.check);
+            let number =
+                check.map_or(
+                    0,
+                    |check| {
+                        if field.summary_adds_magnitudes { check.magnitudes } else { check.violations as u64 }
+                    },
+                );
+            (field.summary_label, number)
+        })
+    }
+}
+
+impl Tally {
+    fn report(self, name: &str) -> NamespaceReport {
+        let score = health(self.penalty, self.subjects);
+        let compliance = self.compliance.percent();
+        NamespaceReport {
+            name: name.to_owned(),
+            score,
+            classification: Classification::of(score),
+            compliance,
+            grade: Grade::of(compliance),
+            subjects: self.subjects,
+            violations: self.violations,
+        }
+    }
+}
+
+impl CheckOutcome {
+    /// The findings as violations of `subjects`, which are those that were evaluated.
+    fn violations<'a>(&'a self, id: &'a Arc<str>, subjects: &'a [Subject]) -> impl Iterator<Item = Violation> + 'a {
+        self.findings.iter().filter_map(move |finding| {
+            let subject = subjects.get(finding.subject)?;
+            let container = finding.container.and_then(|index| subject.containers.get(index));
+            let field = finding.field.as_ref().map(|field| match container {
+                Some(container) => format!("{}{}{field}", subject.spec_pointer, container.pointer()),
+                None => format!("{}{field}", subject.spec_pointer),
+            });
+            Some(Violation {
+                check: id.clone(),
+                severity: self.severity,
+                weight: self.weight,
+                magnitude: finding.magnitude.clamp(1, HIGHEST_MAGNITUDE),
+                namespace: subject.namespace.clone(),
+                kind: subject.kind.clone(),
+                name: subject.name.clone(),
+                controller: subject.controller.clone(),
+                container: container.map(|container| container.name.clone()),
+                field,
+                message: finding.message.clone(),
+                source: subject.source.clone(),
+            })
+        })
+    }
+}
+
+fn sort_key(violation: &Violation) -> impl Ord + '_ {
+    (
+        (&violation.namespace, &violation.kind, &violation.name, &violation.source),
+        (&violation.container, &violation.check, &violation.field, &violation.message),
+    )
+}
+
+fn not_judged(error: &crate::EvaluationError, subjects: &[Subject]) -> ReportError {
+    const MOST_NAMED: usize = 3;
+    let names: BTreeSet<String> = error
+        .subjects
+        .iter()
+        .filter_map(|&index| subjects.get(index))
+        .map(|subject| format!("{} {}/{}", subject.kind, subject.namespace, subject.name))
+        .collect();
+    let mut named = names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > MOST_NAMED {
+        named.push_str(&format!(" and {} more", names.len() - MOST_NAMED));
+    }
+    ReportError {
+        message: format!("check {} (module {}) could not judge {named}: {}", error.check, error.module, error.cause),
+        check: Some(error.check.clone()),
+        source: match error.subjects.as_slice() {
+            [only] => subjects.get(*only).and_then(|subject| subject.source.clone()),
+            _ => None,
+        },
+    }
+}

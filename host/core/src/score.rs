@@ -1,0 +1,210 @@
+//! The health score and the compliance.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The most that a finding's magnitude counts.
+pub const HIGHEST_MAGNITUDE: u32 = 5;
+
+/// `100 - min(floor(penalty / subjects), 100)`; no subjects: 100.
+///
+/// `penalty` is the sum over all violations of weight x magnitude.
+pub fn health(penalty: u64, subjects: usize) -> u8 {
+    let average = penalty.checked_div(subjects as u64).unwrap_or(0);
+    100 - average.min(100) as u8
+}
+
+/// What a health score means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Classification {
+    /// Below 40.
+    Critical,
+    /// From 40.
+    Degraded,
+    /// From 60.
+    Stable,
+    /// From 80.
+    Healthy,
+}
+
+impl Classification {
+    /// The class of a health score.
+    pub fn of(score: u8) -> Self {
+        match score {
+            80.. => Self::Healthy,
+            60.. => Self::Stable,
+            40.. => Self::Degraded,
+            _ => Self::Critical,
+        }
+    }
+}
+
+impl fmt::Display for Classification {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Healthy => "Healthy",
+            Self::Stable => "Stable",
+            Self::Degraded => "Degraded",
+            Self::Critical => "Critical",
+        })
+    }
+}
+
+/// The weights of (subject, check) pairs: of all that apply, and of those that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compliance {
+    applicable: u64,
+    failed: u64,
+}
+
+impl Compliance {
+    /// Adds a pair that was judged.
+    pub fn add(&mut self, weight: u32, failed: bool) {
+        self.applicable += u64::from(weight);
+        if failed {
+            self.failed += u64::from(weight);
+        }
+    }
+
+    /// `100 x (1 - failed / applicable)` in percent, rounded down to one decimal place, so that only a flawless result
+    /// shows as 100; nothing applicable: 100.
+    pub fn percent(self) -> f64 {
+        let passed = (self.applicable - self.failed) * 1000;
+        passed.checked_div(self.applicable).unwrap_or(1000) as f64 / 10.0
+    }
+}
+
+/// What a compliance means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Grade {
+    /// From 90 %.
+    A,
+    /// From 80 %.
+    B,
+    /// From 70 %.
+    C,
+    /// From 60 %.
+    D,
+    /// Below 60 %.
+    F,
+}
+
+impl Grade {
+    /// The grade of a compliance in percent.
+    pub fn of(percent: f64) -> Self {
+        match percent {
+            90.0.. => Self::A,
+            80.0.. => Self::B,
+            70.0.. => Self::C,
+            60.0.. => Self::D,
+            _ => Self::F,
+        }
+    }
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+            Self::D => "D",
+            Self::F => "F",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn health_follows_the_formula() {
+        for (penalty, subjects, score) in [
+            (0, 0, 100),
+            (500, 0, 100),
+            (0, 3, 100),
+            (10, 1, 90),
+            (10, 3, 97),
+            (299, 3, 1),
+            (300, 3, 0),
+            (u64::MAX, 1, 0),
+        ] {
+            assert_eq!(health(penalty, subjects), score, "{penalty} / {subjects}");
+        }
+    }
+
+    #[test]
+    fn classes_and_grades_start_at_their_bounds() {
+        use Classification::*;
+        for (score, class) in [
+            (100, Healthy),
+            (80, Healthy),
+            (79, Stable),
+            (60, Stable),
+            (59, Degraded),
+            (40, Degraded),
+            (39, Critical),
+            (0, Critical),
+        ] {
+            assert_eq!(Classification::of(score), class, "{score}");
+        }
+        for (percent, grade) in [
+            (100.0, "A"),
+            (90.0, "A"),
+            (89.9, "B"),
+            (80.0, "B"),
+            (79.9, "C"),
+            (70.0, "C"),
+            (69.9, "D"),
+            (60.0, "D"),
+            (59.9, "F"),
+            (0.0, "F"),
+        ] {
+            assert_eq!(Grade::of(percent).to_string(), grade, "{percent}");
+        }
+    }
+
+    #[test]
+    fn compliance_weighs_pairs() {
+        let mut compliance = Compliance::default();
+        assert_eq!(compliance.percent(), 100.0);
+        compliance.add(5, true);
+        assert_eq!(compliance.percent(), 0.0);
+        compliance.add(3, false);
+        compliance.add(2, false);
+        assert_eq!(compliance.percent(), 50.0);
+        compliance.add(0, true);
+        assert_eq!(compliance.percent(), 50.0);
+    }
+
+    #[test]
+    fn one_failure_among_many_is_not_100_percent() {
+        let mut compliance = Compliance::default();
+        compliance.add(1, true);
+        (0..100_000).for_each(|_| compliance.add(1, false));
+        assert_eq!(compliance.percent(), 99.9);
+    }
+
+    proptest! {
+        #[test]
+        fn health_is_within_bounds_and_falls_with_the_penalty(penalty: u64, more in 0..1000u64, subjects: u16) {
+            let score = health(penalty, subjects.into());
+            prop_assert!(score <= 100);
+            prop_assert!(health(penalty.saturating_add(more), subjects.into()) <= score);
+        }
+
+        #[test]
+        fn compliance_is_within_bounds(pairs in proptest::collection::vec((0..=100u32, any::<bool>()), 0..50)) {
+            let mut compliance = Compliance::default();
+            pairs.iter().for_each(|&(weight, failed)| compliance.add(weight, failed));
+            prop_assert!((0.0..=100.0).contains(&compliance.percent()));
+            let flawless = pairs.iter().all(|&(weight, failed)| weight == 0 || !failed);
+            prop_assert_eq!(compliance.percent() == 100.0, flawless);
+        }
+    }
+}

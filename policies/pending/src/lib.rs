@@ -1,0 +1,86 @@
+//! `pending`: pods must not wait to run for long.
+#![forbid(unsafe_code)]
+
+use kube_devops_sdk::{Check, Findings, Info, Phase, Severity, Stage, Subject};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a policy can set.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// A pod that is pending for more seconds than this is a violation.
+    pub seconds: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { seconds: 300 }
+    }
+}
+
+/// The check.
+pub struct Pending(Settings);
+
+impl Check for Pending {
+    type Settings = Settings;
+
+    fn info() -> Info {
+        Info {
+            id: "pending",
+            title: "Pod is pending for too long",
+            description: "A pod in the phase `Pending` for longer than the threshold (300 seconds where none is set), \
+                          counted from its creation.",
+            rationale: "A pod that stays pending does no work: no node has room for it, its image cannot be pulled, or a \
+                        volume does not attach. The workload runs with fewer replicas than was asked for, often \
+                        unnoticed until the next one fails.",
+            remedy: "The events of the pod name the reason:\n\n```\nkubectl describe pod POD\n```\n\n\
+                     `Insufficient cpu` or `memory` asks for more nodes or smaller requests; `ImagePullBackOff` for a \
+                     correct image name or pull secret; `unbound PersistentVolumeClaims` for a storage class that works.",
+            stage: Stage::Runtime,
+            severity: Severity::Medium,
+            weight: 4,
+            remediates: false,
+            url: Some("https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/#my-pod-stays-pending"),
+        }
+    }
+
+    fn new(settings: Settings) -> Result<Self, String> {
+        Ok(Self(settings))
+    }
+
+    fn evaluate(&self, subject: &Subject, findings: &mut Findings) {
+        let Some(status) = subject.status.as_ref().filter(|status| status.phase == Phase::Pending) else { return };
+        let waited = status.pending_seconds.unwrap_or(0);
+        if waited > self.0.seconds {
+            findings.pod(format!("pending for {waited} s, longer than {} s", self.0.seconds));
+        }
+    }
+}
+
+kube_devops_sdk::export_check!(Pending);
+
+#[cfg(test)]
+mod tests {
+    use kube_devops_sdk::testing::{findings_of, pod, with_status};
+
+    use super::*;
+
+    #[test]
+    fn only_longer_than_the_threshold_is_a_violation() {
+        for (phase, waited, violation) in [
+            (Phase::Pending, Some(301), true),
+            (Phase::Pending, Some(u64::MAX), true),
+            (Phase::Pending, Some(300), false),
+            (Phase::Pending, Some(0), false),
+            (Phase::Pending, None, false),
+            (Phase::Running, Some(301), false),
+            (Phase::Unknown, Some(301), false),
+        ] {
+            let found = findings_of(&Pending(Settings::default()), &with_status(pod(Vec::new()), phase, waited));
+            assert_eq!(!found.is_empty(), violation, "{phase:?} {waited:?}");
+            assert!(found.iter().all(|finding| finding.container.is_none() && finding.magnitude == 1));
+        }
+        assert!(findings_of(&Pending(Settings::default()), &pod(Vec::new())).is_empty(), "no status");
+    }
+}

@@ -1,0 +1,40 @@
+//! What wit-bindgen makes of the contract, for [`crate::export_check!`] and [`crate::export_bundle!`].
+#![allow(missing_docs, clippy::unwrap_used)]
+
+pub mod check {
+    wit_bindgen::generate!({
+        world: "check-component",
+        path: "../../wit",
+        pub_export_macro: true,
+        export_macro_name: "export_check_component",
+        default_bindings_module: "kube_devops_sdk::bindings::check",
+        additional_derives: [PartialEq],
+    });
+}
+
+pub mod bundle {
+    wit_bindgen::generate!({
+        world: "bundle-component",
+        path: "../../wit",
+        pub_export_macro: true,
+        export_macro_name: "export_bundle_component",
+        default_bindings_module: "kube_devops_sdk::bindings::bundle",
+        with: {
+            "devops:policy/types@0.1.0": crate::bindings::check::devops::policy::types,
+            "devops:policy/log@0.1.0": crate::bindings::check::devops::policy::log,
+        },
+        additional_derives: [PartialEq],
+    });
+}
+
+#[cfg(feature = "object")]
+pub mod object {
+    wit_bindgen::generate!({
+        world: "check-component-with-object",
+        path: "../../wit",
+        with: {
+            "devops:policy/types@0.1.0": crate::bindings::check::devops::policy::types,
+            "devops:policy/log@0.1.0": crate::bindings::check::devops::policy::log,
+        },
+    });
+}
