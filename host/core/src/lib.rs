@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod check_info;
 pub mod namespaces;
 pub mod object;
 pub mod outcome;
@@ -23,6 +24,7 @@ mod severity;
 pub mod subject;
 pub mod text;
 
+pub use check_info::{CheckInfo, Stage};
 pub use namespaces::SystemNamespaces;
 pub use outcome::{CheckOutcome, EvaluationError, Finding, Judgement};
 pub use policy::{Bundle, DefaultProbe, DefaultResources, Enforcement, Policy, RuleConfig};

@@ -247,22 +247,23 @@ impl Object {
     /// objects; the others are extracted all the same.
     pub fn extract(self, context: &Context, extracted: &mut Extracted) -> Vec<ExtractError> {
         let mut errors = Vec::new();
-        self.extract_at(context, extracted, &mut errors, 0);
+        self.extract_at(context, "", extracted, &mut errors);
         errors
     }
 
-    fn extract_at(mut self, context: &Context, extracted: &mut Extracted, errors: &mut Vec<ExtractError>, depth: usize) {
+    /// `at` is the JSON Pointer from the document to this object.
+    fn extract_at(mut self, context: &Context, at: &str, extracted: &mut Extracted, errors: &mut Vec<ExtractError>) {
         if let Some(items) = self.items.take_if(|_| self.kind.ends_with("List")) {
-            if depth == DEEPEST_LIST {
+            if at.matches("/items/").count() == DEEPEST_LIST {
                 errors.push(ExtractError::TooDeep);
                 return;
             }
             let item_kind = self.kind.trim_end_matches("List");
-            for mut item in items {
+            for (index, mut item) in items.into_iter().enumerate() {
                 if item.kind.is_empty() {
                     item.kind = item_kind.to_owned();
                 }
-                item.extract_at(context, extracted, errors, depth + 1);
+                item.extract_at(context, &format!("{at}/items/{index}"), extracted, errors);
             }
             return;
         }
@@ -271,7 +272,7 @@ impl Object {
                 if self.is_finished() {
                     extracted.finished += 1;
                 } else {
-                    extracted.subjects.push(self.into_subject(place, context));
+                    extracted.subjects.push(self.into_subject(place, context, at));
                 }
             }
             _ if is_builtin_workload(&self.kind) => errors.push(ExtractError::NoContainers {
@@ -301,7 +302,7 @@ impl Object {
         if namespace.is_empty() { context.default_namespace.clone() } else { namespace.clone() }
     }
 
-    fn into_subject(self, place: Place, context: &Context) -> Subject {
+    fn into_subject(self, place: Place, context: &Context, at: &str) -> Subject {
         let name = self.name();
         let namespace = self.namespace(context);
         let status =
@@ -325,7 +326,7 @@ impl Object {
             containers: spec.into_containers(statuses),
             status,
             spec_pointer: place.pointer().to_owned(),
-            source: context.source.clone(),
+            source: context.source.clone().map(|source| Source { pointer: at.to_owned(), ..source }),
         }
     }
 }

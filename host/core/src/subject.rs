@@ -149,4 +149,7 @@ pub struct Source {
     pub document: usize,
     /// The line in the file, from 1.
     pub line: usize,
+    /// JSON Pointer from the document to the object; empty but for the items of a list.
+    #[serde(skip)]
+    pub pointer: String,
 }

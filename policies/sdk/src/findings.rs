@@ -15,6 +15,11 @@ impl Findings {
         self.subject = subject;
     }
 
+    /// The place in the batch of the subject under evaluation, for `object::get`.
+    pub fn subject(&self) -> u32 {
+        self.subject
+    }
+
     /// The whole pod is to blame.
     pub fn pod(&mut self, message: impl Into<String>) {
         self.add(None, None, message.into(), 1);

@@ -1,0 +1,89 @@
+//! Splits a long `kind: List`, as kubectl writes it, into the texts of its items.
+//!
+//! The answer of `kubectl get -o yaml` is one document for a whole cluster. Item by item it is parsed on all cores, in
+//! little memory, and a broken item spoils no other.
+
+use std::ops::Range;
+
+use super::split::Lines;
+
+/// The items of a list, and what is around them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct List {
+    /// The bytes of each item, from its dash on, and its line in the text, from 1.
+    pub items: Vec<(Range<usize>, usize)>,
+    /// The text without the items.
+    pub rest: String,
+}
+
+/// Splits a document that has its `items:` at the start of a line, followed by dashes in one column. What lies deeper than
+/// the dashes belongs to an item, whatever it is. None where the text does not look like that.
+pub(super) fn split(text: &str) -> Option<List> {
+    // Directives would have to be given to every item.
+    if text.starts_with('%') {
+        return None;
+    }
+    let mut state = State::Before;
+    let mut items: Vec<(Range<usize>, usize)> = Vec::new();
+    for line in Lines::new(text) {
+        let content = line.text.trim_start_matches(' ');
+        let indentation = line.text.len() - content.len();
+        let content = content.trim_end_matches(['\r', ' ', '\t']);
+        match state {
+            State::Before => {
+                if line.text.strip_prefix("items:").is_some_and(is_blank_or_comment) {
+                    state = State::Start;
+                }
+            }
+            State::Start | State::Within { .. } if is_blank_or_comment(content) => {}
+            State::Start => {
+                if !is_item(content) {
+                    return None;
+                }
+                items.push((line.start..text.len(), line.number));
+                state = State::Within { indentation };
+            }
+            State::Within { indentation: dash } => {
+                if indentation == dash && is_item(content) {
+                    close(&mut items, line.start);
+                    items.push((line.start..text.len(), line.number));
+                } else if indentation <= dash {
+                    // Behind the list there can only be another key of the document.
+                    if indentation > 0 {
+                        return None;
+                    }
+                    close(&mut items, line.start);
+                    state = State::After;
+                }
+            }
+            State::After => {}
+        }
+    }
+    let (start, end) = (items.first()?.0.start, items.last()?.0.end);
+    let rest = format!("{}{}", &text[..start], &text[end..]);
+    Some(List { items, rest })
+}
+
+/// Where in the document the splitter is.
+#[derive(Clone, Copy)]
+enum State {
+    Before,
+    Start,
+    Within { indentation: usize },
+    After,
+}
+
+fn close(items: &mut [(Range<usize>, usize)], end: usize) {
+    if let Some((range, _)) = items.last_mut() {
+        range.end = end;
+    }
+}
+
+fn is_item(content: &str) -> bool {
+    content == "-" || content.starts_with("- ")
+}
+
+fn is_blank_or_comment(content: &str) -> bool {
+    let content = content.trim_start_matches([' ', '\t', '\r']);
+    content.is_empty() || content.starts_with('#')
+}

@@ -1,0 +1,52 @@
+//! What can be wrong with a manifest, in words that say what to do about it.
+
+use std::io;
+use std::path::Path;
+
+use kube_devops_core::text::{cut, escape_controls};
+
+/// The longest message, in bytes. Parsers quote the input, and the input can be anything.
+const LONGEST: usize = 600;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// What is wrong and how to mend it.
+    pub message: String,
+    /// The line in the text that was looked at, from 1.
+    pub line: usize,
+}
+
+impl Problem {
+    /// A problem of the whole text.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self::at(1, message)
+    }
+
+    /// A problem of one line.
+    pub fn at(line: usize, message: impl Into<String>) -> Self {
+        Self { message: cut(&escape_controls(&message.into()), LONGEST), line }
+    }
+
+    /// The same problem, seen from a text in which the first line of this one is `line`.
+    pub fn from_line(mut self, line: usize) -> Self {
+        self.line += line - 1;
+        self
+    }
+
+    /// A path that cannot be read.
+    pub fn of_path(path: &Path, error: &io::Error) -> Self {
+        let path = path.to_string_lossy();
+        Self::new(match error.kind() {
+            io::ErrorKind::NotFound => {
+                format!("{path} does not exist; check the path, which starts from the current folder")
+            }
+            io::ErrorKind::PermissionDenied => {
+                format!(
+                    "{path} may not be read by this user; grant permission to read it (chmod +r, for a folder chmod +rx)"
+                )
+            }
+            _ => format!("{path} cannot be read: {error}"),
+        })
+    }
+}

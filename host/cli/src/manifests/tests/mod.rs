@@ -1,0 +1,1 @@
+//! Reading from files, as the command line does.

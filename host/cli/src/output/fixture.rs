@@ -1,0 +1,262 @@
+//! Reports with all kinds of things in them, for the tests of the formats.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use kube_devops_core::report::{CheckReport, NamespaceReport, ReportError, Violation};
+use kube_devops_core::score::{Classification, Grade};
+use kube_devops_core::{CheckInfo, Controller, Report, Severity, Source, Stage};
+use serde_json::json;
+
+use super::{Format, Shown, write};
+
+/// What a format writes.
+pub fn show(format: Format, report: &Report) -> String {
+    show_for(format, report, 120, false).0
+}
+
+/// What a format writes for a terminal, and how often it asked for a line.
+pub fn show_for(format: Format, report: &Report, width: usize, colours: bool) -> (String, usize) {
+    let asked = Cell::new(0);
+    let line_of = |source: &Source, field: Option<&str>| {
+        asked.set(asked.get() + 1);
+        source.line + field.map_or(0, |field| field.matches('/').count())
+    };
+    let checks = checks();
+    let shown = Shown {
+        report,
+        checks: &checks,
+        target: "deploy/ and context kind-dev",
+        program: "kube-devops",
+        colours,
+        width,
+        line_of: &line_of,
+    };
+    let mut out = Vec::new();
+    write(format, &shown, &mut out).expect("a vector takes everything");
+    (String::from_utf8(out).expect("all formats are UTF-8"), asked.get())
+}
+
+/// What the checks say of themselves; one that ran, `no-root`, says nothing.
+fn checks() -> Vec<CheckInfo> {
+    [
+        ("latest-tag", "Image without a fixed tag", Severity::Medium, 5, Some("https://example.com/latest-tag")),
+        ("missing-liveness", "No liveness probe", Severity::Medium, 3, None),
+        ("missing-readiness", "No readiness probe", Severity::Low, 2, None),
+        ("high-restarts", "Container restarts often", Severity::Medium, 6, None),
+        ("pending", "Pod is pending for long", Severity::Medium, 4, Some("not an address")),
+    ]
+    .into_iter()
+    .map(|(id, title, severity, weight, url)| CheckInfo {
+        id: id.to_owned(),
+        title: title.to_owned(),
+        description: format!("What `{id}` looks for."),
+        rationale: format!("Why `{id}` matters:\n- one reason\n- another"),
+        remedy: format!("How to mend `{id}`.\n\n```yaml\na: <b>\n```"),
+        stage: Stage::Spec,
+        severity,
+        weight,
+        settings_schema: json!({}),
+        default_settings: json!({}),
+        remediates: false,
+        url: url.map(str::to_owned),
+    })
+    .collect()
+}
+
+fn check(id: &str, severity: Severity, passed: usize, failed: usize, magnitudes: u64) -> CheckReport {
+    CheckReport {
+        id: id.to_owned(),
+        title: format!("Title of {id}"),
+        severity,
+        passed,
+        failed,
+        not_judged: usize::from(id == "no-root"),
+        violations: failed,
+        magnitudes,
+    }
+}
+
+fn namespace(name: &str, score: u8, compliance: f64, subjects: usize, violations: usize) -> NamespaceReport {
+    NamespaceReport {
+        name: name.to_owned(),
+        score,
+        classification: Classification::of(score),
+        compliance,
+        grade: Grade::of(compliance),
+        subjects,
+        violations,
+    }
+}
+
+fn source(file: &str, document: usize, line: usize) -> Option<Source> {
+    Some(Source { file: file.into(), document, line, pointer: String::new() })
+}
+
+/// A violation of a deployment named `web`, read from a file.
+pub fn violation(check: &str, severity: Severity, weight: u32, message: &str) -> Violation {
+    Violation {
+        check: check.into(),
+        severity,
+        weight,
+        magnitude: 1,
+        namespace: "shop".to_owned(),
+        kind: "Deployment".to_owned(),
+        name: "web".to_owned(),
+        controller: None,
+        container: Some("app".to_owned()),
+        field: Some("/spec/template/spec/containers/0/image".to_owned()),
+        message: message.to_owned(),
+        source: source("./deploy/shop/web.yaml", 2, 14),
+    }
+}
+
+fn pod(name: &str, magnitude: u32, check: &str, severity: Severity, message: &str) -> Violation {
+    Violation {
+        magnitude,
+        kind: "Pod".to_owned(),
+        name: name.to_owned(),
+        controller: Some(Controller { kind: "ReplicaSet".to_owned(), name: "api-7d9f".to_owned() }),
+        field: None,
+        source: None,
+        ..violation(check, severity, if check == "high-restarts" { 6 } else { 3 }, message)
+    }
+}
+
+/// A report from files and a cluster, with errors.
+pub fn report() -> Report {
+    const LONG: &str = "the container may run as root, and so a process that breaks out of it owns the node; the image \
+        names no user, the pod sets no runAsNonRoot, and the namespace does not enforce the restricted profile either";
+    let liveness = "no liveness probe";
+    let mut violations = vec![
+        Violation {
+            kind: "Pod".to_owned(),
+            name: "batch-0".to_owned(),
+            namespace: "default".to_owned(),
+            container: None,
+            field: None,
+            source: None,
+            ..violation("pending", Severity::Medium, 4, "pending for 1200 s, more than 300 s")
+        },
+        violation("latest-tag", Severity::High, 5, "image \"nginx\" has no tag"),
+        Violation {
+            field: Some("/spec/template/spec/containers/0/livenessProbe".to_owned()),
+            ..violation("missing-liveness", Severity::Medium, 3, liveness)
+        },
+        Violation {
+            field: Some("/spec/template/spec/containers/0/readinessProbe".to_owned()),
+            ..violation("missing-readiness", Severity::Low, 2, "no readiness probe")
+        },
+        pod("api-7d9f-a", 5, "high-restarts", Severity::Medium, "restarted 23 times, more than 3"),
+        pod("api-7d9f-a", 1, "missing-liveness", Severity::Medium, liveness),
+        pod("api-7d9f-b", 4, "high-restarts", Severity::Medium, "restarted 4 times, more than 3"),
+        pod("api-7d9f-b", 1, "missing-liveness", Severity::Medium, liveness),
+        pod("api-7d9f-c", 1, "missing-liveness", Severity::Medium, liveness),
+        Violation {
+            namespace: "überprüfung-世界".to_owned(),
+            kind: "StatefulSet".to_owned(),
+            name: "datenbank".to_owned(),
+            container: Some("データ".to_owned()),
+            source: source("deploy/größe & co/a,b: 100%.yaml", 1, 1),
+            ..violation("no-root", Severity::Critical, 9, LONG)
+        },
+    ];
+    violations.sort_by(|one, other| (&one.namespace, &one.kind).cmp(&(&other.namespace, &other.kind)));
+    Report {
+        score: 73,
+        classification: Classification::Stable,
+        compliance: 74.3,
+        grade: Grade::C,
+        subjects: 12,
+        finished: 2,
+        ignored: BTreeMap::from([("ConfigMap".to_owned(), 1), ("Service".to_owned(), 4)]),
+        excluded: 3,
+        checks: vec![
+            check("latest-tag", Severity::High, 11, 1, 1),
+            check("missing-liveness", Severity::Medium, 8, 4, 4),
+            check("missing-readiness", Severity::Low, 11, 1, 1),
+            check("high-restarts", Severity::Medium, 9, 2, 9),
+            check("pending", Severity::Medium, 11, 1, 1),
+            check("no-root", Severity::Critical, 10, 1, 1),
+            check("resource-limits", Severity::Medium, 12, 0, 0),
+            check("windows-only", Severity::Medium, 0, 0, 0),
+        ],
+        namespaces: vec![
+            namespace("default", 96, 95.0, 1, 1),
+            namespace("shop", 72, 71.5, 10, 8),
+            namespace("überprüfung-世界", 39, 55.0, 1, 1),
+        ],
+        violations,
+        errors: vec![
+            ReportError {
+                message: "deploy/broken.yaml:7: did not find expected key; see the indentation".to_owned(),
+                check: None,
+                source: source("deploy/broken.yaml", 1, 7),
+            },
+            ReportError {
+                message: "check no-root (module sha256:ab12) could not judge Deployment shop/web: out of fuel"
+                    .to_owned(),
+                check: Some("no-root".to_owned()),
+                source: source("deploy/shop/web.yaml", 2, 14),
+            },
+            ReportError { message: "the API server went away".to_owned(), check: None, source: None },
+        ],
+    }
+}
+
+/// A report without violations and errors.
+pub fn clean() -> Report {
+    let mut report = report();
+    report.violations.clear();
+    report.errors.clear();
+    report
+}
+
+/// What somebody writes who means harm.
+pub const HARM: &str = "\u{1b}[31mred\u{9b}32m\u{202e}txt.exe\u{2066}\u{7f}\0\r\n::error::forged%0A::stop-commands::x\n\
+    ##[error]forged ]]> </failure><failure \"quoted\" & 'so' <!-- \u{fffe}\u{ffff} [here](https://example.com) \u{85}end";
+
+/// A report in which everything that comes from others means harm.
+pub fn hostile() -> Report {
+    let text = || HARM.to_owned();
+    let mut report = report();
+    let harmful = Violation {
+        check: HARM.into(),
+        namespace: text(),
+        kind: text(),
+        name: text(),
+        container: Some(text()),
+        field: Some(text()),
+        source: source(HARM, 1, 0),
+        ..violation("", Severity::High, 50, HARM)
+    };
+    let controlled = Controller { kind: text(), name: text() };
+    let huge = format!("{} ::warning::x {}", "x".repeat(1_000_000), "::y ".repeat(10_000));
+    report.violations = vec![
+        harmful.clone(),
+        Violation { controller: Some(controlled), source: None, ..harmful.clone() },
+        Violation { message: huge.clone(), ..harmful.clone() },
+        Violation { message: "::error::a ".repeat(100), ..harmful },
+    ];
+    report.checks[0].id = text();
+    report.checks[0].title = text();
+    report.checks[6].id = text();
+    report.namespaces[0].name = text();
+    report.ignored.insert(text(), 1);
+    report.errors = vec![
+        ReportError { message: text(), check: Some(text()), source: source(HARM, 1, 1) },
+        ReportError { message: huge, check: None, source: source("-", 1, 1) },
+    ];
+    report
+}
+
+/// Panics where a text could do something to a terminal or a log.
+pub fn assert_harmless(text: &str) {
+    let harmful = |character: char| {
+        (character.is_control() && character != '\n')
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if let Some(index) = text.find(harmful) {
+        panic!("{:?}", &text[index..text.len().min(text.ceil_char_boundary(index + 80))]);
+    }
+}

@@ -1,0 +1,276 @@
+//! The report as JUnit XML, for the test reports of systems that run builds.
+//!
+//! A suite for each namespace holds a failed case for each violation, so that it says what to mend; a suite of its own
+//! says which checks found nothing, and what could not be judged. What passed is not listed object by object.
+//!
+//! The elements and attributes are those that Jenkins accepts (junit-10.xsd of its xUnit plugin), the strictest reader.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use kube_devops_core::CheckInfo;
+use kube_devops_core::report::{CheckReport, ReportError, Violation};
+use quick_xml::Writer;
+use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
+
+use super::plain::{self, name};
+use super::{Place, Shown};
+
+const LONGEST_MESSAGE: usize = 1000;
+
+/// Writes the report.
+pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
+    let report = shown.report;
+    let suites: Vec<&[Violation]> = report.violations.chunk_by(|one, other| one.namespace == other.namespace).collect();
+    let quiet_checks: Vec<&CheckReport> =
+        report.checks.iter().filter(|check| check.failed == 0 && check.not_judged == 0).collect();
+    let counts = Counts {
+        tests: report.violations.len() + quiet_checks.len() + report.errors.len(),
+        failures: report.violations.len(),
+        errors: report.errors.len(),
+        skipped: None,
+    };
+    let mut xml = Writer::new_with_indent(out, b' ', 2);
+    xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    counts.open("testsuites", "kube-devops", &mut xml)?;
+    write_checks(&quiet_checks, &report.errors, &mut xml)?;
+    for violations in suites {
+        let counts = Counts { tests: violations.len(), failures: violations.len(), errors: 0, skipped: Some(0) };
+        counts.open("testsuite", &name(&violations[0].namespace), &mut xml)?;
+        let mut names = Names::default();
+        for violation in violations {
+            write_violation(violation, shown, &mut names, &mut xml)?;
+        }
+        close("testsuite", &mut xml)?;
+    }
+    close("testsuites", &mut xml)?;
+    writeln!(xml.into_inner())
+}
+
+type Xml<'a> = Writer<&'a mut dyn Write>;
+
+struct Counts {
+    tests: usize,
+    failures: usize,
+    errors: usize,
+    /// Not in the schema for the outermost element.
+    skipped: Option<usize>,
+}
+
+impl Counts {
+    fn open(&self, element: &str, name: &str, xml: &mut Xml) -> io::Result<()> {
+        let mut start = BytesStart::new(element);
+        start.push_attribute(("name", name));
+        let counts = [("tests", Some(self.tests)), ("failures", Some(self.failures)), ("errors", Some(self.errors))];
+        for (attribute, count) in counts.into_iter().chain([("skipped", self.skipped)]) {
+            if let Some(count) = count {
+                start.push_attribute((attribute, count.to_string().as_str()));
+            }
+        }
+        xml.write_event(Event::Start(start))
+    }
+}
+
+/// Readers take two cases of the same name for one.
+#[derive(Default)]
+struct Names(HashMap<String, usize>);
+
+impl Names {
+    fn unique(&mut self, name: String) -> String {
+        let number = self.0.entry(name.clone()).and_modify(|number| *number += 1).or_insert(1);
+        if *number == 1 { name } else { format!("{name} ({number})") }
+    }
+}
+
+fn write_checks(checks: &[&CheckReport], errors: &[ReportError], xml: &mut Xml) -> io::Result<()> {
+    if checks.is_empty() && errors.is_empty() {
+        return Ok(());
+    }
+    let skipped = checks.iter().filter(|check| check.passed == 0).count();
+    let counts =
+        Counts { tests: checks.len() + errors.len(), failures: 0, errors: errors.len(), skipped: Some(skipped) };
+    counts.open("testsuite", "kube-devops", xml)?;
+    let mut names = Names::default();
+    for check in checks {
+        let case = case("kube-devops.check", &names.unique(name(&check.id)));
+        if check.passed > 0 {
+            xml.write_event(Event::Empty(case))?;
+        } else {
+            let skipped = BytesStart::new("skipped").with_attributes([("message", "it had nothing to judge")]);
+            write_case(case, skipped, None, xml)?;
+        }
+    }
+    for error in errors {
+        let place = Place::of_error(error).map(|place| place.text());
+        let who = error.check.as_deref().map_or_else(|| "input".to_owned(), name);
+        let case_name = place.as_ref().map_or_else(|| who.clone(), |place| format!("{who}: {place}"));
+        let message = text(&error.message);
+        let element = BytesStart::new("error").with_attributes([("type", "not-judged"), ("message", &message)]);
+        let body = place.map_or_else(|| message.clone(), |place| format!("{message}\nWhere: {place}"));
+        write_case(case("kube-devops.error", &names.unique(case_name)), element, Some(&&body), xml)?;
+    }
+    close("testsuite", xml)
+}
+
+fn write_violation(violation: &Violation, shown: &Shown, names: &mut Names, xml: &mut Xml) -> io::Result<()> {
+    let Violation { check, severity, namespace, kind, name: object, container, field, .. } = violation;
+    let mut case_name = format!("{}: {}/{}", name(check), name(kind), name(object));
+    if let Some(container) = container {
+        case_name.push_str(&format!("/{}", name(container)));
+    }
+    let class = format!("{}.{}.{}", name(namespace), name(kind), name(object));
+    let message = text(&violation.message);
+    let mut body = text(&super::sentence(violation, LONGEST_MESSAGE));
+    if let Some(place) = shown.place(violation) {
+        body.push_str(&format!("\nWhere: {}", place.text()));
+    }
+    if let Some(field) = field {
+        body.push_str(&format!("\nField: {}", text(field)));
+    }
+    if let Some(remedy) = shown.info(check).map(remedy).filter(|remedy| !remedy.is_empty()) {
+        body.push_str(&format!("\nRemedy: {remedy}"));
+    }
+    let element = BytesStart::new("failure").with_attributes([("type", severity.as_str()), ("message", &message)]);
+    write_case(case(&class, &names.unique(case_name)), element, Some(&&body), xml)
+}
+
+/// The first paragraph of the remedy: the examples that follow are too long to be repeated for each violation.
+fn remedy(info: &CheckInfo) -> String {
+    text(info.remedy.trim_start().split("\n\n").next().unwrap_or_default())
+}
+
+fn case(class: &str, name: &str) -> BytesStart<'static> {
+    BytesStart::new("testcase").with_attributes([("name", name), ("classname", class)]).into_owned()
+}
+
+fn write_case(case: BytesStart, element: BytesStart, body: Option<&str>, xml: &mut Xml) -> io::Result<()> {
+    xml.write_event(Event::Start(case))?;
+    match body {
+        Some(body) => {
+            let end = element.to_end().into_owned();
+            xml.write_event(Event::Start(element.borrow()))?;
+            xml.write_event(Event::Text(BytesText::new(body)))?;
+            xml.write_event(Event::End(end))?;
+        }
+        None => xml.write_event(Event::Empty(element))?,
+    }
+    close("testcase", xml)
+}
+
+fn close(element: &str, xml: &mut Xml) -> io::Result<()> {
+    xml.write_event(Event::End(BytesEnd::new(element)))
+}
+
+fn text(text: &str) -> String {
+    plain::one_line(text, LONGEST_MESSAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use kube_devops_core::Report;
+    use roxmltree::{Document, Node};
+
+    use super::super::Format;
+    use super::super::fixture::{assert_harmless, clean, hostile, report, show};
+
+    #[test]
+    fn everything() {
+        insta::assert_snapshot!(show(Format::Junit, &report()));
+    }
+
+    /// What junit-10.xsd says of an element: the required attributes, the optional ones, the children, and whether it may
+    /// hold text.
+    type Rule = (&'static [&'static str], &'static [&'static str], &'static [&'static str], bool);
+
+    fn rule(element: &str) -> Rule {
+        const FOR_ALL: &[&str] = &["type", "message"];
+        match element {
+            "testsuites" => (&[], &["name", "time", "tests", "failures", "errors"], &["testsuite"], false),
+            "testsuite" => (
+                &["name", "tests", "failures", "errors"],
+                &[
+                    "group",
+                    "time",
+                    "skipped",
+                    "timestamp",
+                    "hostname",
+                    "id",
+                    "package",
+                    "file",
+                    "log",
+                    "url",
+                    "version",
+                ],
+                &["testsuite", "properties", "testcase", "system-out", "system-err"],
+                false,
+            ),
+            "testcase" => (
+                &["name"],
+                &["time", "classname", "group"],
+                &["skipped", "error", "failure", "system-out", "system-err"],
+                false,
+            ),
+            "failure" | "error" | "skipped" => (&[], FOR_ALL, &[], true),
+            other => panic!("{other} is not in the schema, or not expected"),
+        }
+    }
+
+    fn follow_schema(node: Node) {
+        let (required, optional, children, text) = rule(node.tag_name().name());
+        for attribute in required {
+            assert!(node.has_attribute(*attribute), "{node:?} lacks {attribute}");
+        }
+        for attribute in node.attributes() {
+            assert!(required.contains(&attribute.name()) || optional.contains(&attribute.name()), "{attribute:?}");
+        }
+        for child in node.children() {
+            if child.is_element() {
+                assert!(children.contains(&child.tag_name().name()), "{child:?} in {node:?}");
+                follow_schema(child);
+            } else {
+                assert!(child.is_text(), "{child:?}");
+                assert!(text || child.text().is_some_and(|text| text.trim().is_empty()), "{child:?} in {node:?}");
+            }
+        }
+    }
+
+    fn count(node: Node, element: &str) -> usize {
+        node.descendants().filter(|node| node.has_tag_name(element)).count()
+    }
+
+    #[test]
+    fn follows_the_schema_and_counts_right() {
+        for report in [report(), clean(), hostile(), Report::new(&[], &[], Default::default())] {
+            let text = show(Format::Junit, &report);
+            let document = Document::parse(&text).expect("it is XML");
+            let root = document.root_element();
+            assert_eq!(root.tag_name().name(), "testsuites");
+            follow_schema(root);
+            for node in root.descendants().filter(|node| node.has_attribute("tests")) {
+                for (attribute, element) in
+                    [("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")]
+                {
+                    let Some(stated) = node.attribute(attribute) else { continue };
+                    assert_eq!(stated, count(node, element).to_string(), "{attribute} of {node:?}");
+                }
+                let cases = node.children().filter(|child| child.has_tag_name("testcase"));
+                let names: HashSet<_> =
+                    cases.map(|case| (case.attribute("classname"), case.attribute("name"))).collect();
+                let children = node.children().filter(|child| child.has_tag_name("testcase")).count();
+                assert_eq!(names.len(), children, "two cases of one name");
+            }
+            assert_eq!(count(root, "failure"), report.violations.len());
+            assert_eq!(count(root, "error"), report.errors.len());
+        }
+    }
+
+    #[test]
+    fn harmless_whatever_is_in_it() {
+        let text = show(Format::Junit, &hostile());
+        assert_harmless(&text);
+        assert!(!text.contains(['\u{fffe}', '\u{ffff}']));
+        assert!(text.len() < 100_000, "{}", text.len());
+    }
+}

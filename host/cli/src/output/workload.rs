@@ -1,0 +1,75 @@
+//! Violations by workload: what one person has to mend in one place.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use kube_devops_core::Source;
+use kube_devops_core::report::Violation;
+
+/// A workload, or a pod that nothing controls, and what is wrong with it.
+pub struct Workload<'a> {
+    pub namespace: &'a str,
+    pub kind: &'a str,
+    pub name: &'a str,
+    /// How many pods of the workload have violations; none where the object itself was judged.
+    pub pods: Option<usize>,
+    /// What the violations cost together.
+    pub penalty: u64,
+    /// The violations, the most severe first.
+    pub lines: Vec<Line<'a>>,
+}
+
+/// A violation, which all pods of a workload usually share.
+pub struct Line<'a> {
+    pub violation: &'a Violation,
+    /// How many pods have it.
+    pub times: usize,
+}
+
+/// The workloads, the worst first.
+pub fn by_penalty(violations: &[Violation]) -> Vec<Workload<'_>> {
+    // Manifests of several environments name the same object: the place in the file tells them apart.
+    type Key<'a> = (&'a str, &'a str, &'a str, Option<&'a Source>);
+    let mut found: BTreeMap<Key, usize> = BTreeMap::new();
+    let mut workloads: Vec<(Workload, Vec<&Violation>)> = Vec::new();
+    for violation in violations {
+        let (kind, name, source) = match &violation.controller {
+            Some(controller) => (controller.kind.as_str(), controller.name.as_str(), None),
+            None => (violation.kind.as_str(), violation.name.as_str(), violation.source.as_ref()),
+        };
+        let namespace = violation.namespace.as_str();
+        let index = *found.entry((namespace, kind, name, source)).or_insert_with(|| {
+            let workload = Workload { namespace, kind, name, pods: None, penalty: 0, lines: Vec::new() };
+            workloads.push((workload, Vec::new()));
+            workloads.len() - 1
+        });
+        let (workload, members) = &mut workloads[index];
+        workload.penalty += violation.penalty();
+        if violation.controller.is_some() && members.last().is_none_or(|last| last.name != violation.name) {
+            *workload.pods.get_or_insert(0) += 1;
+        }
+        members.push(violation);
+    }
+    workloads.sort_by_cached_key(|(workload, members)| {
+        let severity = members.iter().map(|violation| violation.severity).max();
+        (Reverse(workload.penalty), Reverse(severity), workload.namespace, workload.kind, workload.name)
+    });
+    workloads.into_iter().map(|(workload, members)| Workload { lines: lines(&members), ..workload }).collect()
+}
+
+fn lines<'a>(members: &[&'a Violation]) -> Vec<Line<'a>> {
+    type Key<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str, Option<&'a Source>);
+    let mut found: BTreeMap<Key, usize> = BTreeMap::new();
+    let mut lines: Vec<Line> = Vec::new();
+    for violation in members {
+        let Violation { check, container, field, message, source, .. } = violation;
+        let key = (&**check, container.as_deref(), field.as_deref(), message.as_str(), source.as_ref());
+        let index = *found.entry(key).or_insert_with(|| {
+            lines.push(Line { violation, times: 0 });
+            lines.len() - 1
+        });
+        lines[index].times += 1;
+    }
+    lines.sort_by_key(|line| (Reverse(line.violation.severity), Reverse(line.violation.penalty())));
+    lines
+}

@@ -1,0 +1,151 @@
+//! One batch of subjects and one rule: what fails is halved until it is known what cannot be judged.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kube_devops_core::{CheckOutcome, EvaluationError, Finding, Judgement, Stage, Subject};
+
+use crate::bindings::check::devops::policy::types;
+use crate::instance::Objects;
+use crate::{CallError, Limits, Rule, convert};
+
+/// Subjects as the contract has them, converted once for all rules.
+pub struct Batch<'a> {
+    subjects: &'a [Subject],
+    converted: Vec<types::Subject>,
+    objects: Option<(Objects, usize)>,
+}
+
+/// What is left of a rule's patience in one evaluation.
+pub struct Patience(AtomicUsize);
+
+impl Patience {
+    pub fn new(limits: &Limits) -> Self {
+        Self(AtomicUsize::new(limits.failed_calls))
+    }
+
+    fn is_left(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// A call that ran out of time uses up all of it: waiting again would cost as long again.
+    fn use_up(&self, cause: &CallError) {
+        match cause {
+            CallError::Time(_) => self.0.store(0, Ordering::Relaxed),
+            _ => {
+                // Below zero it stays at zero, whatever other threads do.
+                let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            }
+        }
+    }
+}
+
+/// Splits subjects into runs that are evaluated in one call.
+pub fn split<'a>(subjects: &'a [Subject], limits: &Limits) -> Vec<&'a [Subject]> {
+    let mut batches = Vec::new();
+    let mut rest = subjects;
+    while !rest.is_empty() {
+        let mut containers = 0;
+        let fitting = rest
+            .iter()
+            .take(limits.batch_subjects.max(1))
+            .take_while(|subject| {
+                containers += subject.containers.len();
+                containers <= limits.batch_containers
+            })
+            .count();
+        let (batch, remaining) = rest.split_at(fitting.max(1));
+        batches.push(batch);
+        rest = remaining;
+    }
+    batches
+}
+
+impl<'a> Batch<'a> {
+    /// `objects` are the whole objects behind all subjects of the evaluation, and the place of the first subject of this
+    /// batch among them.
+    pub fn new(subjects: &'a [Subject], objects: Option<(Objects, usize)>) -> Self {
+        Self { subjects, converted: subjects.iter().map(convert::subject).collect(), objects }
+    }
+
+    /// What the rule gives on the batch.
+    pub fn evaluate(&self, rule: &Rule, patience: &Patience) -> CheckOutcome {
+        let info = rule.module().info();
+        let mut outcome = CheckOutcome {
+            check: info.id.clone(),
+            title: info.title.clone(),
+            severity: rule.severity(),
+            weight: info.weight,
+            judgements: vec![Judgement::NotApplicable; self.subjects.len()],
+            findings: Vec::new(),
+            errors: Vec::new(),
+        };
+        let applies = |subject: &Subject| info.stage == Stage::Spec || subject.status.is_some();
+        let positions: Vec<usize> = (0..self.subjects.len()).filter(|&index| applies(&self.subjects[index])).collect();
+        if positions.len() == self.subjects.len() {
+            self.judge(rule, &self.converted, &positions, patience, &mut outcome);
+        } else if !positions.is_empty() {
+            let applicable: Vec<_> = positions.iter().map(|&position| self.converted[position].clone()).collect();
+            self.judge(rule, &applicable, &positions, patience, &mut outcome);
+        }
+        outcome.findings.sort_by_key(|finding| finding.subject);
+        outcome
+    }
+
+    /// Judges `shown`, which stand at `positions` of the batch.
+    fn judge(
+        &self,
+        rule: &Rule,
+        shown: &[types::Subject],
+        positions: &[usize],
+        patience: &Patience,
+        outcome: &mut CheckOutcome,
+    ) {
+        if !patience.is_left() {
+            let gave_up = "it failed too often in this evaluation, or ran out of time, and was not asked again";
+            return not_judged(rule, positions, gave_up.to_owned(), outcome);
+        }
+        match rule.call(shown, self.objects_at(rule, positions)) {
+            Ok(findings) => {
+                for &position in positions {
+                    outcome.judgements[position] = Judgement::Passed;
+                }
+                for finding in findings {
+                    let subject = positions[finding.subject];
+                    outcome.judgements[subject] = Judgement::Failed;
+                    outcome.findings.push(Finding { subject, ..finding });
+                }
+            }
+            Err(cause) => {
+                patience.use_up(&cause);
+                if shown.len() == 1 || matches!(cause, CallError::Time(_)) {
+                    not_judged(rule, positions, cause.to_string(), outcome);
+                } else {
+                    let half = shown.len() / 2;
+                    self.judge(rule, &shown[..half], &positions[..half], patience, outcome);
+                    self.judge(rule, &shown[half..], &positions[half..], patience, outcome);
+                }
+            }
+        }
+    }
+
+    fn objects_at(&self, rule: &Rule, positions: &[usize]) -> Option<(Objects, Vec<usize>)> {
+        let (objects, first) = self.objects.as_ref().filter(|_| rule.module().needs_objects())?;
+        Some((objects.clone(), positions.iter().map(|position| first + position).collect()))
+    }
+}
+
+fn not_judged(rule: &Rule, positions: &[usize], cause: String, outcome: &mut CheckOutcome) {
+    for &position in positions {
+        outcome.judgements[position] = Judgement::NotJudged;
+    }
+    let module = rule.module().digest();
+    match outcome.errors.iter_mut().find(|error| error.cause == cause) {
+        Some(error) => error.subjects.extend(positions),
+        None => outcome.errors.push(EvaluationError {
+            check: outcome.check.clone(),
+            module: module.to_owned(),
+            cause,
+            subjects: positions.to_vec(),
+        }),
+    }
+}

@@ -1,0 +1,90 @@
+//! A bundle that is loaded.
+
+use kube_devops_core::{Bundle, DefaultProbe, DefaultResources, Enforcement, RuleConfig};
+use wasmtime::component::{Component, HasSelf, Linker};
+
+use crate::bindings::bundle::BundleComponentPre;
+use crate::bindings::bundle::exports::devops::policy::bundle;
+use crate::bindings::check::devops::policy::log;
+use crate::instance::{self, State};
+use crate::{Engine, LoadError, convert, describe};
+
+/// The most checks of a bundle.
+const MOST_CHECKS: usize = 1000;
+
+/// A bundle that is loaded and has described itself.
+#[derive(Debug, Clone)]
+pub struct BundleModule {
+    bundle: Bundle,
+    digest: String,
+}
+
+impl BundleModule {
+    /// Links a component and has it describe itself. `digest` names the module in errors and logs.
+    pub fn load(engine: &Engine, component: &Component, digest: &str) -> Result<Self, LoadError> {
+        let contract = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
+        let mut linker: Linker<State> = Linker::new(engine.wasmtime());
+        log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(contract)?;
+        let linked = linker.instantiate_pre(component).map_err(contract)?;
+        let component = BundleComponentPre::new(linked).map_err(contract)?;
+        let mut store = instance::store(engine, digest.into());
+        let info = instance::call(&mut store, |store| {
+            component.instantiate(&mut *store)?.devops_policy_bundle().call_describe(&mut *store)
+        });
+        let bundle = described(info.map_err(LoadError::Describe)?)?;
+        Ok(Self { bundle, digest: digest.to_owned() })
+    }
+
+    /// What the bundle consists of.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Names the module in errors and logs.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+fn described(info: bundle::Info) -> Result<Bundle, LoadError> {
+    const LONGEST_TITLE: usize = 120;
+    const LONGEST_TEXT: usize = 16 * 1024;
+    describe::name("name", &info.name)?;
+    describe::text("title", &info.title, LONGEST_TITLE, true)?;
+    describe::text("description", &info.description, LONGEST_TEXT, false)?;
+    if info.checks.len() > MOST_CHECKS {
+        return Err(LoadError::Description(format!(
+            "the bundle has {} checks; at most {MOST_CHECKS} are allowed",
+            info.checks.len()
+        )));
+    }
+    let rules = info.checks.into_iter().map(|selection| {
+        describe::name("check", &selection.check)?;
+        Ok(RuleConfig {
+            settings: describe::object("settings", &selection.settings)?,
+            check: selection.check,
+            severity: selection.severity.map(convert::severity),
+        })
+    });
+    Ok(Bundle {
+        rules: rules.collect::<Result<_, LoadError>>()?,
+        name: info.name,
+        title: info.title,
+        description: info.description,
+        enforcement: match info.enforcement {
+            bundle::Enforcement::Audit => Enforcement::Audit,
+            bundle::Enforcement::Enforce => Enforcement::Enforce,
+        },
+        default_probe: info.default_probe.map(|probe| DefaultProbe {
+            tcp_port: probe.tcp_port,
+            initial_delay_seconds: probe.initial_delay_seconds,
+            period_seconds: probe.period_seconds,
+        }),
+        default_resources: info.default_resources.map(|resources| DefaultResources {
+            cpu_request: resources.cpu_request,
+            cpu_limit: resources.cpu_limit,
+            memory_request: resources.memory_request,
+            memory_limit: resources.memory_limit,
+        }),
+    })
+}

@@ -1,0 +1,168 @@
+//! A running instance of a check, and what the host keeps for it.
+
+use std::sync::Arc;
+
+use kube_devops_core::text::{cut, escape_controls};
+use serde_json::Value;
+use wasmtime::component::ResourceAny;
+use wasmtime::{ResourceLimiter, Store};
+
+use crate::bindings::check::devops::policy::{log, object, types};
+use crate::bindings::check::exports::devops::policy::check::Finding;
+use crate::bindings::check::{CheckComponentWithObject, CheckComponentWithObjectPre};
+use crate::{CallError, Engine, Limits};
+
+/// The whole objects behind subjects, for checks that import `object`.
+pub type Objects = Arc<[Value]>;
+
+/// What the host keeps for one instance.
+pub struct State {
+    /// Names the module in log lines.
+    module: Arc<str>,
+    limits: Limits,
+    memory_used: usize,
+    refused_memory: bool,
+    log_lines: usize,
+    objects: Option<(Objects, Vec<usize>)>,
+}
+
+/// A store with the limits set, for one instance of a module.
+pub fn store(engine: &Engine, module: Arc<str>) -> Store<State> {
+    let limits = engine.limits().clone();
+    let mut store = Store::new(
+        engine.wasmtime(),
+        State { module, limits, memory_used: 0, refused_memory: false, log_lines: 0, objects: None },
+    );
+    store.limiter(|state| state);
+    store.set_hostcall_fuel(engine.limits().answer);
+    store.epoch_deadline_trap();
+    store
+}
+
+/// Calls into a store: sets the deadline before, and tells the cause of a failure after.
+pub fn call<T>(
+    store: &mut Store<State>,
+    function: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
+) -> Result<T, CallError> {
+    let ticks = store.data().limits.ticks();
+    store.set_epoch_deadline(ticks);
+    store.data_mut().log_lines = 0;
+    function(store).map_err(|error| CallError::of(&error, store.data().refused_memory, &store.data().limits))
+}
+
+/// A check with its settings, ready to evaluate.
+pub struct Instance {
+    store: Store<State>,
+    component: CheckComponentWithObject,
+    rule: ResourceAny,
+    calls: u32,
+}
+
+/// Why an instance could not be made.
+pub enum InstanceError {
+    /// The check does not accept the settings.
+    Settings(String),
+    /// The check failed.
+    Call(CallError),
+}
+
+impl Instance {
+    pub fn new(
+        engine: &Engine,
+        module: Arc<str>,
+        component: &CheckComponentWithObjectPre<State>,
+        settings: &str,
+    ) -> Result<Self, InstanceError> {
+        let mut store = store(engine, module);
+        let created = call(&mut store, |store| {
+            let component = component.instantiate(&mut *store)?;
+            let rule = component.devops_policy_check().rule().call_create(&mut *store, settings)?;
+            Ok((component, rule))
+        });
+        let (component, rule) = created.map_err(InstanceError::Call)?;
+        let longest = store.data().limits.message;
+        let rule = rule.map_err(|reason| InstanceError::Settings(cut(&escape_controls(&reason), longest)))?;
+        Ok(Self { store, component, rule, calls: 0 })
+    }
+
+    /// How many calls it has answered.
+    pub fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    /// The findings in a batch, as the guest gives them. After an error the instance must not be used again.
+    pub fn evaluate(
+        &mut self,
+        subjects: &[types::Subject],
+        objects: Option<(Objects, Vec<usize>)>,
+    ) -> Result<Vec<Finding>, CallError> {
+        self.calls += 1;
+        self.store.data_mut().objects = objects;
+        let findings = call(&mut self.store, |store| {
+            self.component.devops_policy_check().rule().call_evaluate(store, self.rule, subjects)
+        });
+        self.store.data_mut().objects = None;
+        findings
+    }
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let used = self.memory_used.saturating_add(desired.saturating_sub(current));
+        let allowed = used <= self.limits.memory;
+        if allowed {
+            self.memory_used = used;
+        } else {
+            self.refused_memory = true;
+        }
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = desired <= self.limits.table_elements;
+        self.refused_memory |= !allowed;
+        Ok(allowed)
+    }
+
+    fn instances(&self) -> usize {
+        self.limits.instances
+    }
+
+    fn tables(&self) -> usize {
+        self.limits.instances
+    }
+
+    fn memories(&self) -> usize {
+        self.limits.memories
+    }
+}
+
+impl types::Host for State {}
+
+impl log::Host for State {
+    fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.log_lines += 1;
+        if self.log_lines > self.limits.log_lines {
+            return Ok(());
+        }
+        let message = escape_controls(&cut(&message, self.limits.message));
+        let module = &*self.module;
+        match level {
+            log::Level::Debug => tracing::debug!(module, "{message}"),
+            log::Level::Info => tracing::info!(module, "{message}"),
+            log::Level::Warn => tracing::warn!(module, "{message}"),
+            log::Level::Error => tracing::error!(module, "{message}"),
+        }
+        Ok(())
+    }
+}
+
+impl object::Host for State {
+    fn get(&mut self, subject: u32, pointer: String) -> wasmtime::Result<Option<String>> {
+        let value = self.objects.as_ref().and_then(|(objects, positions)| {
+            let position = *positions.get(usize::try_from(subject).ok()?)?;
+            objects.get(position)?.pointer(&pointer)
+        });
+        Ok(value.map(Value::to_string))
+    }
+}

@@ -1,0 +1,112 @@
+//! A check with settings, and its idle instances.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube_devops_core::{Finding, RuleConfig, Severity};
+
+use crate::bindings::check::devops::policy::types;
+use crate::bindings::check::exports::devops::policy::check;
+use crate::instance::{Instance, InstanceError, Objects};
+use crate::{CallError, CheckModule, RuleError};
+
+/// A check with settings and a severity. It can be evaluated from many threads at once; each uses an instance of its own.
+pub struct Rule {
+    module: Arc<CheckModule>,
+    settings: String,
+    severity: Severity,
+    idle: Mutex<Vec<Instance>>,
+}
+
+impl Rule {
+    /// Tells the check its settings, which it may refuse.
+    pub fn new(module: Arc<CheckModule>, config: &RuleConfig) -> Result<Self, RuleError> {
+        let check = || module.info().id.clone();
+        let settings = match &config.settings {
+            serde_json::Value::Object(fields) if fields.is_empty() => module.info().default_settings.to_string(),
+            settings => settings.to_string(),
+        };
+        let limit = module.engine().limits().settings;
+        if settings.len() > limit {
+            return Err(RuleError::SettingsTooLarge { check: check(), size: settings.len(), limit });
+        }
+        let instance = module.instantiate(&settings).map_err(|error| match error {
+            InstanceError::Settings(reason) => {
+                RuleError::Settings { check: check(), settings: settings.clone(), reason }
+            }
+            InstanceError::Call(cause) => RuleError::Call { check: check(), module: module.digest().to_owned(), cause },
+        })?;
+        let severity = config.severity.unwrap_or(module.info().severity);
+        Ok(Self { module, settings, severity, idle: Mutex::new(vec![instance]) })
+    }
+
+    /// The check.
+    pub fn module(&self) -> &CheckModule {
+        &self.module
+    }
+
+    /// The severity of its violations.
+    pub fn severity(&self) -> Severity {
+        self.severity
+    }
+
+    /// The findings in one call, with the positions in the batch as their subjects.
+    pub(crate) fn call(
+        &self,
+        subjects: &[types::Subject],
+        objects: Option<(Objects, Vec<usize>)>,
+    ) -> Result<Vec<Finding>, CallError> {
+        let mut instance = match self.lock().pop() {
+            Some(instance) => instance,
+            None => self.module.instantiate(&self.settings).map_err(|error| match error {
+                InstanceError::Settings(reason) => CallError::Trap(format!("it now refuses its settings: {reason}")),
+                InstanceError::Call(cause) => cause,
+            })?,
+        };
+        let findings = instance.evaluate(subjects, objects)?;
+        let limits = self.module.engine().limits();
+        if instance.calls() < limits.calls_for_each_instance {
+            self.lock().push(instance);
+        }
+        self.checked(subjects, findings)
+    }
+
+    /// The findings, if they are about what was asked, and no more than can be.
+    fn checked(&self, subjects: &[types::Subject], findings: Vec<check::Finding>) -> Result<Vec<Finding>, CallError> {
+        let limits = self.module.engine().limits();
+        let places: usize = subjects.iter().map(|subject| subject.containers.len() + 1).sum();
+        let limit = places.saturating_mul(limits.findings_for_each_container);
+        if findings.len() > limit {
+            return Err(CallError::Flood { found: findings.len(), limit });
+        }
+        let mut checked = findings
+            .into_iter()
+            .map(|finding| {
+                let stranger = CallError::Stranger { subject: finding.subject, container: finding.container };
+                let Some(subject) = subjects.get(finding.subject as usize) else { return Err(stranger) };
+                if finding.container.is_some_and(|container| container as usize >= subject.containers.len()) {
+                    return Err(stranger);
+                }
+                Ok(Finding {
+                    subject: finding.subject as usize,
+                    container: finding.container.map(|container| container as usize),
+                    field: finding.field.filter(|field| is_pointer(field)),
+                    message: kube_devops_core::text::cut(&finding.message, limits.message),
+                    magnitude: finding.magnitude,
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        checked.sort_by_key(|finding| finding.subject);
+        Ok(checked)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+        // Nothing that holds the lock can panic half way through a change.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the text can be a JSON Pointer to a field; anything else blames no place.
+fn is_pointer(field: &str) -> bool {
+    const LONGEST: usize = 512;
+    field.starts_with('/') && field.len() <= LONGEST && !field.chars().any(char::is_control)
+}

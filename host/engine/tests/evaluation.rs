@@ -1,0 +1,59 @@
+//! Batches, stages and whole objects.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod guests;
+
+use guests::{hostile, load, subject};
+use kube_devops_core::Judgement::Failed;
+use kube_devops_engine::{Engine, Limits, Objects};
+use serde_json::json;
+
+#[test]
+fn no_subjects_give_an_empty_outcome_of_every_rule() {
+    let outcomes = hostile(&Limits::default(), "count-calls").unwrap().evaluate(&[], None);
+    assert_eq!(outcomes.len(), 1);
+    assert!(outcomes[0].judgements.is_empty() && outcomes[0].errors.is_empty());
+}
+
+#[test]
+fn many_subjects_are_judged_in_their_order_whatever_the_batches() {
+    let limits = Limits { batch_subjects: 7, ..Limits::default() };
+    let subjects: Vec<_> = (0..1000).map(|number| subject(&format!("pod-{number}"))).collect();
+    let outcomes = hostile(&limits, "echo-name").unwrap().evaluate(&subjects, None);
+    let messages: Vec<_> =
+        outcomes[0].findings.iter().map(|finding| (finding.subject, finding.message.clone())).collect();
+    let expected: Vec<_> = (0..1000).map(|number| (number, format!("pod-{number}"))).collect();
+    assert_eq!(messages, expected);
+}
+
+#[test]
+fn a_subject_with_more_containers_than_a_batch_holds_is_judged() {
+    let mut large = subject("large");
+    large.containers = vec![large.containers[0].clone(); 10_000];
+    let outcomes =
+        hostile(&Limits::default(), "echo-name").unwrap().evaluate(&[subject("a"), large, subject("b")], None);
+    assert_eq!(outcomes[0].judgements, [Failed; 3]);
+}
+
+#[test]
+fn a_check_that_imports_object_sees_the_whole_object_behind_its_subject() {
+    let rules = hostile(&Limits { batch_subjects: 2, ..Limits::default() }, "read-object").unwrap();
+    assert!(rules.needs_objects());
+    let subjects: Vec<_> = (0..5).map(|number| subject(&number.to_string())).collect();
+    let objects: Objects =
+        (0..5).map(|number| json!({"spec": {"containers": [{"image": format!("image-{number}")}]}})).collect();
+    let messages = |outcome: &kube_devops_core::CheckOutcome| -> Vec<String> {
+        outcome.findings.iter().map(|finding| finding.message.clone()).collect()
+    };
+    let outcomes = rules.evaluate(&subjects, Some(&objects));
+    assert_eq!(messages(&outcomes[0]), [0, 1, 2, 3, 4].map(|number| format!("\"image-{number}\"")));
+    let outcomes = rules.evaluate(&subjects, None);
+    assert_eq!(messages(&outcomes[0]), ["nothing there"; 5]);
+}
+
+#[test]
+fn a_check_that_does_not_import_object_needs_none() {
+    let engine = Engine::new(Limits::default()).unwrap();
+    assert!(load(&engine, "hostile").unwrap().needs_objects());
+    assert!(!load(&engine, "stranger").unwrap().needs_objects());
+}

@@ -1,0 +1,85 @@
+//! The components under `tests/guests`, built once, and subjects to show them.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use kube_devops_core::{CheckOutcome, Container, ContainerKind, Policy, RestartPolicy, RuleConfig, Status, Subject};
+use kube_devops_engine::{CheckModule, Engine, Limits, LoadError, RuleError, RuleSet};
+use serde_json::json;
+
+static GUESTS: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/guests");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../components");
+    let built = kube_devops_build_components::build(&[folder], &target).expect("the guests can be built");
+    built.into_iter().map(|component| (component.folder, component.bytes)).collect()
+});
+
+/// The bytes of a guest.
+pub fn bytes(guest: &str) -> &'static [u8] {
+    &GUESTS[guest]
+}
+
+/// A guest, loaded.
+pub fn load(engine: &Engine, guest: &str) -> Result<CheckModule, LoadError> {
+    CheckModule::load(engine, &engine.compile(bytes(guest))?, "sha256:test")
+}
+
+/// The rule set of one rule of the guest `hostile`.
+pub fn hostile(limits: &Limits, behaviour: &str) -> Result<RuleSet, RuleError> {
+    let engine = Engine::new(limits.clone()).expect("an engine");
+    let module = load(&engine, "hostile").expect("the guest loads");
+    let checks = BTreeMap::from([("hostile".to_owned(), Arc::new(module))]);
+    RuleSet::new(&policy(&["hostile"], behaviour), &checks, limits)
+}
+
+/// A policy of checks that are all given one behaviour.
+pub fn policy(checks: &[&str], behaviour: &str) -> Policy {
+    let rule = |check: &&str| RuleConfig {
+        check: (*check).to_owned(),
+        settings: json!({"behaviour": behaviour}),
+        severity: None,
+    };
+    Policy { name: "test".to_owned(), rules: checks.iter().map(rule).collect() }
+}
+
+/// What the guest `hostile` gives on subjects of these names.
+pub fn misbehave(limits: &Limits, behaviour: &str, names: &[&str]) -> CheckOutcome {
+    let rules = hostile(limits, behaviour).expect("the rule is made");
+    let subjects: Vec<_> = names.iter().map(|name| subject(name)).collect();
+    rules.evaluate(&subjects, None).remove(0)
+}
+
+/// A pod with one container and without status.
+pub fn subject(name: &str) -> Subject {
+    Subject {
+        kind: "Pod".to_owned(),
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+        labels: Vec::new(),
+        controller: None,
+        restart_policy: RestartPolicy::Always,
+        containers: vec![Container {
+            name: "app".to_owned(),
+            kind: ContainerKind::App,
+            image: "nginx".to_owned(),
+            has_liveness_probe: false,
+            has_readiness_probe: false,
+            has_startup_probe: false,
+            ports: Vec::new(),
+            has_resource_requests: false,
+            has_resource_limits: false,
+            restart_count: None,
+            position: 0,
+        }],
+        status: None,
+        spec_pointer: "/spec".to_owned(),
+        source: None,
+    }
+}
+
+/// The same subject with a status.
+pub fn with_status(subject: Subject, status: Status) -> Subject {
+    Subject { status: Some(status), ..subject }
+}

@@ -1,0 +1,57 @@
+//! Builds the checks and bundles of this repository, compiles them to native code, and embeds both.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kube_devops_engine::{Limits, configuration};
+use sha2::{Digest, Sha256};
+
+/// The folders of this repository with checks and bundles, by the names of the lists that they become.
+const FOLDERS: [(&str, &str); 2] = [("policies", "CHECKS"), ("bundles", "BUNDLES")];
+
+fn main() -> Result<()> {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
+    let output = PathBuf::from(env::var("OUT_DIR")?);
+    for watched in ["policies", "bundles", "wit", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", root.join(watched).display());
+    }
+    let native = native_compiler()?;
+    let mut source = String::new();
+    for (folder, list) in FOLDERS {
+        writeln!(source, "static {list}: &[Embedded] = &[")?;
+        for component in kube_devops_build_components::build(&[root.join(folder)], &target_directory(&output))? {
+            let compiled = native.precompile_component(&component.bytes).map_err(anyhow::Error::from)?;
+            let file = output.join(format!("{}.cwasm", component.package));
+            fs::write(&file, compiled).with_context(|| format!("{} cannot be written", file.display()))?;
+            let digest = Sha256::digest(&component.bytes).iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            });
+            writeln!(
+                source,
+                "    Embedded {{ name: {:?}, digest: \"sha256:{digest}\", native: include_bytes!({file:?}) }},",
+                component.folder
+            )?;
+        }
+        writeln!(source, "];")?;
+    }
+    fs::write(output.join("embedded.rs"), source)?;
+    Ok(())
+}
+
+/// The compiler for the machine that the program is built for. Naming the target keeps it from using features of the
+/// processor that happens to build.
+fn native_compiler() -> Result<wasmtime::Engine> {
+    let mut configuration = configuration(&Limits::default());
+    configuration.target(&env::var("TARGET")?).map_err(anyhow::Error::from)?;
+    wasmtime::Engine::new(&configuration).map_err(anyhow::Error::from)
+}
+
+/// A folder beside those of cargo's profiles, so that all of them share the components.
+fn target_directory(output: &Path) -> PathBuf {
+    let profile_directory = output.ancestors().nth(3);
+    profile_directory.and_then(Path::parent).unwrap_or(output).join("components")
+}

@@ -1,0 +1,90 @@
+//! The embedded modules load, say what the design says, and import nothing but types and the log.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kube_devops_core::policy_fields::POLICY_FIELDS;
+use kube_devops_core::{Enforcement, Severity, Stage};
+use kube_devops_engine::{Engine, Limits, RuleSet};
+use kube_devops_modules::{bundle_names, bundles, check_names, checks};
+use serde_json::json;
+
+fn engine() -> Engine {
+    Engine::new(Limits::default()).unwrap()
+}
+
+#[test]
+fn checks_describe_themselves_as_designed() {
+    let checks = checks(&engine()).unwrap();
+    let facts: Vec<_> = checks
+        .values()
+        .map(|check| {
+            let info = check.info();
+            (info.id.as_str(), info.stage, info.weight, info.severity, info.remediates, info.default_settings.clone())
+        })
+        .collect();
+    let medium = Severity::Medium;
+    assert_eq!(
+        facts,
+        [
+            ("high-restarts", Stage::Runtime, 6, medium, false, json!({"threshold": 3})),
+            ("latest-tag", Stage::Spec, 5, medium, false, json!({})),
+            ("missing-liveness", Stage::Spec, 3, medium, true, json!({})),
+            ("missing-readiness", Stage::Spec, 2, medium, true, json!({})),
+            ("pending", Stage::Runtime, 4, medium, false, json!({"seconds": 300})),
+        ]
+    );
+}
+
+#[test]
+fn every_check_is_found_in_the_folder_of_its_name() {
+    let checks = checks(&engine()).unwrap();
+    assert_eq!(check_names().collect::<Vec<_>>(), checks.keys().collect::<Vec<_>>());
+    assert!(POLICY_FIELDS.iter().all(|field| checks.contains_key(field.check)), "{:?}", checks.keys());
+}
+
+#[test]
+fn bundles_select_checks_that_exist_with_settings_that_they_accept() {
+    let engine = engine();
+    let checks = checks(&engine).unwrap();
+    let bundles = bundles(&engine).unwrap();
+    assert_eq!(bundle_names().collect::<Vec<_>>(), ["baseline", "permissive", "restricted"]);
+    for module in &bundles {
+        let bundle = module.bundle();
+        RuleSet::new(&bundle.policy(), &checks, engine.limits())
+            .unwrap_or_else(|error| panic!("{}: {error}", bundle.name));
+    }
+    let enforcing: Vec<_> = bundles
+        .iter()
+        .filter(|module| module.bundle().enforcement == Enforcement::Enforce)
+        .map(|module| module.bundle().name.as_str())
+        .collect();
+    assert_eq!(enforcing, ["restricted"]);
+}
+
+#[test]
+fn components_import_nothing_but_types_and_the_log_and_export_one_interface() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let engine = engine();
+    let mut exports = BTreeMap::new();
+    for (folder, interface) in [("policies", "devops:policy/check@0.1.0"), ("bundles", "devops:policy/bundle@0.1.0")] {
+        for built in kube_devops_build_components::build(&[root.join(folder)], &target_directory()).unwrap() {
+            let component = engine.compile(&built.bytes).unwrap();
+            let shape = component.component_type();
+            for (import, _) in shape.imports(engine.wasmtime()) {
+                let allowed = ["devops:policy/types@0.1.0", "devops:policy/log@0.1.0"];
+                assert!(allowed.contains(&import), "{} imports {import}", built.folder);
+            }
+            let exported: Vec<_> = shape.exports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect();
+            assert_eq!(exported, [interface], "{}", built.folder);
+            exports.insert(built.folder, exported);
+        }
+    }
+    assert_eq!(exports.len(), check_names().count() + bundle_names().count());
+}
+
+/// The folder that the program's own build uses for components.
+fn target_directory() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("../components")
+}

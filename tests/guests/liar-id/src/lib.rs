@@ -1,0 +1,34 @@
+//! A check whose name could forge a line of a log, for tests of the engine.
+#![forbid(unsafe_code)]
+
+use kube_devops_sdk::{Check, Findings, Info, NoSettings, Severity, Stage, Subject};
+
+/// The check.
+pub struct Liar;
+
+impl Check for Liar {
+    type Settings = NoSettings;
+
+    fn info() -> Info {
+        Info {
+            id: "latest-tag\n\u{1b}[2J",
+            title: "Lies",
+            description: "Lies.",
+            rationale: "To see what happens.",
+            remedy: "None.",
+            stage: Stage::Spec,
+            severity: Severity::Low,
+            weight: 1,
+            remediates: false,
+            url: None,
+        }
+    }
+
+    fn new(_settings: NoSettings) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn evaluate(&self, _subject: &Subject, _findings: &mut Findings) {}
+}
+
+kube_devops_sdk::export_check!(Liar);

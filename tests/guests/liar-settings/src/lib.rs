@@ -1,0 +1,40 @@
+//! A check whose default settings are no object, for tests of the engine.
+#![forbid(unsafe_code)]
+
+use kube_devops_sdk::{Check, Findings, Info, Severity, Stage, Subject};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A number where an object should be.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+pub struct Number(u32);
+
+/// The check.
+pub struct Liar;
+
+impl Check for Liar {
+    type Settings = Number;
+
+    fn info() -> Info {
+        Info {
+            id: "liar-settings",
+            title: "Lies",
+            description: "Lies.",
+            rationale: "To see what happens.",
+            remedy: "None.",
+            stage: Stage::Spec,
+            severity: Severity::Low,
+            weight: 1,
+            remediates: false,
+            url: None,
+        }
+    }
+
+    fn new(_settings: Number) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn evaluate(&self, _subject: &Subject, _findings: &mut Findings) {}
+}
+
+kube_devops_sdk::export_check!(Liar);

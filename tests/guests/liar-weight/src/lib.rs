@@ -1,0 +1,34 @@
+//! A check whose weight is absurd, for tests of the engine.
+#![forbid(unsafe_code)]
+
+use kube_devops_sdk::{Check, Findings, Info, NoSettings, Severity, Stage, Subject};
+
+/// The check.
+pub struct Liar;
+
+impl Check for Liar {
+    type Settings = NoSettings;
+
+    fn info() -> Info {
+        Info {
+            id: "liar-weight",
+            title: "Lies",
+            description: "Lies.",
+            rationale: "To see what happens.",
+            remedy: "None.",
+            stage: Stage::Spec,
+            severity: Severity::Low,
+            weight: u32::MAX,
+            remediates: false,
+            url: None,
+        }
+    }
+
+    fn new(_settings: NoSettings) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn evaluate(&self, _subject: &Subject, _findings: &mut Findings) {}
+}
+
+kube_devops_sdk::export_check!(Liar);
