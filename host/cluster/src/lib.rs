@@ -1,1 +1,24 @@
+//! Kubernetes: the custom resources, what the components may do, and reading a live cluster.
+//!
+//! ```text
+//!   kubeconfig or ServiceAccount --> connection --> pods --> subjects
+//!                                              '--> custom resources, permissions
+//!   DevOpsPolicy --> policy (core)
+//! ```
+//!
+//! In come objects of an API server and custom resources; out come subjects and policies of the core. This crate must not
+//! know how checks run nor how anything is shown.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
+pub mod connection;
+pub mod crd;
+mod error;
+pub mod install;
+pub mod permissions;
+pub mod pods;
+pub mod policies;
+pub mod selector;
+
+pub use error::ClusterError;
+pub use kube::Client;

@@ -19,7 +19,7 @@ const DEEPEST_LIST: usize = 4;
 #[serde(rename_all = "camelCase", default)]
 pub struct Object {
     /// The kind; empty in the items of a typed list.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "text")]
     pub kind: String,
     /// The metadata.
     #[serde(deserialize_with = "null_as_default")]
@@ -39,13 +39,13 @@ pub struct Object {
 #[serde(rename_all = "camelCase", default)]
 pub struct Metadata {
     /// The name.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "text")]
     pub name: String,
     /// The start of the name, where the API server makes up the rest.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "text")]
     pub generate_name: String,
     /// The namespace.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "text")]
     pub namespace: String,
     /// The labels.
     #[serde(deserialize_with = "null_as_default")]
@@ -106,9 +106,9 @@ struct JobTemplate {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ContainerSpec {
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "text")]
     name: String,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "text")]
     image: String,
     restart_policy: Option<RestartPolicy>,
     liveness_probe: Option<IgnoredAny>,
@@ -150,7 +150,7 @@ pub struct PodStatus {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ContainerStatus {
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "text")]
     name: String,
     restart_count: Option<u32>,
 }
@@ -172,8 +172,8 @@ impl<'de> Deserialize<'de> for Labels {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
                 let mut labels = Vec::new();
-                while let Some((key, value)) = map.next_entry::<String, Option<String>>()? {
-                    labels.push((key, value.unwrap_or_default()));
+                while let Some((key, Text(value))) = map.next_entry::<String, Text>()? {
+                    labels.push((key, value));
                 }
                 labels.sort();
                 if let Some(twice) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -186,6 +186,39 @@ impl<'de> Deserialize<'de> for Labels {
         deserializer.deserialize_map(LabelsVisitor)
     }
 }
+
+/// Text, and nothing that merely could be written as text: YAML parsers would take `image: 5` for a string, and Kubernetes
+/// does not. `null` stands for no text.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    struct TextVisitor;
+
+    impl Visitor<'_> for TextVisitor {
+        type Value = String;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("a string")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+
+        fn visit_string<E>(self, text: String) -> Result<String, E> {
+            Ok(text)
+        }
+
+        fn visit_unit<E>(self) -> Result<String, E> {
+            Ok(String::new())
+        }
+    }
+
+    deserializer.deserialize_any(TextVisitor)
+}
+
+/// The value of a label.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text(#[serde(deserialize_with = "text")] String);
 
 /// `null` stands for nothing wherever Kubernetes reads an object.
 fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {

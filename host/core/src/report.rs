@@ -283,10 +283,14 @@ impl CheckOutcome {
         self.findings.iter().filter_map(move |finding| {
             let subject = subjects.get(finding.subject)?;
             let container = finding.container.and_then(|index| subject.containers.get(index));
-            let field = finding.field.as_ref().map(|field| match container {
-                Some(container) => format!("{}{}{field}", subject.spec_pointer, container.pointer()),
-                None => format!("{}{field}", subject.spec_pointer),
-            });
+            let field = match (container, &finding.field) {
+                (Some(container), field) => {
+                    let field = field.as_deref().unwrap_or_default();
+                    Some(format!("{}{}{field}", subject.spec_pointer, container.pointer()))
+                }
+                (None, Some(field)) => Some(format!("{}{field}", subject.spec_pointer)),
+                (None, None) => None,
+            };
             Some(Violation {
                 check: id.clone(),
                 severity: self.severity,

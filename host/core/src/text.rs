@@ -26,7 +26,7 @@ pub fn escape_controls(text: &str) -> String {
 
 /// Characters that reorder what follows them: a message could be made to read as another one.
 fn is_direction_control(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

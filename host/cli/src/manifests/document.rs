@@ -222,7 +222,7 @@ impl Walk<'_> {
             Ok(Parsed::Ignored(kind)) => *self.found.extracted.ignored.entry(kind).or_default() += 1,
             Ok(Parsed::Items(items)) => self.each(items, node, Self::add),
             Err(problem) => {
-                let problem = problem.from_line(self.place.first_line);
+                let problem = problem.counted_from(self.place.first_line);
                 self.found.errors.push(self.reader.error(problem, node.pointer));
             }
         }

@@ -1,9 +1,17 @@
 //! What parsers say, in plain words and with a hint at what to do.
 
+use super::locate;
 use super::problem::Problem;
 
+/// What parsers say where nesting has no end.
+const RECURSION: &str = "recursion limit exceeded";
+
+/// What that means.
+const TOO_DEEP: &str =
+    "maps and lists are nested too deep, or an alias stands within its own anchor; no object of Kubernetes is";
+
 /// What parsers say of broken YAML, and what to do about it.
-const SYNTAX: [(&str, &str); 14] = [
+const SYNTAX: [(&str, &str); 13] = [
     (
         "mapping values are not allowed",
         "a second `: ` in one line, or a line that is indented deeper than the one above; quote a value that holds `: `, or \
@@ -30,10 +38,6 @@ const SYNTAX: [(&str, &str); 14] = [
         "did not find expected <document start>",
         "something follows the end of the document; separate documents by `---`",
     ),
-    (
-        "recursion limit exceeded",
-        "maps and lists are nested too deep, or an alias stands within its own anchor; no object of Kubernetes is",
-    ),
 ];
 
 /// What a YAML parser has against a text.
@@ -52,6 +56,7 @@ pub(super) fn yaml(error: &serde_norway::Error, text: &str) -> Problem {
         );
     }
     let line = error.location().map_or(1, |location| line_of(text, location.index()));
+    let line = line_of_duplicate(&said, text).unwrap_or(line);
     let source = text.lines().nth(line - 1).unwrap_or_default();
     let is_indented_by_tab = source.trim_start_matches(' ').starts_with('\t');
     let message =
@@ -60,7 +65,7 @@ pub(super) fn yaml(error: &serde_norway::Error, text: &str) -> Problem {
         } else if said.contains("found character that cannot start any token") {
             "a value starts with a character that YAML keeps for itself (such as @, ` or %); put the value in quotes"
                 .to_owned()
-        } else if let Some((_, hint)) = SYNTAX.iter().find(|(known, _)| said.contains(known)) {
+        } else if let Some(hint) = known_syntax(&said) {
             format!("this is no valid YAML: {hint} ({said})")
         } else {
             value(&said)
@@ -68,14 +73,35 @@ pub(super) fn yaml(error: &serde_norway::Error, text: &str) -> Problem {
     Problem::at(line, message + template_hint(text, line))
 }
 
+/// What parsers say of syntax never quotes the input, other messages do.
+fn known_syntax(said: &str) -> Option<&'static str> {
+    let (_, hint) = SYNTAX.iter().find(|(known, _)| said.contains(known))?;
+    (!said.contains(['"', '`'])).then_some(hint)
+}
+
+/// The line of a key that stands twice, for which the parser gives only the map.
+fn line_of_duplicate(said: &str, text: &str) -> Option<usize> {
+    let (path, key) = said.split_once("duplicate field `").or_else(|| said.split_once("duplicate label "))?;
+    let key = key.trim_matches(['`', '"']);
+    let map = path.trim_end_matches(": ");
+    let map = if map.is_empty() { String::new() } else { locate::pointer_of_path(map) };
+    // An item of a list is parsed as a list of one, and its path starts with the `[0]` of that.
+    let map = map.strip_prefix('/').filter(|map| map.starts_with("/0")).unwrap_or(&map);
+    locate::Places::of(text).last_line(&format!("{map}/{}", locate::escape(key)))
+}
+
 /// What a JSON parser has against a text, at the level of single characters.
 pub(super) fn json_syntax(error: &serde_json::Error) -> String {
-    format!("this is no valid JSON: {}", without_places(&error.to_string()))
+    let said = without_places(&error.to_string());
+    if said.contains(RECURSION) { TOO_DEEP.to_owned() } else { format!("this is no valid JSON: {said}") }
 }
 
 /// What is wrong with a value, as serde says it, with the path to it in front.
 pub(super) fn value(said: &str) -> String {
     let said = said.trim_start_matches("[0].").trim_start_matches("[0]: ");
+    if said.ends_with(RECURSION) {
+        return TOO_DEEP.to_owned();
+    }
     for (start, middle) in [("invalid type: ", ", expected "), ("invalid value: ", ", expected ")] {
         if let Some((path, rest)) = said.split_once(start)
             && let Some((found, expected)) = rest.rsplit_once(middle)

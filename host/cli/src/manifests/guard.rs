@@ -91,10 +91,13 @@ fn check_aliases(text: &str, limits: &Limits) -> Result<(), Problem> {
     }
     let mut budget = Budget { left: text.len() * (NODE + 1) + limits.expansion_bytes, is_exhausted: false };
     match budget.deserialize(serde_norway::Deserializer::from_str(text)) {
-        Err(_) if budget.is_exhausted => Err(Problem::new(format!(
-            "the aliases (*name) of this document stand for more than {} MiB; write out what is needed, or use fewer of them",
-            limits.expansion_bytes >> 20
-        ))),
+        // The parser has a limit of its own for the number of aliases it follows.
+        Err(error) if budget.is_exhausted || error.to_string().contains("repetition limit") => {
+            Err(Problem::new(format!(
+                "the aliases (*name) of this document stand for more than {} MiB; write out what is needed, or use fewer of them",
+                limits.expansion_bytes >> 20
+            )))
+        }
         // An alias within its own anchor has no end, and no other document that is read is nested as deep.
         Err(error) if error.to_string().contains("recursion limit") => Err(explain::yaml(&error, text)),
         // Whoever reads the document in earnest meets the error again, and knows more about what to say.

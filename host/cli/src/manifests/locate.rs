@@ -47,6 +47,13 @@ impl Places {
         None
     }
 
+    /// The last line of the value: where a key stands twice, that of the second one.
+    pub fn last_line(&self, pointer: &str) -> Option<usize> {
+        let hash = PointerHash::of(pointer);
+        let end = self.0.partition_point(|(known, _)| *known <= hash);
+        self.0[..end].last().filter(|(known, _)| *known == hash).map(|(_, line)| *line)
+    }
+
     fn line_of_hash(&self, hash: PointerHash) -> Option<usize> {
         let found = self.0.binary_search_by_key(&hash, |(hash, _)| *hash).ok()?;
         Some(self.0[found].1)
@@ -152,6 +159,11 @@ impl PointerHash {
     fn with(self, text: &str) -> Self {
         Self(text.bytes().fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
     }
+}
+
+/// The JSON Pointer for a path such as `spec.containers[0]`, in which no key has dots or brackets.
+pub(super) fn pointer_of_path(path: &str) -> String {
+    path.split(['.', '[']).map(|part| format!("/{}", escape(part.trim_end_matches(']')))).collect::<String>()
 }
 
 /// A key as JSON Pointers write it.

@@ -1,6 +1,6 @@
 //! One document, or one item of a list, as an object: strictly what is to be judged, leniently everything else.
 
-use kube_devops_core::object::{Object, is_builtin_workload};
+use kube_devops_core::object::{ExtractError, Object, is_builtin_workload};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -110,7 +110,7 @@ impl Piece<'_> {
         let start = item.as_ptr() as usize - self.text.as_ptr() as usize;
         piece
             .parse_json_at(depth + 1)
-            .map_err(|problem| problem.from_line(super::input::line_at(self.text.as_bytes(), start)))
+            .map_err(|problem| problem.counted_from(super::input::line_at(self.text.as_bytes(), start)))
     }
 
     fn parse_json_at(&self, depth: usize) -> Result<Parsed, Problem> {
@@ -123,7 +123,10 @@ impl Piece<'_> {
             Ok(object) => return Ok(Parsed::Object(Box::new(object))),
             Err(error) => error,
         };
-        if let Some(list) = JsonList::of(self.text).filter(|_| depth < DEEPEST_LIST) {
+        if let Some(list) = JsonList::of(self.text) {
+            if depth == DEEPEST_LIST {
+                return Err(Problem::new(ExtractError::TooDeep.to_string()));
+            }
             return Ok(Parsed::Items(
                 list.items.iter().map(|item| self.parse_json_item(&list, item.get(), depth)).collect(),
             ));

@@ -29,7 +29,7 @@ impl Problem {
     }
 
     /// The same problem, seen from a text in which the first line of this one is `line`.
-    pub fn from_line(mut self, line: usize) -> Self {
+    pub fn counted_from(mut self, line: usize) -> Self {
         self.line += line - 1;
         self
     }

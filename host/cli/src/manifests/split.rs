@@ -73,6 +73,10 @@ pub(super) fn documents(text: &str) -> Vec<Document> {
                         opened.has_directives = true;
                     } else {
                         opened.content_line = Some(line.number);
+                        // A byte order mark is no content, but within a document parsers take it for that.
+                        if marked.len() < line.text.len() && !opened.has_directives {
+                            (opened.start, opened.line) = (start, line.number);
+                        }
                     }
                 }
             }
@@ -116,7 +120,7 @@ impl Open {
 /// Splits values that stand one after the other. From the first on that is no JSON, the text is left to YAML, which knows
 /// more ways to write maps and lists with brackets.
 fn split_json(text: &str, range: Range<usize>, line: usize, documents: &mut Vec<Document>) {
-    let json = &text[range.clone()];
+    let json = text[range.clone()].trim_end_matches([' ', '\t', '\r', '\n']);
     let mut values = serde_json::Deserializer::from_str(json).into_iter::<&RawValue>();
     let mut lines = LineCount::new(json, line);
     let mut read_to = 0;

@@ -107,7 +107,7 @@ fn write_checks(checks: &[&CheckReport], errors: &[ReportError], xml: &mut Xml) 
         let message = text(&error.message);
         let element = BytesStart::new("error").with_attributes([("type", "not-judged"), ("message", &message)]);
         let body = place.map_or_else(|| message.clone(), |place| format!("{message}\nWhere: {place}"));
-        write_case(case("kube-devops.error", &names.unique(case_name)), element, Some(&&body), xml)?;
+        write_case(case("kube-devops.error", &names.unique(case_name)), element, Some(&body), xml)?;
     }
     close("testsuite", xml)
 }
@@ -131,7 +131,7 @@ fn write_violation(violation: &Violation, shown: &Shown, names: &mut Names, xml:
         body.push_str(&format!("\nRemedy: {remedy}"));
     }
     let element = BytesStart::new("failure").with_attributes([("type", severity.as_str()), ("message", &message)]);
-    write_case(case(&class, &names.unique(case_name)), element, Some(&&body), xml)
+    write_case(case(&class, &names.unique(case_name)), element, Some(&body), xml)
 }
 
 /// The first paragraph of the remedy: the examples that follow are too long to be repeated for each violation.

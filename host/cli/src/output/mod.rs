@@ -14,6 +14,7 @@
 mod github;
 mod json;
 mod junit;
+mod palette;
 mod plain;
 mod sarif;
 mod table;
@@ -140,7 +141,7 @@ impl<'a> Place<'a> {
     /// `file:line`, harmless on a terminal.
     fn text(&self) -> String {
         const LONGEST: usize = 400;
-        format!("{}:{}", plain::one_line(self.file.unwrap_or("stdin"), LONGEST), self.line)
+        format!("{}:{}", plain::one_line(self.path().as_deref().unwrap_or("stdin"), LONGEST), self.line)
     }
 }
 

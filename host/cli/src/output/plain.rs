@@ -123,6 +123,12 @@ mod tests {
     }
 
     #[test]
+    fn lines_stay_lines() {
+        assert_eq!(lines("- a \r\n\tb\u{1b}[0m\n\n", 100), "- a\n    b\\u{1b}[0m");
+        assert!(lines(&"\u{202e}\n".repeat(100), 50).len() <= 50);
+    }
+
+    #[test]
     fn one_line_holds_no_commands() {
         assert_eq!(one_line("::error::x a::b ::1 ::", 100), "\\::error::x a::b ::1 ::");
         assert_eq!(one_line("a##[error]b ##vso[x] C## ## 1", 100), "a#\\#[error]b #\\#vso[x] C## ## 1");

@@ -22,36 +22,30 @@ impl Cell {
     }
 }
 
-/// Writes rows under headings. The first column holds names: it is aligned to the left, and cut where the columns do not
-/// suffice; the others hold numbers and classes of known widths.
-pub fn write(
-    headings: &[&str],
-    rows: &[Vec<Cell>],
-    heading_style: Style,
-    columns: usize,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let mut widths: Vec<usize> = headings.iter().map(|heading| heading.width()).collect();
-    for row in rows {
+/// Writes rows under their headings. Where there are too few columns for all of them, names in the first are cut, and the
+/// last, which matter least, are left out.
+pub fn write(headings: Vec<Cell>, rows: Vec<Vec<Cell>>, columns: usize, out: &mut dyn Write) -> io::Result<()> {
+    let mut widths = vec![0; headings.len()];
+    let rows: Vec<Vec<Cell>> = std::iter::once(headings).chain(rows).collect();
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.text.width());
         }
     }
-    if let [name, others @ ..] = widths.as_mut_slice() {
-        let taken: usize = others.iter().map(|width| width + GAP).sum();
-        *name = (*name).min(columns.saturating_sub(taken).max(NARROWEST_NAME));
+    let taken = |widths: &[usize]| -> usize { widths.iter().skip(1).map(|width| width + GAP).sum() };
+    while widths.len() > 1 && taken(&widths) + NARROWEST_NAME > columns {
+        widths.pop();
     }
-    let heading_cells: Vec<Cell> = headings.iter().map(|heading| Cell::new(heading, heading_style)).collect();
-    for row in std::iter::once(&heading_cells).chain(rows) {
-        for (index, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-            let text = fit(&cell.text, width);
-            let style = cell.style;
-            let padding = width - text.width();
-            match index {
-                0 if row.len() == 1 => write!(out, "{style}{text}{style:#}")?,
-                0 => write!(out, "{style}{text}{style:#}{:padding$}", "")?,
-                _ => write!(out, "{:gap$}{style}{text}{style:#}", "", gap = GAP + padding)?,
-            }
+    let room = columns.saturating_sub(taken(&widths)).max(NARROWEST_NAME);
+    if let Some(name) = widths.first_mut() {
+        *name = room.min(*name);
+    }
+    for row in &rows {
+        let mut padding = 0;
+        for (Cell { text, style }, &width) in row.iter().zip(&widths) {
+            let text = fit(text, width);
+            write!(out, "{:padding$}{style}{text}{style:#}", "")?;
+            padding = width - text.width() + GAP;
         }
         writeln!(out)?;
     }

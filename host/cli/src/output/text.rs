@@ -4,15 +4,15 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
+use kube_devops_core::Report;
 use kube_devops_core::report::{NamespaceReport, Violation};
-use kube_devops_core::score::{Classification, Grade};
-use kube_devops_core::{Report, Severity};
 use unicode_width::UnicodeWidthStr;
 
+use super::palette::Palette;
 use super::plain::{self, name, number, one_line};
 use super::table::{self, Cell};
-use super::workload::{Line, Workload, by_penalty};
+use super::workload::{Line, Workload, worst_first};
 use super::{Place, Shown};
 
 const MOST_WORKLOADS: usize = 10;
@@ -28,7 +28,7 @@ const NARROWEST_MESSAGE: usize = 30;
 
 /// Writes the report.
 pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
-    let page = Page { shown, colours: shown.colours };
+    let page = Page { shown, palette: Palette { colours: shown.colours } };
     page.violations(out)?;
     page.errors(out)?;
     page.namespaces(out)?;
@@ -39,69 +39,27 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
 
 struct Page<'a> {
     shown: &'a Shown<'a>,
-    colours: bool,
+    palette: Palette,
 }
 
 impl Page<'_> {
-    fn style(&self, style: Style) -> Style {
-        if self.colours { style } else { Style::new() }
-    }
-
-    fn colour(&self, colour: AnsiColor) -> Style {
-        self.style(colour.on_default())
-    }
-
-    fn bold(&self) -> Style {
-        self.style(Style::new().bold())
-    }
-
-    fn quiet(&self) -> Style {
-        self.style(Style::new().dimmed())
-    }
-
-    fn alarm(&self) -> Style {
-        self.style(AnsiColor::Red.on_default().bold())
-    }
-
-    fn severity(&self, severity: Severity) -> Style {
-        match severity {
-            Severity::Critical => self.alarm(),
-            Severity::High => self.colour(AnsiColor::Red),
-            Severity::Medium => self.colour(AnsiColor::Yellow),
-            Severity::Low => self.colour(AnsiColor::Cyan),
-        }
-    }
-
-    fn class(&self, class: Classification) -> Style {
-        match class {
-            Classification::Healthy => self.colour(AnsiColor::Green),
-            Classification::Stable => self.colour(AnsiColor::Cyan),
-            Classification::Degraded => self.colour(AnsiColor::Yellow),
-            Classification::Critical => self.alarm(),
-        }
-    }
-
-    fn grade(&self, grade: Grade) -> Style {
-        match grade {
-            Grade::A | Grade::B => self.colour(AnsiColor::Green),
-            Grade::C | Grade::D => self.colour(AnsiColor::Yellow),
-            Grade::F => self.alarm(),
-        }
-    }
-
     fn violations(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Report { subjects, violations, .. } = self.shown.report;
+        let Report { subjects, violations, errors, .. } = self.shown.report;
         let target = one_line(self.shown.target, LONGEST_MESSAGE);
         if *subjects == 0 {
-            let style = self.colour(AnsiColor::Yellow);
+            let style = self.palette.warning();
             return writeln!(out, "{style}Nothing to judge in {target}: no pods and no workloads.{style:#}\n");
         }
+        if violations.is_empty() && !errors.is_empty() {
+            let style = self.palette.warning();
+            return writeln!(out, "{style}No violations in what could be judged of {target}.{style:#}\n");
+        }
         if violations.is_empty() {
-            let style = self.colour(AnsiColor::Green);
+            let style = self.palette.fine();
             return writeln!(out, "{style}No violations in {target}.{style:#}\n");
         }
-        let workloads = by_penalty(violations);
-        let (bold, quiet) = (self.bold(), self.quiet());
+        let workloads = worst_first(violations);
+        let (bold, quiet) = (self.palette.bold(), self.palette.quiet());
         let found = number(violations.len(), "violation");
         let where_found = number(workloads.len(), "workload");
         writeln!(out, "{bold}{found} in {where_found}{bold:#} {quiet}of {target}, the worst first{quiet:#}\n")?;
@@ -119,7 +77,7 @@ impl Page<'_> {
     }
 
     fn workload(&self, workload: &Workload, check_width: usize, out: &mut dyn Write) -> io::Result<()> {
-        let (bold, quiet) = (self.bold(), self.quiet());
+        let (bold, quiet) = (self.palette.bold(), self.palette.quiet());
         write!(out, "{bold}{} {}{bold:#} in {}", name(workload.kind), name(workload.name), name(workload.namespace))?;
         if let Some(pods) = workload.pods {
             write!(out, " ({})", number(pods, "pod"))?;
@@ -135,10 +93,9 @@ impl Page<'_> {
     fn line(&self, line: &Line, check_width: usize, out: &mut dyn Write) -> io::Result<()> {
         const SEVERITY_WIDTH: usize = 8;
         let Violation { severity, check, container, message, .. } = line.violation;
-        let style = self.severity(*severity);
+        let style = self.palette.severity(*severity);
+        write!(out, "  {style}{severity:<SEVERITY_WIDTH$}{style:#}  ")?;
         let check = name(check);
-        let padding = check_width - check.width();
-        write!(out, "  {style}{severity:<SEVERITY_WIDTH$}{style:#}  {check}{:padding$}", "")?;
         let mut text = match container {
             Some(container) => format!("container {}: {}", name(container), one_line(message, LONGEST_MESSAGE)),
             None => one_line(message, LONGEST_MESSAGE),
@@ -149,11 +106,11 @@ impl Page<'_> {
         let before = 2 + SEVERITY_WIDTH + 2 + check_width + 2;
         let place = self.shown.place(line.violation);
         if self.shown.width.saturating_sub(before) >= NARROWEST_MESSAGE {
-            write!(out, "  ")?;
+            write!(out, "{check}{:padding$}", "", padding = check_width - check.width() + 2)?;
             self.message(&text, place, before, out)
         } else {
             const BELOW: usize = 4;
-            write!(out, "\n{:BELOW$}", "")?;
+            write!(out, "{check}\n{:BELOW$}", "")?;
             self.message(&text, place, BELOW, out)
         }
     }
@@ -171,7 +128,7 @@ impl Page<'_> {
         if let Some(place) = place.map(|place| place.text())
             && !text.contains(&place)
         {
-            let quiet = self.quiet();
+            let quiet = self.palette.quiet();
             if last.width() + 2 + place.width() <= columns {
                 write!(out, "  {quiet}{place}{quiet:#}")?;
             } else {
@@ -185,9 +142,13 @@ impl Page<'_> {
         if count == 0 {
             return Ok(());
         }
-        let quiet = self.quiet();
+        let quiet = self.palette.quiet();
         let (indent, end) = if whole_section { ("", "\n") } else { ("  ", "") };
-        writeln!(out, "{indent}{quiet}... and {} more; -o json lists all{quiet:#}{end}", number(count, what))
+        writeln!(
+            out,
+            "{indent}{quiet}... and {}; -o json lists all{quiet:#}{end}",
+            number(count, &format!("more {what}"))
+        )
     }
 
     fn errors(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -195,7 +156,7 @@ impl Page<'_> {
         if errors.is_empty() {
             return Ok(());
         }
-        let alarm = self.alarm();
+        let alarm = self.palette.alarm();
         writeln!(out, "{alarm}{}: not everything was judged{alarm:#}\n", number(errors.len(), "error"))?;
         for error in errors.iter().take(MOST_ERRORS) {
             write!(out, "  {alarm}error{alarm:#}  ")?;
@@ -223,15 +184,16 @@ impl Page<'_> {
                 vec![
                     Cell::new(name(&namespace.name), normal),
                     Cell::new(namespace.score, normal),
-                    Cell::new(namespace.classification, self.class(namespace.classification)),
+                    Cell::new(namespace.classification, self.palette.class(namespace.classification)),
                     Cell::new(format!("{:.1} %", namespace.compliance), normal),
-                    Cell::new(namespace.grade, self.grade(namespace.grade)),
+                    Cell::new(namespace.grade, self.palette.grade(namespace.grade)),
                     Cell::new(namespace.subjects, normal),
                     Cell::new(namespace.violations, normal),
                 ]
             })
             .collect();
-        table::write(&HEADINGS, &rows, self.quiet(), self.shown.width, out)?;
+        let headings = HEADINGS.iter().map(|heading| Cell::new(heading, self.palette.quiet())).collect();
+        table::write(headings, rows, self.shown.width, out)?;
         self.more(namespaces.len().saturating_sub(MOST_NAMESPACES), "namespace", false, out)?;
         writeln!(out)
     }
@@ -250,13 +212,12 @@ impl Page<'_> {
         checks.sort_by_key(|&(id, penalty)| (Reverse(penalty), id));
         let mut ids = checks.into_iter().take(MOST_HINTS).map(|(id, _)| name(id));
         let Some(worst) = ids.next() else { return Ok(()) };
-        let (bold, program) = (self.bold(), self.shown.program);
-        write!(out, "{bold}{program} explain {worst}{bold:#} tells why it matters and how to mend it")?;
+        let mut hint = format!("{} explain {worst} tells why it matters and how to mend it", self.shown.program);
         let others: Vec<String> = ids.collect();
         if !others.is_empty() {
-            write!(out, "; so it does for {}", others.join(" and "))?;
+            hint.push_str(&format!("; try it for {} too", others.join(" and ")));
         }
-        writeln!(out, ".\n")
+        writeln!(out, "{}.\n", plain::wrap(&hint, self.shown.width).join("\n  "))
     }
 
     fn left_out(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -288,14 +249,14 @@ impl Page<'_> {
         if parts.is_empty() {
             return Ok(());
         }
-        let quiet = self.quiet();
+        let quiet = self.palette.quiet();
         let text = format!("Not judged: {}.", parts.join(", "));
         writeln!(out, "{quiet}{}{quiet:#}\n", plain::wrap(&text, self.shown.width).join("\n  "))
     }
 
     fn summary(&self, out: &mut dyn Write) -> io::Result<()> {
         let report = self.shown.report;
-        let (class, grade) = (self.class(report.classification), self.grade(report.grade));
+        let (class, grade) = (self.palette.class(report.classification), self.palette.grade(report.grade));
         writeln!(out, "===== DevOps Governance Summary =====")?;
         summary_line("Workload Pods Analyzed", report.subjects, out)?;
         for (label, count) in report.summary() {
@@ -307,7 +268,7 @@ impl Page<'_> {
         let compliance = format_args!("{:.1} % ({grade}grade {}{grade:#})", report.compliance, report.grade);
         summary_line("Compliance", compliance, out)?;
         if !report.errors.is_empty() {
-            let alarm = self.alarm();
+            let alarm = self.palette.alarm();
             let errors = number(report.errors.len(), "error");
             summary_line("Not Everything Was Judged", format_args!("{alarm}{errors}{alarm:#}"), out)?;
         }
@@ -321,6 +282,7 @@ fn summary_line(label: &str, value: impl std::fmt::Display, out: &mut dyn Write)
 
 #[cfg(test)]
 mod tests {
+    use kube_devops_core::Severity;
     use kube_devops_core::report::ReportError;
 
     use super::super::Format;
@@ -360,6 +322,14 @@ mod tests {
     fn nothing_judged() {
         let nothing = Report::new(&[], &[], Default::default());
         insta::assert_snapshot!(show(Format::Text, &nothing));
+    }
+
+    #[test]
+    fn errors_are_no_pass() {
+        let errors = report().errors;
+        let text = show(Format::Text, &Report { errors, ..clean() });
+        assert!(text.starts_with("No violations in what could be judged of deploy/"), "{text}");
+        assert!(text.contains("\nNot Everything Was Judged  : 3 errors\n"), "{text}");
     }
 
     #[test]

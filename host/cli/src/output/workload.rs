@@ -26,8 +26,9 @@ pub struct Line<'a> {
     pub times: usize,
 }
 
-/// The workloads, the worst first.
-pub fn by_penalty(violations: &[Violation]) -> Vec<Workload<'_>> {
+/// The workloads, the worst first: those with the most severe violations, and among these those that cost the most. So
+/// what fails a gate on severities is never behind what merely adds up.
+pub fn worst_first(violations: &[Violation]) -> Vec<Workload<'_>> {
     // Manifests of several environments name the same object: the place in the file tells them apart.
     type Key<'a> = (&'a str, &'a str, &'a str, Option<&'a Source>);
     let mut found: BTreeMap<Key, usize> = BTreeMap::new();
@@ -52,7 +53,7 @@ pub fn by_penalty(violations: &[Violation]) -> Vec<Workload<'_>> {
     }
     workloads.sort_by_cached_key(|(workload, members)| {
         let severity = members.iter().map(|violation| violation.severity).max();
-        (Reverse(workload.penalty), Reverse(severity), workload.namespace, workload.kind, workload.name)
+        (Reverse(severity), Reverse(workload.penalty), workload.namespace, workload.kind, workload.name)
     });
     workloads.into_iter().map(|(workload, members)| Workload { lines: lines(&members), ..workload }).collect()
 }

@@ -1,0 +1,70 @@
+//! `check`: whether the cluster can be reached, and what is allowed there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use anyhow::Result;
+use kube_devops_cluster::permissions::{self, Answer, Component};
+
+use super::{Outcome, print, with_cluster};
+use crate::arguments::{CheckArguments, ClusterArguments};
+
+/// Carries out the command.
+pub fn run(cluster: &ClusterArguments, arguments: &CheckArguments) -> Result<Outcome> {
+    with_cluster(cluster, async |connection| {
+        let version = connection.server_version().await?;
+        let mut text = format!("Cluster    {}\n", connection.server);
+        if let Some(context) = &connection.context {
+            let _ = writeln!(text, "Context    {context}");
+        }
+        let _ = writeln!(text, "Version    {version}\n");
+        let answers = permissions::ask(&connection, &arguments.namespace).await?;
+        text.push_str(&table(&answers, &arguments.namespace));
+        print(&text)?;
+        Ok(if answers.iter().all(|answer| answer.allowed) { Outcome::Fine } else { Outcome::GateNotMet })
+    })
+}
+
+/// One line for each permission, and what to do about those that are missing.
+fn table(answers: &[Answer], namespace: &str) -> String {
+    let mut by_resource: BTreeMap<(usize, bool), (&Answer, Vec<&str>)> = BTreeMap::new();
+    let mut order = Vec::new();
+    for answer in answers {
+        let permission = &answer.permission;
+        let known = order.iter().position(|known| *known == permission);
+        let place = known.unwrap_or_else(|| {
+            order.push(permission);
+            order.len() - 1
+        });
+        by_resource.entry((place, answer.allowed)).or_insert((answer, Vec::new())).1.push(answer.verb);
+    }
+    let mut text = format!("{:<8} {:<55} {:<20} {}\n", "ALLOWED", "PERMISSION", "NEEDED BY", "IN ORDER TO");
+    for ((_, allowed), (answer, verbs)) in &by_resource {
+        let permission = &answer.permission;
+        let resource = match permission.group {
+            "" => permission.resource.to_owned(),
+            group => format!("{}.{group}", permission.resource),
+        };
+        let what = format!("{} {resource}", verbs.join(","));
+        let by = permission.needed_by.iter().map(|component| component.as_str()).collect::<Vec<_>>().join(", ");
+        let allowed = if *allowed { "yes" } else { "NO" };
+        let _ = writeln!(text, "{allowed:<8} {what:<55} {by:<20} {}", permission.purpose);
+    }
+    let crippled: BTreeSet<Component> = answers
+        .iter()
+        .filter(|answer| !answer.allowed)
+        .flat_map(|answer| answer.permission.needed_by.iter().copied())
+        .collect();
+    if crippled.is_empty() {
+        text.push_str("\nEverything is allowed.\n");
+        return text;
+    }
+    let names = crippled.iter().map(|component| component.as_str()).collect::<Vec<_>>().join(", ");
+    let _ = write!(
+        text,
+        "\nWith these credentials you cannot run: {names}.\n\
+         Ask an administrator of the cluster for a ClusterRole with the permissions marked NO (for leases and secrets a\n\
+         Role in the namespace {namespace} is enough), bound to you or to the ServiceAccount that the component runs as.\n"
+    );
+    text
+}

@@ -1,0 +1,69 @@
+//! `list`: resources of the cluster.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use kube_devops_cluster::pods::{self, PodQuery};
+use serde::Serialize;
+
+use super::{Outcome, print, with_cluster};
+use crate::arguments::{ClusterArguments, ListCommand, ListFormat, ListPodsArguments};
+use crate::progress::Progress;
+
+/// One pod of the list.
+#[derive(Debug, Serialize)]
+struct Row {
+    namespace: String,
+    name: String,
+    phase: String,
+    /// Empty where the pod is not bound to a node.
+    node: String,
+}
+
+/// Carries out the command.
+pub fn run(cluster: &ClusterArguments, command: &ListCommand) -> Result<Outcome> {
+    let ListCommand::Pods(arguments) = command;
+    let rows = read(cluster, arguments)?;
+    let text = match arguments.output {
+        ListFormat::Text => columns(&rows),
+        ListFormat::Json => format!("{}\n", serde_json::to_string_pretty(&rows)?),
+        ListFormat::Yaml => serde_norway::to_string(&rows)?,
+        ListFormat::Name => rows.iter().map(|row| format!("pod/{}\n", row.name)).collect(),
+    };
+    if rows.is_empty() && arguments.output == ListFormat::Text {
+        eprintln!("no pods found");
+    }
+    print(&text)
+}
+
+fn read(cluster: &ClusterArguments, arguments: &ListPodsArguments) -> Result<Vec<Row>> {
+    let selection = &arguments.selection;
+    let query = PodQuery { namespaces: selection.namespaces.clone(), selector: selection.selector.clone() };
+    with_cluster(cluster, async |connection| {
+        let progress = Progress::new("listing pods");
+        let pods = pods::list(&connection, &query, |count| progress.set(count)).await?;
+        let rows = pods.into_iter().map(|pod| Row {
+            name: pod.name(),
+            namespace: pod.metadata.namespace,
+            phase: pod.status.phase.unwrap_or_else(|| "Unknown".to_owned()),
+            node: pod.spec.node_name.unwrap_or_default(),
+        });
+        Ok(rows.collect())
+    })
+}
+
+/// Columns at least as wide as those that scripts know, and wider where a name asks for it.
+fn columns(rows: &[Row]) -> String {
+    let widest = |least: usize, column: fn(&Row) -> &str| {
+        rows.iter().map(|row| column(row).len() + 1).max().unwrap_or_default().max(least)
+    };
+    let namespaces = widest(20, |row| &row.namespace);
+    let names = widest(33, |row| &row.name);
+    let phases = widest(16, |row| &row.phase);
+    rows.iter().fold(String::new(), |mut text, row| {
+        let Row { namespace, name, phase, node } = row;
+        let line = format!("{namespace:<namespaces$}{name:<names$}{phase:<phases$}{node}");
+        let _ = writeln!(text, "{}", line.trim_end());
+        text
+    })
+}

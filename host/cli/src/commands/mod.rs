@@ -1,0 +1,71 @@
+//! The commands, one file each.
+
+mod analyze;
+mod check;
+mod completion;
+mod crd;
+mod explain;
+mod list;
+mod policy;
+pub mod reference;
+
+use std::future::Future;
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use kube_devops_cluster::connection::{Connection, ConnectionOptions};
+
+use crate::arguments::{Arguments, ClusterArguments, Command};
+
+/// How a command that was carried out ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is well.
+    Fine,
+    /// A gate is not met, or a permission is missing.
+    GateNotMet,
+    /// Something could not be done, or not be judged.
+    NotDone,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        ExitCode::from(match outcome {
+            Outcome::Fine => 0,
+            Outcome::GateNotMet => 1,
+            Outcome::NotDone => 2,
+        })
+    }
+}
+
+/// Carries out a command.
+pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
+    let cluster = arguments.cluster;
+    match arguments.command {
+        Command::Version => print(&format!("kube-devops version {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Check(arguments) => check::run(&cluster, &arguments),
+        Command::List(arguments) => list::run(&cluster, &arguments),
+        Command::Analyze(arguments) => analyze::run(&cluster, &arguments, program),
+        Command::Explain(arguments) => explain::run(&arguments, program),
+        Command::Crd(arguments) => crd::run(&cluster, &arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
+        Command::Completion { shell } => completion::run(shell, program),
+    }
+}
+
+/// Prints text to standard output; a closed pipe is an error, not a panic.
+fn print(text: &str) -> Result<Outcome> {
+    stdout().write_all(text.as_bytes()).context("standard output cannot be written")?;
+    Ok(Outcome::Fine)
+}
+
+/// Connects to the cluster that is meant and does something there.
+fn with_cluster<T, F: Future<Output = Result<T>>>(
+    arguments: &ClusterArguments,
+    action: impl FnOnce(Connection) -> F,
+) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let options = ConnectionOptions { kubeconfig: arguments.kubeconfig.clone(), context: arguments.context.clone() };
+    runtime.block_on(async { action(Connection::open(&options).await?).await })
+}

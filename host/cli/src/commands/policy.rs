@@ -1,0 +1,84 @@
+//! `policy`: bundles, and policies made of them.
+
+use std::fmt::Write;
+
+use anyhow::{Result, bail};
+use kube_devops_cluster::policies;
+use kube_devops_core::{Bundle, Enforcement};
+use kube_devops_engine::{Engine, Limits};
+
+use super::{Outcome, print};
+use crate::arguments::PolicyCommand;
+
+/// Carries out the command.
+pub fn run(command: &PolicyCommand) -> Result<Outcome> {
+    let engine = Engine::new(Limits::default())?;
+    match command {
+        PolicyCommand::BundleList => {
+            let mut text = String::from("Available policy bundles:\n");
+            for module in kube_devops_modules::bundles(&engine)? {
+                let bundle = module.bundle();
+                let _ = writeln!(text, "  {:<11} — {}", bundle.name, bundle.title);
+            }
+            print(&text)
+        }
+        PolicyCommand::BundleShow { name } => print(&details(&engine, &find_bundle(&engine, name)?)?),
+        PolicyCommand::BundleApply { name, namespace, policy_name } => {
+            let policy = policies::from_bundle(&find_bundle(&engine, name)?, namespace, policy_name)?;
+            print(&serde_norway::to_string(&policy)?)
+        }
+    }
+}
+
+/// The bundle of a name.
+pub fn find_bundle(engine: &Engine, name: &str) -> Result<Bundle> {
+    let bundles = kube_devops_modules::bundles(engine)?;
+    match bundles.iter().find(|module| module.bundle().name == name) {
+        Some(module) => Ok(module.bundle().clone()),
+        None => {
+            let known: Vec<_> = bundles.iter().map(|module| module.bundle().name.as_str()).collect();
+            bail!("there is no bundle {name:?}; there are: {}", known.join(", "))
+        }
+    }
+}
+
+fn details(engine: &Engine, bundle: &Bundle) -> Result<String> {
+    let checks = kube_devops_modules::checks(engine)?;
+    let mut text = format!("{} — {}\n{}\n\n", bundle.name, bundle.title, bundle.description);
+    let _ = writeln!(text, "{:<20} {:<10} SETTINGS", "CHECK", "SEVERITY");
+    for rule in &bundle.rules {
+        let own = checks.get(&rule.check).map(|check| check.info().severity);
+        let severity = rule.severity.or(own).unwrap_or_default();
+        let settings = rule.settings.as_object().into_iter().flatten();
+        let settings: Vec<_> = settings.map(|(name, value)| format!("{name}: {value}")).collect();
+        let line = format!("{:<20} {severity:<10} {}", rule.check, settings.join(", "));
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let mode = match bundle.enforcement {
+        Enforcement::Audit => "audit: violations are reported, nothing is changed",
+        Enforcement::Enforce => "enforce: missing probes and resources are added to workloads",
+    };
+    let _ = writeln!(text, "\nEnforcement mode     {mode}");
+    if let Some(probe) = &bundle.default_probe {
+        let port = probe.tcp_port.map_or("the container's first port".to_owned(), |port| format!(":{port}"));
+        let seconds = |seconds: Option<u32>, otherwise| seconds.unwrap_or(otherwise);
+        let _ = writeln!(
+            text,
+            "Default probe        TCP {port}, {}s delay, {}s period",
+            seconds(probe.initial_delay_seconds, 5),
+            seconds(probe.period_seconds, 10)
+        );
+    }
+    if let Some(resources) = &bundle.default_resources {
+        let quantity = |quantity: &Option<String>| quantity.clone().unwrap_or_else(|| "-".to_owned());
+        let _ = writeln!(
+            text,
+            "Default resources    CPU {}/{}, memory {}/{} (request/limit)",
+            quantity(&resources.cpu_request),
+            quantity(&resources.cpu_limit),
+            quantity(&resources.memory_request),
+            quantity(&resources.memory_limit)
+        );
+    }
+    Ok(text)
+}

@@ -1,0 +1,68 @@
+//! The pages of `docs/` that are made from the program itself: the commands and the checks.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::Result;
+use kube_devops_core::{CheckInfo, Stage};
+use kube_devops_engine::{Engine, Limits};
+
+use crate::arguments::Arguments;
+
+/// The generated pages, by their path below `docs/`.
+pub fn pages() -> Result<BTreeMap<String, String>> {
+    let mut pages = BTreeMap::from([("cli.md".to_owned(), commands())]);
+    let engine = Engine::new(Limits::default())?;
+    let checks = kube_devops_modules::checks(&engine)?;
+    let mut index = String::from(
+        "# Checks\n\nEvery check is a WebAssembly component that describes itself; these pages are made from its words.\n\n\
+         | check | a violation is | weight | severity | looks at |\n|---|---|---|---|---|\n",
+    );
+    for check in checks.values() {
+        let info = check.info();
+        let _ = writeln!(
+            index,
+            "| [{0}]({0}.md) | {1} | {2} | {3} | {4} |",
+            info.id,
+            info.title,
+            info.weight,
+            info.severity,
+            stage(info)
+        );
+        pages.insert(format!("checks/{}.md", info.id), page(info)?);
+    }
+    pages.insert("checks/README.md".to_owned(), index);
+    Ok(pages)
+}
+
+fn commands() -> String {
+    let options = clap_markdown::MarkdownOptions::new().title("Commands".to_owned()).show_footer(false);
+    let text = clap_markdown::help_markdown_custom::<Arguments>(&options);
+    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+    format!("{}\n", lines.join("\n").trim_end())
+}
+
+fn stage(info: &CheckInfo) -> &'static str {
+    match info.stage {
+        Stage::Spec => "what was asked for",
+        Stage::Runtime => "how it runs",
+    }
+}
+
+fn page(info: &CheckInfo) -> Result<String> {
+    let mut text = format!("# {}\n\n{}.\n\n", info.id, info.title);
+    let _ = writeln!(text, "## What it finds\n\n{}\n", info.description);
+    let _ = writeln!(text, "## Why it matters\n\n{}\n", info.rationale);
+    let _ = writeln!(text, "## How to mend it\n\n{}\n", info.remedy);
+    let _ = writeln!(text, "## Facts\n\n| | |\n|---|---|");
+    let _ = writeln!(text, "| Looks at | {} |", stage(info));
+    let _ = writeln!(text, "| Severity | {}, where a policy does not say otherwise |", info.severity);
+    let _ = writeln!(text, "| Weight | {} |", info.weight);
+    let _ = writeln!(text, "| Enforcement | {} |", if info.remediates { "can mend it" } else { "only reports it" });
+    let _ = writeln!(text, "| Default settings | `{}` |", info.default_settings);
+    if let Some(url) = &info.url {
+        let _ = writeln!(text, "| More | <{url}> |");
+    }
+    let _ = writeln!(text, "\n## Settings\n\n```json\n{}\n```", serde_json::to_string_pretty(&info.settings_schema)?);
+    Ok(text)
+}

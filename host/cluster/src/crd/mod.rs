@@ -1,0 +1,18 @@
+//! The custom resources of the group `devops.stochastic.io`.
+
+mod audit_result;
+mod devops_policy;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+pub use audit_result::{AuditedViolation, PolicyAuditResult, PolicyAuditResultSpec};
+pub use devops_policy::{
+    DefaultProbe, DefaultResources, DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus, EnforcementMode,
+    SeverityOverrides,
+};
+
+/// All custom resources.
+pub fn definitions() -> [CustomResourceDefinition; 2] {
+    [DevOpsPolicy::crd(), PolicyAuditResult::crd()]
+}

@@ -1,0 +1,84 @@
+//! Installing the custom resources.
+
+use std::time::Duration;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use tokio::time::Instant;
+
+use crate::connection::Connection;
+use crate::{ClusterError, crd};
+
+/// Who owns the fields that this program sets.
+pub const FIELD_MANAGER: &str = "kube-devops";
+
+/// How long the API server may take to serve a new custom resource.
+const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
+/// How often it is asked.
+const ASKED_EVERY: Duration = Duration::from_millis(100);
+
+/// What became of a custom resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was not there before.
+    Created,
+    /// It was there and is another now.
+    Configured,
+    /// It was there as it should be.
+    Unchanged,
+}
+
+/// Applies every custom resource definition and waits until the API server serves it.
+pub async fn install(connection: &Connection) -> Result<Vec<(String, Outcome)>, ClusterError> {
+    let api: Api<CustomResourceDefinition> = Api::all(connection.client.clone());
+    let mut outcomes = Vec::new();
+    for definition in crd::definitions() {
+        let name = definition.name_any();
+        let what = format!("install {name}");
+        let before = api.get_opt(&name).await.map_err(|error| connection.error(error, &what))?;
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let after = api.patch(&name, &parameters, &Patch::Apply(&definition)).await;
+        let after = after.map_err(|error| connection.error(error, &what))?;
+        outcomes.push((
+            name,
+            match before {
+                None => Outcome::Created,
+                Some(before) if before.metadata.resource_version == after.metadata.resource_version => {
+                    Outcome::Unchanged
+                }
+                Some(_) => Outcome::Configured,
+            },
+        ));
+    }
+    for (name, _) in &outcomes {
+        wait_until_established(connection, &api, name).await?;
+    }
+    Ok(outcomes)
+}
+
+async fn wait_until_established(
+    connection: &Connection,
+    api: &Api<CustomResourceDefinition>,
+    name: &str,
+) -> Result<(), ClusterError> {
+    let deadline = Instant::now() + ESTABLISHED_WITHIN;
+    loop {
+        let definition = api.get(name).await.map_err(|error| connection.error(error, &format!("read {name}")))?;
+        let conditions = definition.status.and_then(|status| status.conditions).unwrap_or_default();
+        if conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
+            return Ok(());
+        }
+        if let Some(refused) =
+            conditions.iter().find(|condition| condition.type_ == "NamesAccepted" && condition.status == "False")
+        {
+            let reason = refused.message.clone().unwrap_or_default();
+            return Err(ClusterError::Request { what: format!("establish {name}"), reason });
+        }
+        if Instant::now() >= deadline {
+            let waited = ESTABLISHED_WITHIN.as_secs();
+            return Err(ClusterError::Timeout(format!("the API server did not establish {name} within {waited} s")));
+        }
+        tokio::time::sleep(ASKED_EVERY).await;
+    }
+}

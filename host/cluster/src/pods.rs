@@ -1,0 +1,88 @@
+//! The pods of a live cluster.
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use kube::api::ListParams;
+use kube::core::Request;
+use kube_devops_core::object::{Context, Extracted, Object};
+use serde::Deserialize;
+
+use crate::ClusterError;
+use crate::connection::Connection;
+
+/// How many pods are asked for at once. The API server reads no more than that from its store for one request, and this
+/// program holds no more than that as text.
+const PAGE: u32 = 500;
+
+/// Which pods are meant.
+#[derive(Debug, Clone, Default)]
+pub struct PodQuery {
+    /// The namespaces; none: all.
+    pub namespaces: Vec<String>,
+    /// A label selector, as kubectl takes it.
+    pub selector: Option<String>,
+}
+
+/// One page of a list.
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    metadata: PageMetadata,
+    items: Vec<Object>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PageMetadata {
+    #[serde(rename = "continue")]
+    next: Option<String>,
+}
+
+/// The pods as they are listed, page by page; `seen` is told how many there are so far.
+pub async fn list(
+    connection: &Connection,
+    query: &PodQuery,
+    mut seen: impl FnMut(usize),
+) -> Result<Vec<Object>, ClusterError> {
+    let paths = match query.namespaces.as_slice() {
+        [] => vec!["/api/v1/pods".to_owned()],
+        namespaces => namespaces.iter().map(|namespace| format!("/api/v1/namespaces/{namespace}/pods")).collect(),
+    };
+    let mut pods = Vec::new();
+    for path in paths {
+        let mut parameters =
+            ListParams { limit: Some(PAGE), label_selector: query.selector.clone(), ..ListParams::default() };
+        loop {
+            let request = Request::new(&path).list(&parameters);
+            let request = request.map_err(|error| connection.error(kube::Error::BuildRequest(error), "list pods"))?;
+            let page: Page =
+                connection.client.request(request).await.map_err(|error| connection.error(error, "list pods"))?;
+            pods.extend(page.items);
+            seen(pods.len());
+            match page.metadata.next.filter(|next| !next.is_empty()) {
+                Some(next) => parameters.continue_token = Some(next),
+                None => break,
+            }
+        }
+    }
+    Ok(pods)
+}
+
+/// The pods as subjects.
+pub async fn subjects(
+    connection: &Connection,
+    query: &PodQuery,
+    seen: impl FnMut(usize),
+) -> Result<Extracted, ClusterError> {
+    let pods = list(connection, query, seen).await?;
+    let context = Context { now: Utc::now(), default_namespace: "default".to_owned(), source: None };
+    let mut extracted = Extracted { subjects: Vec::with_capacity(pods.len()), finished: 0, ignored: BTreeMap::new() };
+    for mut pod in pods {
+        // The items of a typed list do not repeat their kind.
+        pod.kind = "Pod".to_owned();
+        // The API server takes no pod without containers, so there is nothing to report.
+        pod.extract(&context, &mut extracted);
+    }
+    Ok(extracted)
+}

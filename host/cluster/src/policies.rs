@@ -1,0 +1,130 @@
+//! DevOpsPolicy objects as policies of the core, and bundles as DevOpsPolicy objects.
+
+use kube::Resource;
+use kube_devops_core::policy_fields::POLICY_FIELDS;
+use kube_devops_core::{Bundle, Enforcement, Policy, RuleConfig};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::crd::{DevOpsPolicy, DevOpsPolicySpec};
+
+/// A policy or a bundle that cannot be turned into the other form.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// DevOpsPolicy v1 has no field for it.
+    #[error("the bundle {bundle} selects the check {check}, for which DevOpsPolicy has no field")]
+    NoField {
+        /// The bundle.
+        bundle: String,
+        /// The check.
+        check: String,
+    },
+    /// A value does not fit the field's type.
+    #[error("the bundle {bundle} does not fit DevOpsPolicy: {reason}")]
+    Unfit {
+        /// The bundle.
+        bundle: String,
+        /// Why.
+        reason: String,
+    },
+    /// The file holds no policy.
+    #[error("{0}")]
+    NoPolicy(String),
+}
+
+/// The rules that a spec turns on.
+pub fn policy(name: &str, spec: &DevOpsPolicySpec) -> Policy {
+    let fields = serde_json::to_value(spec).unwrap_or_default();
+    let rules = POLICY_FIELDS.iter().filter_map(|field| {
+        let value = &fields[field.field];
+        let settings = match (field.setting, value) {
+            (None, Value::Bool(true)) => json!({}),
+            (Some(setting), Value::Number(number)) => json!({ setting: number }),
+            _ => return None,
+        };
+        let severity = fields["severityOverrides"][field.severity_override].as_str();
+        Some(RuleConfig {
+            check: field.check.to_owned(),
+            settings,
+            severity: severity.and_then(|severity| severity.parse().ok()),
+        })
+    });
+    Policy { name: name.to_owned(), rules: rules.collect() }
+}
+
+/// A bundle as the DevOpsPolicy that `bundle-apply` prints.
+pub fn from_bundle(bundle: &Bundle, namespace: &str, name: &str) -> Result<DevOpsPolicy, PolicyError> {
+    let mut fields = Map::new();
+    let mut severities = Map::new();
+    for rule in &bundle.rules {
+        let no_field = || PolicyError::NoField { bundle: bundle.name.clone(), check: rule.check.clone() };
+        let field = POLICY_FIELDS.iter().find(|field| field.check == rule.check).ok_or_else(no_field)?;
+        let value = match field.setting {
+            None => json!(true),
+            Some(setting) => rule.settings.get(setting).cloned().ok_or_else(no_field)?,
+        };
+        fields.insert(field.field.to_owned(), value);
+        if let Some(severity) = rule.severity {
+            severities.insert(field.severity_override.to_owned(), json!(severity));
+        }
+    }
+    if !severities.is_empty() {
+        fields.insert("severityOverrides".to_owned(), severities.into());
+    }
+    let mode = if bundle.enforcement == Enforcement::Enforce { "enforce" } else { "audit" };
+    fields.insert("enforcementMode".to_owned(), json!(mode));
+    if let Some(probe) = &bundle.default_probe {
+        let probe = json!({
+            "tcpPort": probe.tcp_port,
+            "initialDelaySeconds": probe.initial_delay_seconds,
+            "periodSeconds": probe.period_seconds,
+        });
+        fields.insert("defaultProbe".to_owned(), probe);
+    }
+    if let Some(resources) = &bundle.default_resources {
+        let resources = json!({
+            "cpuRequest": resources.cpu_request,
+            "cpuLimit": resources.cpu_limit,
+            "memoryRequest": resources.memory_request,
+            "memoryLimit": resources.memory_limit,
+        });
+        fields.insert("defaultResources".to_owned(), resources);
+    }
+    let unfit =
+        |error: serde_json::Error| PolicyError::Unfit { bundle: bundle.name.clone(), reason: error.to_string() };
+    let mut policy = DevOpsPolicy::new(name, serde_json::from_value(fields.into()).map_err(unfit)?);
+    policy.metadata.namespace = Some(namespace.to_owned());
+    Ok(policy)
+}
+
+/// Reads one DevOpsPolicy from YAML or JSON text. A field that does not exist is an error: it would have no effect.
+pub fn parse(text: &str) -> Result<DevOpsPolicy, PolicyError> {
+    let no_policy = |reason: String| PolicyError::NoPolicy(reason);
+    let types: Types =
+        serde_norway::from_str(text).map_err(|error| no_policy(format!("not a DevOpsPolicy: {error}")))?;
+    let version = DevOpsPolicy::api_version(&());
+    if types.kind != "DevOpsPolicy" || types.api_version != version {
+        let Types { api_version, kind } = types;
+        return Err(no_policy(format!(
+            "not a DevOpsPolicy: apiVersion is {api_version:?} and kind is {kind:?}, not {version:?} and \"DevOpsPolicy\""
+        )));
+    }
+    let mut unknown = Vec::new();
+    let deserializer = serde_norway::Deserializer::from_str(text);
+    let policy: DevOpsPolicy = serde_ignored::deserialize(deserializer, |path| unknown.push(path.to_string()))
+        .map_err(|error| no_policy(format!("not a valid DevOpsPolicy: {error}")))?;
+    // `?` stands for an optional value on the way to the field; the types were read above.
+    let unknown = unknown.iter().map(|path| path.replace(".?", ""));
+    let unknown: Vec<_> = unknown.filter(|path| path != "apiVersion" && path != "kind").collect();
+    if !unknown.is_empty() {
+        return Err(no_policy(format!("DevOpsPolicy has no field {}", unknown.join(", "))));
+    }
+    Ok(policy)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Types {
+    api_version: String,
+    kind: String,
+}

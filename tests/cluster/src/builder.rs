@@ -1,0 +1,71 @@
+//! Which components a control plane has, and with what they are started.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+
+use crate::{Component, ControlPlane};
+
+/// Chooses the parts of a control plane. It begins with etcd and the API server, which is enough to store objects and to
+/// call webhooks; [`ControlPlane::start`] has everything.
+///
+/// Without the controller manager nobody creates ServiceAccounts, so pods are let in without one, and deleted namespaces stay.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    pub(crate) components: BTreeSet<Component>,
+    pub(crate) arguments: BTreeMap<Component, Vec<String>>,
+    pub(crate) nodes: usize,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            components: BTreeSet::from([Component::Etcd, Component::ApiServer]),
+            arguments: BTreeMap::new(),
+            nodes: 0,
+        }
+    }
+
+    pub(crate) fn everything() -> Self {
+        Self::new().controller_manager().scheduler().kwok().nodes(1)
+    }
+
+    /// Adds the controller manager.
+    pub fn controller_manager(self) -> Self {
+        self.with(Component::ControllerManager)
+    }
+
+    /// Adds the scheduler.
+    pub fn scheduler(self) -> Self {
+        self.with(Component::Scheduler)
+    }
+
+    /// Adds kwok, which plays the nodes. Pods get to nodes by the scheduler, or by their `nodeName`.
+    pub fn kwok(self) -> Self {
+        self.with(Component::Kwok)
+    }
+
+    /// Adds kwok and lets it play this many nodes from the start. See also [`ControlPlane::nodes`].
+    pub fn nodes(mut self, count: usize) -> Self {
+        self.nodes = count;
+        self.kwok()
+    }
+
+    /// Adds an argument to the command line of a component, for example `--feature-gates=...`.
+    pub fn argument(mut self, component: Component, argument: impl Into<String>) -> Self {
+        self.arguments.entry(component).or_default().push(argument.into());
+        self
+    }
+
+    /// Starts the control plane and waits until its API server is ready. The other components come up meanwhile; what needs
+    /// them, such as [`ControlPlane::namespace`] and [`ControlPlane::nodes`], waits for them.
+    pub async fn start(self) -> Result<ControlPlane> {
+        ControlPlane::build(self).await
+    }
+
+    fn with(mut self, component: Component) -> Self {
+        self.components.insert(component);
+        self
+    }
+}

@@ -1,0 +1,83 @@
+//! The certificate authority of one control plane.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+
+/// Signs the certificate of the API server and those by which people and components prove who they are.
+pub(crate) struct Authority {
+    certificate: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate and its key, both as PEM text.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Authority {
+    /// Makes an authority and writes into `folder` what the components read.
+    pub(crate) fn create(folder: &Path) -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name.push(DnType::CommonName, "test cluster");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?.pem();
+        let key_text = key.serialize_pem();
+        let authority = Self { certificate, issuer: Issuer::new(params, key) };
+
+        let server = authority.for_server()?;
+        let service_accounts = KeyPair::generate()?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        for (name, text) in [
+            ("authority.crt", &authority.certificate),
+            ("authority.key", &key_text),
+            ("api-server.crt", &server.certificate),
+            ("api-server.key", &server.key),
+            ("service-accounts.key", &service_accounts.serialize_pem()),
+            ("service-accounts.pub", &service_accounts.public_key_pem()),
+        ] {
+            let path = folder.join(name);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(authority)
+    }
+
+    /// The certificate of the authority itself, as PEM text.
+    pub(crate) fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// A certificate by which a client proves that it is `user` and belongs to `group`.
+    pub(crate) fn for_client(&self, user: &str, group: Option<&str>) -> Result<Certificate> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name.push(DnType::CommonName, user);
+        if let Some(group) = group {
+            params.distinguished_name.push(DnType::OrganizationName, group);
+        }
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
+            .with_context(|| format!("cannot make a certificate for the user {user:?}"))
+    }
+
+    fn for_server(&self) -> Result<Certificate> {
+        let names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+        let mut params = CertificateParams::new(names.map(str::to_string))?;
+        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth).context("cannot make the certificate of the API server")
+    }
+
+    fn sign(&self, mut params: CertificateParams, purpose: ExtendedKeyUsagePurpose) -> Result<Certificate> {
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![purpose];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Certificate { certificate, key: key.serialize_pem() })
+    }
+}

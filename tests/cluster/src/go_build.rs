@@ -1,0 +1,211 @@
+//! Builds the programs that `go.mod` lists as tools, once for each version of that file.
+
+use std::{
+    env,
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+    process::{self, Command},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use sha2::{Digest, Sha256};
+
+use crate::tools::tell;
+
+/// Part of this program, so that a test program that was carried to another machine can still build.
+const GO_MOD: &str = include_str!("../go.mod");
+const GO_SUM: &str = include_str!("../go.sum");
+/// Cargo puts this file into every target folder.
+const TARGET_MARKER: &str = "CACHEDIR.TAG";
+/// The last element of this package path does not say what the program is.
+const ETCD_PACKAGE: &str = "go.etcd.io/etcd/server/v3";
+
+/// Builds those of `names` that are not built yet and returns the folder they are in. Processes that come at the same time
+/// wait for the first.
+pub(crate) fn build(names: &[&str]) -> Result<PathBuf> {
+    build_in(&target_folder()?.join("control-plane"), names)
+}
+
+fn build_in(root: &Path, names: &[&str]) -> Result<PathBuf> {
+    fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
+    let _lock = lock(&root.join("lock"))?;
+
+    let bin = root.join("bin");
+    let stamp_file = root.join("stamp");
+    let stamp = stamp()?;
+    if fs::read_to_string(&stamp_file).ok().as_deref() != Some(&stamp) {
+        // First the old programs go, then the stamp is set: what lies in the folder is always of the stamp's version.
+        remove_folder(&bin)?;
+        fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
+        fs::write(&stamp_file, &stamp).with_context(|| format!("cannot write {}", stamp_file.display()))?;
+    }
+
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !bin.join(name).is_file()).collect();
+    if !missing.is_empty() {
+        build_missing(root, &bin, &missing)?;
+    }
+    Ok(bin)
+}
+
+fn build_missing(root: &Path, bin: &Path, missing: &[&str]) -> Result<()> {
+    let module = root.join(format!("module-{}", process::id()));
+    remove_folder(&module)?;
+    fs::create_dir_all(&module).with_context(|| format!("cannot create {}", module.display()))?;
+    fs::write(module.join("go.mod"), GO_MOD).and_then(|()| fs::write(module.join("go.sum"), GO_SUM))?;
+    let result = check_go(&module).and_then(|()| {
+        tell(&format!(
+            "building {} from source (about 7 minutes on two cores, once; they stay in {})",
+            missing.join(", "),
+            bin.display()
+        ));
+        for (number, name) in missing.iter().enumerate() {
+            let start = Instant::now();
+            install(&module, name)?;
+            let built = module.join("bin").join(program_name(package(name)?));
+            // Only whole programs ever have their final name.
+            fs::rename(&built, bin.join(name)).with_context(|| format!("go did not build {}", built.display()))?;
+            tell(&format!("built {name} ({} of {}) in {:.0?}", number + 1, missing.len(), start.elapsed()));
+        }
+        Ok(())
+    });
+    remove_folder(&module)?;
+    result
+}
+
+fn install(module: &Path, name: &str) -> Result<()> {
+    let status = go(module)
+        .env("CGO_ENABLED", "0")
+        .env("GOBIN", module.join("bin"))
+        .args(["install", "-trimpath", "-ldflags", &linker_flags()?, package(name)?])
+        .status()
+        .context("cannot start `go`")?;
+    ensure!(status.success(), "`go install {}` failed ({status}); what it said is above", package(name)?);
+    Ok(())
+}
+
+/// Says plainly what is wrong with Go, before anything is built.
+fn check_go(module: &Path) -> Result<()> {
+    let needed = line_of_go_mod("go ").unwrap_or("a recent version");
+    let output = match go(module).args(["list", "-m"]).output() {
+        Ok(output) => output,
+        Err(error) => bail!("building needs Go {needed} or later, and `go` cannot be started ({error}); see https://go.dev/dl"),
+    };
+    ensure!(
+        output.status.success(),
+        "building needs Go {needed} or later; `go` says: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}
+
+fn go(module: &Path) -> Command {
+    let mut command = Command::new("go");
+    // A workspace file or flags of the person's own work would change what is built.
+    command.current_dir(module).env("GOWORK", "off").env("GOFLAGS", "-mod=readonly").env_remove("GOOS").env_remove("GOARCH");
+    command
+}
+
+/// kubectl and the API server say which version they are, and refuse to work with what they think is 0.0.
+fn linker_flags() -> Result<String> {
+    let version = line_of_go_mod("k8s.io/kubernetes ").context("go.mod requires no k8s.io/kubernetes")?;
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let place = "k8s.io/component-base/version";
+    Ok(format!("-s -w -X {place}.gitVersion={version} -X {place}.gitMajor={major} -X {place}.gitMinor={minor}"))
+}
+
+/// What follows `start` on its line in go.mod.
+fn line_of_go_mod(start: &str) -> Option<&'static str> {
+    GO_MOD.lines().find_map(|line| line.trim().strip_prefix(start)?.split_whitespace().next())
+}
+
+/// The package of a program, from the list of tools in go.mod.
+fn package(name: &str) -> Result<&'static str> {
+    let tools = GO_MOD.split_once("tool (").and_then(|(_, rest)| rest.split_once(')'));
+    let (tools, _) = tools.context("go.mod has no list of tools")?;
+    let mut packages = tools.lines().map(str::trim);
+    packages
+        .find(|package| if name == "etcd" { *package == ETCD_PACKAGE } else { program_name(package) == name })
+        .ok_or_else(|| anyhow!("go.mod lists no tool that is called {name}"))
+}
+
+/// What `go install` calls the program of a package: the last element of its path that is not a version.
+fn program_name(package: &str) -> &str {
+    let is_version = |element: &str| {
+        element.strip_prefix('v').is_some_and(|rest| rest.chars().all(|character| character.is_ascii_digit()))
+    };
+    package.rsplit('/').find(|element| !is_version(element)).unwrap_or(package)
+}
+
+fn stamp() -> Result<String> {
+    let mut hash = Sha256::new();
+    for part in [GO_MOD, GO_SUM, &linker_flags()?, env::consts::OS, env::consts::ARCH] {
+        hash.update(part);
+        hash.update([0]);
+    }
+    Ok(format!("{:x}", hash.finalize()))
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => tell("another process builds the control plane; waiting for it"),
+        Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// Cargo's target folder. A test program lies in it, wherever it was configured to be; the rest is for doc tests, which are
+/// built elsewhere.
+fn target_folder() -> Result<PathBuf> {
+    let program = env::current_exe().context("cannot find out where this program is")?;
+    if let Some(folder) = program.ancestors().find(|folder| folder.join(TARGET_MARKER).is_file()) {
+        return Ok(folder.to_path_buf());
+    }
+    if let Some(folder) = env::var_os("CARGO_TARGET_DIR").filter(|folder| !folder.is_empty()) {
+        return std::path::absolute(folder).context("cannot find CARGO_TARGET_DIR");
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the crate has moved")?;
+    Ok(workspace.join("target"))
+}
+
+fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_mod_names_every_program() {
+        for component in crate::Component::ALL {
+            package(component.program()).expect("a package");
+        }
+        assert_eq!(package("kubectl").expect("a package"), "k8s.io/kubernetes/cmd/kubectl");
+        package("kubelet").expect_err("nobody builds it");
+    }
+
+    #[test]
+    fn programs_are_called_what_go_calls_them() {
+        assert_eq!(program_name("go.etcd.io/etcd/server/v3"), "server");
+        assert_eq!(program_name("sigs.k8s.io/kwok/cmd/kwok"), "kwok");
+    }
+
+    #[test]
+    fn the_version_comes_from_go_mod() {
+        let flags = linker_flags().expect("a version");
+        let version = line_of_go_mod("k8s.io/kubernetes ").expect("a version");
+        assert!(version.starts_with("v1."), "{version}");
+        assert!(flags.contains(&format!("gitVersion={version} ")), "{flags}");
+        assert!(flags.contains("gitMajor=1 "), "{flags}");
+    }
+}

@@ -1,0 +1,91 @@
+//! A namespace for one test.
+
+use std::{ffi::OsStr, thread, time::Duration};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::{Namespace as Object, ServiceAccount};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, PostParams},
+    core::DynamicObject,
+};
+use serde_json::json;
+
+use crate::{DEADLINE, Kubeconfig, eventually, process::Process};
+
+/// A namespace that belongs to one test; see [`ControlPlane::namespace`](crate::ControlPlane::namespace).
+///
+/// Dropping it has the API server delete it in the background, so that what the test left in it costs the others nothing.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    kubeconfig: Kubeconfig,
+}
+
+impl Namespace {
+    pub(crate) async fn create(
+        administrator: &Kubeconfig,
+        name: &str,
+        controller_manager: Option<&Process>,
+    ) -> Result<Self> {
+        let client = administrator.client().await?;
+        let object: Object = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
+        let namespaces: Api<Object> = Api::all(client.clone());
+        namespaces
+            .create(&PostParams::default(), &object)
+            .await
+            .with_context(|| format!("cannot create the namespace {name}"))?;
+        let namespace = Self { name: name.to_string(), kubeconfig: administrator.with_namespace(name)? };
+        if let Some(controller_manager) = controller_manager {
+            // The API server refuses pods until the controller manager has created this.
+            let accounts: Api<ServiceAccount> = Api::namespaced(client, name);
+            eventually(DEADLINE, || async { Ok(accounts.get("default").await?) }).await.with_context(|| {
+                format!("the namespace {name} gets no ServiceAccount{}", controller_manager.log_for_error())
+            })?;
+        }
+        Ok(namespace)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A kubeconfig of the administrator whose default namespace this is.
+    pub fn kubeconfig(&self) -> &Kubeconfig {
+        &self.kubeconfig
+    }
+
+    /// A new client whose default namespace this is; see [`Kubeconfig::client`].
+    pub async fn client(&self) -> Result<Client> {
+        self.kubeconfig.client().await
+    }
+
+    /// Runs kubectl in this namespace; see [`Kubeconfig::kubectl`].
+    pub async fn kubectl(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
+        self.kubeconfig.kubectl(arguments).await
+    }
+
+    /// Applies YAML text in this namespace; see [`Kubeconfig::apply`].
+    pub async fn apply(&self, yaml: &str) -> Result<Vec<DynamicObject>> {
+        self.kubeconfig.apply(yaml).await
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let kubeconfig = self.kubeconfig.clone();
+        let name = self.name.clone();
+        // The runtime of the test is about to end, so this takes one of its own. It is cleaning up for others: nobody waits
+        // for it, and if it does not work the namespace goes with the control plane.
+        thread::spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            let deletion = async {
+                let namespaces: Api<Object> = Api::all(kubeconfig.client().await?);
+                namespaces.delete(&name, &DeleteParams::default()).await?;
+                anyhow::Ok(())
+            };
+            let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), deletion).await });
+        });
+    }
+}

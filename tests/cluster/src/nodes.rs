@@ -1,0 +1,55 @@
+//! The nodes that kwok plays.
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use crate::{DEADLINE, eventually, process::Process};
+
+/// Creates `node-1` to `node-<count>` where they are not there yet. Several tests may do so at the same time.
+pub(crate) async fn create(client: &Client, count: usize) -> Result<()> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    for name in names(count) {
+        let node = json!({
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {
+                "name": name,
+                "labels": { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64" },
+            },
+        });
+        nodes
+            .patch(&name, &PatchParams::apply("test-cluster").force(), &Patch::Apply(&node))
+            .await
+            .with_context(|| format!("cannot create the node {name}"))?;
+    }
+    Ok(())
+}
+
+/// Creates the nodes and waits until they are ready and the scheduler may use them.
+pub(crate) async fn ensure(client: &Client, count: usize, kwok: &Process) -> Result<()> {
+    create(client, count).await?;
+    let nodes: Api<Node> = Api::all(client.clone());
+    for name in names(count) {
+        eventually(DEADLINE, || async {
+            let node = nodes.get(&name).await?;
+            let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+            let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+            ensure!(ready, "its conditions are {conditions:?}");
+            let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+            ensure!(taints.is_empty(), "it is tainted: {taints:?}");
+            Ok(())
+        })
+        .await
+        .with_context(|| format!("the node {name} does not become ready{}", kwok.log_for_error()))?;
+    }
+    Ok(())
+}
+
+fn names(count: usize) -> impl Iterator<Item = String> {
+    (1..=count).map(|number| format!("node-{number}"))
+}

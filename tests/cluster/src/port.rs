@@ -1,0 +1,36 @@
+//! A port that stays ours.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use anyhow::{Context, Result};
+use socket2::{Domain, Socket, Type};
+
+/// A free port on 127.0.0.1, reserved for as long as this lives.
+///
+/// Asking for a free port, closing it and passing its number on leaves a gap in which somebody else can get it, more so
+/// while a component is down. So the socket stays open: bound, which keeps the port from everybody else, but not listening,
+/// which leaves the connections to the API server, which binds the same port with `SO_REUSEPORT`.
+#[derive(Debug)]
+pub(crate) struct ReservedPort {
+    _socket: Socket,
+    number: u16,
+}
+
+impl ReservedPort {
+    pub(crate) fn new() -> Result<Self> {
+        Self::reserve().context("cannot reserve a port on 127.0.0.1")
+    }
+
+    fn reserve() -> Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_port(true)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into())?;
+        let address = socket.local_addr()?.as_socket().context("the socket has no address")?;
+        Ok(Self { _socket: socket, number: address.port() })
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+}
