@@ -31,11 +31,9 @@ async fn apply_object(client: &Client, default_namespace: &str, object: DynamicO
     let types = object.types.as_ref().context("there is no apiVersion or no kind")?;
     let name = object.metadata.name.clone().context("the object has no name")?;
     let kind = GroupVersionKind::try_from(types)?;
-    let (resource, capabilities) = eventually(DEADLINE, || async {
-        Ok(discovery::pinned_kind(client, &kind).await?)
-    })
-    .await
-    .with_context(|| format!("the API server does not know {} {}", types.api_version, types.kind))?;
+    let what = format!("the API server to know {} {}", types.api_version, types.kind);
+    let (resource, capabilities) =
+        eventually(DEADLINE, what, || async { Ok(discovery::pinned_kind(client, &kind).await?) }).await?;
     let namespace = object.namespace().unwrap_or_else(|| default_namespace.to_string());
     let api: Api<DynamicObject> = match capabilities.scope {
         Scope::Cluster => Api::all_with(client.clone(), &resource),

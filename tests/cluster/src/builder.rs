@@ -28,7 +28,7 @@ impl Builder {
     }
 
     pub(crate) fn everything() -> Self {
-        Self::new().controller_manager().scheduler().kwok().nodes(1)
+        Self::new().controller_manager().scheduler().nodes(2)
     }
 
     /// Adds the controller manager.

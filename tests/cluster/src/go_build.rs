@@ -16,8 +16,11 @@ use crate::tools::tell;
 /// Part of this program, so that a test program that was carried to another machine can still build.
 const GO_MOD: &str = include_str!("../go.mod");
 const GO_SUM: &str = include_str!("../go.sum");
-/// Cargo puts this file into every target folder.
-const TARGET_MARKER: &str = "CACHEDIR.TAG";
+/// By one of these files a folder is known as cargo's target folder: the one holds what cargo knows of the compiler, the other
+/// is put into target folders that cargo itself has created. Either can be missing.
+const TARGET_MARKERS: [&str; 2] = [".rustc_info.json", "CACHEDIR.TAG"];
+/// A test program lies in `target/<triple>/<profile>/deps`. Further up there can be other caches with such files.
+const LEVELS_BELOW_TARGET: usize = 4;
 /// The last element of this package path does not say what the program is.
 const ETCD_PACKAGE: &str = "go.etcd.io/etcd/server/v3";
 
@@ -29,19 +32,37 @@ pub(crate) fn build(names: &[&str]) -> Result<PathBuf> {
 
 fn build_in(root: &Path, names: &[&str]) -> Result<PathBuf> {
     fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
-    let _lock = lock(&root.join("lock"))?;
+    let lock_file = root.join("lock");
+    let lock = File::create(&lock_file).with_context(|| format!("cannot create {}", lock_file.display()))?;
+    let cannot_lock = || format!("cannot lock {}", lock_file.display());
 
     let bin = root.join("bin");
     let stamp_file = root.join("stamp");
     let stamp = stamp()?;
-    if fs::read_to_string(&stamp_file).ok().as_deref() != Some(&stamp) {
+    let is_current = || fs::read_to_string(&stamp_file).is_ok_and(|text| text == stamp);
+    let missing = || names.iter().copied().filter(|name| !bin.join(name).is_file()).collect::<Vec<_>>();
+
+    // Looking needs a shared lock only, so whoever has to wait for it waits for a build.
+    match lock.try_lock_shared() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            tell("another process builds the control plane; waiting for it");
+            lock.lock_shared().with_context(cannot_lock)?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error).with_context(cannot_lock),
+    }
+    if is_current() && missing().is_empty() {
+        return Ok(bin);
+    }
+    lock.unlock().and_then(|()| lock.lock()).with_context(cannot_lock)?;
+    if !is_current() {
         // First the old programs go, then the stamp is set: what lies in the folder is always of the stamp's version.
         remove_folder(&bin)?;
         fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
         fs::write(&stamp_file, &stamp).with_context(|| format!("cannot write {}", stamp_file.display()))?;
     }
-
-    let missing: Vec<&str> = names.iter().copied().filter(|name| !bin.join(name).is_file()).collect();
+    // Somebody else may have built them between the two locks.
+    let missing = missing();
     if !missing.is_empty() {
         build_missing(root, &bin, &missing)?;
     }
@@ -89,7 +110,9 @@ fn check_go(module: &Path) -> Result<()> {
     let needed = line_of_go_mod("go ").unwrap_or("a recent version");
     let output = match go(module).args(["list", "-m"]).output() {
         Ok(output) => output,
-        Err(error) => bail!("building needs Go {needed} or later, and `go` cannot be started ({error}); see https://go.dev/dl"),
+        Err(error) => {
+            bail!("building needs Go {needed} or later, and `go` cannot be started ({error}); see https://go.dev/dl")
+        }
     };
     ensure!(
         output.status.success(),
@@ -102,7 +125,12 @@ fn check_go(module: &Path) -> Result<()> {
 fn go(module: &Path) -> Command {
     let mut command = Command::new("go");
     // A workspace file or flags of the person's own work would change what is built.
-    command.current_dir(module).env("GOWORK", "off").env("GOFLAGS", "-mod=readonly").env_remove("GOOS").env_remove("GOARCH");
+    command
+        .current_dir(module)
+        .env("GOWORK", "off")
+        .env("GOFLAGS", "-mod=readonly")
+        .env_remove("GOOS")
+        .env_remove("GOARCH");
     command
 }
 
@@ -147,22 +175,11 @@ fn stamp() -> Result<String> {
     Ok(format!("{:x}", hash.finalize()))
 }
 
-fn lock(path: &Path) -> Result<File> {
-    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => tell("another process builds the control plane; waiting for it"),
-        Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
-    }
-    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-    Ok(file)
-}
-
 /// Cargo's target folder. A test program lies in it, wherever it was configured to be; the rest is for doc tests, which are
 /// built elsewhere.
 fn target_folder() -> Result<PathBuf> {
     let program = env::current_exe().context("cannot find out where this program is")?;
-    if let Some(folder) = program.ancestors().find(|folder| folder.join(TARGET_MARKER).is_file()) {
+    if let Some(folder) = target_folder_of(&program) {
         return Ok(folder.to_path_buf());
     }
     if let Some(folder) = env::var_os("CARGO_TARGET_DIR").filter(|folder| !folder.is_empty()) {
@@ -170,6 +187,11 @@ fn target_folder() -> Result<PathBuf> {
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the crate has moved")?;
     Ok(workspace.join("target"))
+}
+
+fn target_folder_of(program: &Path) -> Option<&Path> {
+    let mut folders = program.ancestors().skip(1).take(LEVELS_BELOW_TARGET);
+    folders.find(|folder| TARGET_MARKERS.iter().any(|marker| folder.join(marker).is_file()))
 }
 
 fn remove_folder(folder: &Path) -> Result<()> {
@@ -198,6 +220,21 @@ mod tests {
     fn programs_are_called_what_go_calls_them() {
         assert_eq!(program_name("go.etcd.io/etcd/server/v3"), "server");
         assert_eq!(program_name("sigs.k8s.io/kwok/cmd/kwok"), "kwok");
+    }
+
+    #[test]
+    fn the_target_folder_is_known_by_what_cargo_leaves_in_it() {
+        let outer = tempfile::tempdir().expect("a folder");
+        fs::write(outer.path().join("CACHEDIR.TAG"), "").expect("a file");
+        for marker in TARGET_MARKERS {
+            let target = outer.path().join("a/b").join(marker).join("target");
+            fs::create_dir_all(&target).expect("a folder");
+            let program = target.join("triple/debug/deps/test");
+            assert_eq!(target_folder_of(&program), None, "other caches further up do not count");
+            fs::write(target.join(marker), "").expect("a file");
+            assert_eq!(target_folder_of(&program), Some(&*target));
+            assert_eq!(target_folder_of(&target.join("debug/program")), Some(&*target));
+        }
     }
 
     #[test]

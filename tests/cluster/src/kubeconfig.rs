@@ -19,7 +19,7 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{apply, certificates::Certificate};
 
@@ -40,6 +40,12 @@ pub(crate) struct Access {
 pub(crate) enum Credential {
     Certificate(Certificate),
     Token(String),
+    /// What is proved is to be an administrator, who acts for this user of these groups.
+    ActingFor {
+        administrator: Certificate,
+        user: String,
+        groups: Vec<String>,
+    },
 }
 
 /// A kubeconfig file: one user, one cluster, one context. All certificates are in it, so it can be copied anywhere.
@@ -121,9 +127,25 @@ impl Kubeconfig {
 
     /// Runs kubectl and returns what it printed. When it fails, what it said is in the error.
     pub async fn kubectl(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
+        self.kubectl_with_input(arguments, "").await
+    }
+
+    /// Runs kubectl with a text as its standard input, for example for `apply -f -`; else like [`Kubeconfig::kubectl`].
+    pub async fn kubectl_with_input(
+        &self,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        input: &str,
+    ) -> Result<String> {
         let mut command = self.kubectl_command();
-        command.args(arguments);
-        let output = command.output().await.context("cannot start kubectl")?;
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("cannot start kubectl")?;
+        let mut pipe = child.stdin.take().context("kubectl has no input")?;
+        let writing = async move {
+            // When kubectl ends without having read it all, what it says counts.
+            let _ = pipe.write_all(input.as_bytes()).await;
+        };
+        let ((), output) = tokio::join!(writing, child.wait_with_output());
+        let output = output.context("cannot wait for kubectl")?;
         ensure!(
             output.status.success(),
             "{:?} failed ({}): {}{}",
@@ -135,7 +157,7 @@ impl Kubeconfig {
         String::from_utf8(output.stdout).context("kubectl printed something that is no text")
     }
 
-    /// kubectl, made ready to be run with this file: for input, warnings or exit codes.
+    /// kubectl, made ready to be run with this file: for warnings, exit codes or what runs on.
     pub fn kubectl_command(&self) -> Command {
         let mut command = Command::new(&self.access.kubectl);
         // Nothing that the person has set up for their own kubectl may change what a test sees.
@@ -164,8 +186,15 @@ impl Kubeconfig {
             Credential::Certificate(Certificate { certificate, key }) => {
                 json!({ "client-certificate-data": data(certificate), "client-key-data": data(key) })
             }
+            Credential::ActingFor { administrator: Certificate { certificate, key }, user, groups } => json!({
+                "client-certificate-data": data(certificate),
+                "client-key-data": data(key),
+                "as": user,
+                "as-groups": groups,
+            }),
         };
-        let cluster = json!({ "server": self.access.server, "certificate-authority-data": data(&self.access.authority) });
+        let cluster =
+            json!({ "server": self.access.server, "certificate-authority-data": data(&self.access.authority) });
         // Cluster and user are called like the context, so that files can be merged.
         json!({
             "apiVersion": "v1",

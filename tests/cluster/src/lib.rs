@@ -23,7 +23,7 @@
 //! let plane = ControlPlane::shared().await?;
 //! let namespace = plane.namespace("example").await?;
 //! namespace.apply(include_str!("../tests/manifests/deployment.yaml")).await?;
-//! eventually(DEADLINE, async || {
+//! eventually(DEADLINE, "both replicas", async || {
 //!     let ready = namespace.kubectl(["get", "deployment/web", "-o", "jsonpath={.status.readyReplicas}"]).await?;
 //!     anyhow::ensure!(ready == "2", "{ready} replicas are ready");
 //!     Ok(())

@@ -15,8 +15,9 @@ use crate::{DEADLINE, Kubeconfig, eventually, process::Process};
 
 /// A namespace that belongs to one test; see [`ControlPlane::namespace`](crate::ControlPlane::namespace).
 ///
-/// Dropping it has the API server delete it in the background, so that what the test left in it costs the others nothing.
+/// Keep it for as long as the test needs what is in it: dropping it has the API server delete it in the background, so that what the test left in it costs the others nothing.
 #[derive(Debug)]
+#[must_use = "dropping it deletes the namespace"]
 pub struct Namespace {
     name: String,
     kubeconfig: Kubeconfig,
@@ -39,8 +40,9 @@ impl Namespace {
         if let Some(controller_manager) = controller_manager {
             // The API server refuses pods until the controller manager has created this.
             let accounts: Api<ServiceAccount> = Api::namespaced(client, name);
-            eventually(DEADLINE, || async { Ok(accounts.get("default").await?) }).await.with_context(|| {
-                format!("the namespace {name} gets no ServiceAccount{}", controller_manager.log_for_error())
+            let what = format!("the ServiceAccount default of the namespace {name}");
+            eventually(DEADLINE, what, || async { Ok(accounts.get("default").await?) }).await.with_context(|| {
+                format!("{} does not create it{}", controller_manager.component, controller_manager.log_for_error())
             })?;
         }
         Ok(namespace)
@@ -64,6 +66,15 @@ impl Namespace {
     /// Runs kubectl in this namespace; see [`Kubeconfig::kubectl`].
     pub async fn kubectl(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
         self.kubeconfig.kubectl(arguments).await
+    }
+
+    /// Runs kubectl in this namespace with a text as its input; see [`Kubeconfig::kubectl_with_input`].
+    pub async fn kubectl_with_input(
+        &self,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        input: &str,
+    ) -> Result<String> {
+        self.kubeconfig.kubectl_with_input(arguments, input).await
     }
 
     /// Applies YAML text in this namespace; see [`Kubeconfig::apply`].

@@ -35,7 +35,7 @@ pub(crate) async fn ensure(client: &Client, count: usize, kwok: &Process) -> Res
     create(client, count).await?;
     let nodes: Api<Node> = Api::all(client.clone());
     for name in names(count) {
-        eventually(DEADLINE, || async {
+        eventually(DEADLINE, format!("the node {name} to be ready"), || async {
             let node = nodes.get(&name).await?;
             let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
             let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
@@ -45,7 +45,7 @@ pub(crate) async fn ensure(client: &Client, count: usize, kwok: &Process) -> Res
             Ok(())
         })
         .await
-        .with_context(|| format!("the node {name} does not become ready{}", kwok.log_for_error()))?;
+        .with_context(|| format!("{} does not play the node{}", kwok.component, kwok.log_for_error()))?;
     }
     Ok(())
 }

@@ -62,7 +62,7 @@ impl ControlPlane {
         result.await.as_ref().map_err(|error| anyhow!("the shared control plane did not start: {error}"))
     }
 
-    /// A control plane of one's own with all components and one node.
+    /// A control plane of one's own with all components and two nodes.
     pub async fn start() -> Result<ControlPlane> {
         Builder::everything().start().await
     }
@@ -154,11 +154,21 @@ impl ControlPlane {
         &self.administrator
     }
 
-    /// A kubeconfig of a user who may do what RBAC allows them, or the one group they belong to. They prove who they are by a
-    /// client certificate.
-    pub fn kubeconfig_for_user(&self, user: &str, group: Option<&str>) -> Result<Kubeconfig> {
-        let certificate = self.authority.for_client(user, group)?;
-        Kubeconfig::create(&self.access, Credential::Certificate(certificate), CONTEXT, "default", None)
+    /// A kubeconfig of a user who may do what RBAC allows them or the groups they belong to.
+    ///
+    /// They prove who they are by a client certificate. The library that makes those can put one group into them, so a user
+    /// of more groups is impersonated by an administrator, which makes no difference to RBAC and to webhooks.
+    pub fn kubeconfig_for_user(&self, user: &str, groups: &[&str]) -> Result<Kubeconfig> {
+        let credential = match groups {
+            [] => Credential::Certificate(self.authority.for_client(user, None)?),
+            [group] => Credential::Certificate(self.authority.for_client(user, Some(group))?),
+            groups => Credential::ActingFor {
+                administrator: self.authority.for_client("administrator", Some(ADMINISTRATORS))?,
+                user: user.to_string(),
+                groups: groups.iter().map(ToString::to_string).collect(),
+            },
+        };
+        Kubeconfig::create(&self.access, credential, CONTEXT, "default", None)
     }
 
     /// A kubeconfig of a ServiceAccount that exists, with a token from the API server. Its default namespace is that of the
@@ -180,11 +190,17 @@ impl ControlPlane {
     }
 
     /// Runs kubectl as the administrator; see [`Kubeconfig::kubectl`].
-    pub async fn kubectl(
+    pub async fn kubectl(&self, arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Result<String> {
+        self.administrator.kubectl(arguments).await
+    }
+
+    /// Runs kubectl as the administrator with a text as its input; see [`Kubeconfig::kubectl_with_input`].
+    pub async fn kubectl_with_input(
         &self,
         arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
+        input: &str,
     ) -> Result<String> {
-        self.administrator.kubectl(arguments).await
+        self.administrator.kubectl_with_input(arguments, input).await
     }
 
     /// Applies YAML text as the administrator; see [`Kubeconfig::apply`].
@@ -294,7 +310,7 @@ async fn wait_for<Answer: Future<Output = Result<()>>>(
     process: &Process,
     mut answers: impl FnMut() -> Answer,
 ) -> Result<()> {
-    let outcome = poll(DEADLINE, Duration::from_millis(20), || {
+    let outcome = poll(DEADLINE, Duration::from_millis(20), "an answer", || {
         let running = process.ensure_running();
         let answer = answers();
         async {

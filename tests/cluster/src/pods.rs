@@ -1,22 +1,43 @@
-//! What pods do on nodes that kwok plays, chosen by labels of the pod (or of the pod template of a workload).
+//! What pods do on nodes that kwok plays, chosen by a label of the pod (or of the pod template of a workload):
 //!
-//! Without any of these labels a pod that has a node is ready at once, a pod of a Job finishes at once, and a deleted pod is
-//! gone at once. A pod without a node, because it asks for one that does not exist, is left to the scheduler: it stays
-//! pending as unschedulable.
+//! ```yaml
+//! metadata:
+//!   labels:
+//!     test.kube-devops/pod: crash-looping   # or restarted, stuck, completing, failing
+//!   annotations:
+//!     test.kube-devops/restarts: "7"
+//! ```
+//!
+//! Without the label a pod that has a node is ready at once and a pod of a Job finishes at once. A deleted pod is gone at
+//! once, whatever its label. A pod without a node, because it asks for one that does not exist, is left to the scheduler: it
+//! stays pending as unschedulable.
 //!
 //! The behaviour is written down in `stages/`, one file for each.
 
-/// With the value `true`: all containers crash again and again, and their restart counts grow about once a second.
-pub const CRASH_LOOP: &str = "test.kube-devops/crash-loop";
+/// The label; the constants from [`CRASH_LOOPING`] to [`FAILING`] are its values.
+pub const LABEL: &str = "test.kube-devops/pod";
 
-/// The restart count of all containers from the start, for example `7`. Can be combined with [`CRASH_LOOP`].
+/// All containers crash again and again, and their restart counts grow about once a second.
+pub const CRASH_LOOPING: &str = "crash-looping";
+
+/// The pod is ready, and all its containers have been restarted: once, or as often as [`RESTARTS`] says.
+pub const RESTARTED: &str = "restarted";
+
+/// The pod has a node but stays pending. Its containers wait, because of `ImagePullBackOff` or what [`REASON`] says.
+pub const STUCK: &str = "stuck";
+
+/// The pod runs and then succeeds.
+pub const COMPLETING: &str = "completing";
+
+/// The pod runs and then fails.
+pub const FAILING: &str = "failing";
+
+/// An annotation: the restart count with which all containers begin, for example `7`; a [`CRASH_LOOPING`] pod goes on from
+/// there.
 pub const RESTARTS: &str = "test.kube-devops/restarts";
 
-/// The pod has a node, but stays pending. The value is the reason its containers give, for example `ImagePullBackOff`.
-pub const PENDING: &str = "test.kube-devops/pending";
-
-/// The pod comes to an end after it was running: `succeeded` or `failed`.
-pub const FINISHES: &str = "test.kube-devops/finishes";
+/// An annotation: why the containers of a [`STUCK`] pod wait, for example `ContainerCreating`.
+pub const REASON: &str = "test.kube-devops/reason";
 
 /// The documents of kwok's configuration file.
 pub(crate) fn stages() -> String {

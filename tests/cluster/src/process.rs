@@ -74,8 +74,8 @@ impl Process {
         self.send(signal)?;
         // A paused process does not see that it is to stop.
         self.send(Signal::CONT)?;
-        eventually(STOP_DEADLINE, async || {
-            ensure!(self.exit_status()?.is_some(), "{} still runs", self.component);
+        eventually(STOP_DEADLINE, "its end", async || {
+            ensure!(self.exit_status()?.is_some(), "it still runs");
             Ok(())
         })
         .await
@@ -98,7 +98,8 @@ impl Process {
     /// The process id, while it runs.
     pub(crate) fn id(&self) -> Option<u32> {
         let mut child = self.lock();
-        child.as_mut().filter(|child| matches!(child.try_wait(), Ok(None))).map(|child| child.id())
+        let child = child.as_mut()?;
+        matches!(child.try_wait(), Ok(None)).then(|| child.id())
     }
 
     /// How the process ended; none while it runs.

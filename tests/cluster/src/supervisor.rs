@@ -16,9 +16,10 @@
 
 use std::{
     collections::hash_map::RandomState,
-    env, fs,
+    env,
+    fs::DirBuilder,
     hash::{BuildHasher, Hasher},
-    os::unix::process::CommandExt,
+    os::unix::{fs::DirBuilderExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{self, Child, ChildStdin, Command, Stdio},
 };
@@ -59,7 +60,8 @@ impl Supervisor {
         let folder = env::temp_dir().join(format!("test-cluster-{}-{random:016x}", process::id()));
         let keep = env::var_os(KEEP_VARIABLE).is_some();
 
-        let anchor = quiet("cat").process_group(0).spawn().context("cannot start `cat`, which leads the process group")?;
+        let anchor =
+            quiet("cat").process_group(0).spawn().context("cannot start `cat`, which leads the process group")?;
         let mut watchdog = quiet("sh")
             .args(["-c", WATCHDOG, "watchdog"])
             .arg(anchor.id().to_string())
@@ -72,7 +74,8 @@ impl Supervisor {
         let supervisor = Self { folder, anchor, watchdog, pipe };
 
         let folder = supervisor.folder();
-        fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        // There are keys in it.
+        DirBuilder::new().mode(0o700).create(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         if keep {
             crate::tools::tell(&format!("{KEEP_VARIABLE} is set: {} stays behind", folder.display()));
         }

@@ -3,7 +3,7 @@
 use std::{
     env,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -24,7 +24,9 @@ impl Tools {
     /// Finds kubectl and the programs of `components`, and builds those that are not there. That can take minutes, and
     /// blocks.
     pub(crate) fn find(components: &[Component]) -> Result<Self> {
-        let assets = env::var_os(ASSETS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let assets = env::var_os(ASSETS_VARIABLE).filter(|value| !value.is_empty());
+        // Components are started in another folder than this process.
+        let assets = assets.map(path::absolute).transpose().with_context(|| format!("cannot use {ASSETS_VARIABLE}"))?;
         let names = components.iter().map(|component| component.program()).chain([KUBECTL]);
         Self::find_by_name(&names.collect::<Vec<_>>(), assets.as_deref())
     }
@@ -76,7 +78,8 @@ mod tests {
 
     #[test]
     fn assets_that_are_no_folder_are_named_in_the_error() {
-        let error = Tools::find_by_name(&["etcd"], Some(Path::new("/does/not/exist"))).expect_err("there is no such folder");
+        let error =
+            Tools::find_by_name(&["etcd"], Some(Path::new("/does/not/exist"))).expect_err("there is no such folder");
         assert_eq!(error.to_string(), "KUBEBUILDER_ASSETS is /does/not/exist, which is no folder; mend or unset it");
     }
 

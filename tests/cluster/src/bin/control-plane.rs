@@ -6,7 +6,7 @@ use test_cluster::ControlPlane;
 #[tokio::main]
 async fn main() -> Result<()> {
     let plane = ControlPlane::start().await?;
-    plane.nodes(3).await?;
+    plane.nodes(2).await?;
     println!("export KUBECONFIG={}", plane.kubeconfig().path().display());
     eprintln!("The API server is {}, the logs are in {}.", plane.server(), plane.folder().join("logs").display());
     eprintln!("Labels that make pods crash, stay pending or finish are in tests/cluster/src/pods.rs.");
