@@ -85,8 +85,9 @@ pub enum ContainerKind {
 /// Whether the containers of a pod are started again when they end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub enum RestartPolicy {
-    /// Always; the default of Kubernetes.
+    /// Always; the default of Kubernetes, which fills it in for an empty text too.
     #[default]
+    #[serde(alias = "")]
     Always,
     /// When they failed.
     OnFailure,

@@ -1,22 +1,21 @@
 //! One document as subjects, or as what is wrong with it.
 
 use std::cell::OnceCell;
-use std::ops::Range;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube_devops_core::Source;
 use kube_devops_core::object::{Context, Extracted, Object};
 use kube_devops_core::report::ReportError;
 use rayon::prelude::*;
+use serde::de::IgnoredAny;
 
+use super::list::{self, Item};
 use super::locate::Places;
 use super::parse::{JsonList, Parsed, Piece};
 use super::problem::Problem;
 use super::split::{Document, LineCount, Notation};
-use super::{Limits, ReadOptions, list, split};
-
-/// Shorter lists are not worth being split.
-const SHORT_LIST: usize = 16 << 10;
+use super::{Limits, ReadOptions, guard, split};
 
 /// What was found in a document.
 #[derive(Debug, Default)]
@@ -25,15 +24,19 @@ pub(super) struct Found {
     pub extracted: Extracted,
     /// What is wrong.
     pub errors: Vec<ReportError>,
-    /// The texts of the items of a list that was split: their bytes in the file and their lines.
-    pub items: Vec<(Range<usize>, usize)>,
+    /// The items of lists that were split, by the number of the document.
+    pub items: BTreeMap<usize, Vec<Item>>,
+    /// Whether something is not even YAML.
+    is_broken: bool,
 }
 
 impl Found {
-    /// Adds what was found elsewhere; its items keep their own place.
+    /// Adds what was found elsewhere.
     pub fn add(&mut self, mut other: Self) {
         add(&mut self.extracted, &mut other.extracted);
         self.errors.append(&mut other.errors);
+        self.items.append(&mut other.items);
+        self.is_broken |= other.is_broken;
     }
 }
 
@@ -85,7 +88,7 @@ impl Reader<'_> {
                 let parsed = self.whole(text).piece.parse_yaml(self.limits());
                 let parsed = match (parsed, as_json) {
                     // Who gives a key in quotes behind a brace means JSON, and should hear what is wrong with that.
-                    (Err(_), Some(as_json)) if means_json(text) => Err(as_json.clone()),
+                    (Err(_), Some(as_json)) if means_json(text) => Err(Problem::clone(as_json)),
                     (parsed, _) => parsed,
                 };
                 self.found(self.whole(text), parsed)
@@ -119,50 +122,49 @@ impl Reader<'_> {
             return self.found(self.whole(text), self.whole(text).piece.parse_json());
         };
         let implied_kind = list.kind.trim_end_matches("List");
-        let mut lines = LineCount::new(text, self.document.line);
+        let mut lines = LineCount::new(text, 1);
         let start = |item: &str| item.as_ptr() as usize - text.as_ptr() as usize;
-        let items: Vec<(Range<usize>, usize)> = list
-            .items
-            .iter()
-            .map(|item| (start(item.get())..start(item.get()) + item.get().len(), lines.at(start(item.get()))))
-            .collect();
+        let item = |item: &str| {
+            let start = start(item);
+            Item { range: start..start + item.len(), line: lines.at(start) }
+        };
+        let items = list.items.iter().map(|raw| raw.get()).map(item).collect();
         self.read_items(text, items, implied_kind, |piece| piece.parse_json(), false)
     }
 
     /// Reads a list in YAML item by item; none where it cannot be split or the items depend on one another.
     fn read_yaml_list(&self, text: &str) -> Option<Found> {
-        if text.len() < SHORT_LIST {
-            return None;
-        }
         let list = list::split(text)?;
+        guard::check(&list.rest, self.limits()).ok()?;
         let rest: Object = serde_norway::from_str(&list.rest).ok()?;
         if !rest.kind.ends_with("List") || rest.items.is_some() {
             return None;
         }
-        let items = list.items.into_iter().map(|(range, line)| (range, line + self.document.line - 1)).collect();
         let found = self.read_items(
             text,
-            items,
+            list.items,
             rest.kind.trim_end_matches("List"),
             |piece| piece.parse_yaml(self.limits()),
             true,
         );
         // An item that is broken by itself may be right as a part of the whole: it can use anchors of others, for one.
-        let is_suspicious = !found.errors.is_empty() && text.len() <= self.limits().document_bytes;
-        if is_suspicious && serde_norway::from_str::<serde::de::IgnoredAny>(text).is_ok() { None } else { Some(found) }
+        let is_right =
+            |text| guard::check(text, self.limits()).is_ok() && serde_norway::from_str::<IgnoredAny>(text).is_ok();
+        if found.is_broken && is_right(text) { None } else { Some(found) }
     }
 
     fn read_items(
         &self,
         text: &str,
-        items: Vec<(Range<usize>, usize)>,
+        items: Vec<Item>,
         implied_kind: &str,
         parse: impl Fn(Piece<'_>) -> Result<Parsed, Problem> + Sync,
         is_item: bool,
     ) -> Found {
-        let read = |(index, (range, line)): (usize, &(Range<usize>, usize))| {
-            let piece = Piece { text: &text[range.clone()], is_item, implied_kind };
-            let place = Place { piece, first_line: *line, line: *line, pointer: &format!("/items/{index}") };
+        let read = |(index, item): (usize, &Item)| {
+            let piece = Piece { text: &text[item.range.clone()], is_item, implied_kind };
+            let line = item.line + self.document.line - 1;
+            let place = Place { piece, first_line: line, line, pointer: &format!("/items/{index}") };
             self.found(place, parse(piece))
         };
         let parts: Vec<Found> = items.par_iter().enumerate().map(read).collect();
@@ -170,8 +172,7 @@ impl Reader<'_> {
         for part in parts {
             found.add(part);
         }
-        let start = self.document.range.start;
-        found.items = items.into_iter().map(|(range, line)| (range.start + start..range.end + start, line)).collect();
+        found.items.insert(self.number, items);
         found
     }
 
@@ -220,8 +221,11 @@ impl Walk<'_> {
         match parsed {
             Ok(Parsed::Object(object)) => self.extract(*object, node),
             Ok(Parsed::Ignored(kind)) => *self.found.extracted.ignored.entry(kind).or_default() += 1,
-            Ok(Parsed::Items(items)) => self.each(items, node, Self::add),
+            Ok(Parsed::Items { implied_kind, items }) => {
+                self.each(items, Node { implied_kind: &implied_kind, ..node }, Self::add);
+            }
             Err(problem) => {
+                self.found.is_broken |= problem.is_syntax;
                 let problem = problem.counted_from(self.place.first_line);
                 self.found.errors.push(self.reader.error(problem, node.pointer));
             }

@@ -84,9 +84,10 @@ fn line_of_duplicate(said: &str, text: &str) -> Option<usize> {
     let (path, key) = said.split_once("duplicate field `").or_else(|| said.split_once("duplicate label "))?;
     let key = key.trim_matches(['`', '"']);
     let map = path.trim_end_matches(": ");
-    let map = if map.is_empty() { String::new() } else { locate::pointer_of_path(map) };
-    // An item of a list is parsed as a list of one, and its path starts with the `[0]` of that.
-    let map = map.strip_prefix('/').filter(|map| map.starts_with("/0")).unwrap_or(&map);
+    let map = match map.strip_prefix(".[0]") {
+        Some(rest) => format!("/0{}", locate::pointer_of_path(rest.trim_start_matches('.'))),
+        None => locate::pointer_of_path(map),
+    };
     locate::Places::of(text).last_line(&format!("{map}/{}", locate::escape(key)))
 }
 
@@ -98,7 +99,8 @@ pub(super) fn json_syntax(error: &serde_json::Error) -> String {
 
 /// What is wrong with a value, as serde says it, with the path to it in front.
 pub(super) fn value(said: &str) -> String {
-    let said = said.trim_start_matches("[0].").trim_start_matches("[0]: ");
+    // An item of a list is parsed as a list of one, and nobody knows of that list.
+    let said = said.strip_prefix(".[0]").map_or(said, |said| said.trim_start_matches(['.', ':', ' ']));
     if said.ends_with(RECURSION) {
         return TOO_DEEP.to_owned();
     }
@@ -125,6 +127,11 @@ pub(super) fn value(said: &str) -> String {
 /// Tells whoever gives a Helm template as a manifest what to do.
 pub(super) fn template_hint(text: &str, line: usize) -> &'static str {
     const NEARBY: usize = 2;
+    // A list can have an error in each of its thousands of items, and templates are short.
+    const LONGEST: usize = 64 << 10;
+    if text.len() > LONGEST {
+        return "";
+    }
     let is_template = |line: &str| line.contains("{{");
     let mut nearby = text.lines().skip(line.saturating_sub(NEARBY + 1)).take(2 * NEARBY + 1);
     if nearby.any(is_template) || text.lines().any(|line| line.trim_start().starts_with("{{")) {
@@ -135,7 +142,9 @@ pub(super) fn template_hint(text: &str, line: usize) -> &'static str {
 }
 
 fn found_in_words(found: &str) -> String {
-    let quoted = |text: &str| text.trim_matches('`').to_owned();
+    // A number beyond 64 bits is followed by the type that it was read as.
+    let without_type = |text: &str| text.split_once(" as ").map_or(text, |(number, _)| number).to_owned();
+    let quoted = |text: &str| without_type(text).trim_matches('`').to_owned();
     match found.split_once(' ') {
         Some(("integer", number)) => format!("the number {}", quoted(number)),
         Some(("floating", rest)) => format!("the number {}", quoted(rest.trim_start_matches("point "))),

@@ -5,14 +5,12 @@
 
 use std::fmt;
 
-use memchr::{memchr_iter, memmem};
+use memchr::memmem;
 use serde::de::{DeserializeSeed, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserializer, de};
 
-use super::Limits;
-use super::explain;
-use super::nesting;
 use super::problem::Problem;
+use super::{Limits, anchors, explain, nesting};
 
 /// The deepest nesting of brackets.
 const DEEPEST: usize = 500;
@@ -33,7 +31,6 @@ pub(super) fn check(text: &str, limits: &Limits) -> Result<(), Problem> {
             limits.document_bytes >> 20
         )));
     }
-    let bytes = text.as_bytes();
     if text.starts_with('%') {
         let directives = text.lines().take_while(|line| line.starts_with(['%', '#']) || line.trim().is_empty());
         if directives.filter(|line| line.starts_with('%')).count() > MOST_DIRECTIVES {
@@ -53,7 +50,10 @@ pub(super) fn check(text: &str, limits: &Limits) -> Result<(), Problem> {
             ),
         ));
     }
-    if may_alias(bytes) { check_aliases(text, limits) } else { Ok(()) }
+    if anchors::may_hold(text, b'*') && anchors::may_hold(text, b'&') {
+        check_aliases(text, limits)?;
+    }
+    Ok(())
 }
 
 /// Whether a merge key `<<:` may stand in the text.
@@ -64,24 +64,9 @@ pub(super) fn may_merge(text: &str) -> bool {
     })
 }
 
-/// Whether an alias such as `*name` may stand in the text. It may also be part of a scalar.
-fn may_alias(bytes: &[u8]) -> bool {
-    may_hold(bytes, b'*') && may_hold(bytes, b'&')
-}
-
-/// Whether the text may hold a token that consists of `sign` and a name.
-fn may_hold(bytes: &[u8], sign: u8) -> bool {
-    memchr_iter(sign, bytes).any(|position| {
-        let follows_break =
-            position == 0 || matches!(bytes[position - 1], b' ' | b'\t' | b'\n' | b'\r' | b'[' | b'{' | b',' | b':');
-        let name = bytes.get(position + 1);
-        follows_break && name.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    })
-}
-
 /// Walks through the document as a reader that follows aliases would, with a budget: what exceeds it is never expanded.
 fn check_aliases(text: &str, limits: &Limits) -> Result<(), Problem> {
-    if let Some((line, name)) = anchored_twice(text) {
+    if let Some((line, name)) = anchors::defined_twice(text) {
         return Err(Problem::at(
             line,
             format!(
@@ -103,26 +88,6 @@ fn check_aliases(text: &str, limits: &Limits) -> Result<(), Problem> {
         // Whoever reads the document in earnest meets the error again, and knows more about what to say.
         _ => Ok(()),
     }
-}
-
-/// The second definition of an anchor, which the parser would take for another one.
-fn anchored_twice(text: &str) -> Option<(usize, &str)> {
-    let mut seen = std::collections::HashSet::new();
-    let bytes = text.as_bytes();
-    for position in memchr_iter(b'&', bytes) {
-        if !may_hold(&bytes[position.saturating_sub(1)..(position + 2).min(bytes.len())], b'&') {
-            continue;
-        }
-        let name = &text[position + 1..];
-        let end = name.find(|character: char| !(character.is_ascii_alphanumeric() || matches!(character, '-' | '_')));
-        let name = &name[..end.unwrap_or(name.len())];
-        // What follows the name tells an anchor from a word of a script or an address.
-        let follows = text[position + 1 + name.len()..].chars().next();
-        if follows.is_none_or(char::is_whitespace) && !seen.insert(name) {
-            return Some((super::input::line_at(bytes, position), name));
-        }
-    }
-    None
 }
 
 /// How much may still be read.

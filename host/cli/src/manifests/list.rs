@@ -7,11 +7,20 @@ use std::ops::Range;
 
 use super::split::Lines;
 
+/// The place of an item of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    /// Its bytes in the document.
+    pub range: Range<usize>,
+    /// The number of its first line in the document, from 1.
+    pub line: usize,
+}
+
 /// The items of a list, and what is around them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct List {
-    /// The bytes of each item, from its dash on, and its line in the text, from 1.
-    pub items: Vec<(Range<usize>, usize)>,
+    /// The items, each from its dash on.
+    pub items: Vec<Item>,
     /// The text without the items.
     pub rest: String,
 }
@@ -24,7 +33,7 @@ pub(super) fn split(text: &str) -> Option<List> {
         return None;
     }
     let mut state = State::Before;
-    let mut items: Vec<(Range<usize>, usize)> = Vec::new();
+    let mut items: Vec<Item> = Vec::new();
     for line in Lines::new(text) {
         let content = line.text.trim_start_matches(' ');
         let indentation = line.text.len() - content.len();
@@ -40,13 +49,13 @@ pub(super) fn split(text: &str) -> Option<List> {
                 if !is_item(content) {
                     return None;
                 }
-                items.push((line.start..text.len(), line.number));
+                items.push(Item { range: line.start..text.len(), line: line.number });
                 state = State::Within { indentation };
             }
             State::Within { indentation: dash } => {
                 if indentation == dash && is_item(content) {
                     close(&mut items, line.start);
-                    items.push((line.start..text.len(), line.number));
+                    items.push(Item { range: line.start..text.len(), line: line.number });
                 } else if indentation <= dash {
                     // Behind the list there can only be another key of the document.
                     if indentation > 0 {
@@ -59,7 +68,7 @@ pub(super) fn split(text: &str) -> Option<List> {
             State::After => {}
         }
     }
-    let (start, end) = (items.first()?.0.start, items.last()?.0.end);
+    let (start, end) = (items.first()?.range.start, items.last()?.range.end);
     let rest = format!("{}{}", &text[..start], &text[end..]);
     Some(List { items, rest })
 }
@@ -73,9 +82,9 @@ enum State {
     After,
 }
 
-fn close(items: &mut [(Range<usize>, usize)], end: usize) {
-    if let Some((range, _)) = items.last_mut() {
-        range.end = end;
+fn close(items: &mut [Item], end: usize) {
+    if let Some(item) = items.last_mut() {
+        item.range.end = end;
     }
 }
 

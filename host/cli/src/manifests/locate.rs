@@ -163,7 +163,10 @@ impl PointerHash {
 
 /// The JSON Pointer for a path such as `spec.containers[0]`, in which no key has dots or brackets.
 pub(super) fn pointer_of_path(path: &str) -> String {
-    path.split(['.', '[']).map(|part| format!("/{}", escape(part.trim_end_matches(']')))).collect::<String>()
+    path.split(['.', '['])
+        .filter(|part| !part.is_empty())
+        .map(|part| format!("/{}", escape(part.trim_end_matches(']'))))
+        .collect::<String>()
 }
 
 /// A key as JSON Pointers write it.

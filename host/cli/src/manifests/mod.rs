@@ -10,6 +10,7 @@
 //! Reading never fails as a whole. Whatever is wrong with one path, document or item of a list becomes an error of the
 //! report, and everything else is judged all the same. Documents are parsed on all cores.
 
+mod anchors;
 mod document;
 mod explain;
 mod guard;
@@ -38,7 +39,7 @@ use rayon::prelude::*;
 use document::{Found, Reader};
 use paths::Input;
 use problem::Problem;
-use sources::{DocumentText, File, Sources};
+use sources::{File, Sources};
 
 /// What documents without a kind are counted under.
 pub const NO_KIND: &str = "(no kind)";
@@ -59,7 +60,7 @@ pub struct ReadOptions {
 pub struct Limits {
     /// The largest file; 512 MiB.
     pub file_bytes: u64,
-    /// The largest YAML document that is parsed as one; 16 MiB, and Kubernetes takes objects of 3 MiB at most. Lists as
+    /// The largest YAML document that is parsed as one; 8 MiB, and Kubernetes takes objects of 3 MiB at most. Lists as
     /// kubectl writes them are parsed item by item, and may be as large as a file.
     pub document_bytes: usize,
     /// What the aliases of a YAML document may stand for beyond its own length; 16 MiB.
@@ -68,7 +69,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 512 << 20, document_bytes: 16 << 20, expansion_bytes: 16 << 20 }
+        Self { file_bytes: 512 << 20, document_bytes: 8 << 20, expansion_bytes: 16 << 20 }
     }
 }
 
@@ -117,6 +118,9 @@ impl Manifests {
     }
 }
 
+/// How many documents are handed to a core at once. What was found in each alone would need much room.
+const BATCH: usize = 16;
+
 /// What became of one input.
 #[derive(Default)]
 struct Read {
@@ -144,16 +148,24 @@ fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) 
     read.is_file = true;
     let documents = split::documents(&text);
     read.documents = documents.len();
-    let reader = |(index, document)| Reader { text: &text, file: &name, document, number: index + 1, options }.read();
-    let found: Vec<Found> = documents.par_iter().enumerate().map(reader).collect();
-    let mut texts = Vec::with_capacity(documents.len());
-    for (document, mut found) in documents.into_iter().zip(found) {
-        let items = std::mem::take(&mut found.items);
-        texts.push(DocumentText { range: document.range, line: document.line, notation: document.notation, items });
-        read.found.add(found);
+    let parts: Vec<Found> = documents
+        .par_chunks(BATCH)
+        .enumerate()
+        .map(|(batch, documents)| {
+            let mut found = Found::default();
+            for (index, document) in documents.iter().enumerate() {
+                let number = batch * BATCH + index + 1;
+                found.add(Reader { text: &text, file: &name, document, number, options }.read());
+            }
+            found
+        })
+        .collect();
+    for part in parts {
+        read.found.add(part);
     }
     if !read.found.extracted.subjects.is_empty() {
-        read.file = Some(File { name, text, documents: texts });
+        let items = std::mem::take(&mut read.found.items);
+        read.file = Some(File { name, text, documents, items });
     }
     read
 }

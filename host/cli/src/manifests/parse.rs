@@ -9,6 +9,7 @@ use serde_path_to_error::Segment;
 
 use super::problem::Problem;
 use super::shape::Shape;
+use super::split::LineCount;
 use super::{Limits, explain, guard, locate};
 
 /// The most rounds of merging: a merged map can bring a merge key of its own.
@@ -25,7 +26,12 @@ pub(super) enum Parsed {
     /// Something of this kind, which is no workload; the kind may be empty.
     Ignored(String),
     /// The items of a list that does not parse as a whole.
-    Items(Vec<Result<Parsed, Problem>>),
+    Items {
+        /// The kind of items that name none.
+        implied_kind: String,
+        /// The items.
+        items: Vec<Result<Parsed, Problem>>,
+    },
 }
 
 /// How a piece of text has to be read.
@@ -58,7 +64,7 @@ impl Piece<'_> {
             Ok(object) => return Ok(Parsed::Object(Box::new(object))),
             Err(error) => error,
         };
-        let shape: Shape = self.read().map_err(|error| explain::yaml(&error, self.text))?;
+        let shape: Shape = self.read().map_err(|error| explain::yaml(&error, self.text).of_syntax())?;
         if shape.is_list() {
             return self.parse_merged();
         }
@@ -67,7 +73,7 @@ impl Piece<'_> {
 
     /// Parses the piece as YAML with merge keys, or item by item, on the way over a tree of values.
     fn parse_merged(&self) -> Result<Parsed, Problem> {
-        let mut value: Value = self.read().map_err(|error| explain::yaml(&error, self.text))?;
+        let mut value: Value = self.read().map_err(|error| explain::yaml(&error, self.text).of_syntax())?;
         for _ in 0..MOST_MERGES {
             if !has_merge_key(&value) {
                 break;
@@ -92,7 +98,8 @@ impl Piece<'_> {
             let implied_kind = shape.kind().trim_end_matches("List");
             let piece = Piece { implied_kind, ..*self };
             let parse = |(index, item)| piece.parse_value(item, &format!("{at}/items/{index}"), places);
-            return Ok(Parsed::Items(items.iter().enumerate().map(parse).collect()));
+            let items = items.iter().enumerate().map(parse).collect();
+            return Ok(Parsed::Items { implied_kind: implied_kind.to_owned(), items });
         }
         self.refuse_or_ignore(&shape, || {
             let line = places.line_below(at, &pointer(error.path())).or_else(|| places.line(at)).unwrap_or(1);
@@ -105,12 +112,17 @@ impl Piece<'_> {
         self.parse_json_at(0)
     }
 
-    fn parse_json_item(&self, list: &JsonList<'_>, item: &str, depth: usize) -> Result<Parsed, Problem> {
-        let piece = Piece { text: item, implied_kind: list.kind.trim_end_matches("List"), ..*self };
-        let start = item.as_ptr() as usize - self.text.as_ptr() as usize;
-        piece
-            .parse_json_at(depth + 1)
-            .map_err(|problem| problem.counted_from(super::input::line_at(self.text.as_bytes(), start)))
+    /// Parses the items of a list each by itself.
+    fn parse_json_items(&self, list: &JsonList<'_>, depth: usize) -> Parsed {
+        let implied_kind = list.kind.trim_end_matches("List");
+        let mut lines = LineCount::new(self.text, 1);
+        let parse = |item: &&RawValue| {
+            let piece = Piece { text: item.get(), implied_kind, ..*self };
+            let line = lines.at(item.get().as_ptr() as usize - self.text.as_ptr() as usize);
+            piece.parse_json_at(depth + 1).map_err(|problem| problem.counted_from(line))
+        };
+        let items = list.items.iter().map(parse).collect();
+        Parsed::Items { implied_kind: implied_kind.to_owned(), items }
     }
 
     fn parse_json_at(&self, depth: usize) -> Result<Parsed, Problem> {
@@ -127,9 +139,7 @@ impl Piece<'_> {
             if depth == DEEPEST_LIST {
                 return Err(Problem::new(ExtractError::TooDeep.to_string()));
             }
-            return Ok(Parsed::Items(
-                list.items.iter().map(|item| self.parse_json_item(&list, item.get(), depth)).collect(),
-            ));
+            return Ok(self.parse_json_items(&list, depth));
         }
         let line = error.inner().line().max(1);
         let shape: Shape = serde_json::from_str(self.text)

@@ -15,6 +15,8 @@ pub(super) struct Problem {
     pub message: String,
     /// The line in the text that was looked at, from 1.
     pub line: usize,
+    /// Whether the text is not even well-formed.
+    pub is_syntax: bool,
 }
 
 impl Problem {
@@ -25,7 +27,12 @@ impl Problem {
 
     /// A problem of one line.
     pub fn at(line: usize, message: impl Into<String>) -> Self {
-        Self { message: cut(&escape_controls(&message.into()), LONGEST), line }
+        Self { message: cut(&escape_controls(&message.into()), LONGEST), line, is_syntax: false }
+    }
+
+    /// The same problem, which is one of syntax.
+    pub fn of_syntax(self) -> Self {
+        Self { is_syntax: true, ..self }
     }
 
     /// The same problem, seen from a text in which the first line of this one is `line`.

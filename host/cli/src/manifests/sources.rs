@@ -1,13 +1,13 @@
 //! The texts that subjects were read from, kept to find lines in them.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube_devops_core::Source;
 
+use super::list::Item;
 use super::locate::Places;
-use super::split::Notation;
+use super::split::{Document, Notation};
 
 /// How many documents are kept looked through. Violations come sorted by object, so that most ask for the same as before.
 const KEPT: usize = 16;
@@ -20,20 +20,9 @@ pub(super) struct File {
     /// All of its text.
     pub text: String,
     /// Its documents, the first of which has the number 1.
-    pub documents: Vec<DocumentText>,
-}
-
-/// Where in a file a document is.
-#[derive(Debug)]
-pub(super) struct DocumentText {
-    /// Its bytes.
-    pub range: Range<usize>,
-    /// The number of its first line.
-    pub line: usize,
-    /// How it is written.
-    pub notation: Notation,
-    /// The bytes and lines of the items of a list that was split.
-    pub items: Vec<(Range<usize>, usize)>,
+    pub documents: Vec<Document>,
+    /// The items of lists that were split, by the number of the document.
+    pub items: BTreeMap<usize, Vec<Item>>,
 }
 
 /// All files with subjects in them.
@@ -94,19 +83,19 @@ impl Sources {
     fn part(&self, source: &Source) -> Option<Part<'_>> {
         let file = self.files.get(&source.file)?;
         let document = file.documents.get(source.document.checked_sub(1)?)?;
-        let in_item = source.pointer.strip_prefix("/items/").filter(|_| !document.items.is_empty());
-        let Some(in_item) = in_item else {
-            let text = file.text.get(document.range.clone())?;
+        let text = file.text.get(document.range.clone())?;
+        let Some((items, pointer)) = file.items.get(&source.document).zip(source.pointer.strip_prefix("/items/"))
+        else {
             return Some(Part { text, first_line: document.line, item: None, pointer: source.pointer.clone() });
         };
-        let (index, rest) = in_item.split_at(in_item.find('/').unwrap_or(in_item.len()));
+        let (index, rest) = pointer.split_at(pointer.find('/').unwrap_or(pointer.len()));
         let index: usize = index.parse().ok()?;
-        let (range, line) = document.items.get(index)?;
+        let item = items.get(index)?;
         // An item in YAML stands there with its dash, as a list of one.
         let list = if document.notation == Notation::Json { "" } else { "/0" };
         Some(Part {
-            text: file.text.get(range.clone())?,
-            first_line: *line,
+            text: text.get(item.range.clone())?,
+            first_line: item.line + document.line - 1,
             item: Some(index),
             pointer: format!("{list}{rest}"),
         })

@@ -18,7 +18,7 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Notation {
     /// YAML; with what a JSON parser said where it looked like JSON.
-    Yaml { as_json: Option<Problem> },
+    Yaml { as_json: Option<Box<Problem>> },
     /// One JSON value.
     Json,
 }
@@ -148,7 +148,7 @@ fn split_json(text: &str, range: Range<usize>, line: usize, documents: &mut Vec<
                         range: range.start + start..range.end,
                         line,
                         content_line: line,
-                        notation: Notation::Yaml { as_json: Some(problem) },
+                        notation: Notation::Yaml { as_json: Some(Box::new(problem)) },
                     });
                 }
                 return;

@@ -29,7 +29,7 @@ fn check(bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
 
     #[test]
     fn takes_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -96,6 +96,10 @@ fn laughs_are_refused() {
 fn ambiguous_anchors_are_refused() {
     let text = "kind: Pod\na: &x {b: 1}\nc: &x {b: 2}\nd: &y {b: 3}\nspec: *x\n";
     assert_error(&read_text(text), (1, 3), &["the anchor &x is defined twice"]);
+    let script = "kind: Pod\nmetadata: &x {name: a}\ngrüße: \"a &x b &x c\"\nd: &y\n  # &x\n  b: |\n    &x &y\nspec: &z !!map\n  containers: [*x]\n";
+    let manifests = read_text(script);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.subjects[0].containers[0].name, "a");
 }
 
 #[test]
@@ -221,6 +225,6 @@ fn brackets_in_text_are_no_nesting() {
 #[test]
 fn one_giant_line_is_refused() {
     let manifests = read_text("x".repeat(20 << 20));
-    assert_error(&manifests, (1, 1), &["20 MiB", "at most 16 MiB are read as one"]);
+    assert_error(&manifests, (1, 1), &["20 MiB", "at most 8 MiB are read as one"]);
     assert_error(&read_text("{".repeat(20 << 20)), (1, 1), &["MiB"]);
 }

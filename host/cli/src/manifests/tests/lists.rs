@@ -1,6 +1,11 @@
 //! Lists, as kubectl writes them and otherwise.
 
+use proptest::prelude::*;
+
 use super::*;
+
+/// Directives keep a list from being split.
+const WHOLE: &str = "%YAML 1.1\n---\n";
 
 fn indented(text: &str, indentation: usize) -> String {
     let blanks = " ".repeat(indentation);
@@ -61,6 +66,10 @@ fn a_broken_item_spoils_no_other() {
         &["Pod a ", "spec.containers[0].image: text is expected, not the number 5"],
     );
     assert_eq!(manifests.extent.errors[0].source.as_ref().unwrap().pointer, "/items/200");
+    let manifests = read_text(long_list("- kind: Pod\n  spec:\n    containers: []\n    containers: []\n", 0));
+    assert_error(&manifests, (1, 4 + 2000 + 3), &["the Pod is not", ": spec: the key containers stands twice"]);
+    let manifests = read_text(long_list("- kind: Pod\n  spec: {}\n  spec: {}\n", 0));
+    assert_error(&manifests, (1, 4 + 2000 + 2), &["the Pod is not as Kubernetes wants it: the key spec stands twice"]);
     let manifests = read_text(long_list("- kind: Widget\n  spec: 5\n- kind: Widget\n  items: 5\n", 0));
     assert_eq!(manifests.extent.errors, []);
     assert_eq!(manifests.extent.ignored, [("Widget".to_owned(), 2)].into());
@@ -71,11 +80,20 @@ fn tells_the_items_of_short_lists_apart_too() {
     let items =
         "- kind: Widget\n  spec: 5\n- kind: Pod\n  metadata: {name: b}\n  spec:\n    containers:\n    - image: 5\n";
     let text = format!("kind: List\nitems:\n{items}{}- kind: Pod\n", indented(&pod("a"), 0));
-    let manifests = read_text(text);
-    assert_eq!(names(&manifests), ["a"]);
+    for (text, before) in [(text.clone(), 0), (format!("{WHOLE}{text}"), 2)] {
+        check_mixed(&read_text(text), before);
+    }
+}
+
+fn check_mixed(manifests: &Manifests, before: usize) {
+    assert_eq!(names(manifests), ["a"]);
     assert_eq!(manifests.extent.ignored, [("Widget".to_owned(), 1)].into());
-    let errors: Vec<_> =
-        manifests.extent.errors.iter().map(|error| (error.message.as_str(), place(error.source.as_ref()).1)).collect();
+    let errors: Vec<_> = manifests
+        .extent
+        .errors
+        .iter()
+        .map(|error| (error.message.as_str(), place(error.source.as_ref()).1 - before))
+        .collect();
     assert_eq!(
         errors,
         [
@@ -86,7 +104,7 @@ fn tells_the_items_of_short_lists_apart_too() {
             ("Pod default/ has no containers: /spec/containers is missing or empty", 16),
         ]
     );
-    assert_eq!(source(&manifests.subjects[0]).line, 10);
+    assert_eq!(source(&manifests.subjects[0]).line - before, 10);
 }
 
 #[test]
@@ -157,5 +175,40 @@ fn nested_lists_end_somewhere() {
     assert_error(&read_text(deep(10)), (1, 1), &["lists are nested more than"]);
     for depth in [100, 100_000] {
         assert_eq!(read_text(deep(depth)).extent.errors.len(), 1);
+    }
+}
+
+proptest! {
+    /// Whether a list is split is not to be seen from outside.
+    #[test]
+    fn splitting_changes_nothing(
+        items in prop::collection::vec(prop::sample::select(vec![
+            "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{}]}\n",
+            "kind: Pod\nspec:\n  containers:\n  - args:\n    - |\n      - kind: Pod\n\n      x\n    - a\n    # comment\n    - b\n",
+            "kind: Widget\nspec: 5\n",
+            "kind: Pod\nspec:\n  containers:\n  - image: 5\n",
+            "kind: Pod\n",
+            "kind: Pod\nx: \"y\n\n  z\"\nspec: &a\n  containers: [{}]\n",
+            "kind: List\nitems:\n- kind: Pod\n  spec: {containers: [{image: a}]}\n- kind: Widget\n",
+            "spec: {template: {spec: {containers: [{}]}}}\n",
+            "5\n",
+            "- 5\n- - 6\n",
+        ]), 1..6),
+        indentation in 0..4_usize,
+        kind in prop::sample::select(vec!["List", "PodList", "Widget"]),
+    ) {
+        let items: String = items.iter().map(|item| indented(item, indentation)).collect();
+        let list = format!("items: # comment\n\n{items}# comment\nkind: {kind}\n");
+        let (split, whole) = (read_text(&list), read_text(format!("{WHOLE}{list}")));
+        let facts = |manifests: &Manifests, before: usize| {
+            let place = |source: &Source| (source.line - before, source.pointer.clone());
+            let subjects: Vec<_> = manifests.subjects.iter().map(|subject| {
+                let line = manifests.line_of(source(subject), Some("/spec/containers/0/image"));
+                (subject.name.clone(), place(source(subject)), line - before)
+            }).collect();
+            let errors: Vec<_> = manifests.extent.errors.iter().map(|error| (error.message.clone(), error.source.as_ref().map(place))).collect();
+            (subjects, errors, manifests.extent.ignored.clone())
+        };
+        prop_assert_eq!(facts(&split, 0), facts(&whole, 2));
     }
 }

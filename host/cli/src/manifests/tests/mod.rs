@@ -1,4 +1,5 @@
 //! Reading, as the command line does it: real files and folders in, subjects and errors out.
+#![allow(clippy::unwrap_used)]
 
 mod arbitrary;
 mod bad_input;
