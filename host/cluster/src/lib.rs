@@ -3,7 +3,7 @@
 //! ```text
 //!   kubeconfig or ServiceAccount --> connection --> pods --> subjects
 //!                                              '--> custom resources, permissions
-//!   DevOpsPolicy --> policy (core)
+//!   DevOpsPolicy, from a cluster or a file --> policy (core)
 //! ```
 //!
 //! In come objects of an API server and custom resources; out come subjects and policies of the core. This crate must not
@@ -18,6 +18,8 @@ pub mod install;
 pub mod permissions;
 pub mod pods;
 pub mod policies;
+pub mod policy_file;
+mod quantity;
 pub mod selector;
 
 pub use error::ClusterError;

@@ -1,14 +1,12 @@
 //! DevOpsPolicy objects as policies of the core, and bundles as DevOpsPolicy objects.
 
-use kube::Resource;
 use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::{Bundle, Enforcement, Policy, RuleConfig};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::crd::{DevOpsPolicy, DevOpsPolicySpec};
 
-/// A policy or a bundle that cannot be turned into the other form.
+/// A bundle that cannot be turned into a policy object.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// DevOpsPolicy v1 has no field for it.
@@ -27,9 +25,6 @@ pub enum PolicyError {
         /// Why.
         reason: String,
     },
-    /// The file holds no policy.
-    #[error("{0}")]
-    NoPolicy(String),
 }
 
 /// The rules that a spec turns on.
@@ -95,36 +90,4 @@ pub fn from_bundle(bundle: &Bundle, namespace: &str, name: &str) -> Result<DevOp
     let mut policy = DevOpsPolicy::new(name, serde_json::from_value(fields.into()).map_err(unfit)?);
     policy.metadata.namespace = Some(namespace.to_owned());
     Ok(policy)
-}
-
-/// Reads one DevOpsPolicy from YAML or JSON text. A field that does not exist is an error: it would have no effect.
-pub fn parse(text: &str) -> Result<DevOpsPolicy, PolicyError> {
-    let no_policy = |reason: String| PolicyError::NoPolicy(reason);
-    let types: Types =
-        serde_norway::from_str(text).map_err(|error| no_policy(format!("not a DevOpsPolicy: {error}")))?;
-    let version = DevOpsPolicy::api_version(&());
-    if types.kind != "DevOpsPolicy" || types.api_version != version {
-        let Types { api_version, kind } = types;
-        return Err(no_policy(format!(
-            "not a DevOpsPolicy: apiVersion is {api_version:?} and kind is {kind:?}, not {version:?} and \"DevOpsPolicy\""
-        )));
-    }
-    let mut unknown = Vec::new();
-    let deserializer = serde_norway::Deserializer::from_str(text);
-    let policy: DevOpsPolicy = serde_ignored::deserialize(deserializer, |path| unknown.push(path.to_string()))
-        .map_err(|error| no_policy(format!("not a valid DevOpsPolicy: {error}")))?;
-    // `?` stands for an optional value on the way to the field; the types were read above.
-    let unknown = unknown.iter().map(|path| path.replace(".?", ""));
-    let unknown: Vec<_> = unknown.filter(|path| path != "apiVersion" && path != "kind").collect();
-    if !unknown.is_empty() {
-        return Err(no_policy(format!("DevOpsPolicy has no field {}", unknown.join(", "))));
-    }
-    Ok(policy)
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Types {
-    api_version: String,
-    kind: String,
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use chrono::Utc;
 use kube_devops_cluster::pods::{self, PodQuery};
-use kube_devops_cluster::policies;
 use kube_devops_cluster::selector::LabelSelector;
+use kube_devops_cluster::{policies, policy_file};
 use kube_devops_core::report::Extent;
 use kube_devops_core::{CheckInfo, Policy, Report, RuleConfig, Severity, Source, Subject, SystemNamespaces};
 use kube_devops_engine::{Engine, Limits, RuleSet};
@@ -123,7 +123,7 @@ fn read_manifests(arguments: &AnalyzeArguments) -> Result<Judged> {
 
 fn read_policy(file: &Path) -> Result<Policy> {
     let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let object = policies::parse(&text).with_context(|| file.display().to_string())?;
+    let object = policy_file::parse(&text).with_context(|| file.display().to_string())?;
     let name = object.metadata.name.unwrap_or_default();
     let policy = policies::policy(&name, &object.spec);
     if policy.rules.is_empty() {
@@ -142,7 +142,8 @@ fn outcome(report: &Report, arguments: &AnalyzeArguments) -> Outcome {
     let bar: Option<Severity> = arguments.fail_on.as_deref().and_then(|severity| severity.parse().ok());
     if let (Some(bar), Some(highest)) = (bar, report.highest_severity().filter(|highest| Some(*highest) >= bar)) {
         let count = report.violations.iter().filter(|violation| violation.severity >= bar).count();
-        not_met(format!("{count} violations are {bar} or more severe, the worst {highest}"));
+        let verb = if count == 1 { "is" } else { "are" };
+        not_met(format!("{} {verb} {bar} or more severe, the worst {highest}", output::number(count, "violation")));
     }
     if let Some(bar) = arguments.min_score.filter(|bar| report.score < *bar) {
         not_met(format!("the health score {} is below {bar}", report.score));
@@ -151,7 +152,7 @@ fn outcome(report: &Report, arguments: &AnalyzeArguments) -> Outcome {
         not_met(format!("the compliance of {} % is below {bar} %", report.compliance));
     }
     if !report.errors.is_empty() {
-        eprintln!("{} errors: not everything could be judged", report.errors.len());
+        eprintln!("{}: not everything could be judged", output::number(report.errors.len(), "error"));
         return Outcome::NotDone;
     }
     outcome

@@ -32,6 +32,8 @@ use clap::ValueEnum;
 use kube_devops_core::report::{ReportError, Violation};
 use kube_devops_core::{CheckInfo, Report, Severity, Source};
 
+pub(crate) use plain::number;
+
 /// The form in which a report is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {

@@ -9,8 +9,17 @@ use kube_devops_core::Severity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::quantity;
+
 /// A Kubernetes quantity that is not negative, such as `100m` or `1.5Gi`.
 const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$";
+
+// What the API server says where a rule of the schema is broken, and what is said of a policy in a file.
+const NO_CHECK: &str = "the policy turns no check on: set forbidLatestTag, requireLivenessProbe, requireReadinessProbe, maxRestartCount or forbidPendingDuration";
+const NOTHING_TO_MEND: &str = "enforcementMode enforce has nothing to mend: set requireLivenessProbe or requireReadinessProbe to true, or defaultResources";
+const CPU_OVER_LIMIT: &str = "cpuRequest is over cpuLimit: a container cannot ask for more than it may use";
+const MEMORY_OVER_LIMIT: &str = "memoryRequest is over memoryLimit: a container cannot ask for more than it may use";
+const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit, memoryRequest or memoryLimit";
 
 /// Which checks apply to the pods of this namespace, how much each matters, and whether workloads are mended. A check whose
 /// field is left out is off.
@@ -58,10 +67,10 @@ const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$";
 #[x_kube(
     validation = Rule::new(
         "has(self.forbidLatestTag) || has(self.requireLivenessProbe) || has(self.requireReadinessProbe) || has(self.maxRestartCount) || has(self.forbidPendingDuration)"
-    ).message("the policy turns no check on: set forbidLatestTag, requireLivenessProbe, requireReadinessProbe, maxRestartCount or forbidPendingDuration"),
+    ).message(NO_CHECK),
     validation = Rule::new(
         "!has(self.enforcementMode) || self.enforcementMode != 'enforce' || (has(self.requireLivenessProbe) && self.requireLivenessProbe) || (has(self.requireReadinessProbe) && self.requireReadinessProbe) || has(self.defaultResources)"
-    ).message("enforcementMode enforce has nothing to mend: set requireLivenessProbe or requireReadinessProbe to true, or defaultResources")
+    ).message(NOTHING_TO_MEND)
 )]
 pub struct DevOpsPolicySpec {
     /// Whether images with the tag latest, or without a tag, are violations.
@@ -94,6 +103,29 @@ pub struct DevOpsPolicySpec {
     /// Severities other than the checks' own, which are all medium. Critical and high violations block admission.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity_overrides: Option<SeverityOverrides>,
+}
+
+impl DevOpsPolicySpec {
+    /// The rules of the schema that the policy breaks, in the words of the API server: those that look at several fields at
+    /// once, which the API server evaluates in CEL.
+    pub fn broken_rules(&self) -> Vec<&'static str> {
+        let checks = [self.forbid_latest_tag, self.require_liveness_probe, self.require_readiness_probe];
+        let thresholds = [self.max_restart_count, self.forbid_pending_duration];
+        let turns_on = checks.iter().any(Option::is_some) || thresholds.iter().any(Option::is_some);
+        let mends = [self.require_liveness_probe, self.require_readiness_probe].contains(&Some(true))
+            || self.default_resources.is_some();
+        let mut broken = Vec::new();
+        if !turns_on {
+            broken.push(NO_CHECK);
+        }
+        if self.enforcement_mode == EnforcementMode::Enforce && !mends {
+            broken.push(NOTHING_TO_MEND);
+        }
+        if let Some(resources) = &self.default_resources {
+            broken.extend(resources.broken_rules());
+        }
+        broken
+    }
 }
 
 /// What is done about violations.
@@ -131,13 +163,13 @@ pub struct DefaultProbe {
 #[x_kube(
     validation = Rule::new(
         "!has(self.cpuRequest) || !has(self.cpuLimit) || quantity(self.cpuRequest).compareTo(quantity(self.cpuLimit)) <= 0"
-    ).message("cpuRequest is over cpuLimit: a container cannot ask for more than it may use"),
+    ).message(CPU_OVER_LIMIT),
     validation = Rule::new(
         "!has(self.memoryRequest) || !has(self.memoryLimit) || quantity(self.memoryRequest).compareTo(quantity(self.memoryLimit)) <= 0"
-    ).message("memoryRequest is over memoryLimit: a container cannot ask for more than it may use"),
+    ).message(MEMORY_OVER_LIMIT),
     validation = Rule::new(
         "has(self.cpuRequest) || has(self.cpuLimit) || has(self.memoryRequest) || has(self.memoryLimit)"
-    ).message("defaultResources is empty: set cpuRequest, cpuLimit, memoryRequest or memoryLimit")
+    ).message(NO_RESOURCES)
 )]
 pub struct DefaultResources {
     /// The CPU request, such as 100m.
@@ -156,6 +188,26 @@ pub struct DefaultResources {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = QUANTITY), length(max = 32))]
     pub memory_limit: Option<String>,
+}
+
+impl DefaultResources {
+    fn broken_rules(&self) -> Vec<&'static str> {
+        let is_over = |request: &Option<String>, limit: &Option<String>| {
+            let value = |text: &Option<String>| text.as_deref().and_then(quantity::value);
+            matches!((value(request), value(limit)), (Some(request), Some(limit)) if request > limit)
+        };
+        let mut broken = Vec::new();
+        if *self == Self::default() {
+            broken.push(NO_RESOURCES);
+        }
+        if is_over(&self.cpu_request, &self.cpu_limit) {
+            broken.push(CPU_OVER_LIMIT);
+        }
+        if is_over(&self.memory_request, &self.memory_limit) {
+            broken.push(MEMORY_OVER_LIMIT);
+        }
+        broken
+    }
 }
 
 /// Severities other than the checks' own.

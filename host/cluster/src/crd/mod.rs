@@ -1,4 +1,6 @@
 //! The custom resources of the group `devops.stochastic.io`.
+// Two columns of one type are no mistake.
+#![allow(clippy::duplicated_attributes)]
 
 mod audit_result;
 mod devops_policy;
