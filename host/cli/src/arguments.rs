@@ -196,6 +196,7 @@ pub enum CrdCommand {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::enum_variant_names, reason = "the commands are called so")]
 pub enum PolicyCommand {
     /// List the bundles
     #[command(after_help = "Example:\n  kube-devops policy bundle-list")]

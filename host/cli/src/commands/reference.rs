@@ -38,8 +38,21 @@ pub fn pages() -> Result<BTreeMap<String, String>> {
 fn commands() -> String {
     let options = clap_markdown::MarkdownOptions::new().title("Commands".to_owned()).show_footer(false);
     let text = clap_markdown::help_markdown_custom::<Arguments>(&options);
-    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
-    format!("{}\n", lines.join("\n").trim_end())
+    let mut page = String::new();
+    let mut in_examples = false;
+    for line in text.lines().map(str::trim_end) {
+        // Examples are indented under their heading; Markdown would run them together.
+        if in_examples && !line.starts_with(' ') {
+            page.push_str("```\n");
+            in_examples = false;
+        }
+        let _ = writeln!(page, "{}", if in_examples { line.trim_start() } else { line });
+        if matches!(line, "Example:" | "Examples:") {
+            page.push_str("\n```text\n");
+            in_examples = true;
+        }
+    }
+    format!("{}\n", page.trim_end())
 }
 
 fn stage(info: &CheckInfo) -> &'static str {
