@@ -1,0 +1,99 @@
+//! Manifests to measure with.
+#![allow(dead_code)]
+
+use std::fmt::Write as _;
+
+/// How many there are.
+pub const DEPLOYMENTS: usize = 10_000;
+
+/// A deployment of two containers, 1.35 KB long, as people write them. Every third one lacks something.
+pub fn deployment(index: usize) -> String {
+    let probes = if index.is_multiple_of(3) {
+        ""
+    } else {
+        "        livenessProbe:\n          httpGet:\n            path: /healthz\n            port: http\n          periodSeconds: 10\n        readinessProbe:\n          httpGet:\n            path: /readyz\n            port: http\n"
+    };
+    format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: service-{index}
+  namespace: team-{}
+  labels:
+    app.kubernetes.io/name: service-{index}
+    app.kubernetes.io/part-of: shop
+    app.kubernetes.io/managed-by: Helm
+  annotations:
+    meta.helm.sh/release-name: service-{index}
+    meta.helm.sh/release-namespace: team
+spec:
+  replicas: 3
+  selector:
+    matchLabels:
+      app.kubernetes.io/name: service-{index}
+  template:
+    metadata:
+      labels:
+        app.kubernetes.io/name: service-{index}
+        version: \"{index}\"
+    spec:
+      serviceAccountName: service-{index}
+      containers:
+      - name: app
+        image: registry.example.com/shop/service-{index}:1.4.{}
+        ports:
+        - name: http
+          containerPort: 8080
+        env:
+        - name: LOG_LEVEL
+          value: info
+        - name: DATABASE_URL
+          valueFrom:
+            secretKeyRef:
+              name: service-{index}-database
+              key: url
+        resources:
+          requests:
+            cpu: 100m
+            memory: 128Mi
+          limits:
+            cpu: 500m
+            memory: 512Mi
+{probes}      - name: proxy
+        image: registry.example.com/proxy:latest
+        args: [\"--listen\", \"0.0.0.0:9090\"]
+        ports:
+        - name: metrics
+          containerPort: 9090
+",
+        index % 100,
+        index % 17
+    )
+}
+
+/// Many documents in one file.
+pub fn documents() -> String {
+    (0..DEPLOYMENTS).map(|index| format!("---\n{}", deployment(index))).collect()
+}
+
+/// What `kubectl get deployments -o yaml` answers.
+pub fn list() -> String {
+    let mut list = "apiVersion: v1\nitems:\n".to_owned();
+    for index in 0..DEPLOYMENTS {
+        for (number, line) in deployment(index).lines().enumerate() {
+            let _ = writeln!(list, "{}{line}", if number == 0 { "- " } else { "  " });
+        }
+    }
+    list + "kind: List\n"
+}
+
+/// What `kubectl get deployments -o json` answers.
+pub fn json() -> String {
+    let items: Vec<String> = (0..DEPLOYMENTS)
+        .filter_map(|index| {
+            let value: serde_json::Value = serde_norway::from_str(&deployment(index)).ok()?;
+            serde_json::to_string_pretty(&value).ok()
+        })
+        .collect();
+    format!("{{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [\n{}\n]}}\n", items.join(",\n"))
+}

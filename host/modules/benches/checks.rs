@@ -1,0 +1,120 @@
+//! What the five built-in checks cost: as components behind the contract, and as the same Rust code without them.
+#![allow(clippy::unwrap_used)]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use kube_devops_core::{Container, ContainerKind, Phase, Policy, RestartPolicy, RuleConfig, Status, Subject};
+use kube_devops_engine::{Engine, Limits, RuleSet};
+use kube_devops_sdk as sdk;
+use serde_json::json;
+
+/// A running pod of two containers and three labels. One that is not good breaks every check but `pending`.
+fn subject(index: usize, good: bool) -> Subject {
+    let container = |position: usize, name: &str| Container {
+        name: name.to_owned(),
+        kind: ContainerKind::App,
+        image: format!("registry.example.com:5000/shop/{name}{}", if good { ":1.4.2" } else { "" }),
+        has_liveness_probe: good,
+        has_readiness_probe: good,
+        has_startup_probe: false,
+        ports: vec![8080],
+        has_resource_requests: true,
+        has_resource_limits: true,
+        restart_count: Some(if good { 0 } else { 9 }),
+        position,
+    };
+    let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    Subject {
+        kind: "Pod".to_owned(),
+        namespace: "shop".to_owned(),
+        name: format!("web-{index}"),
+        labels: vec![label("app", "web"), label("tier", "front"), label("version", "1.4.2")],
+        controller: None,
+        restart_policy: RestartPolicy::Always,
+        containers: vec![container(0, "app"), container(1, "proxy")],
+        status: Some(Status { phase: Phase::Running, pending_seconds: None }),
+        spec_pointer: "/spec".to_owned(),
+        source: None,
+    }
+}
+
+/// The same pod as a check sees it.
+fn shown(subject: &Subject) -> sdk::Subject {
+    let container = |container: &Container| sdk::Container {
+        name: container.name.clone(),
+        has_liveness_probe: container.has_liveness_probe,
+        has_readiness_probe: container.has_readiness_probe,
+        ports: container.ports.clone(),
+        has_resource_requests: container.has_resource_requests,
+        has_resource_limits: container.has_resource_limits,
+        restart_count: container.restart_count,
+        ..sdk::testing::container(sdk::ContainerKind::App, &container.image)
+    };
+    let pod = sdk::testing::pod(subject.containers.iter().map(container).collect());
+    let pod = sdk::Subject { labels: subject.labels.clone(), name: subject.name.clone(), ..pod };
+    sdk::testing::with_status(pod, sdk::Phase::Running, None)
+}
+
+/// The five checks as components, with their own settings.
+fn components() -> RuleSet {
+    let engine = Engine::new(Limits::default()).unwrap();
+    let checks = kube_devops_modules::checks(&engine).unwrap();
+    let rule = |check: &String| RuleConfig { check: check.clone(), settings: json!({}), severity: None };
+    let policy = Policy { name: "all".to_owned(), rules: checks.keys().map(rule).collect() };
+    RuleSet::new(&policy, &checks, engine.limits()).unwrap()
+}
+
+type Native = Box<dyn Fn(&sdk::Subject, &mut sdk::Findings)>;
+
+fn native<C: sdk::Check>() -> Native {
+    let check = C::new(C::Settings::default()).unwrap();
+    Box::new(move |subject, findings| check.evaluate(subject, findings))
+}
+
+fn checks(criterion: &mut Criterion) {
+    let natives = [
+        native::<check_high_restarts::HighRestarts>(),
+        native::<check_latest_tag::LatestTag>(),
+        native::<check_missing_liveness::MissingLiveness>(),
+        native::<check_missing_readiness::MissingReadiness>(),
+        native::<check_pending::Pending>(),
+    ];
+    let rules = components();
+    // Batches are spread over all cores; here it is one core that counts.
+    let one_core = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let mut group = criterion.benchmark_group("five checks");
+    for (what, good) in [("without findings", true), ("with 8 findings each", false)] {
+        for pods in [1, 1_000] {
+            let subjects: Vec<Subject> = (0..pods).map(|index| subject(index, good)).collect();
+            let shown: Vec<sdk::Subject> = subjects.iter().map(shown).collect();
+            let found: usize = rules.evaluate(&subjects, None).iter().map(|outcome| outcome.findings.len()).sum();
+            assert_eq!(found, if good { 0 } else { 8 * pods });
+            group.throughput(Throughput::Elements(pods as u64));
+            group.bench_function(format!("components, {pods} pods {what}"), |bencher| {
+                one_core.install(|| bencher.iter(|| black_box(rules.evaluate(black_box(&subjects), None))));
+            });
+            group.bench_function(format!("native, {pods} pods {what}"), |bencher| {
+                bencher.iter(|| {
+                    let mut findings = sdk::Findings::default();
+                    for subject in black_box(&shown) {
+                        natives.iter().for_each(|check| check(subject, &mut findings));
+                    }
+                    black_box(findings.into_list())
+                });
+            });
+        }
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("start");
+    let engine = Engine::new(Limits::default()).unwrap();
+    group.bench_function("load the five checks", |bencher| {
+        bencher.iter(|| black_box(kube_devops_modules::checks(&engine).unwrap()));
+    });
+    group.bench_function("make the five rules", |bencher| bencher.iter(|| black_box(components())));
+    group.finish();
+}
+
+criterion_group!(benches, checks);
+criterion_main!(benches);
