@@ -1,0 +1,146 @@
+//! The commands that need neither manifests nor a cluster, and what the program says of itself.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use end_to_end::{Folder, Ran, kube_devops, program, run};
+
+fn call(arguments: &[&str]) -> Ran {
+    run(kube_devops().args(arguments))
+}
+
+const CHECKS: [&str; 5] = ["high-restarts", "latest-tag", "missing-liveness", "missing-readiness", "pending"];
+
+/// Every command that does something.
+const COMMANDS: [&[&str]; 11] = [
+    &["version"],
+    &["check"],
+    &["list", "pods"],
+    &["analyze"],
+    &["explain"],
+    &["crd", "generate"],
+    &["crd", "install"],
+    &["policy", "bundle-list"],
+    &["policy", "bundle-show"],
+    &["policy", "bundle-apply"],
+    &["completion"],
+];
+
+#[test]
+fn the_version_is_printed() {
+    let expected = format!("kube-devops version {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(call(&["version"]).exits(0).is_quiet().stdout, expected);
+    assert_eq!(call(&["--version"]).exits(0).stdout, format!("kube-devops {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_help_of_every_command_has_an_example() {
+    for command in COMMANDS {
+        let ran = run(kube_devops().args(command).arg("--help")).exits(0).is_quiet();
+        let example = format!("kube-devops {}", command.join(" "));
+        let (_, examples) = ran.stdout.split_once("Example").unwrap_or_else(|| panic!("{command:?}: {}", ran.stdout));
+        assert!(examples.contains(&example), "{command:?}: {}", ran.stdout);
+    }
+    for group in ["list", "crd", "policy"] {
+        call(&[group, "--help"]).exits(0).is_quiet();
+    }
+}
+
+#[test]
+fn the_help_lists_every_command() {
+    let help = call(&["--help"]).exits(0).stdout;
+    for command in COMMANDS {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(command[0])), "{command:?}: {help}");
+    }
+}
+
+#[test]
+fn without_arguments_the_help_is_shown_and_nothing_is_done() {
+    call(&[]).exits(2).complains(&["Usage:", "analyze"]);
+}
+
+#[test]
+fn mistakes_of_usage_are_answered_with_a_hint() {
+    call(&["analyse"]).exits(2).complains(&["analyse", "'analyze'"]);
+    call(&["analyze", "--min-scor", "3"]).exits(2).complains(&["--min-score"]);
+}
+
+#[test]
+fn checks_are_listed_and_explained_in_their_own_words() {
+    let list = call(&["explain"]).exits(0).is_quiet().stdout;
+    for check in CHECKS {
+        assert!(list.contains(check), "{list}");
+        let text = call(&["explain", check]).exits(0).is_quiet().stdout;
+        for part in [&format!("{check}: "), "WHAT IT FINDS", "WHY IT MATTERS", "HOW TO MEND IT", "Weight", "Severity"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(text.lines().all(|line| line.contains("https://") || line.chars().count() <= 100), "{text}");
+    }
+    insta::assert_snapshot!(call(&["explain", "high-restarts"]).stdout);
+}
+
+#[test]
+fn an_unknown_check_is_answered_with_those_there_are() {
+    let ran = call(&["explain", "latest"]).exits(2);
+    assert_eq!(ran.stderr, format!("error: there is no check \"latest\"; there are: {}\n", CHECKS.join(", ")));
+}
+
+#[test]
+fn completions_are_made_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let text = call(&["completion", shell]).exits(0).is_quiet().stdout;
+        for word in ["bundle-apply", "fail-on", "kubeconfig"] {
+            assert!(text.contains(word), "{shell} lacks {word}");
+        }
+    }
+    call(&["completion", "tcsh"]).exits(2).complains(&["tcsh", "bash"]);
+}
+
+#[test]
+fn bash_completes_commands_and_values() {
+    let complete = |words: &[&str]| {
+        let (last, before) = (words.len() - 1, words[words.len() - 2]);
+        let script = format!(
+            "source <(\"$0\" completion bash); set -- $(complete -p kube-devops); \
+             until [ \"$1\" = -F ]; do shift; done; COMP_WORDS=({}); COMP_CWORD={last}; \
+             \"$2\" kube-devops '{}' '{before}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+            words[last]
+        );
+        run(Command::new("bash").arg("-c").arg(script).arg(program())).exits(0).is_quiet().stdout
+    };
+    assert_eq!(complete(&["kube-devops", "expl"]), "explain\n");
+    assert_eq!(complete(&["kube-devops", "policy", "bundle-s"]), "bundle-show\n");
+    assert_eq!(complete(&["kube-devops", "policy", "bundle-apply", "--pol"]), "--policy-name\n");
+    let severities = complete(&["kube-devops", "analyze", "--fail-on", ""]);
+    assert_eq!(severities.lines().collect::<Vec<_>>(), ["low", "medium", "high", "critical"]);
+}
+
+#[test]
+fn as_a_plugin_of_kubectl_it_speaks_of_kubectl_devops() {
+    let folder = Folder::new();
+    let plugin = folder.path().join("kubectl-devops");
+    symlink(program(), &plugin).unwrap();
+    let call = |arguments: &[&str]| {
+        let mut command = Command::new(&plugin);
+        command.current_dir(end_to_end::root()).env("COLUMNS", "100").args(arguments);
+        run(&mut command)
+    };
+    assert!(call(&["--help"]).exits(0).stdout.contains("Usage: kubectl devops "));
+    assert!(call(&["explain"]).exits(0).stdout.contains("`kubectl devops explain CHECK`"));
+    assert!(call(&["analyze", "-f", "examples/"]).exits(0).stdout.contains("kubectl devops explain high-restarts"));
+    assert!(call(&["completion", "bash"]).exits(0).stdout.contains("kubectl-devops"));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = kube_devops();
+    command.args(["analyze", "-f", "examples/"]).stdout(full).stderr(std::process::Stdio::piped());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("error: the report cannot be written"), "{said}");
+}

@@ -1,0 +1,289 @@
+//! The custom resources on a real API server: installing them, and what it accepts and refuses.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use anyhow::Result;
+use end_to_end::{Folder, Ran, kube_devops, root, run};
+use serde_json::{Value, json};
+use test_cluster::{Builder, ControlPlane};
+use tokio::sync::OnceCell;
+
+const NAMES: [&str; 2] = ["devopspolicies.devops.stochastic.io", "policyauditresults.devops.stochastic.io"];
+
+/// Nothing has to run for this but an API server.
+fn api_server() -> Builder {
+    ControlPlane::builder()
+}
+
+fn install(plane: &ControlPlane) -> Ran {
+    run(kube_devops().args(["crd", "install", "--kubeconfig"]).arg(plane.kubeconfig().path()))
+}
+
+/// A control plane with the custom resources, for all tests that only create objects.
+async fn installed() -> Result<&'static ControlPlane> {
+    static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
+    PLANE
+        .get_or_try_init(|| async {
+            let plane = api_server().start().await?;
+            install(&plane).exits(0);
+            Ok(plane)
+        })
+        .await
+}
+
+fn expected(outcome: &str) -> String {
+    NAMES.map(|name| format!("customresourcedefinition.apiextensions.k8s.io/{name} {outcome}\n")).concat()
+}
+
+async fn versions(plane: &ControlPlane) -> Result<Vec<Value>> {
+    let crds = plane.kubectl(["get", "crd", NAMES[0], NAMES[1], "-o", "json"]).await?;
+    let crds: Value = serde_json::from_str(&crds)?;
+    let version = |crd: &Value| json!([crd["metadata"]["resourceVersion"], crd["metadata"]["generation"]]);
+    Ok(crds["items"].as_array().unwrap().iter().map(version).collect())
+}
+
+#[tokio::test]
+async fn installing_twice_changes_nothing_the_second_time() -> Result<()> {
+    let plane = api_server().start().await?;
+    assert_eq!(install(&plane).exits(0).is_quiet().stdout, expected("created"));
+    // Installed means served.
+    plane.kubectl(["get", "devopspolicies,policyauditresults", "-A"]).await?;
+    let before = versions(&plane).await?;
+    assert_eq!(install(&plane).exits(0).is_quiet().stdout, expected("unchanged"));
+    assert_eq!(versions(&plane).await?, before);
+
+    let drift = r#"[{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}]"#;
+    plane.kubectl(["patch", "crd", NAMES[0], "--type=json", "-p", drift]).await?;
+    let first = install(&plane).exits(0).stdout.lines().next().unwrap().to_owned();
+    assert!(first.ends_with(&format!("{} configured", NAMES[0])), "{first}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_generated_is_what_is_installed() -> Result<()> {
+    let plane = api_server().start().await?;
+    let generated = run(kube_devops().args(["crd", "generate"])).exits(0).is_quiet().stdout;
+    plane.kubectl_with_input(["apply", "--server-side", "-f", "-"], &generated).await?;
+    plane.kubectl(["wait", "--for=condition=Established", "crd", NAMES[0], NAMES[1], "--timeout=60s"]).await?;
+    let before = versions(&plane).await?;
+    install(&plane).exits(0);
+    let generation = |versions: &[Value]| versions.iter().map(|version| version[1].clone()).collect::<Vec<_>>();
+    assert_eq!(generation(&versions(&plane).await?), generation(&before), "installing changes no spec");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_may_not_install_is_told_so() -> Result<()> {
+    let plane = api_server().start().await?;
+    let nobody = plane.kubeconfig_for_user("nobody", &[])?;
+    let ran = run(kube_devops().args(["crd", "install", "--kubeconfig"]).arg(nobody.path())).exits(2);
+    ran.complains(&["error: not allowed to install devopspolicies.devops.stochastic.io", "\"nobody\""]);
+    Ok(())
+}
+
+fn policy(name: &str, spec: &Value) -> String {
+    let object = json!({
+        "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
+        "metadata": { "name": name, "namespace": "default" }, "spec": spec,
+    });
+    object.to_string()
+}
+
+async fn create(plane: &ControlPlane, object: &str) -> Result<String> {
+    plane.kubectl_with_input(["create", "-f", "-", "-o", "json"], object).await
+}
+
+/// What makes no sense, and a part of what the API server says about it.
+fn nonsense() -> Vec<(Value, &'static str)> {
+    let probe = |probe: Value| json!({ "requireLivenessProbe": true, "defaultProbe": probe });
+    let resources = |resources: Value| json!({ "requireLivenessProbe": true, "defaultResources": resources });
+    vec![
+        (json!({ "maxRestartCount": -1 }), "spec.maxRestartCount in body should be greater than or equal to 0"),
+        (
+            json!({ "maxRestartCount": 1_000_001 }),
+            "spec.maxRestartCount in body should be less than or equal to 1000000",
+        ),
+        (json!({ "maxRestartCount": 2.5 }), "spec.maxRestartCount"),
+        (json!({ "maxRestartCount": "3" }), "spec.maxRestartCount"),
+        (
+            json!({ "forbidPendingDuration": -1 }),
+            "spec.forbidPendingDuration in body should be greater than or equal to 0",
+        ),
+        (json!({ "forbidPendingDuration": 31_536_001 }), "spec.forbidPendingDuration"),
+        (json!({ "forbidLatestTag": "yes" }), "spec.forbidLatestTag"),
+        (json!({ "forbidLatestTag": true, "enforcementMode": "yolo" }), "supported values: \"audit\", \"enforce\""),
+        (json!({ "forbidLatestTag": true, "forbidLatest": true }), "unknown field \"spec.forbidLatest\""),
+        (
+            json!({ "forbidLatestTag": true, "severityOverrides": { "latestTag": "catastrophic" } }),
+            "supported values: \"low\", \"medium\", \"high\", \"critical\"",
+        ),
+        (
+            json!({ "forbidLatestTag": true, "severityOverrides": { "latest": "high" } }),
+            "unknown field \"spec.severityOverrides.latest\"",
+        ),
+        (json!({}), "the policy turns no check on: set forbidLatestTag"),
+        (json!({ "enforcementMode": "audit" }), "the policy turns no check on"),
+        (
+            json!({ "forbidLatestTag": true, "enforcementMode": "enforce" }),
+            "enforcementMode enforce has nothing to mend",
+        ),
+        (probe(json!({ "tcpPort": 0 })), "spec.defaultProbe.tcpPort in body should be greater than or equal to 1"),
+        (
+            probe(json!({ "tcpPort": 70_000 })),
+            "spec.defaultProbe.tcpPort in body should be less than or equal to 65535",
+        ),
+        (probe(json!({ "periodSeconds": 0 })), "spec.defaultProbe.periodSeconds"),
+        (probe(json!({ "initialDelaySeconds": -1 })), "spec.defaultProbe.initialDelaySeconds"),
+        (resources(json!({})), "defaultResources is empty"),
+        (resources(json!({ "cpuRequest": "lots" })), "spec.defaultResources.cpuRequest in body should match"),
+        (resources(json!({ "memoryLimit": "-1Gi" })), "spec.defaultResources.memoryLimit in body should match"),
+        (resources(json!({ "cpuRequest": "2", "cpuLimit": "500m" })), "cpuRequest is over cpuLimit"),
+        (resources(json!({ "memoryRequest": "1Gi", "memoryLimit": "900Mi" })), "memoryRequest is over memoryLimit"),
+    ]
+}
+
+#[tokio::test]
+async fn policies_that_make_no_sense_are_refused_with_a_text_that_helps() -> Result<()> {
+    let plane = installed().await?;
+    for (index, (spec, part)) in nonsense().into_iter().enumerate() {
+        let error = create(plane, &policy(&format!("nonsense-{index}"), &spec)).await.expect_err(&spec.to_string());
+        let error = format!("{error:#}");
+        assert!(error.contains(part), "{spec}: {error}");
+    }
+    let no_spec = policy("no-spec", &Value::Null);
+    let error = format!("{:#}", create(plane, &no_spec).await.expect_err("it has no spec"));
+    assert!(error.contains("spec"), "{error}");
+    Ok(())
+}
+
+/// The program is no more lenient with a file than the API server is with the object in it.
+#[test]
+fn what_the_api_server_refuses_is_refused_in_a_file() {
+    for (spec, part) in nonsense() {
+        let folder = Folder::with([("policy.json", policy("a", &spec))]);
+        let mut command = kube_devops();
+        command.args(["analyze", "-f", "examples", "--policy"]).arg(folder.path().join("policy.json"));
+        let ran = run(&mut command);
+        assert_eq!(ran.code, Some(2), "{spec} is accepted where the API server says: {part}");
+        let field = part.split([' ', '"']).find(|word| word.starts_with("spec.")).unwrap_or_default();
+        ran.complains(&["error: ", "policy.json", field]);
+    }
+}
+
+#[tokio::test]
+async fn policies_that_make_sense_are_accepted_with_their_defaults() -> Result<()> {
+    let plane = installed().await?;
+    for (index, spec) in [
+        json!({ "forbidLatestTag": true }),
+        json!({ "maxRestartCount": 0, "forbidPendingDuration": 0 }),
+        json!({ "maxRestartCount": 1_000_000, "forbidPendingDuration": 31_536_000 }),
+        json!({ "requireReadinessProbe": true, "enforcementMode": "enforce" }),
+        json!({ "forbidLatestTag": true, "enforcementMode": "enforce", "defaultResources": { "cpuLimit": "1.5" } }),
+        json!({ "forbidLatestTag": true, "defaultResources": { "memoryRequest": "1024Mi", "memoryLimit": "1Gi" } }),
+        json!({ "forbidLatestTag": true, "defaultResources": { "cpuRequest": "500m", "cpuLimit": "0.5" } }),
+        json!({ "forbidLatestTag": true, "defaultProbe": { "tcpPort": 65_535, "periodSeconds": 1 } }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let created = create(plane, &policy(&format!("sense-{index}"), &spec)).await?;
+        let created: Value = serde_json::from_str(&created)?;
+        let mode = spec.get("enforcementMode").cloned().unwrap_or(json!("audit"));
+        assert_eq!(created["spec"]["enforcementMode"], mode, "{spec}");
+        for (field, value) in spec.as_object().unwrap() {
+            assert_eq!(&created["spec"][field], value, "{spec}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn bundles_and_examples_can_be_applied() -> Result<()> {
+    let plane = installed().await?;
+    for bundle in ["baseline", "restricted", "permissive"] {
+        let mut command = kube_devops();
+        command.args(["policy", "bundle-apply", bundle, "--policy-name", bundle]);
+        let text = run(&mut command).exits(0).stdout;
+        let applied = plane.kubectl_with_input(["apply", "-f", "-"], &text).await?;
+        assert_eq!(applied, format!("devopspolicy.devops.stochastic.io/{bundle} created\n"));
+        // What is exported can be judged by, too.
+        let exported = plane.kubectl(["get", "devopspolicy", bundle, "-o", "yaml"]).await?;
+        let folder = Folder::with([("policy.yaml", exported)]);
+        let mut command = kube_devops();
+        command.args(["analyze", "-f", "examples", "--policy"]).arg(folder.path().join("policy.yaml"));
+        run(&mut command).exits(0).is_quiet();
+    }
+    for namespace in ["production", "staging"] {
+        plane.kubectl(["create", "namespace", namespace]).await?;
+    }
+    let folder = root().join("examples/policies");
+    plane.kubectl(["apply", "--dry-run=server", "-f", folder.to_str().unwrap()]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn people_find_policies_by_short_names_and_categories_and_see_columns() -> Result<()> {
+    let plane = installed().await?;
+    create(plane, &policy("columns", &json!({ "forbidLatestTag": true }))).await?;
+    let status = json!({ "status": { "healthScore": 85, "healthy": true, "message": "Healthy", "violationCount": 3 } });
+    let patch = ["patch", "dop", "columns", "--subresource=status", "--type=merge", "-p"];
+    plane.kubectl([&patch[..], &[&status.to_string()]].concat()).await?;
+    let table = plane.kubectl(["get", "dop", "columns"]).await?;
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "SCORE", "STATUS", "VIOLATIONS", "MODE", "AGE"], "{table}");
+    assert_eq!(rows[1][..5], ["columns", "85", "Healthy", "3", "audit"], "{table}");
+    let category = plane.kubectl(["get", "governance", "-o", "name"]).await?;
+    assert!(category.contains("devopspolicy.devops.stochastic.io/columns"), "{category}");
+    for field in ["spec.maxRestartCount", "spec.defaultResources.cpuLimit", "status.violations"] {
+        let text = plane.kubectl(["explain", &format!("devopspolicy.{field}")]).await?;
+        assert!(text.contains("DESCRIPTION") && !text.contains("<empty>"), "{field}: {text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_status_changes_neither_the_spec_nor_the_generation() -> Result<()> {
+    let plane = installed().await?;
+    create(plane, &policy("status", &json!({ "forbidLatestTag": true }))).await?;
+    let status = json!({ "status": { "healthScore": 101 } });
+    let patch = ["patch", "dop", "status", "--subresource=status", "--type=merge", "-p"];
+    let error = plane.kubectl([&patch[..], &[&status.to_string()]].concat()).await.expect_err("no score is that high");
+    assert!(format!("{error:#}").contains("status.healthScore"), "{error:#}");
+    let both = json!({ "spec": { "forbidLatestTag": false }, "status": { "healthScore": 50 } }).to_string();
+    plane.kubectl([&patch[..], &[&both]].concat()).await?;
+    let object: Value = serde_json::from_str(&plane.kubectl(["get", "dop", "status", "-o", "json"]).await?)?;
+    assert_eq!(object["spec"]["forbidLatestTag"], true);
+    assert_eq!((&object["metadata"]["generation"], &object["status"]["healthScore"]), (&json!(1), &json!(50)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn audit_results_are_records_that_nobody_changes() -> Result<()> {
+    let plane = installed().await?;
+    let result = json!({
+        "apiVersion": "devops.stochastic.io/v1", "kind": "PolicyAuditResult",
+        "metadata": { "name": "record", "namespace": "default" },
+        "spec": {
+            "policy": "columns", "policyGeneration": 1, "evaluatedAt": "2026-01-01T00:00:00Z", "healthScore": 90,
+            "classification": "Healthy", "compliance": 75.5, "subjects": 2, "violationCount": 1,
+            "violations": [{
+                "check": "latest-tag", "severity": "medium", "weight": 5, "magnitude": 1, "kind": "Pod", "name": "a",
+                "message": "image nginx has no tag, which means latest",
+            }],
+        },
+    });
+    create(plane, &result.to_string()).await?;
+    let table = plane.kubectl(["get", "par", "record"]).await?;
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "POLICY", "SCORE", "STATUS", "VIOLATIONS", "AGE"], "{table}");
+    assert_eq!(rows[1][..5], ["record", "columns", "90", "Healthy", "1"], "{table}");
+    let patch = ["patch", "par", "record", "--type=merge", "-p", r#"{"spec": {"healthScore": 100}}"#];
+    let error = format!("{:#}", plane.kubectl(patch).await.expect_err("it is a record"));
+    assert!(error.contains("an audit result is a record and cannot be changed"), "{error}");
+    let mut wrong = result;
+    wrong["metadata"]["name"] = "wrong".into();
+    wrong["spec"]["violations"][0]["severity"] = "awful".into();
+    let error = format!("{:#}", create(plane, &wrong.to_string()).await.expect_err("there is no such severity"));
+    assert!(error.contains("spec.violations[0].severity"), "{error}");
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! The documentation says what the program does: generated pages are up to date, links lead somewhere, what is quoted is
+//! what is printed, and the commands that are shown exist.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use end_to_end::{kube_devops, root, run};
+
+/// The pages that people read.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md"), root().join("examples/README.md")];
+    let mut folders = vec![root().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn generated_pages_are_up_to_date() {
+    let docs = root().join("docs");
+    let generated = kube_devops::reference::pages().unwrap();
+    if env::var_os("UPDATE_DOCS").is_some() {
+        for (name, text) in &generated {
+            let path = docs.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+    for (name, text) in &generated {
+        let stored = fs::read_to_string(docs.join(name)).unwrap_or_default();
+        assert!(&stored == text, "docs/{name} is not what the program says: run the tests with UPDATE_DOCS=1");
+    }
+    let stored: BTreeSet<String> = fs::read_dir(docs.join("checks"))
+        .unwrap()
+        .map(|entry| format!("checks/{}", entry.unwrap().file_name().to_str().unwrap()))
+        .collect();
+    let expected: BTreeSet<String> = generated.into_keys().filter(|name| name.starts_with("checks/")).collect();
+    assert_eq!(stored, expected, "docs/checks has pages of checks that do not exist");
+}
+
+/// The targets of the links of a page, in the form `[text](target)`.
+fn links(text: &str) -> Vec<&str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).collect()
+}
+
+/// The name that GitHub gives to a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|character| character.is_alphanumeric() || matches!(character, ' ' | '-' | '_'));
+    kept.map(|character| if character == ' ' { '-' } else { character }).collect()
+}
+
+#[test]
+fn links_lead_to_files_and_headings_that_exist() {
+    let mut seen = 0;
+    for page in pages() {
+        for link in links(&read(&page)) {
+            if link.starts_with("http://") || link.starts_with("https://") {
+                continue;
+            }
+            seen += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(target.exists(), "{}: {link} does not exist", page.display());
+            let headings =
+                || read(&target).lines().filter(|line| line.starts_with('#')).map(anchor).collect::<Vec<_>>();
+            let is_there = heading.is_empty() || headings().iter().any(|anchor| anchor == heading);
+            assert!(is_there, "{}: {link} names no heading of that page: {:?}", page.display(), headings());
+        }
+    }
+    assert!(seen > 20, "{seen} links");
+}
+
+/// The lines of the fenced blocks of a language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block.to_owned()).collect()
+}
+
+#[test]
+fn the_report_in_the_readme_is_what_the_examples_give() {
+    let shown = blocks(&read(&root().join("README.md")), "text").into_iter().next().unwrap();
+    let printed = run(kube_devops().args(["analyze", "-f", "examples/"])).exits(0).stdout;
+    let (start, end) = shown.split_once("\n...\n").unwrap();
+    assert!(printed.starts_with(start), "{printed}");
+    assert!(printed.ends_with(end.trim_start()), "{printed}");
+}
+
+/// The arguments of the calls of the program in a line of shell, as far as quotes and variables do not matter.
+fn calls(line: &str) -> Vec<Vec<String>> {
+    let line = line.split(" #").next().unwrap_or_default();
+    line.split(['|', '&', ';', '>', '(', ')'])
+        .filter_map(|part| part.trim().strip_prefix("kube-devops "))
+        .map(|arguments| arguments.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned()).collect())
+        .collect()
+}
+
+#[test]
+fn the_commands_that_are_shown_exist() {
+    let mut seen = 0;
+    for page in pages() {
+        let text = read(&page);
+        for block in ["sh", "bash", "yaml"].iter().flat_map(|language| blocks(&text, language)) {
+            for line in block.replace("\\\n", " ").lines() {
+                let line = line.trim().trim_start_matches("$ ").trim_start_matches("run: ").trim_start_matches("- ");
+                for arguments in calls(line) {
+                    seen += 1;
+                    // Whatever is wrong with the words before --help is an error; else nothing is done but to print the help.
+                    let ran = run(kube_devops().args(&arguments).arg("--help"));
+                    assert_eq!(ran.code, Some(0), "{}: {line}: {}", page.display(), ran.stderr);
+                }
+            }
+        }
+    }
+    assert!(seen > 20, "{seen} commands");
+}

@@ -1,0 +1,163 @@
+//! `--fail-on`, `--min-score` and `--min-compliance`: when the exit code is 0, 1 or 2.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use end_to_end::objects::{bad_pod, documents, good_pod};
+use end_to_end::{Folder, Ran, kube_devops, run, run_with_input};
+use serde_json::json;
+
+/// A pod that violates everything, and one that is fine: score 95, compliance 50 %.
+fn judge(arguments: &[&str]) -> Ran {
+    let mut command = kube_devops();
+    command.args(["analyze", "-o", "json", "-f", "-"]).args(arguments);
+    run_with_input(&mut command, documents(&[bad_pod("bad"), good_pod("good")]))
+}
+
+/// The same by a policy that gives all violations one severity.
+fn judge_with_severity(severity: &str, arguments: &[&str]) -> Ran {
+    let policy = json!({
+        "apiVersion": "devops.stochastic.io/v1",
+        "kind": "DevOpsPolicy",
+        "metadata": { "name": "test" },
+        "spec": { "forbidLatestTag": true, "severityOverrides": { "latestTag": severity } },
+    });
+    let folder = Folder::with([("policy.yaml", policy.to_string())]);
+    let path = folder.path().join("policy.yaml");
+    judge(&[&["--policy", path.to_str().unwrap()], arguments].concat())
+}
+
+#[test]
+fn without_gates_violations_are_no_failure() {
+    judge(&[]).exits(0).is_quiet();
+}
+
+#[test]
+fn fail_on_is_met_by_what_is_less_severe() {
+    let severities = ["low", "medium", "high", "critical"];
+    for (found, severity) in severities.iter().enumerate() {
+        for (bar, gate) in severities.iter().enumerate() {
+            let ran = judge_with_severity(severity, &["--fail-on", gate]);
+            if found >= bar {
+                ran.exits(1).complains(&["gate not met: ", &format!("{gate} or more severe, the worst {severity}")]);
+            } else {
+                ran.exits(0).is_quiet();
+            }
+        }
+    }
+}
+
+#[test]
+fn gates_say_how_many_violations_there_are_in_words_that_agree() {
+    judge(&["--fail-on", "low"])
+        .exits(1)
+        .complains(&["gate not met: 3 violations are low or more severe, the worst medium\n"]);
+    let ran = judge_with_severity("high", &["--fail-on", "high"]).exits(1);
+    assert_eq!(ran.stderr, "gate not met: 1 violation is high or more severe, the worst high\n");
+}
+
+#[test]
+fn fail_on_is_met_where_there_is_nothing_wrong() {
+    let mut command = kube_devops();
+    command.args(["analyze", "-f", "-", "--fail-on", "low", "--min-score", "100", "--min-compliance", "100"]);
+    run_with_input(&mut command, good_pod("good").to_string()).exits(0).is_quiet();
+}
+
+#[test]
+fn the_score_has_to_reach_the_bar() {
+    for (bar, code) in [("0", 0), ("94", 0), ("95", 0), ("96", 1), ("100", 1)] {
+        let ran = judge(&["--min-score", bar]).exits(code);
+        let message =
+            if code == 0 { String::new() } else { format!("gate not met: the health score 95 is below {bar}\n") };
+        assert_eq!(ran.stderr, message);
+    }
+}
+
+#[test]
+fn the_compliance_has_to_reach_the_bar() {
+    for (bar, code) in [("0", 0), ("49.9", 0), ("50", 0), ("50.0", 0), ("50.1", 1), ("100", 1)] {
+        let ran = judge(&["--min-compliance", bar]).exits(code);
+        let message =
+            if code == 0 { String::new() } else { format!("gate not met: the compliance of 50 % is below {bar} %\n") };
+        assert_eq!(ran.stderr, message);
+    }
+}
+
+#[test]
+fn every_gate_that_is_not_met_is_named() {
+    let all = ["--fail-on", "medium", "--min-score", "96", "--min-compliance", "90"];
+    let ran = judge(&all).exits(1);
+    assert_eq!(ran.stderr.lines().count(), 3, "{}", ran.stderr);
+    assert!(ran.stderr.lines().all(|line| line.starts_with("gate not met: ")), "{}", ran.stderr);
+    let one = ["--fail-on", "high", "--min-score", "95", "--min-compliance", "90"];
+    let ran = judge(&one).exits(1);
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    judge(&["--fail-on", "high", "--min-score", "95", "--min-compliance", "50"]).exits(0).is_quiet();
+}
+
+#[test]
+fn the_report_is_the_same_whether_a_gate_is_met_or_not() {
+    assert_eq!(judge(&["--fail-on", "low"]).stdout, judge(&[]).stdout);
+    for format in ["text", "yaml", "sarif", "junit", "github"] {
+        let report = |arguments: &[&str]| {
+            run(kube_devops().args(["analyze", "-f", "examples", "-o", format]).args(arguments)).stdout
+        };
+        assert_eq!(report(&["--min-score", "100"]), report(&[]), "{format}");
+    }
+}
+
+#[test]
+fn what_could_not_be_judged_wins_over_gates() {
+    let folder = Folder::with([("bad.json", bad_pod("bad").to_string()), ("broken.yaml", "kind: [\n".to_owned())]);
+    let judge = |arguments: &[&str]| {
+        run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(folder.path()).args(arguments)).exits(2)
+    };
+    judge(&[]).complains(&["not everything could be judged"]);
+    let ran = judge(&["--fail-on", "low", "--min-score", "100"]);
+    let ran = ran.complains(&["gate not met: ", "not everything could be judged"]);
+    assert_eq!(ran.json()["subjects"], 1);
+    judge(&["--fail-on", "critical"]).complains(&["not everything could be judged"]);
+}
+
+#[test]
+fn gates_look_only_at_what_was_asked_for() {
+    let mut command = kube_devops();
+    command.args(["analyze", "-f", "examples", "-n", "shop", "--fail-on", "low", "--min-compliance", "100"]);
+    run(&mut command).exits(0).is_quiet();
+    let mut command = kube_devops();
+    run(command.args(["analyze", "-f", "examples", "-n", "legacy", "--min-score", "21"])).exits(1);
+}
+
+#[test]
+fn a_gate_on_nothing_is_met_with_a_warning() {
+    let mut command = kube_devops();
+    command.args(["analyze", "-f", "examples", "-n", "no-such", "--min-score", "100", "--fail-on", "low"]);
+    run(&mut command).exits(0).complains(&["warning: nothing was judged"]);
+}
+
+#[test]
+fn wrong_values_are_mistakes_of_usage() {
+    for (arguments, parts) in [
+        (&["--fail-on", "catastrophic"][..], &["catastrophic", "low, medium, high, critical"][..]),
+        (&["--fail-on", "HIGH"], &["HIGH", "possible values"]),
+        (&["--fail-on", ""], &["--fail-on"]),
+        (&["--fail-on"], &["--fail-on"]),
+        (&["--min-score", "101"], &["101", "0..=100"]),
+        (&["--min-score=-1"], &["-1"]),
+        (&["--min-score", "90.5"], &["90.5"]),
+        (&["--min-score", "good"], &["good"]),
+        (&["--min-compliance", "100.1"], &["100.1", "between 0 and 100"]),
+        (&["--min-compliance=-0.1"], &["between 0 and 100"]),
+        (&["--min-compliance", "NaN"], &["between 0 and 100"]),
+        (&["--min-compliance", "inf"], &["between 0 and 100"]),
+        (&["--min-compliance", "90%"], &["90%", "not a number"]),
+        (&["--min-score", "1", "--min-score", "2"], &["cannot be used multiple times"]),
+        (&["--min-sore", "1"], &["--min-sore", "--min-score"]),
+        (&["-o", "xml"], &["xml", "sarif"]),
+    ] {
+        let mut command = kube_devops();
+        let ran = run(command.args(["analyze", "-f", "examples"]).args(arguments)).exits(2);
+        assert_eq!(ran.stdout, "", "{arguments:?}");
+        assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+        ran.complains(parts);
+    }
+}
