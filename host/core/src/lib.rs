@@ -3,7 +3,7 @@
 //! ```text
 //!   API object (serde) --> object --> subject --.
 //!                                               |--> (engine) --> outcome --> report
-//!                      policy (rules, settings) '                             score, compliance
+//!                      policy (rules, settings) '                    '--> ledger  score, compliance
 //! ```
 //!
 //! In come API objects, as any serde format gives them, and the outcomes of checks. Out come subjects for the engine and
@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod check_info;
+pub mod ledger;
 pub mod namespaces;
 pub mod object;
 pub mod outcome;
@@ -22,12 +23,15 @@ pub mod report;
 pub mod score;
 mod severity;
 pub mod subject;
+pub mod tally;
 pub mod text;
 
 pub use check_info::{CheckInfo, Stage};
+pub use ledger::{Judged, Ledger};
 pub use namespaces::SystemNamespaces;
 pub use outcome::{CheckOutcome, EvaluationError, Finding, Judgement};
 pub use policy::{Bundle, DefaultProbe, DefaultResources, Enforcement, Policy, RuleConfig};
 pub use report::{Report, Violation};
 pub use severity::Severity;
 pub use subject::{Container, ContainerKind, Controller, Phase, RestartPolicy, Source, Status, Subject};
+pub use tally::Tally;

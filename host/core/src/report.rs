@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Severity;
-use crate::outcome::{CheckOutcome, Judgement};
+use crate::outcome::{CheckOutcome, Finding, Judgement};
 use crate::policy_fields::POLICY_FIELDS;
-use crate::score::{Classification, Compliance, Grade, HIGHEST_MAGNITUDE, health};
+use crate::score::{Classification, Grade, HIGHEST_MAGNITUDE};
 use crate::subject::{Controller, Source, Subject};
+use crate::tally::Tally;
 
 /// What was found in a set of subjects. Its JSON form only ever grows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -161,14 +162,6 @@ pub struct Extent {
     pub errors: Vec<ReportError>,
 }
 
-#[derive(Default)]
-struct Tally {
-    subjects: usize,
-    violations: usize,
-    penalty: u64,
-    compliance: Compliance,
-}
-
 impl Report {
     /// Adds up what the checks found in `subjects`.
     pub fn new(subjects: &[Subject], outcomes: &[CheckOutcome], extent: Extent) -> Self {
@@ -209,12 +202,13 @@ impl Report {
                 }
             }
             let id: Arc<str> = outcome.check.as_str().into();
-            for violation in outcome.violations(&id, subjects) {
+            for finding in &outcome.findings {
+                let Some(subject) = subjects.get(finding.subject) else { continue };
+                let violation = outcome.violation(&id, finding, subject);
                 check.magnitudes += u64::from(violation.magnitude);
-                cluster.penalty += violation.penalty();
+                cluster.count(&violation);
                 if let Some(tally) = namespaces.get_mut(violation.namespace.as_str()) {
-                    tally.penalty += violation.penalty();
-                    tally.violations += 1;
+                    tally.count(&violation);
                 }
                 violations.push(violation);
             }
@@ -222,19 +216,17 @@ impl Report {
             checks.push(check);
         }
         violations.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
-        let score = health(cluster.penalty, cluster.subjects);
-        let compliance = cluster.compliance.percent();
         Self {
-            score,
-            classification: Classification::of(score),
-            compliance,
-            grade: Grade::of(compliance),
+            score: cluster.score(),
+            classification: cluster.classification(),
+            compliance: cluster.compliance.percent(),
+            grade: cluster.grade(),
             subjects: cluster.subjects,
             finished: extent.finished,
             ignored: extent.ignored,
             excluded: extent.excluded,
             checks,
-            namespaces: namespaces.into_iter().map(|(name, tally)| tally.report(name)).collect(),
+            namespaces: namespaces.iter().map(|(name, tally)| NamespaceReport::new(name, tally)).collect(),
             violations,
             errors,
         }
@@ -261,51 +253,47 @@ impl Report {
     }
 }
 
-impl Tally {
-    fn report(self, name: &str) -> NamespaceReport {
-        let score = health(self.penalty, self.subjects);
-        let compliance = self.compliance.percent();
-        NamespaceReport {
+impl NamespaceReport {
+    /// The totals of the subjects of a namespace.
+    pub fn new(name: &str, tally: &Tally) -> Self {
+        Self {
             name: name.to_owned(),
-            score,
-            classification: Classification::of(score),
-            compliance,
-            grade: Grade::of(compliance),
-            subjects: self.subjects,
-            violations: self.violations,
+            score: tally.score(),
+            classification: tally.classification(),
+            compliance: tally.compliance.percent(),
+            grade: tally.grade(),
+            subjects: tally.subjects,
+            violations: tally.violations,
         }
     }
 }
 
 impl CheckOutcome {
-    /// The findings as violations of `subjects`, which are those that were evaluated.
-    fn violations<'a>(&'a self, id: &'a Arc<str>, subjects: &'a [Subject]) -> impl Iterator<Item = Violation> + 'a {
-        self.findings.iter().filter_map(move |finding| {
-            let subject = subjects.get(finding.subject)?;
-            let container = finding.container.and_then(|index| subject.containers.get(index));
-            let field = match (container, &finding.field) {
-                (Some(container), field) => {
-                    let field = field.as_deref().unwrap_or_default();
-                    Some(format!("{}{}{field}", subject.spec_pointer, container.pointer()))
-                }
-                (None, Some(field)) => Some(format!("{}{field}", subject.spec_pointer)),
-                (None, None) => None,
-            };
-            Some(Violation {
-                check: id.clone(),
-                severity: self.severity,
-                weight: self.weight,
-                magnitude: finding.magnitude.clamp(1, HIGHEST_MAGNITUDE),
-                namespace: subject.namespace.clone(),
-                kind: subject.kind.clone(),
-                name: subject.name.clone(),
-                controller: subject.controller.clone(),
-                container: container.map(|container| container.name.clone()),
-                field,
-                message: finding.message.clone(),
-                source: subject.source.clone(),
-            })
-        })
+    /// A finding of this check about `subject` as a violation. `check` is the id of the check.
+    pub(crate) fn violation(&self, check: &Arc<str>, finding: &Finding, subject: &Subject) -> Violation {
+        let container = finding.container.and_then(|index| subject.containers.get(index));
+        let field = match (container, &finding.field) {
+            (Some(container), field) => {
+                let field = field.as_deref().unwrap_or_default();
+                Some(format!("{}{}{field}", subject.spec_pointer, container.pointer()))
+            }
+            (None, Some(field)) => Some(format!("{}{field}", subject.spec_pointer)),
+            (None, None) => None,
+        };
+        Violation {
+            check: check.clone(),
+            severity: self.severity,
+            weight: self.weight,
+            magnitude: finding.magnitude.clamp(1, HIGHEST_MAGNITUDE),
+            namespace: subject.namespace.clone(),
+            kind: subject.kind.clone(),
+            name: subject.name.clone(),
+            controller: subject.controller.clone(),
+            container: container.map(|container| container.name.clone()),
+            field,
+            message: finding.message.clone(),
+            source: subject.source.clone(),
+        }
     }
 }
 

@@ -68,6 +68,16 @@ impl Compliance {
         }
     }
 
+    /// The pairs of both.
+    pub fn plus(self, other: Self) -> Self {
+        Self { applicable: self.applicable + other.applicable, failed: self.failed + other.failed }
+    }
+
+    /// The pairs without those of a part.
+    pub fn minus(self, part: Self) -> Self {
+        Self { applicable: self.applicable - part.applicable, failed: self.failed - part.failed }
+    }
+
     /// `100 x (1 - failed / applicable)` in percent, rounded down to one decimal place, so that only a flawless result
     /// shows as 100; nothing applicable: 100.
     pub fn percent(self) -> f64 {

@@ -1,16 +1,17 @@
 //! One batch of subjects and one rule: what fails is halved until it is known what cannot be judged.
 
+use std::borrow::Borrow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kube_devops_core::{CheckOutcome, EvaluationError, Finding, Judgement, Stage, Subject};
+use kube_devops_core::{CheckOutcome, EvaluationError, Finding, Judgement, Severity, Stage, Subject};
 
 use crate::bindings::check::devops::policy::types;
 use crate::instance::Objects;
 use crate::{CallError, Limits, Rule, convert};
 
 /// Subjects as the contract has them, converted once for all rules.
-pub struct Batch<'a> {
-    subjects: &'a [Subject],
+pub struct Batch<'a, S> {
+    subjects: &'a [S],
     converted: Vec<types::Subject>,
     objects: Option<(Objects, usize)>,
 }
@@ -40,7 +41,7 @@ impl Patience {
 }
 
 /// Splits subjects into runs that are evaluated in one call.
-pub fn split<'a>(subjects: &'a [Subject], limits: &Limits) -> Vec<&'a [Subject]> {
+pub fn split<'a, S: Borrow<Subject>>(subjects: &'a [S], limits: &Limits) -> Vec<&'a [S]> {
     let mut batches = Vec::new();
     let mut rest = subjects;
     while !rest.is_empty() {
@@ -49,7 +50,7 @@ pub fn split<'a>(subjects: &'a [Subject], limits: &Limits) -> Vec<&'a [Subject]>
             .iter()
             .take(limits.batch_subjects.max(1))
             .take_while(|subject| {
-                containers += subject.containers.len();
+                containers += (*subject).borrow().containers.len();
                 containers <= limits.batch_containers
             })
             .count();
@@ -60,27 +61,29 @@ pub fn split<'a>(subjects: &'a [Subject], limits: &Limits) -> Vec<&'a [Subject]>
     batches
 }
 
-impl<'a> Batch<'a> {
+impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     /// `objects` are the whole objects behind all subjects of the evaluation, and the place of the first subject of this
     /// batch among them.
-    pub fn new(subjects: &'a [Subject], objects: Option<(Objects, usize)>) -> Self {
-        Self { subjects, converted: subjects.iter().map(convert::subject).collect(), objects }
+    pub fn new(subjects: &'a [S], objects: Option<(Objects, usize)>) -> Self {
+        let converted = subjects.iter().map(|subject| convert::subject(subject.borrow())).collect();
+        Self { subjects, converted, objects }
     }
 
     /// What the rule gives on the batch.
-    pub fn evaluate(&self, rule: &Rule, patience: &Patience) -> CheckOutcome {
+    pub fn evaluate(&self, rule: &Rule, severity: Severity, patience: &Patience) -> CheckOutcome {
         let info = rule.module().info();
         let mut outcome = CheckOutcome {
             check: info.id.clone(),
             title: info.title.clone(),
-            severity: rule.severity(),
+            severity,
             weight: info.weight,
             judgements: vec![Judgement::NotApplicable; self.subjects.len()],
             findings: Vec::new(),
             errors: Vec::new(),
         };
         let applies = |subject: &Subject| info.stage == Stage::Spec || subject.status.is_some();
-        let positions: Vec<usize> = (0..self.subjects.len()).filter(|&index| applies(&self.subjects[index])).collect();
+        let positions: Vec<usize> =
+            (0..self.subjects.len()).filter(|&index| applies(self.subjects[index].borrow())).collect();
         if positions.len() == self.subjects.len() {
             self.judge(rule, &self.converted, &positions, patience, &mut outcome);
         } else if !positions.is_empty() {

@@ -33,7 +33,7 @@ pub use error::{CallError, LoadError, RuleError};
 pub use instance::Objects;
 pub use limits::Limits;
 pub use rule::Rule;
-pub use rule_set::RuleSet;
+pub use rule_set::{Checks, RuleSet};
 
 /// The component that modules are loaded from, once it is compiled.
 pub use wasmtime::component::Component;

@@ -2,29 +2,32 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kube_devops_core::{Finding, RuleConfig, Severity};
+use kube_devops_core::{Finding, RuleConfig};
 
 use crate::bindings::check::devops::policy::types;
 use crate::bindings::check::exports::devops::policy::check;
 use crate::instance::{Instance, InstanceError, Objects};
 use crate::{CallError, CheckModule, RuleError};
 
-/// A check with settings and a severity. It can be evaluated from many threads at once; each uses an instance of its own.
+/// A check with settings. It can be evaluated from many threads at once; each uses an instance of its own.
 pub struct Rule {
     module: Arc<CheckModule>,
     settings: String,
-    severity: Severity,
     idle: Mutex<Vec<Instance>>,
 }
 
 impl Rule {
-    /// Tells the check its settings, which it may refuse.
-    pub fn new(module: Arc<CheckModule>, config: &RuleConfig) -> Result<Self, RuleError> {
-        let check = || module.info().id.clone();
-        let settings = match &config.settings {
+    /// The settings of a configuration as JSON text: the check's own where it names none.
+    pub(crate) fn settings_text(module: &CheckModule, config: &RuleConfig) -> String {
+        match &config.settings {
             serde_json::Value::Object(fields) if fields.is_empty() => module.info().default_settings.to_string(),
             settings => settings.to_string(),
-        };
+        }
+    }
+
+    /// Tells the check its settings, which it may refuse.
+    pub(crate) fn new(module: Arc<CheckModule>, settings: String) -> Result<Self, RuleError> {
+        let check = || module.info().id.clone();
         let limit = module.engine().limits().settings;
         if settings.len() > limit {
             return Err(RuleError::SettingsTooLarge { check: check(), size: settings.len(), limit });
@@ -35,18 +38,12 @@ impl Rule {
             }
             InstanceError::Call(cause) => RuleError::Call { check: check(), module: module.digest().to_owned(), cause },
         })?;
-        let severity = config.severity.unwrap_or(module.info().severity);
-        Ok(Self { module, settings, severity, idle: Mutex::new(vec![instance]) })
+        Ok(Self { module, settings, idle: Mutex::new(vec![instance]) })
     }
 
     /// The check.
     pub fn module(&self) -> &CheckModule {
         &self.module
-    }
-
-    /// The severity of its violations.
-    pub fn severity(&self) -> Severity {
-        self.severity
     }
 
     /// The findings in one call, with the positions in the batch as their subjects.

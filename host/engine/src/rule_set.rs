@@ -1,51 +1,94 @@
 //! The rules of a policy, evaluated together. This is the one function between subjects and policies on one side and what
 //! was found on the other; the CLI, the webhook and the controllers all call it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use kube_devops_core::{CheckOutcome, Policy, Subject};
+use kube_devops_core::{CheckInfo, CheckOutcome, Policy, RuleConfig, Severity, Subject};
 use rayon::prelude::*;
 
 use crate::batch::{Batch, Patience, split};
 use crate::instance::Objects;
 use crate::{CheckModule, Limits, Rule, RuleError};
 
+/// The checks that there are, and the rules made of them. Policies that give a check the same settings share one rule with
+/// its instances, so that a thousand policies made of one bundle cost as much as one.
+pub struct Checks {
+    modules: BTreeMap<String, Arc<CheckModule>>,
+    limits: Limits,
+    rules: Mutex<HashMap<(String, String), Weak<Rule>>>,
+}
+
+impl Checks {
+    /// The checks by their id, and the limits that they run within.
+    pub fn new(modules: BTreeMap<String, Arc<CheckModule>>, limits: Limits) -> Self {
+        Self { modules, limits, rules: Mutex::default() }
+    }
+
+    /// What each check says of itself, by id.
+    pub fn infos(&self) -> impl Iterator<Item = &CheckInfo> {
+        self.modules.values().map(|module| module.info())
+    }
+
+    /// A check by its id.
+    pub fn get(&self, check: &str) -> Option<&CheckInfo> {
+        self.modules.get(check).map(|module| module.info())
+    }
+
+    /// A policy that turns every check on, with its own settings and severity.
+    pub fn policy_of_all(&self) -> Policy {
+        let rule =
+            |check: &String| RuleConfig { check: check.clone(), settings: serde_json::json!({}), severity: None };
+        Policy { name: "default".to_owned(), rules: self.modules.keys().map(rule).collect() }
+    }
+
+    /// The rules of a policy, ready to evaluate.
+    pub fn rule_set(&self, policy: &Policy) -> Result<RuleSet, RuleError> {
+        let rules = policy.rules.iter().map(|config| {
+            let module = self.modules.get(&config.check).ok_or_else(|| RuleError::UnknownCheck {
+                check: config.check.clone(),
+                known: self.modules.keys().cloned().collect::<Vec<_>>().join(", "),
+            })?;
+            let severity = config.severity.unwrap_or(module.info().severity);
+            Ok((self.rule(module, config)?, severity))
+        });
+        Ok(RuleSet { rules: rules.collect::<Result<_, RuleError>>()?, limits: self.limits.clone() })
+    }
+
+    fn rule(&self, module: &Arc<CheckModule>, config: &RuleConfig) -> Result<Arc<Rule>, RuleError> {
+        let key = (config.check.clone(), Rule::settings_text(module, config));
+        // Nothing that holds the lock can panic half way through a change.
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rule) = rules.get(&key).and_then(Weak::upgrade) {
+            return Ok(rule);
+        }
+        rules.retain(|_, rule| rule.strong_count() > 0);
+        let rule = Arc::new(Rule::new(module.clone(), key.1.clone())?);
+        rules.insert(key, Arc::downgrade(&rule));
+        Ok(rule)
+    }
+}
+
 /// The rules of a policy, ready to evaluate.
 pub struct RuleSet {
-    rules: Vec<Rule>,
+    rules: Vec<(Arc<Rule>, Severity)>,
     limits: Limits,
 }
 
 impl RuleSet {
-    /// Makes the rules of a policy out of the checks that there are.
-    pub fn new(
-        policy: &Policy,
-        checks: &BTreeMap<String, Arc<CheckModule>>,
-        limits: &Limits,
-    ) -> Result<Self, RuleError> {
-        let rules = policy.rules.iter().map(|config| {
-            let module = checks.get(&config.check).ok_or_else(|| RuleError::UnknownCheck {
-                check: config.check.clone(),
-                known: checks.keys().cloned().collect::<Vec<_>>().join(", "),
-            })?;
-            Rule::new(module.clone(), config)
-        });
-        Ok(Self { rules: rules.collect::<Result<_, _>>()?, limits: limits.clone() })
-    }
-
     /// Whether any rule reads whole objects, so that [`RuleSet::evaluate`] must be given them.
     pub fn needs_objects(&self) -> bool {
-        self.rules.iter().any(|rule| rule.module().needs_objects())
+        self.rules.iter().any(|(rule, _)| rule.module().needs_objects())
     }
 
     /// What every rule gives on the subjects, in the order of the policy; on all cores where there are several batches.
     ///
     /// `objects` are the whole objects behind the subjects, one for each, where [`RuleSet::needs_objects`].
-    pub fn evaluate(&self, subjects: &[Subject], objects: Option<&Objects>) -> Vec<CheckOutcome> {
+    pub fn evaluate<S: Borrow<Subject> + Sync>(&self, subjects: &[S], objects: Option<&Objects>) -> Vec<CheckOutcome> {
         let patience: Vec<Patience> = self.rules.iter().map(|_| Patience::new(&self.limits)).collect();
         let mut first = 0;
-        let batches: Vec<(usize, &[Subject])> = split(subjects, &self.limits)
+        let batches: Vec<(usize, &[S])> = split(subjects, &self.limits)
             .into_iter()
             .map(|batch| {
                 let start = first;
@@ -53,9 +96,10 @@ impl RuleSet {
                 (start, batch)
             })
             .collect();
-        let evaluate = |&(start, subjects): &(usize, &[Subject])| {
+        let evaluate = |&(start, subjects): &(usize, &[S])| {
             let batch = Batch::new(subjects, objects.map(|objects| (objects.clone(), start)));
-            self.rules.iter().zip(&patience).map(|(rule, patience)| batch.evaluate(rule, patience)).collect::<Vec<_>>()
+            let rules = self.rules.iter().zip(&patience);
+            rules.map(|((rule, severity), patience)| batch.evaluate(rule, *severity, patience)).collect::<Vec<_>>()
         };
         let mut outcomes = match batches.as_slice() {
             [] => vec![evaluate(&(0, &[]))],

@@ -5,12 +5,13 @@ mod guests;
 
 use guests::{hostile, load, subject};
 use kube_devops_core::Judgement::Failed;
+use kube_devops_core::Subject;
 use kube_devops_engine::{Engine, Limits, Objects};
 use serde_json::json;
 
 #[test]
 fn no_subjects_give_an_empty_outcome_of_every_rule() {
-    let outcomes = hostile(&Limits::default(), "count-calls").unwrap().evaluate(&[], None);
+    let outcomes = hostile(&Limits::default(), "count-calls").unwrap().evaluate::<Subject>(&[], None);
     assert_eq!(outcomes.len(), 1);
     assert!(outcomes[0].judgements.is_empty() && outcomes[0].errors.is_empty());
 }

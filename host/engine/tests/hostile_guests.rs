@@ -10,7 +10,7 @@ use std::time::Duration;
 use guests::{hostile, load, misbehave, policy, subject};
 use kube_devops_core::Judgement::{Failed, NotJudged, Passed};
 use kube_devops_core::{CheckOutcome, Report};
-use kube_devops_engine::{CheckModule, Engine, Limits, LoadError, RuleError, RuleSet};
+use kube_devops_engine::{CheckModule, Checks, Engine, Limits, LoadError, RuleError};
 
 fn limits() -> Limits {
     Limits { batch_time: Duration::from_millis(200), ..Limits::default() }
@@ -66,7 +66,7 @@ fn a_guest_that_speaks_of_what_it_was_not_shown_is_refused() {
     assert_eq!(cause(&outcome), "it answered with a finding for subject 0, container Some(7), which it was not shown");
     let engine = Engine::new(limits()).unwrap();
     let checks = BTreeMap::from([("stranger".to_owned(), Arc::new(load(&engine, "stranger").unwrap()))]);
-    let rules = RuleSet::new(&policy(&["stranger"], ""), &checks, &limits()).unwrap();
+    let rules = Checks::new(checks, limits()).rule_set(&policy(&["stranger"], "")).unwrap();
     let outcomes = rules.evaluate(&[subject("a")], None);
     assert_eq!(
         outcomes[0].errors[0].cause,
@@ -106,7 +106,7 @@ fn the_other_rules_of_a_policy_stand_and_the_host_goes_on() {
     let checks = BTreeMap::from([("hostile".to_owned(), module.clone()), ("other".to_owned(), module)]);
     let mut mixed = policy(&["hostile", "other"], "trap");
     mixed.rules[1] = policy(&["other"], "count-calls").rules.remove(0);
-    let rules = RuleSet::new(&mixed, &checks, &limits).unwrap();
+    let rules = Checks::new(checks, limits).rule_set(&mixed).unwrap();
     for round in 1..=3 {
         let subjects = [subject("a")];
         let outcomes = rules.evaluate(&subjects, None);

@@ -4,10 +4,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kube_devops_core::{Container, ContainerKind, Phase, Policy, RestartPolicy, RuleConfig, Status, Subject};
-use kube_devops_engine::{Engine, Limits, RuleSet};
+use kube_devops_core::{Container, ContainerKind, Phase, RestartPolicy, Status, Subject};
+use kube_devops_engine::{Checks, Engine, Limits, RuleSet};
 use kube_devops_sdk as sdk;
-use serde_json::json;
 
 /// A running pod of two containers and three labels. One that is not good breaks every check but `pending`.
 fn subject(index: usize, good: bool) -> Subject {
@@ -59,10 +58,8 @@ fn shown(subject: &Subject) -> sdk::Subject {
 /// The five checks as components, with their own settings.
 fn components() -> RuleSet {
     let engine = Engine::new(Limits::default()).unwrap();
-    let checks = kube_devops_modules::checks(&engine).unwrap();
-    let rule = |check: &String| RuleConfig { check: check.clone(), settings: json!({}), severity: None };
-    let policy = Policy { name: "all".to_owned(), rules: checks.keys().map(rule).collect() };
-    RuleSet::new(&policy, &checks, engine.limits()).unwrap()
+    let checks = Checks::new(kube_devops_modules::checks(&engine).unwrap(), Limits::default());
+    checks.rule_set(&checks.policy_of_all()).unwrap()
 }
 
 type Native = Box<dyn Fn(&sdk::Subject, &mut sdk::Findings)>;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::{Enforcement, Severity, Stage};
-use kube_devops_engine::{Engine, Limits, RuleSet};
+use kube_devops_engine::{Checks, Engine, Limits};
 use kube_devops_modules::{bundle_names, bundles, check_names, checks};
 use serde_json::json;
 
@@ -47,13 +47,12 @@ fn every_check_is_found_in_the_folder_of_its_name() {
 #[test]
 fn bundles_select_checks_that_exist_with_settings_that_they_accept() {
     let engine = engine();
-    let checks = checks(&engine).unwrap();
+    let checks = Checks::new(checks(&engine).unwrap(), Limits::default());
     let bundles = bundles(&engine).unwrap();
     assert_eq!(bundle_names().collect::<Vec<_>>(), ["baseline", "permissive", "restricted"]);
     for module in &bundles {
         let bundle = module.bundle();
-        RuleSet::new(&bundle.policy(), &checks, engine.limits())
-            .unwrap_or_else(|error| panic!("{}: {error}", bundle.name));
+        checks.rule_set(&bundle.policy()).unwrap_or_else(|error| panic!("{}: {error}", bundle.name));
     }
     let enforcing: Vec<_> = bundles
         .iter()

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use kube_devops_core::{CheckOutcome, Container, ContainerKind, Policy, RestartPolicy, RuleConfig, Status, Subject};
-use kube_devops_engine::{CheckModule, Engine, Limits, LoadError, RuleError, RuleSet};
+use kube_devops_engine::{CheckModule, Checks, Engine, Limits, LoadError, RuleError, RuleSet};
 use serde_json::json;
 
 static GUESTS: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
@@ -31,7 +31,7 @@ pub fn hostile(limits: &Limits, behaviour: &str) -> Result<RuleSet, RuleError> {
     let engine = Engine::new(limits.clone()).expect("an engine");
     let module = load(&engine, "hostile").expect("the guest loads");
     let checks = BTreeMap::from([("hostile".to_owned(), Arc::new(module))]);
-    RuleSet::new(&policy(&["hostile"], behaviour), &checks, limits)
+    Checks::new(checks, limits.clone()).rule_set(&policy(&["hostile"], behaviour))
 }
 
 /// A policy of checks that are all given one behaviour.
