@@ -1,5 +1,6 @@
 //! The command line, as clap reads it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -79,6 +80,22 @@ Exit codes: 0 fine; 1 a gate (--fail-on, --min-score, --min-compliance) is not m
     /// Work with policies and bundles
     #[command(subcommand, after_help = "Example:\n  kube-devops policy bundle-list")]
     Policy(PolicyCommand),
+    /// Keep the scores of the cluster and its namespaces up to date, live
+    #[command(after_help = "\
+Examples:
+  kube-devops watch
+  kube-devops watch --lease-namespace platform --addr 127.0.0.1:8080
+
+Serves /healthz, /readyz and /metrics. Of several replicas one leads, by a Lease.")]
+    Watch(WatchArguments),
+    /// Run the operator, which evaluates DevOpsPolicies all the time
+    #[command(after_help = "\
+Examples:
+  kube-devops reconcile
+  kube-devops reconcile --audit-retention 30 --system-namespace platform
+
+Serves /healthz, /readyz and /metrics. Of several replicas one leads, by a Lease.")]
+    Reconcile(ReconcileArguments),
     /// Print completions for a shell
     #[command(after_help = "\
 Examples:
@@ -177,6 +194,59 @@ pub struct AnalyzeArguments {
 fn percent(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
     if (0.0..=100.0).contains(&number) { Ok(number) } else { Err("a percentage is between 0 and 100".to_owned()) }
+}
+
+/// What the controllers have in common.
+#[derive(Debug, Args)]
+pub struct ControllerArguments {
+    /// The namespace of the Lease; in a pod, that of the pod
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        default_value = "kube-devops",
+        value_name = "NAME",
+        help_heading = "Leader election"
+    )]
+    pub lease_namespace: String,
+    /// How many seconds a leader is taken for alive after it was heard of last
+    #[arg(long, default_value_t = 15, value_name = "SECONDS", help_heading = "Leader election", value_parser = clap::value_parser!(u64).range(3..=3600))]
+    pub lease_duration: u64,
+    /// The name of this replica, unlike that of any other; in a pod, that of the pod
+    #[arg(long, env = "POD_NAME", value_name = "NAME", help_heading = "Leader election")]
+    pub identity: Option<String>,
+    /// A further namespace that belongs to the system; can be given more than once
+    #[arg(long = "system-namespace", value_name = "NAME")]
+    pub system_namespaces: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct WatchArguments {
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub addr: SocketAddr,
+    /// The name of the Lease
+    #[arg(long, default_value = "kube-devops-watch", value_name = "NAME", help_heading = "Leader election")]
+    pub lease_name: String,
+    #[command(flatten)]
+    pub controller: ControllerArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct ReconcileArguments {
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
+    pub addr: SocketAddr,
+    /// How many audit results of a policy are kept; 0 writes none
+    #[arg(long, default_value_t = 10, value_name = "NUMBER")]
+    pub audit_retention: u16,
+    /// The least number of seconds between two audit results of a policy
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub audit_period: u32,
+    /// The name of the Lease
+    #[arg(long, default_value = "kube-devops-reconcile", value_name = "NAME", help_heading = "Leader election")]
+    pub lease_name: String,
+    #[command(flatten)]
+    pub controller: ControllerArguments,
 }
 
 #[derive(Debug, Args)]

@@ -40,6 +40,17 @@ pub enum ClusterError {
         /// What it said.
         reason: String,
     },
+    /// The address to listen on cannot be had.
+    #[error("cannot listen on {address}: {reason}; choose another with --addr")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// Two metrics have one name.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(String),
     /// Something did not happen in time.
     #[error("{0}")]
     Timeout(String),

@@ -13,14 +13,21 @@
 
 pub mod connection;
 pub mod crd;
+pub mod election;
 mod error;
 pub mod install;
+mod key;
+mod metrics;
 pub mod permissions;
+pub mod pod_index;
 pub mod pods;
 pub mod policies;
 pub mod policy_file;
 mod quantity;
+pub mod reconcile;
 pub mod selector;
+mod serve;
+pub mod watch;
 
 pub use error::ClusterError;
 pub use kube::Client;

@@ -1,6 +1,7 @@
 //! What each component must be allowed to do. This is the one list: `kube-devops check` asks for it.
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Api;
 use kube::api::PostParams;
 
@@ -86,15 +87,11 @@ pub const PERMISSIONS: &[Permission] = {
             &[Reconcile],
             "keep audit results, and remove old ones",
         ),
-        cluster("apps", "replicasets", &["get", "list", "watch"], &[Reconcile], "find the workload of a pod"),
-        cluster("apps", "deployments", &["get", "patch"], &[Reconcile], "mend workloads where a policy enforces"),
-        cluster("apps", "statefulsets", &["get", "patch"], &[Reconcile], "mend workloads where a policy enforces"),
-        cluster("apps", "daemonsets", &["get", "patch"], &[Reconcile], "mend workloads where a policy enforces"),
-        cluster("events.k8s.io", "events", &["create", "patch"], &[Reconcile], "tell of violations and remediations"),
+        cluster("events.k8s.io", "events", &["create", "patch"], &[Reconcile], "tell of violations"),
         Permission {
             group: "coordination.k8s.io",
             resource: "leases",
-            verbs: &["get", "create", "patch"],
+            verbs: &["get", "create", "update"],
             own_namespace: true,
             needed_by: &[Watch, Reconcile, Webhook],
             purpose: "elect a leader",
@@ -116,6 +113,21 @@ pub const PERMISSIONS: &[Permission] = {
         ),
     ]
 };
+
+/// The rules of a role for a component: those for its own namespace, or those for the whole cluster.
+pub fn rules(component: Component, own_namespace: bool) -> Vec<PolicyRule> {
+    let text = |text: &str| text.to_owned();
+    PERMISSIONS
+        .iter()
+        .filter(|permission| permission.own_namespace == own_namespace && permission.needed_by.contains(&component))
+        .map(|permission| PolicyRule {
+            api_groups: Some(vec![text(permission.group)]),
+            resources: Some(vec![text(permission.resource)]),
+            verbs: permission.verbs.iter().copied().map(text).collect(),
+            ..PolicyRule::default()
+        })
+        .collect()
+}
 
 /// Whether one verb of a permission is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]

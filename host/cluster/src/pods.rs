@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use chrono::Utc;
-use kube::api::ListParams;
+use futures::Stream;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ApiResource, ListParams};
 use kube::core::Request;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
 use kube_devops_core::object::{Context, Extracted, Object};
 use serde::Deserialize;
 
 use crate::ClusterError;
 use crate::connection::Connection;
+use crate::pod_index::WatchedPod;
 
 /// How many pods are asked for at once. The API server reads no more than that from its store for one request, and this
 /// program holds no more than that as text.
@@ -67,6 +72,13 @@ pub async fn list(
         }
     }
     Ok(pods)
+}
+
+/// All pods, as facts, and what becomes of them. Interruptions are errors of the stream, which goes on after a while.
+pub fn watch(client: &Client) -> impl Stream<Item = Result<watcher::Event<WatchedPod>, watcher::Error>> + use<> {
+    let resource = ApiResource::erase::<Pod>(&());
+    let api: Api<WatchedPod> = Api::all_with(client.clone(), &resource);
+    watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff()
 }
 
 /// The pods as subjects.

@@ -1,5 +1,6 @@
 //! The control plane itself.
 
+use std::os::unix::process::CommandExt;
 use std::{
     collections::BTreeMap,
     fs,
@@ -201,6 +202,13 @@ impl ControlPlane {
         input: &str,
     ) -> Result<String> {
         self.administrator.kubectl_with_input(arguments, input).await
+    }
+
+    /// A command for a program that is to end with this control plane at the latest, however that ends.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
+        let mut command = std::process::Command::new(program);
+        command.process_group(self.supervisor.group());
+        command
     }
 
     /// Applies YAML text as the administrator; see [`Kubeconfig::apply`].

@@ -4,10 +4,11 @@
 //!   test --> Folder, objects (manifests) --> run(kube_devops().args([...])) --> Ran (exit code, output, report)
 //! ```
 //!
-//! Every test runs the real program and looks at what its user would see. None of them needs a cluster, and none can reach
-//! the one that the person at the keyboard works with.
+//! Every test runs the real program and looks at what its user would see. Tests that need a cluster start one of their own;
+//! none can reach the one that the person at the keyboard works with.
 #![forbid(unsafe_code)]
 
+mod controller;
 pub mod objects;
 mod program;
 mod ran;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+pub use controller::{Controller, service_account};
 pub use program::{kube_devops, program};
 pub use ran::{Ran, run, run_with_input};
 

@@ -14,7 +14,9 @@ fn call(arguments: &[&str]) -> Ran {
 const CHECKS: [&str; 5] = ["high-restarts", "latest-tag", "missing-liveness", "missing-readiness", "pending"];
 
 /// Every command that does something.
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 13] = [
+    &["watch"],
+    &["reconcile"],
     &["version"],
     &["check"],
     &["list", "pods"],

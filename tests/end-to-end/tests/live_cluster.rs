@@ -318,7 +318,7 @@ async fn missing_permissions_are_named_with_what_to_do() -> Result<()> {
     assert_eq!(allowed.len(), 1, "{}", ran.stdout);
     assert!(allowed[0].contains("list pods") && allowed[0].contains("judge pods"), "{}", ran.stdout);
     let refused = lines("NO");
-    for part in ["watch pods", "patch devopspolicies/status", "get,create,patch leases", "customresourcedefinitions"] {
+    for part in ["watch pods", "patch devopspolicies/status", "get,create,update leases", "customresourcedefinitions"] {
         assert!(refused.iter().any(|line| line.contains(part)), "{part}: {}", ran.stdout);
     }
     for part in ["you cannot run: crd install, watch, reconcile, webhook.", "namespace platform", "ClusterRole"] {

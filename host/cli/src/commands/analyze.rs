@@ -10,9 +10,8 @@ use kube_devops_cluster::pods::{self, PodQuery};
 use kube_devops_cluster::selector::LabelSelector;
 use kube_devops_cluster::{policies, policy_file};
 use kube_devops_core::report::Extent;
-use kube_devops_core::{CheckInfo, Policy, Report, RuleConfig, Severity, Source, Subject, SystemNamespaces};
-use kube_devops_engine::{Engine, Limits, RuleSet};
-use serde_json::json;
+use kube_devops_core::{CheckInfo, Policy, Report, Severity, Source, Subject, SystemNamespaces};
+use kube_devops_engine::{Checks, Engine, Limits};
 
 use super::{Outcome, with_cluster};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, Selection};
@@ -24,17 +23,14 @@ use crate::terminal;
 /// Carries out the command.
 pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &str) -> Result<Outcome> {
     let engine = Engine::new(Limits::default())?;
-    let checks = kube_devops_modules::checks(&engine)?;
+    let checks = Checks::new(kube_devops_modules::checks(&engine)?, engine.limits().clone());
     let policy = match (&arguments.bundle, &arguments.policy) {
         (Some(bundle), _) => super::policy::find_bundle(&engine, bundle)?.policy(),
         (None, Some(file)) => read_policy(file)?,
-        (None, None) => {
-            let rule = |check: &String| RuleConfig { check: check.clone(), settings: json!({}), severity: None };
-            Policy { name: "default".to_owned(), rules: checks.keys().map(rule).collect() }
-        }
+        (None, None) => checks.policy_of_all(),
     };
-    let rules = RuleSet::new(&policy, &checks, engine.limits())?;
-    let infos: Vec<CheckInfo> = checks.values().map(|check| check.info().clone()).collect();
+    let rules = checks.rule_set(&policy)?;
+    let infos: Vec<CheckInfo> = checks.infos().cloned().collect();
 
     let mut judged = if arguments.filenames.is_empty() {
         read_cluster(cluster, &arguments.selection)?

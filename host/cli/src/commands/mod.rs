@@ -3,11 +3,14 @@
 mod analyze;
 mod check;
 mod completion;
+mod controller;
 mod crd;
 mod explain;
 mod list;
 mod policy;
+mod reconcile;
 pub mod reference;
+mod watch;
 
 use std::future::Future;
 use std::io::{Write, stdout};
@@ -50,6 +53,8 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
         Command::Explain(arguments) => explain::run(&arguments, program),
         Command::Crd(arguments) => crd::run(&cluster, &arguments),
         Command::Policy(arguments) => policy::run(&arguments),
+        Command::Watch(arguments) => watch::run(&cluster, &arguments),
+        Command::Reconcile(arguments) => reconcile::run(&cluster, &arguments),
         Command::Completion { shell } => completion::run(shell, program),
     }
 }

@@ -29,8 +29,10 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
-use kube_devops_core::report::{ReportError, Violation};
+use kube_devops_core::report::{NamespaceReport, ReportError, Violation};
 use kube_devops_core::{CheckInfo, Report, Severity, Source};
+
+use palette::Palette;
 
 pub(crate) use plain::number;
 
@@ -50,6 +52,16 @@ pub enum Format {
     Junit,
     /// Workflow commands of GitHub Actions.
     Github,
+}
+
+/// Writes a table of namespaces for people.
+pub(crate) fn write_namespaces(
+    namespaces: &[NamespaceReport],
+    colours: bool,
+    width: usize,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    text::write_namespaces(namespaces, &Palette { colours }, width, out)
 }
 
 /// A report and what it takes to show it.

@@ -1,5 +1,6 @@
 //! The report for a person at a terminal, who must know what to do next: the worst comes first, the sum last.
 
+use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -167,7 +168,6 @@ impl Page<'_> {
     }
 
     fn namespaces(&self, out: &mut dyn Write) -> io::Result<()> {
-        const HEADINGS: [&str; 7] = ["NAMESPACE", "SCORE", "STATUS", "COMPLIANCE", "GRADE", "SUBJECTS", "VIOLATIONS"];
         let mut namespaces: Vec<&NamespaceReport> = self.shown.report.namespaces.iter().collect();
         if namespaces.is_empty() {
             return Ok(());
@@ -176,24 +176,8 @@ impl Page<'_> {
             let by_score = one.score.cmp(&other.score).then(one.compliance.total_cmp(&other.compliance));
             by_score.then(other.violations.cmp(&one.violations)).then(one.name.cmp(&other.name))
         });
-        let normal = Style::new();
-        let rows: Vec<Vec<Cell>> = namespaces
-            .iter()
-            .take(MOST_NAMESPACES)
-            .map(|namespace| {
-                vec![
-                    Cell::new(name(&namespace.name), normal),
-                    Cell::new(namespace.score, normal),
-                    Cell::new(namespace.classification, self.palette.class(namespace.classification)),
-                    Cell::new(format!("{:.1} %", namespace.compliance), normal),
-                    Cell::new(namespace.grade, self.palette.grade(namespace.grade)),
-                    Cell::new(namespace.subjects, normal),
-                    Cell::new(namespace.violations, normal),
-                ]
-            })
-            .collect();
-        let headings = HEADINGS.iter().map(|heading| Cell::new(heading, self.palette.quiet())).collect();
-        table::write(headings, rows, self.shown.width, out)?;
+        let shown = &namespaces[..namespaces.len().min(MOST_NAMESPACES)];
+        write_namespaces(shown, &self.palette, self.shown.width, out)?;
         self.more(namespaces.len().saturating_sub(MOST_NAMESPACES), "namespace", false, out)?;
         writeln!(out)
     }
@@ -278,6 +262,31 @@ impl Page<'_> {
 
 fn summary_line(label: &str, value: impl std::fmt::Display, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{label:<27}: {value}")
+}
+
+/// Writes a table of namespaces.
+pub fn write_namespaces<N: Borrow<NamespaceReport>>(
+    namespaces: &[N],
+    palette: &Palette,
+    width: usize,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    const HEADINGS: [&str; 7] = ["NAMESPACE", "SCORE", "STATUS", "COMPLIANCE", "GRADE", "SUBJECTS", "VIOLATIONS"];
+    let normal = Style::new();
+    let row = |namespace: &N| {
+        let namespace = namespace.borrow();
+        vec![
+            Cell::new(name(&namespace.name), normal),
+            Cell::new(namespace.score, normal),
+            Cell::new(namespace.classification, palette.class(namespace.classification)),
+            Cell::new(format!("{:.1} %", namespace.compliance), normal),
+            Cell::new(namespace.grade, palette.grade(namespace.grade)),
+            Cell::new(namespace.subjects, normal),
+            Cell::new(namespace.violations, normal),
+        ]
+    };
+    let headings = HEADINGS.iter().map(|heading| Cell::new(heading, palette.quiet())).collect();
+    table::write(headings, namespaces.iter().map(row).collect(), width, out)
 }
 
 #[cfg(test)]

@@ -1,0 +1,26 @@
+//! `reconcile`: the operator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use kube_devops_cluster::reconcile::{self, ReconcileOptions};
+
+use super::{Outcome, controller};
+use crate::arguments::{ClusterArguments, ReconcileArguments};
+
+/// Carries out the command.
+pub fn run(cluster: &ClusterArguments, arguments: &ReconcileArguments) -> Result<Outcome> {
+    let checks = Arc::new(controller::checks()?);
+    let options = ReconcileOptions {
+        address: arguments.addr,
+        election: arguments.controller.election(&arguments.lease_name),
+        retention: arguments.audit_retention.into(),
+        audit_period: Duration::from_secs(arguments.audit_period.into()),
+        system: arguments.controller.system(),
+    };
+    controller::run(cluster, async |connection, stop| {
+        reconcile::run(&connection, checks, options, stop).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,51 @@
+//! Which object of a kind is meant.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kube::api::ObjectMeta;
+use kube_devops_core::text::cut;
+
+/// The namespace and name of an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl ObjectKey {
+    /// The key of an object with this metadata.
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+        Self { namespace: text(&metadata.namespace), name: text(&metadata.name) }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A name made of another one and a suffix, within the 253 characters that Kubernetes allows.
+pub fn with_suffix(name: &str, suffix: &str) -> String {
+    const LONGEST: usize = 253;
+    let room = LONGEST - suffix.len().min(LONGEST) - 1;
+    let name = if name.len() > room { cut(name, room).replace('…', "") } else { name.to_owned() };
+    format!("{}-{suffix}", name.trim_end_matches(['-', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_make_room_for_a_suffix() {
+        assert_eq!(with_suffix("policy", "1"), "policy-1");
+        let long = with_suffix(&"x".repeat(253), "20260101t000000z");
+        assert!(long.len() <= 253 && long.ends_with("x-20260101t000000z"), "{long}");
+        assert_eq!(with_suffix("a-.", "1"), "a-1");
+    }
+}

@@ -1,0 +1,17 @@
+//! What the metrics of all controllers share.
+
+use prometheus::Registry;
+use prometheus::core::Collector;
+
+use crate::ClusterError;
+
+/// Registers a metric. It fails only where two have one name.
+pub fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<C>,
+) -> Result<C, ClusterError> {
+    let error = |error: prometheus::Error| ClusterError::Metrics(error.to_string());
+    let metric = metric.map_err(error)?;
+    registry.register(Box::new(metric.clone())).map_err(error)?;
+    Ok(metric)
+}

@@ -1,0 +1,274 @@
+//! All pods of a cluster as facts, indexed by namespace and kept up to date by a watch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::ObjectMeta;
+use kube::runtime::watcher::Event;
+use kube_devops_core::object::{Context, Extracted, Metadata, Object, OwnerReference, PodStatus, Spec};
+use kube_devops_core::{Phase, Status, Subject};
+
+use crate::key::ObjectKey;
+
+/// A pod as the watch delivers it: no more of it than is judged.
+pub type WatchedPod = kube::core::Object<Spec, PodStatus>;
+
+/// The pods that are judged: those that have not finished and are not being deleted.
+#[derive(Debug, Default)]
+pub struct PodIndex {
+    namespaces: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Entry>>,
+    count: usize,
+    pending: BTreeSet<ObjectKey>,
+    /// The pods that were listed so far while the watch starts anew.
+    listed: Option<BTreeSet<ObjectKey>>,
+    synced: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    subject: Arc<Subject>,
+    created: Option<DateTime<Utc>>,
+    workload: Arc<ObjectReference>,
+}
+
+impl PodIndex {
+    /// Takes in what the watch says, and tells which pods are others than before, or gone.
+    pub fn apply(&mut self, event: Event<WatchedPod>, now: DateTime<Utc>) -> Vec<ObjectKey> {
+        match event {
+            Event::Apply(pod) => self.set(pod, now).1.into_iter().collect(),
+            Event::Delete(pod) => self.remove(&ObjectKey::of(&pod.metadata)).into_iter().collect(),
+            Event::Init => {
+                self.listed = Some(BTreeSet::new());
+                Vec::new()
+            }
+            Event::InitApply(pod) => {
+                let (key, changed) = self.set(pod, now);
+                if let Some(listed) = &mut self.listed {
+                    listed.insert(key);
+                }
+                changed.into_iter().collect()
+            }
+            Event::InitDone => {
+                self.synced = true;
+                let listed = self.listed.take().unwrap_or_default();
+                let known = self.namespaces.iter().flat_map(|(namespace, pods)| {
+                    pods.keys().map(|name| ObjectKey { namespace: namespace.clone(), name: name.clone() })
+                });
+                let gone: Vec<ObjectKey> = known.filter(|key| !listed.contains(key)).collect();
+                gone.iter().filter_map(|key| self.remove(key)).collect()
+            }
+        }
+    }
+
+    /// Counts the age of pending pods up to now, and tells which these are.
+    pub fn grow_older(&mut self, now: DateTime<Utc>) -> Vec<ObjectKey> {
+        let pending: Vec<ObjectKey> = self.pending.iter().cloned().collect();
+        for key in &pending {
+            let Some(entry) = self.namespaces.get_mut(&key.namespace).and_then(|pods| pods.get_mut(&key.name)) else {
+                continue;
+            };
+            if let Some(created) = entry.created {
+                let seconds = (now - created).num_seconds().try_into().unwrap_or(0);
+                let status = Some(Status { phase: Phase::Pending, pending_seconds: Some(seconds) });
+                Arc::make_mut(&mut entry.subject).status = status;
+            }
+        }
+        pending
+    }
+
+    /// Whether all pods have been listed once.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// How many pods there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The namespaces that have pods.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.namespaces.keys()
+    }
+
+    /// The pods of a namespace, by name.
+    pub fn pods(&self, namespace: &str) -> impl Iterator<Item = (&Arc<str>, &Arc<Subject>)> {
+        self.namespaces.get(namespace).into_iter().flatten().map(|(name, entry)| (name, &entry.subject))
+    }
+
+    /// One pod.
+    pub fn get(&self, key: &ObjectKey) -> Option<&Arc<Subject>> {
+        self.namespaces.get(&key.namespace)?.get(&key.name).map(|entry| &entry.subject)
+    }
+
+    /// What a person would look at for this pod: what controls it, or the pod itself.
+    pub fn workload(&self, key: &ObjectKey) -> Option<&Arc<ObjectReference>> {
+        self.namespaces.get(&key.namespace)?.get(&key.name).map(|entry| &entry.workload)
+    }
+
+    fn set(&mut self, pod: WatchedPod, now: DateTime<Utc>) -> (ObjectKey, Option<ObjectKey>) {
+        let key = ObjectKey::of(&pod.metadata);
+        let created = pod.metadata.creation_timestamp.as_ref();
+        let created = created.and_then(|time| DateTime::from_timestamp(time.0.as_second(), 0));
+        let workload = workload(&pod.metadata);
+        let Some(subject) = subject(pod, created, now) else {
+            let removed = self.remove(&key);
+            return (key, removed);
+        };
+        if subject.status.as_ref().is_some_and(|status| status.phase == Phase::Pending) {
+            self.pending.insert(key.clone());
+        } else {
+            self.pending.remove(&key);
+        }
+        let pods = self.namespaces.entry(key.namespace.clone()).or_default();
+        match pods.get_mut(&key.name) {
+            Some(entry) if *entry.subject == subject => (key, None),
+            Some(entry) => {
+                *entry = Entry { subject: Arc::new(subject), created, workload: Arc::new(workload) };
+                (key.clone(), Some(key))
+            }
+            None => {
+                let entry = Entry { subject: Arc::new(subject), created, workload: Arc::new(workload) };
+                pods.insert(key.name.clone(), entry);
+                self.count += 1;
+                (key.clone(), Some(key))
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> Option<ObjectKey> {
+        let pods = self.namespaces.get_mut(&key.namespace)?;
+        pods.remove(&key.name)?;
+        if pods.is_empty() {
+            self.namespaces.remove(&key.namespace);
+        }
+        self.count -= 1;
+        self.pending.remove(key);
+        Some(key.clone())
+    }
+}
+
+fn workload(metadata: &ObjectMeta) -> ObjectReference {
+    let owners = metadata.owner_references.iter().flatten();
+    let reference = match owners.into_iter().find(|owner| owner.controller == Some(true)) {
+        Some(owner) => ObjectReference {
+            api_version: Some(owner.api_version.clone()),
+            kind: Some(owner.kind.clone()),
+            name: Some(owner.name.clone()),
+            uid: Some(owner.uid.clone()),
+            ..ObjectReference::default()
+        },
+        None => ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: metadata.name.clone(),
+            uid: metadata.uid.clone(),
+            ..ObjectReference::default()
+        },
+    };
+    ObjectReference { namespace: metadata.namespace.clone(), ..reference }
+}
+
+/// The facts about the pod; none where it is not judged.
+fn subject(pod: WatchedPod, created: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Subject> {
+    let metadata = pod.metadata;
+    if metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let owner = |owner: k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| OwnerReference {
+        kind: owner.kind,
+        name: owner.name,
+        controller: owner.controller,
+    };
+    let object = Object {
+        kind: "Pod".to_owned(),
+        metadata: Metadata {
+            name: metadata.name.unwrap_or_default(),
+            namespace: metadata.namespace.unwrap_or_default(),
+            labels: metadata.labels.unwrap_or_default().into(),
+            owner_references: metadata.owner_references.unwrap_or_default().into_iter().map(owner).collect(),
+            creation_timestamp: created,
+            ..Metadata::default()
+        },
+        spec: pod.spec,
+        status: pod.status.unwrap_or_default(),
+        items: None,
+    };
+    let context = Context { now, default_namespace: "default".to_owned(), source: None };
+    let mut extracted = Extracted::default();
+    object.extract(&context, &mut extracted);
+    extracted.subjects.pop()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, phase: &str, image: &str) -> WatchedPod {
+        serde_json::from_value(json!({
+            "metadata": { "name": name, "namespace": "shop", "creationTimestamp": "2026-01-01T00:00:00Z" },
+            "spec": { "containers": [{ "name": "app", "image": image }] },
+            "status": { "phase": phase },
+        }))
+        .unwrap()
+    }
+
+    fn names(keys: &[ObjectKey]) -> Vec<&str> {
+        keys.iter().map(|key| &*key.name).collect()
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        "2026-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + chrono::TimeDelta::seconds(seconds)
+    }
+
+    #[test]
+    fn only_what_changes_the_facts_is_a_change() {
+        let mut index = PodIndex::default();
+        assert_eq!(names(&index.apply(Event::Apply(pod("a", "Running", "x:1")), at(0))), ["a"]);
+        assert!(index.apply(Event::Apply(pod("a", "Running", "x:1")), at(9)).is_empty());
+        assert_eq!(names(&index.apply(Event::Apply(pod("a", "Running", "x:2")), at(9))), ["a"]);
+        assert_eq!((index.len(), index.pods("shop").count()), (1, 1));
+        assert_eq!(names(&index.apply(Event::Apply(pod("a", "Succeeded", "x:2")), at(9))), ["a"]);
+        assert!(index.is_empty() && index.namespaces().next().is_none());
+        assert!(index.apply(Event::Delete(pod("a", "Succeeded", "x:2")), at(9)).is_empty());
+    }
+
+    #[test]
+    fn a_list_takes_away_what_is_not_in_it() {
+        let mut index = PodIndex::default();
+        for name in ["a", "b"] {
+            index.apply(Event::Apply(pod(name, "Running", "x:1")), at(0));
+        }
+        assert!(!index.is_synced());
+        index.apply(Event::Init, at(0));
+        assert!(index.apply(Event::InitApply(pod("b", "Running", "x:1")), at(0)).is_empty());
+        assert_eq!(names(&index.apply(Event::InitDone, at(0))), ["a"]);
+        assert!(index.is_synced());
+        assert_eq!(index.len(), 1);
+    }
+
+    #[test]
+    fn pending_pods_grow_older() {
+        let mut index = PodIndex::default();
+        index.apply(Event::Apply(pod("a", "Pending", "x:1")), at(10));
+        index.apply(Event::Apply(pod("b", "Running", "x:1")), at(10));
+        let seconds = |index: &PodIndex| {
+            index.pods("shop").next().unwrap().1.status.as_ref().and_then(|status| status.pending_seconds)
+        };
+        assert_eq!(seconds(&index), Some(10));
+        assert_eq!(names(&index.grow_older(at(400))), ["a"]);
+        assert_eq!(seconds(&index), Some(400));
+        index.apply(Event::Apply(pod("a", "Running", "x:1")), at(500));
+        assert!(index.grow_older(at(600)).is_empty());
+    }
+}

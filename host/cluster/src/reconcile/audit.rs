@@ -1,0 +1,161 @@
+//! PolicyAuditResults: records of what evaluations found.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use kube::Resource;
+use kube::api::ObjectMeta;
+use kube_devops_core::text::{cut, escape_controls};
+use kube_devops_core::{Ledger, Severity, Violation};
+use sha2::{Digest, Sha256};
+
+use super::status::worst;
+use crate::crd::{AuditedViolation, DevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec};
+use crate::key::with_suffix;
+
+/// The annotation with the fingerprint of what was found, so that the same is not recorded twice.
+pub const FINGERPRINT: &str = "devops.stochastic.io/fingerprint";
+/// The most violations that a record lists; the schema allows no more.
+const MOST_VIOLATIONS: usize = 1000;
+/// The most bytes of the list, so that the whole object stays below 256 KB and etcd takes it.
+const MOST_BYTES: usize = 240 * 1024;
+/// The longest message, in bytes; the schema allows 1,024 characters.
+const LONGEST_MESSAGE: usize = 1024;
+
+/// What was found, in short: two records with the same fingerprint would say the same.
+pub fn fingerprint(policy: &DevOpsPolicy, ledger: &Ledger) -> String {
+    let mut digest = Sha256::new();
+    let total = ledger.total();
+    digest.update(format!("{:?} {} {:?}", policy.metadata.generation, total.subjects, total.compliance));
+    for violation in ledger.violations() {
+        let Violation { check, severity, magnitude, name, container, message, .. } = violation;
+        digest.update(format!("{check}\0{severity}\0{magnitude}\0{name}\0{container:?}\0{message}\0"));
+    }
+    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The record of what was found now. Its name sorts by time, and it belongs to the policy.
+pub fn record(policy: &DevOpsPolicy, ledger: &Ledger, fingerprint: &str, now: DateTime<Utc>) -> PolicyAuditResult {
+    let total = ledger.total();
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let policy_name = policy.metadata.name.clone().unwrap_or_default();
+    let violations = within(worst(ledger, MOST_VIOLATIONS).into_iter().map(audited), MOST_BYTES);
+    let severities = Severity::ALL.iter().zip(total.by_severity).filter(|(_, violations)| *violations > 0);
+    let name = with_suffix(&policy_name, &now.format("%Y%m%dt%H%M%Sz").to_string());
+    let spec = PolicyAuditResultSpec {
+        policy: policy_name,
+        policy_generation: policy.metadata.generation.unwrap_or_default(),
+        evaluated_at: now,
+        health_score: total.score().into(),
+        classification: total.classification().to_string(),
+        compliance: total.compliance.percent(),
+        subjects: count(total.subjects),
+        violation_count: count(total.violations),
+        violations_by_severity: severities
+            .map(|(severity, violations)| (severity.to_string(), count(violations)))
+            .collect(),
+        violations_by_check: total
+            .by_check
+            .iter()
+            .map(|(check, &violations)| (check.to_string(), count(violations)))
+            .collect(),
+        truncated: violations.len() < total.violations,
+        violations,
+    };
+    let mut record = PolicyAuditResult::new(&name, spec);
+    record.metadata = ObjectMeta {
+        namespace: policy.metadata.namespace.clone(),
+        annotations: Some(BTreeMap::from([(FINGERPRINT.to_owned(), fingerprint.to_owned())])),
+        owner_references: policy.controller_owner_ref(&()).map(|owner| vec![owner]),
+        ..record.metadata
+    };
+    record
+}
+
+fn audited(violation: &Violation) -> AuditedViolation {
+    let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    AuditedViolation {
+        check: violation.check.to_string(),
+        severity: violation.severity,
+        weight: number(violation.weight),
+        magnitude: number(violation.magnitude),
+        kind: violation.kind.clone(),
+        name: violation.name.clone(),
+        container: violation.container.clone(),
+        field: violation.field.clone(),
+        message: cut(&escape_controls(&violation.message), LONGEST_MESSAGE),
+    }
+}
+
+/// As many of the violations as fit into so many bytes of JSON.
+fn within(violations: impl Iterator<Item = AuditedViolation>, most: usize) -> Vec<AuditedViolation> {
+    let mut bytes = 0;
+    let fits = |violation: &AuditedViolation| {
+        bytes += serde_json::to_string(violation).map_or(most, |text| text.len() + 1);
+        bytes <= most
+    };
+    violations.take_while(fits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube_devops_core::Judged;
+
+    use super::*;
+    use crate::crd::DevOpsPolicySpec;
+
+    fn ledger(pods: usize, message: &str) -> Ledger {
+        let mut ledger = Ledger::default();
+        for index in 0..pods {
+            let name = format!("pod-{index:05}");
+            let violation = Violation {
+                check: "latest-tag".into(),
+                severity: Severity::High,
+                weight: 5,
+                magnitude: 1,
+                namespace: "shop".to_owned(),
+                kind: "Pod".to_owned(),
+                name: name.clone(),
+                controller: None,
+                container: Some("app".to_owned()),
+                field: Some("/spec/containers/0/image".to_owned()),
+                message: message.to_owned(),
+                source: None,
+            };
+            ledger.set(&name.into(), Judged { violations: vec![violation], ..Judged::default() });
+        }
+        ledger
+    }
+
+    fn policy() -> DevOpsPolicy {
+        let mut policy = DevOpsPolicy::new("test", DevOpsPolicySpec::default());
+        policy.metadata.uid = Some("uid".to_owned());
+        policy
+    }
+
+    #[test]
+    fn ten_thousand_violations_make_an_object_that_etcd_takes() {
+        for message in ["short".to_owned(), "x".repeat(1024), "\u{1f600}".repeat(300)] {
+            let record = record(&policy(), &ledger(10_000, &message), "f", DateTime::default());
+            let bytes = serde_json::to_vec(&record).map_or(0, |text| text.len());
+            assert!(bytes < 256 * 1000, "{bytes}");
+            assert!(record.spec.truncated && record.spec.violations.len() <= 1000);
+            assert_eq!(record.spec.violation_count, 10_000);
+        }
+        let small = record(&policy(), &ledger(3, "short"), "f", DateTime::default());
+        assert!(!small.spec.truncated);
+        assert_eq!(small.metadata.name.as_deref(), Some("test-19700101t000000z"));
+        assert_eq!(small.metadata.owner_references.map(|owners| owners.len()), Some(1));
+    }
+
+    #[test]
+    fn the_fingerprint_tells_what_was_found() {
+        let policy = policy();
+        assert_eq!(fingerprint(&policy, &ledger(3, "a")), fingerprint(&policy, &ledger(3, "a")));
+        assert_ne!(fingerprint(&policy, &ledger(3, "a")), fingerprint(&policy, &ledger(4, "a")));
+        assert_ne!(fingerprint(&policy, &ledger(3, "a")), fingerprint(&policy, &ledger(3, "b")));
+        let mut edited = policy.clone();
+        edited.metadata.generation = Some(2);
+        assert_ne!(fingerprint(&policy, &ledger(3, "a")), fingerprint(&edited, &ledger(3, "a")));
+    }
+}

@@ -1,0 +1,362 @@
+//! A policy in the operator: what it asks for, what is known of its pods, and what has to be done about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Resource, ResourceExt};
+use kube_devops_core::ledger::judge;
+use kube_devops_core::{Judged, Ledger, Subject, SystemNamespaces, Tally, Violation};
+use kube_devops_engine::{Checks, RuleSet};
+use tokio::time::Instant;
+
+use super::ReconcileOptions;
+use super::audit::{fingerprint, record};
+use super::status::{Verdict, differs, status};
+use super::writes::{Action, FINALIZER, Happening};
+use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus};
+use crate::key::ObjectKey;
+use crate::pod_index::PodIndex;
+use crate::policies;
+
+/// The shortest time between two writes of a status, so that pods that change all the time do not make it as many writes.
+const STATUS_PERIOD: Duration = Duration::from_millis(500);
+/// The wait after a write that failed: at first, and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// The most events about workloads that one evaluation gives rise to.
+const MOST_WORKLOADS: usize = 10;
+
+/// What the policy's rules are.
+enum Rules {
+    Valid(RuleSet),
+    Invalid(String),
+    SystemNamespace,
+}
+
+/// A policy, and what is known of its pods.
+pub struct Policy {
+    object: DevOpsPolicy,
+    rules: Rules,
+    ledger: Ledger,
+    /// What the metrics say.
+    shown: Tally,
+    /// Whether all pods are to be judged, rather than some.
+    everything_is_due: bool,
+    changed: BTreeSet<Arc<str>>,
+    older: BTreeSet<Arc<str>>,
+    evaluated: bool,
+    news: BTreeMap<String, News>,
+    audits: Audits,
+    writing: bool,
+    backoff: Duration,
+    not_before: Option<Instant>,
+}
+
+/// New violations of one workload.
+struct News {
+    workload: Arc<ObjectReference>,
+    lines: Vec<String>,
+}
+
+/// The audit results of a policy.
+#[derive(Default)]
+struct Audits {
+    /// Their names, the oldest first. None: they have not been listed yet.
+    names: Option<Vec<String>>,
+    fingerprint: Option<String>,
+    /// Whether something may be different from the last one.
+    is_due: bool,
+    written: Option<Instant>,
+}
+
+/// What one evaluation did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Evaluation {
+    /// How many pods were shown to the checks.
+    pub scanned: usize,
+    /// Whether a check failed.
+    pub failed: bool,
+}
+
+impl Policy {
+    /// A policy as the API server has it.
+    pub fn new(object: DevOpsPolicy, checks: &Checks, system: &SystemNamespaces) -> Self {
+        let rules = rules(&object, checks, system);
+        Self {
+            object,
+            rules,
+            ledger: Ledger::default(),
+            shown: Tally::default(),
+            everything_is_due: true,
+            changed: BTreeSet::new(),
+            older: BTreeSet::new(),
+            evaluated: false,
+            news: BTreeMap::new(),
+            audits: Audits::default(),
+            writing: false,
+            backoff: BACKOFF.0,
+            not_before: None,
+        }
+    }
+
+    /// The policy has been changed. What the operator itself writes changes nothing here.
+    pub fn update(&mut self, object: DevOpsPolicy, checks: &Checks, system: &SystemNamespaces) {
+        if self.object.spec != object.spec || self.object.metadata.generation != object.metadata.generation {
+            self.rules = rules(&object, checks, system);
+            self.everything_is_due = true;
+        }
+        self.object = object;
+    }
+
+    /// Whether this is another object of the same name.
+    pub fn is_other(&self, object: &DevOpsPolicy) -> bool {
+        self.object.metadata.uid != object.metadata.uid
+    }
+
+    /// A pod of the policy's namespace is another than before, or gone.
+    pub fn pod_changed(&mut self, name: &Arc<str>) {
+        self.changed.insert(name.clone());
+    }
+
+    /// A pod of the policy's namespace has waited longer.
+    pub fn pod_grew_older(&mut self, name: &Arc<str>) {
+        self.older.insert(name.clone());
+    }
+
+    /// Everything is judged anew, and written where it is not what the API server has: for a new leader.
+    pub fn start_over(&mut self) {
+        self.everything_is_due = true;
+        self.evaluated = false;
+        self.audits = Audits::default();
+        self.writing = false;
+        self.not_before = None;
+        self.news.clear();
+    }
+
+    /// The audit results that there are, the oldest first, and the fingerprint of the last one.
+    pub fn set_audits(&mut self, names: Vec<String>, fingerprint: Option<String>) {
+        self.audits.names = Some(names);
+        self.audits.fingerprint = fingerprint;
+        self.audits.is_due = true;
+    }
+
+    /// Whether there is something to evaluate.
+    pub fn is_due(&self) -> bool {
+        self.everything_is_due || !self.changed.is_empty() || !self.older.is_empty()
+    }
+
+    /// Judges what is due.
+    pub fn evaluate(&mut self, key: &ObjectKey, pods: &PodIndex) -> Evaluation {
+        let (changed, older) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.older));
+        let everything = std::mem::take(&mut self.everything_is_due);
+        let Rules::Valid(rules) = &self.rules else {
+            self.ledger = Ledger::default();
+            self.evaluated = true;
+            self.audits.is_due = false;
+            return Evaluation::default();
+        };
+        // Who was known before is forgotten only after the comparison, so that an edit of the policy tells what is new.
+        let before = if everything { std::mem::take(&mut self.ledger) } else { Ledger::default() };
+        let due: Vec<(&Arc<str>, &Arc<Subject>)> = if everything {
+            pods.pods(&key.namespace).collect()
+        } else {
+            let pod = |name: &Arc<str>| ObjectKey { namespace: key.namespace.clone(), name: name.clone() };
+            let mut different = false;
+            for name in changed.iter().filter(|name| pods.get(&pod(name)).is_none()) {
+                different |= self.ledger.remove(name);
+            }
+            self.audits.is_due |= different;
+            let names = changed.union(&older);
+            names.filter_map(|name| Some((name, pods.get(&pod(name))?))).collect()
+        };
+        let subjects: Vec<&Subject> = due.iter().map(|(_, subject)| subject.as_ref()).collect();
+        let judged = judge(&subjects, &rules.evaluate(&subjects, None));
+        let scanned = subjects.len();
+        let failed = judged.iter().any(|judged| !judged.errors.is_empty());
+        for ((name, _), judged) in due.into_iter().zip(judged) {
+            let known = if everything { before.get(name) } else { self.ledger.get(name) };
+            // A pod that goes on waiting is not news, though the text counts the seconds.
+            let only_older = !everything && !changed.contains(name);
+            if only_older && known.is_some_and(|known| known.agrees_with(&judged)) {
+                continue;
+            }
+            if self.evaluated {
+                let found = new_violations(known, &judged);
+                let pod = ObjectKey { namespace: key.namespace.clone(), name: name.clone() };
+                if let Some(workload) = pods.workload(&pod).filter(|_| !found.is_empty()) {
+                    let uid = workload.uid.clone().unwrap_or_default();
+                    let news = self.news.entry(uid);
+                    let news = news.or_insert_with(|| News { workload: workload.clone(), lines: Vec::new() });
+                    news.lines.extend(found);
+                }
+            }
+            self.audits.is_due |= self.ledger.set(name, judged);
+        }
+        self.audits.is_due |= everything;
+        self.evaluated = true;
+        Evaluation { scanned, failed }
+    }
+
+    /// What is known of the pods.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// What the metrics said, which from now on is what the ledger says.
+    pub fn show(&mut self) -> (Tally, &Tally) {
+        (std::mem::replace(&mut self.shown, self.ledger.total().clone()), self.ledger.total())
+    }
+
+    /// What the metrics say.
+    pub fn shown(&self) -> &Tally {
+        &self.shown
+    }
+
+    /// Whether the policy is to change workloads.
+    pub fn enforces(&self) -> bool {
+        self.object.spec.enforcement_mode == crate::crd::EnforcementMode::Enforce
+    }
+
+    /// What is to be written next, if anything. One write of a policy is under way at a time.
+    pub fn next_action(&mut self, now: DateTime<Utc>, options: &ReconcileOptions) -> Option<Action> {
+        if self.writing || self.not_before.is_some_and(|moment| Instant::now() < moment) {
+            return None;
+        }
+        let action = self.action(now, options)?;
+        self.writing = true;
+        Some(action)
+    }
+
+    fn action(&mut self, now: DateTime<Utc>, options: &ReconcileOptions) -> Option<Action> {
+        let finalized = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+        if self.object.metadata.deletion_timestamp.is_some() {
+            let audits = self.audits.names.clone().unwrap_or_default();
+            return finalized.then(|| Action::CleanUp { policy: Box::new(self.object.clone()), audits });
+        }
+        if !self.evaluated {
+            return None;
+        }
+        let verdict = match &self.rules {
+            Rules::Valid(_) => Verdict::Evaluated(&self.ledger),
+            Rules::Invalid(reason) => Verdict::Invalid(reason),
+            Rules::SystemNamespace => Verdict::SystemNamespace,
+        };
+        if !finalized && !matches!(self.rules, Rules::SystemNamespace) {
+            return Some(Action::AddFinalizer { policy: Box::new(self.object.clone()) });
+        }
+        let status = status(&self.object, &verdict, now);
+        if differs(self.object.status.as_ref(), &status) {
+            return Some(Action::WriteStatus { policy: Box::new(self.object.clone()), status: Box::new(status) });
+        }
+        if !self.news.is_empty() {
+            return Some(Action::Tell(self.happenings()));
+        }
+        self.audit(now, options)
+    }
+
+    fn audit(&mut self, now: DateTime<Utc>, options: &ReconcileOptions) -> Option<Action> {
+        let names = self.audits.names.as_ref()?;
+        let is_time = self.audits.written.is_none_or(|written| written.elapsed() >= options.audit_period);
+        if !self.audits.is_due || !is_time || !matches!(self.rules, Rules::Valid(_)) {
+            return None;
+        }
+        let fingerprint = fingerprint(&self.object, &self.ledger);
+        if options.retention == 0 || self.audits.fingerprint.as_ref() == Some(&fingerprint) {
+            self.audits.is_due = false;
+            return None;
+        }
+        let surplus = (names.len() + 1).saturating_sub(options.retention);
+        Some(Action::Audit {
+            record: Box::new(record(&self.object, &self.ledger, &fingerprint, now)),
+            fingerprint,
+            surplus: names[..surplus].to_vec(),
+        })
+    }
+
+    /// The events about new violations: one about the policy, and one about each workload.
+    fn happenings(&mut self) -> Vec<Happening> {
+        let news = std::mem::take(&mut self.news);
+        let count: usize = news.values().map(|news| news.lines.len()).sum();
+        let all = news.values().flat_map(|news| news.lines.iter().cloned()).collect();
+        let about =
+            |reference: ObjectReference, count: usize, lines: Vec<String>| Happening { reference, count, lines };
+        let policy = about(self.object.object_ref(&()), count, all);
+        let workloads = news
+            .into_values()
+            .take(MOST_WORKLOADS)
+            .map(|News { workload, lines }| about(ObjectReference::clone(&workload), lines.len(), lines));
+        std::iter::once(policy).chain(workloads).collect()
+    }
+
+    /// A write has been done.
+    pub fn written(&mut self, action: Done) {
+        self.writing = false;
+        self.backoff = BACKOFF.0;
+        match action {
+            Done::Finalizer(finalizers) => self.object.metadata.finalizers = Some(finalizers),
+            Done::Status(status) => {
+                self.object.status = Some(*status);
+                self.not_before = Some(Instant::now() + STATUS_PERIOD);
+            }
+            Done::Audit { name, fingerprint, removed } => {
+                let names = self.audits.names.get_or_insert_default();
+                names.retain(|name| !removed.contains(name));
+                names.push(name);
+                self.audits = Audits {
+                    names: self.audits.names.take(),
+                    fingerprint: Some(fingerprint),
+                    is_due: true,
+                    written: Some(Instant::now()),
+                };
+            }
+            Done::Told => {}
+        }
+    }
+
+    /// A write has failed; it is tried again later.
+    pub fn not_written(&mut self) {
+        self.writing = false;
+        self.not_before = Some(Instant::now() + self.backoff);
+        self.backoff = (self.backoff * 2).min(BACKOFF.1);
+    }
+}
+
+/// A write that has been done.
+#[derive(Debug)]
+pub enum Done {
+    /// The finalizers are these.
+    Finalizer(Vec<String>),
+    /// The status is this.
+    Status(Box<DevOpsPolicyStatus>),
+    /// An audit result was written, and old ones were removed.
+    Audit {
+        /// Its name.
+        name: String,
+        /// The fingerprint of what it says.
+        fingerprint: String,
+        /// The names of those that were removed.
+        removed: Vec<String>,
+    },
+    /// Events were sent, or could not be, which changes nothing.
+    Told,
+}
+
+fn rules(object: &DevOpsPolicy, checks: &Checks, system: &SystemNamespaces) -> Rules {
+    if system.contains(&object.namespace().unwrap_or_default()) {
+        return Rules::SystemNamespace;
+    }
+    match checks.rule_set(&policies::policy(&object.name_any(), &object.spec)) {
+        Ok(rules) => Rules::Valid(rules),
+        Err(error) => Rules::Invalid(error.to_string()),
+    }
+}
+
+/// The lines of the violations that were not known.
+fn new_violations(known: Option<&Judged>, judged: &Judged) -> Vec<String> {
+    let place = |violation: &Violation| (violation.check.clone(), violation.container.clone(), violation.field.clone());
+    let known: BTreeSet<_> = known.iter().flat_map(|known| known.violations.iter().map(place)).collect();
+    let new = judged.violations.iter().filter(|violation| !known.contains(&place(violation)));
+    new.map(|violation| format!("{} ({})", violation.line(), violation.check)).collect()
+}

@@ -1,0 +1,79 @@
+//! The HTTP endpoints of a controller: `/healthz`, `/readyz` and `/metrics`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::ClusterError;
+
+/// Whether a controller can do its work.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// From now on it can.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Clone)]
+struct Served {
+    readiness: Readiness,
+    registry: Registry,
+}
+
+/// Listens on `address`, where port 0 stands for any that is free, and serves the endpoints in the background until `stop`.
+/// Answers with the address that it listens on.
+pub async fn serve(
+    address: SocketAddr,
+    readiness: Readiness,
+    registry: Registry,
+    stop: CancellationToken,
+) -> Result<SocketAddr, ClusterError> {
+    let error = |reason: std::io::Error| ClusterError::Listen { address, reason: reason.to_string() };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    let router = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Served { readiness, registry });
+    tokio::spawn(async move {
+        let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+        if let Err(error) = server.await {
+            tracing::error!("the HTTP server ended: {error}");
+        }
+    });
+    tracing::info!(%address, "listening");
+    Ok(address)
+}
+
+async fn ready(State(served): State<Served>) -> impl IntoResponse {
+    if served.readiness.is_set() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not synced yet\n")
+    }
+}
+
+async fn metrics(State(served): State<Served>) -> impl IntoResponse {
+    match TextEncoder::new().encode_to_string(&served.registry.gather()) {
+        Ok(text) => (StatusCode::OK, [(CONTENT_TYPE, TEXT_FORMAT)], text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string()),
+    }
+}

@@ -1,0 +1,494 @@
+//! `reconcile`: the status, the audit results and the metrics of policies follow the pods, by themselves.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use anyhow::{Context, Result, ensure};
+use end_to_end::objects::{bad_pod, documents, good_pod, labelled, restarted};
+use end_to_end::{Controller, Folder, kube_devops, run, service_account};
+use kube_devops_cluster::permissions::Component;
+use serde_json::{Value, json};
+use test_cluster::{ControlPlane, DEADLINE, Namespace, eventually, pods};
+
+/// A control plane with the custom resources and the operator, which runs with the permissions that it is to have.
+struct Setting {
+    plane: ControlPlane,
+    system: Option<Namespace>,
+    arguments: Vec<String>,
+}
+
+impl Setting {
+    async fn new(plane: ControlPlane) -> Result<Self> {
+        run(kube_devops().args(["crd", "install", "--kubeconfig"]).arg(plane.kubeconfig().path())).exits(0);
+        let system = Some(plane.namespace("operator").await?);
+        let arguments = ["--lease-duration", "3", "--audit-period", "1"].map(str::to_owned).to_vec();
+        Ok(Self { plane, system, arguments })
+    }
+
+    async fn operator(&self) -> Result<Controller> {
+        let system = self.system.as_ref().unwrap();
+        let account = service_account(&self.plane, system, Component::Reconcile).await?;
+        let arguments: Vec<&str> = ["reconcile", "--lease-namespace", system.name()]
+            .into_iter()
+            .chain(self.arguments.iter().map(String::as_str))
+            .collect();
+        Controller::start(&self.plane, account.path(), &arguments).await
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        // The control plane goes as a whole.
+        std::mem::forget(self.system.take());
+    }
+}
+
+async fn setting() -> Result<Setting> {
+    Setting::new(ControlPlane::start().await?).await
+}
+
+fn policy(name: &str, spec: &Value) -> String {
+    let object = json!({
+        "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy", "metadata": { "name": name }, "spec": spec,
+    });
+    object.to_string()
+}
+
+async fn apply(namespace: &Namespace, text: &str) -> Result<()> {
+    namespace.kubectl_with_input(["apply", "-f", "-"], text).await?;
+    Ok(())
+}
+
+async fn get(namespace: &Namespace, kind: &str, name: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&namespace.kubectl(["get", kind, name, "-o", "json"]).await?)?)
+}
+
+async fn list(namespace: &Namespace, kind: &str) -> Result<Vec<Value>> {
+    let list: Value = serde_json::from_str(&namespace.kubectl(["get", kind, "-o", "json"]).await?)?;
+    Ok(list["items"].as_array().unwrap().clone())
+}
+
+/// Waits until the status of a policy is as it should be.
+async fn expect_status(
+    operator: &Controller,
+    namespace: &Namespace,
+    name: &str,
+    what: &str,
+    holds: impl Fn(&Value) -> bool,
+) -> Result<Value> {
+    eventually(DEADLINE, format!("the status of {name} with {what}"), async || {
+        let status = get(namespace, "devopspolicy", name).await?["status"].take();
+        ensure!(holds(&status), "it is {status:#}");
+        Ok(status)
+    })
+    .await
+    .with_context(|| operator.log())
+}
+
+fn condition<'a>(status: &'a Value, kind: &str) -> (&'a str, &'a str) {
+    let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    let found = conditions.iter().find(|condition| condition["type"] == kind);
+    found.map_or(("", ""), |found| (found["status"].as_str().unwrap(), found["reason"].as_str().unwrap()))
+}
+
+#[tokio::test]
+async fn the_status_follows_the_pods_without_anybody_touching_the_policy() -> Result<()> {
+    let setting = setting().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("shop").await?;
+    let spec =
+        json!({ "forbidLatestTag": true, "maxRestartCount": 3, "severityOverrides": { "highRestarts": "critical" } });
+    apply(&namespace, &policy("watched", &spec)).await?;
+    let empty =
+        expect_status(&operator, &namespace, "watched", "no pods", |status| status["healthScore"] == 100).await?;
+    assert_eq!((&empty["message"], &empty["violationCount"]), (&json!("Healthy"), &json!(0)));
+    assert_eq!(condition(&empty, "Ready"), ("True", "Valid"));
+    assert_eq!(condition(&empty, "Evaluated"), ("True", "Evaluated"));
+    assert_eq!(condition(&empty, "Enforced"), ("False", "Audit"));
+
+    // It crosses the threshold by crashing, again and again.
+    let crashing = labelled(good_pod("crashing"), json!({ pods::LABEL: pods::CRASH_LOOPING }));
+    apply(&namespace, &documents(&[crashing, good_pod("good")])).await?;
+    let is_found = |status: &Value| status["violationsByCheck"]["high-restarts"] == 1;
+    let status = expect_status(&operator, &namespace, "watched", "a crash loop", is_found).await?;
+    assert_eq!(status["violationsBySeverity"], json!({ "critical": 1 }));
+    assert!(
+        status["violations"][0].as_str().unwrap().starts_with("pod/crashing: container app: restarted "),
+        "{status}"
+    );
+    let series = format!("devopspolicy_violations_total{{namespace=\"{}\",policy=\"watched\"}}", namespace.name());
+    operator.expect_metric(&series, Some(1.0)).await?;
+    // Restarts count up to five times, of two pods: 100 - 6 * 5 / 2.
+    let score = expect_status(&operator, &namespace, "watched", "five restarts", |status| status["healthScore"] == 85);
+    score.await?;
+
+    namespace.kubectl(["delete", "pod", "crashing", "--wait=false"]).await?;
+    let restored = |status: &Value| status["violationCount"] == 0 && status["healthScore"] == 100;
+    let status = expect_status(&operator, &namespace, "watched", "no violations", restored).await?;
+    assert!(status.get("violations").is_none(), "{status}");
+    operator.expect_metric(&series, Some(0.0)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pod_becomes_a_violation_by_waiting_alone_and_is_written_once() -> Result<()> {
+    let setting = setting().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("waiting").await?;
+    apply(&namespace, &policy("patient", &json!({ "forbidPendingDuration": 2 }))).await?;
+    apply(&namespace, &labelled(good_pod("stuck"), json!({ pods::LABEL: pods::STUCK })).to_string()).await?;
+    let is_found = |status: &Value| status["violationsByCheck"]["pending"] == 1;
+    expect_status(&operator, &namespace, "patient", "a stuck pod", is_found).await?;
+    // It goes on waiting, which is nothing new.
+    let version = get(&namespace, "devopspolicy", "patient").await?["metadata"]["resourceVersion"].take();
+    let reconciles = operator.metric("devopspolicy_reconcile_total")?.unwrap();
+    eventually(DEADLINE, "more evaluations", async || {
+        let now = operator.metric("devopspolicy_reconcile_total")?.unwrap();
+        ensure!(now >= reconciles + 3.0, "there were {now}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(get(&namespace, "devopspolicy", "patient").await?["metadata"]["resourceVersion"], version);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_operator_says_what_analyze_says() -> Result<()> {
+    let setting = setting().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("same").await?;
+    let objects = [
+        bad_pod("bad"),
+        good_pod("good"),
+        labelled(bad_pod("finished"), json!({ pods::LABEL: pods::COMPLETING })),
+        labelled(restarted(good_pod("restarted"), 0), json!({ pods::LABEL: pods::RESTARTED })),
+    ];
+    apply(&namespace, &documents(&objects)).await?;
+    for bundle in ["baseline", "restricted", "permissive"] {
+        let text = run(kube_devops().args(["policy", "bundle-apply", bundle, "--policy-name", bundle])).exits(0).stdout;
+        apply(&namespace, &text.replace("namespace: default", &format!("namespace: {}", namespace.name()))).await?;
+    }
+    namespace.kubectl(["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/finished", "--timeout=90s"]).await?;
+    namespace
+        .kubectl(["wait", "--for=condition=Ready", "pod/bad", "pod/good", "pod/restarted", "--timeout=90s"])
+        .await?;
+    for bundle in ["baseline", "restricted", "permissive"] {
+        let mut command = kube_devops();
+        command.args(["analyze", "-o", "json", "--bundle", bundle, "-n", namespace.name(), "--kubeconfig"]);
+        let report = run(command.arg(namespace.kubeconfig().path())).exits(0).json();
+        let mut lines: Vec<String> = report["violations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|violation| {
+                let text = |field: &str| violation[field].as_str().unwrap();
+                format!("pod/{}: container {}: {}", text("name"), text("container"), text("message"))
+            })
+            .collect();
+        lines.sort();
+        let same = |status: &Value| {
+            let mut found: Vec<&str> =
+                status["violations"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            found.sort_unstable();
+            found == lines && status["healthScore"] == report["score"] && status["compliance"] == report["compliance"]
+        };
+        expect_status(&operator, &namespace, bundle, "what analyze says", same).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_edit_of_a_policy_is_evaluated_and_policies_do_not_mix() -> Result<()> {
+    let setting = setting().await?;
+    let operator = setting.operator().await?;
+    let (one, two) = (setting.plane.namespace("edit").await?, setting.plane.namespace("edit").await?);
+    for namespace in [&one, &two] {
+        apply(namespace, &bad_pod("bad").to_string()).await?;
+        apply(namespace, &policy("images", &json!({ "forbidLatestTag": true }))).await?;
+        apply(namespace, &policy("probes", &json!({ "requireLivenessProbe": true }))).await?;
+    }
+    for namespace in [&one, &two] {
+        for (name, check) in [("images", "latest-tag"), ("probes", "missing-liveness")] {
+            let found = |status: &Value| status["violationsByCheck"] == json!({ check: 1 });
+            expect_status(&operator, namespace, name, check, found).await?;
+        }
+    }
+    apply(&one, &policy("images", &json!({ "requireReadinessProbe": true }))).await?;
+    let edited = |status: &Value| {
+        status["observedGeneration"] == 2 && status["violationsByCheck"] == json!({ "missing-readiness": 1 })
+    };
+    expect_status(&operator, &one, "images", "the other check", edited).await?;
+    let series = |namespace: &Namespace, check: &str| {
+        format!("violations_by_check{{check=\"{check}\",namespace=\"{}\",policy=\"images\"}}", namespace.name())
+    };
+    operator.expect_metric(&series(&one, "missing-readiness"), Some(1.0)).await?;
+    operator.expect_metric(&series(&one, "latest-tag"), None).await?;
+    operator.expect_metric(&series(&two, "latest-tag"), Some(1.0)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_in_a_system_namespace_says_so_and_does_nothing() -> Result<()> {
+    let setting = setting().await?;
+    let operator = setting.operator().await?;
+    let system = setting.plane.kubeconfig().with_namespace("kube-system")?;
+    system.kubectl_with_input(["apply", "-f", "-"], &policy("idle", &json!({ "forbidLatestTag": true }))).await?;
+    let object = eventually(DEADLINE, "the status", async || {
+        let object: Value =
+            serde_json::from_str(&system.kubectl(["get", "devopspolicy", "idle", "-o", "json"]).await?)?;
+        ensure!(condition(&object["status"], "Ready") == ("False", "SystemNamespace"), "{object:#}");
+        Ok(object)
+    })
+    .await
+    .with_context(|| operator.log())?;
+    assert!(object["status"]["message"].as_str().unwrap().contains("belongs to the system"), "{object:#}");
+    assert!(
+        object["status"].get("healthScore").is_none() && object["metadata"].get("finalizers").is_none(),
+        "{object:#}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn audit_results_are_kept_up_to_a_number_and_belong_to_their_policy() -> Result<()> {
+    let mut setting = setting().await?;
+    setting.arguments.extend(["--audit-retention", "2"].map(str::to_owned));
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("audit").await?;
+    apply(&namespace, &policy("audited", &json!({ "forbidLatestTag": true }))).await?;
+    let mut seen: Vec<String> = Vec::new();
+    for count in 1..=4 {
+        apply(&namespace, &bad_pod(&format!("bad-{count}")).to_string()).await?;
+        let audits = eventually(DEADLINE, format!("an audit result with {count} violations"), async || {
+            let audits = list(&namespace, "policyauditresults").await?;
+            let last = audits.last().context("there is none")?;
+            ensure!(last["spec"]["violationCount"] == count, "the last one is {last:#}");
+            ensure!(audits.len() <= 2, "there are {}", audits.len());
+            Ok(audits)
+        })
+        .await
+        .with_context(|| operator.log())?;
+        let last = audits.last().unwrap();
+        let uid = &get(&namespace, "devopspolicy", "audited").await?["metadata"]["uid"];
+        let owner = &last["metadata"]["ownerReferences"][0];
+        assert_eq!((&owner["kind"], &owner["uid"]), (&json!("DevOpsPolicy"), uid));
+        assert_eq!(last["spec"]["violations"].as_array().unwrap().len(), count);
+        seen.push(last["metadata"]["name"].as_str().unwrap().to_owned());
+    }
+    assert!(seen.is_sorted(), "names sort by time: {seen:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_policy_goes_with_it_and_never_holds_up_a_namespace() -> Result<()> {
+    let setting = setting().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("gone").await?;
+    apply(&namespace, &bad_pod("bad").to_string()).await?;
+    for name in ["first", "second"] {
+        apply(&namespace, &policy(name, &json!({ "forbidLatestTag": true }))).await?;
+        expect_status(&operator, &namespace, name, "a violation", |status| status["violationCount"] == 1).await?;
+    }
+    eventually(DEADLINE, "an audit result of each", async || {
+        ensure!(list(&namespace, "policyauditresults").await?.len() == 2);
+        Ok(())
+    })
+    .await?;
+    let finalizers = &get(&namespace, "devopspolicy", "first").await?["metadata"]["finalizers"];
+    assert_eq!(finalizers, &json!(["devops.stochastic.io/cleanup"]));
+    namespace.kubectl(["delete", "devopspolicy", "first", "--timeout=90s"]).await?;
+    let audits = list(&namespace, "policyauditresults").await?;
+    assert!(audits.iter().all(|audit| audit["spec"]["policy"] == "second"), "{audits:#?}");
+    let series =
+        |policy: &str| format!("devopspolicy_health_score{{namespace=\"{}\",policy=\"{policy}\"}}", namespace.name());
+    operator.expect_metric(&series("first"), None).await?;
+    operator.expect_metric(&series("second"), Some(95.0)).await?;
+    setting.plane.kubectl(["delete", "namespace", namespace.name(), "--timeout=90s"]).await?;
+    operator.expect_metric(&series("second"), None).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn new_violations_are_told_as_events_of_policy_and_workload() -> Result<()> {
+    let setting = setting().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("events").await?;
+    apply(&namespace, &policy("told", &json!({ "forbidLatestTag": true }))).await?;
+    expect_status(&operator, &namespace, "told", "a score", |status| status["healthScore"] == 100).await?;
+    apply(&namespace, &bad_pod("bad").to_string()).await?;
+    eventually(DEADLINE, "events", async || {
+        let events = list(&namespace, "events.v1.events.k8s.io").await?;
+        for kind in ["DevOpsPolicy", "Pod"] {
+            let note =
+                "1 new violation: pod/bad: container app: image nginx has no tag, which means latest (latest-tag)";
+            let is_told = |event: &Value| {
+                event["regarding"]["kind"] == kind && event["reason"] == "Violation" && event["note"] == note
+            };
+            ensure!(events.iter().any(is_told), "none about the {kind}: {events:#?}");
+        }
+        Ok(())
+    })
+    .await
+    .with_context(|| operator.log())?;
+    Ok(())
+}
+
+/// The lease of the operator.
+async fn lease(setting: &Setting) -> Result<Value> {
+    let system = setting.system.as_ref().unwrap();
+    Ok(get(system, "lease", "kube-devops-reconcile").await?["spec"].take())
+}
+
+#[tokio::test]
+async fn nothing_is_written_but_the_lease_where_nothing_changes() -> Result<()> {
+    let folder = Folder::with([(
+        "policy.yaml",
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata, verbs: [create, update, patch, delete, deletecollection]}]\n",
+    )]);
+    let log = folder.path().join("audit.log");
+    let plane = ControlPlane::builder()
+        .controller_manager()
+        .argument(
+            test_cluster::Component::ApiServer,
+            format!("--audit-policy-file={}", folder.path().join("policy.yaml").display()),
+        )
+        .argument(test_cluster::Component::ApiServer, format!("--audit-log-path={}", log.display()))
+        .start()
+        .await?;
+    let setting = Setting::new(plane).await?;
+    let namespace = setting.plane.namespace("idle").await?;
+    let pods: Vec<Value> = (0..100).map(|index| bad_pod(&format!("pod-{index}"))).collect();
+    apply(&namespace, &documents(&pods)).await?;
+    apply(&namespace, &policy("quiet", &json!({ "forbidLatestTag": true, "maxRestartCount": 3 }))).await?;
+    let mut operator = setting.operator().await?;
+    expect_status(&operator, &namespace, "quiet", "all pods", |status| status["violationCount"] == 100).await?;
+    operator.expect_metric("audit_results_total", Some(1.0)).await?;
+
+    // The writes of the operator from some line of the log on, as resources.
+    let writes = |from: usize| -> Result<Vec<String>> {
+        let text = std::fs::read_to_string(&log)?;
+        let lines = text.lines().skip(from).filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let own =
+            lines.filter(|line| line["user"]["username"].as_str().is_some_and(|user| user.ends_with("-reconcile")));
+        Ok(own.map(|line| line["objectRef"]["resource"].as_str().unwrap_or_default().to_owned()).collect())
+    };
+    for restart in [false, true] {
+        if restart {
+            // A new leader finds everything as it should be.
+            operator.stop().await?;
+            operator = setting.operator().await?;
+            operator.expect_metric("devopspolicy_reconcile_total", Some(1.0)).await?;
+        }
+        let from = std::fs::read_to_string(&log)?.lines().count();
+        let renewals = eventually(DEADLINE, "renewals of the lease", async || {
+            let writes = writes(from)?;
+            ensure!(writes.iter().filter(|resource| *resource == "leases").count() >= 5, "{writes:?}");
+            Ok(writes)
+        })
+        .await?;
+        assert!(
+            renewals.iter().all(|resource| resource == "leases"),
+            "restart: {restart}, {renewals:?}\n{}",
+            operator.log()
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_follower_takes_over_from_a_leader_that_was_killed() -> Result<()> {
+    let setting = setting().await?;
+    let namespace = setting.plane.namespace("leaders").await?;
+    apply(&namespace, &policy("led", &json!({ "forbidLatestTag": true }))).await?;
+    let mut first = setting.operator().await?;
+    expect_status(&first, &namespace, "led", "a score", |status| status["healthScore"] == 100).await?;
+    let second = setting.operator().await?;
+    eventually(DEADLINE, "the follower to be ready", async || {
+        ensure!(second.get("/readyz")?.0 == 200);
+        Ok(())
+    })
+    .await?;
+    assert_eq!(second.get("/healthz")?.0, 200);
+    assert_eq!(second.metric("devopspolicy_reconcile_total")?, Some(0.0), "a follower evaluates nothing");
+    first.kill()?;
+    apply(&namespace, &bad_pod("bad").to_string()).await?;
+    expect_status(&second, &namespace, "led", "a violation", |status| status["violationCount"] == 1).await?;
+    assert_eq!(second.lines("leading").len(), 1);
+    assert_eq!(lease(&setting).await?["leaseTransitions"], 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_leader_that_is_asked_to_stop_gives_the_lease_back() -> Result<()> {
+    let setting = setting().await?;
+    let mut operator = setting.operator().await?;
+    eventually(DEADLINE, "a leader", async || {
+        ensure!(lease(&setting).await?["holderIdentity"].as_str().is_some_and(|holder| !holder.is_empty()));
+        Ok(())
+    })
+    .await?;
+    operator.stop().await?;
+    assert_eq!(lease(&setting).await?.get("holderIdentity").and_then(Value::as_str).unwrap_or_default(), "");
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_an_outage_everything_is_as_if_there_had_been_none() -> Result<()> {
+    let setting = setting().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("outage").await?;
+    apply(&namespace, &policy("robust", &json!({ "forbidLatestTag": true }))).await?;
+    apply(&namespace, &bad_pod("before").to_string()).await?;
+    expect_status(&operator, &namespace, "robust", "one violation", |status| status["violationCount"] == 1).await?;
+
+    setting.plane.kill(test_cluster::Component::ApiServer).await?;
+    eventually(DEADLINE, "the operator to notice", async || {
+        ensure!(!operator.lines("no longer leading").is_empty(), "it still leads");
+        Ok(())
+    })
+    .await
+    .with_context(|| operator.log())?;
+    assert_eq!(operator.get("/healthz")?.0, 200, "an outage is no reason to be restarted");
+    setting.plane.restart(test_cluster::Component::ApiServer).await?;
+    apply(&namespace, &documents(&[bad_pod("behind"), good_pod("good")])).await?;
+    namespace.kubectl(["delete", "pod", "before", "--wait=false"]).await?;
+    let recovered = |status: &Value| {
+        let lines: Vec<_> = status["violations"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        lines.len() == 1 && lines[0].starts_with("pod/behind") && status["healthScore"] == 98
+    };
+    expect_status(&operator, &namespace, "robust", "the other violation", recovered).await?;
+
+    setting.plane.pause(test_cluster::Component::Etcd)?;
+    eventually(DEADLINE, "the operator to notice", async || {
+        ensure!(operator.lines("no longer leading").len() >= 2, "it still leads");
+        Ok(())
+    })
+    .await
+    .with_context(|| operator.log())?;
+    setting.plane.resume(test_cluster::Component::Etcd)?;
+    eventually(DEADLINE, "the pod to go", || {
+        namespace.kubectl(["delete", "pod", "behind", "--wait=false", "--ignore-not-found"])
+    })
+    .await?;
+    expect_status(&operator, &namespace, "robust", "no violation", |status| status["violationCount"] == 0).await?;
+    Ok(())
+}
+
+#[test]
+fn an_address_that_is_taken_and_a_missing_namespace_are_explained() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "gone",
+        "clusters": [{ "name": "gone", "cluster": { "server": "https://127.0.0.1:1" } }],
+        "users": [{ "name": "gone", "user": {} }],
+        "contexts": [{ "name": "gone", "context": { "cluster": "gone", "user": "gone" } }],
+    });
+    let folder = Folder::with([("kubeconfig", kubeconfig.to_string())]);
+    for command in ["reconcile", "watch"] {
+        let mut command_line = kube_devops();
+        command_line.args([command, "--addr", &address, "--kubeconfig"]).arg(folder.path().join("kubeconfig"));
+        run(&mut command_line).exits(2).complains(&["error: cannot listen on ", &address, "--addr"]);
+        run(kube_devops().args([command, "--addr", "nowhere"])).exits(2).complains(&["nowhere"]);
+        run(kube_devops().args([command, "--lease-duration", "1"])).exits(2).complains(&["--lease-duration"]);
+    }
+}
