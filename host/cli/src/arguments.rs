@@ -242,6 +242,15 @@ pub struct ReconcileArguments {
     /// The least number of seconds between two audit results of a policy
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub audit_period: u32,
+    /// Only say in the status of policies what would be added to workloads
+    #[arg(long, help_heading = "Enforcement")]
+    pub dry_run: bool,
+    /// How many workloads of a policy are changed in a minute
+    #[arg(long, default_value_t = 10, value_name = "NUMBER", help_heading = "Enforcement")]
+    pub patches_per_minute: u16,
+    /// How many seconds a rollout may take, where the workload has no progressDeadlineSeconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", help_heading = "Enforcement")]
+    pub rollout_deadline: u32,
     /// The name of the Lease
     #[arg(long, default_value = "kube-devops-reconcile", value_name = "NAME", help_heading = "Leader election")]
     pub lease_name: String,

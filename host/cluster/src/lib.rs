@@ -14,6 +14,7 @@
 pub mod connection;
 pub mod crd;
 pub mod election;
+pub mod enforce;
 mod error;
 pub mod install;
 mod key;

@@ -29,7 +29,7 @@ pub mod text;
 pub use check_info::{CheckInfo, Stage};
 pub use ledger::{Judged, Ledger};
 pub use namespaces::SystemNamespaces;
-pub use outcome::{CheckOutcome, EvaluationError, Finding, Judgement};
+pub use outcome::{CheckOutcome, Edit, EvaluationError, Finding, Judgement};
 pub use policy::{Bundle, DefaultProbe, DefaultResources, Enforcement, Policy, RuleConfig};
 pub use report::{Report, Violation};
 pub use severity::Severity;

@@ -17,6 +17,19 @@ pub struct Finding {
     pub magnitude: u32,
 }
 
+/// One value that would mend a subject, where it is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// The id of the check that asks for it.
+    pub check: String,
+    /// The name of the container that `field` is relative to; none: the pod's spec.
+    pub container: Option<String>,
+    /// JSON Pointer.
+    pub field: String,
+    /// JSON text.
+    pub value: String,
+}
+
 /// What became of a check on one subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judgement {

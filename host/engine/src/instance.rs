@@ -106,6 +106,16 @@ impl Instance {
     }
 }
 
+impl Instance {
+    /// What would mend a subject, as the guest gives it. After an error the instance must not be used again.
+    pub fn remediate(&mut self, subject: &types::Subject) -> Result<Vec<types::Edit>, CallError> {
+        self.calls += 1;
+        call(&mut self.store, |store| {
+            self.component.devops_policy_check().rule().call_remediate(store, self.rule, subject)
+        })
+    }
+}
+
 impl ResourceLimiter for State {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let used = self.memory_used.saturating_add(desired.saturating_sub(current));

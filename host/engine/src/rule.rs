@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kube_devops_core::{Finding, RuleConfig};
+use kube_devops_core::{Edit, Finding, RuleConfig};
 
 use crate::bindings::check::devops::policy::types;
 use crate::bindings::check::exports::devops::policy::check;
@@ -52,6 +52,24 @@ impl Rule {
         subjects: &[types::Subject],
         objects: Option<(Objects, Vec<usize>)>,
     ) -> Result<Vec<Finding>, CallError> {
+        let findings = self.with_instance(|instance| instance.evaluate(subjects, objects))?;
+        self.checked(subjects, findings)
+    }
+
+    /// What would mend a subject.
+    pub(crate) fn remediate(&self, subject: &types::Subject) -> Result<Vec<Edit>, CallError> {
+        let edits = self.with_instance(|instance| instance.remediate(subject))?;
+        let limit = (subject.containers.len() + 1) * self.module.engine().limits().findings_for_each_container;
+        if edits.len() > limit {
+            return Err(CallError::Flood { found: edits.len(), limit });
+        }
+        let check = &self.module.info().id;
+        let edit = |types::Edit { container, field, value }| Edit { check: check.clone(), container, field, value };
+        Ok(edits.into_iter().map(edit).collect())
+    }
+
+    /// Lends an idle instance, or a new one, and keeps it for the next call unless this one fails.
+    fn with_instance<T>(&self, call: impl FnOnce(&mut Instance) -> Result<T, CallError>) -> Result<T, CallError> {
         let mut instance = match self.lock().pop() {
             Some(instance) => instance,
             None => self.module.instantiate(&self.settings).map_err(|error| match error {
@@ -59,12 +77,11 @@ impl Rule {
                 InstanceError::Call(cause) => cause,
             })?,
         };
-        let findings = instance.evaluate(subjects, objects)?;
-        let limits = self.module.engine().limits();
-        if instance.calls() < limits.calls_for_each_instance {
+        let answer = call(&mut instance)?;
+        if instance.calls() < self.module.engine().limits().calls_for_each_instance {
             self.lock().push(instance);
         }
-        self.checked(subjects, findings)
+        Ok(answer)
     }
 
     /// The findings, if they are about what was asked, and no more than can be.

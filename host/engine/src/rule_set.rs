@@ -5,12 +5,12 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use kube_devops_core::{CheckInfo, CheckOutcome, Policy, RuleConfig, Severity, Subject};
+use kube_devops_core::{CheckInfo, CheckOutcome, Edit, EvaluationError, Policy, RuleConfig, Severity, Subject};
 use rayon::prelude::*;
 
 use crate::batch::{Batch, Patience, split};
 use crate::instance::Objects;
-use crate::{CheckModule, Limits, Rule, RuleError};
+use crate::{CheckModule, Limits, Rule, RuleError, convert};
 
 /// The checks that there are, and the rules made of them. Policies that give a check the same settings share one rule with
 /// its instances, so that a thousand policies made of one bundle cost as much as one.
@@ -80,6 +80,28 @@ impl RuleSet {
     /// Whether any rule reads whole objects, so that [`RuleSet::evaluate`] must be given them.
     pub fn needs_objects(&self) -> bool {
         self.rules.iter().any(|(rule, _)| rule.module().needs_objects())
+    }
+
+    /// The checks that can say what would mend a subject.
+    pub fn remediating(&self) -> impl Iterator<Item = &str> {
+        let infos = self.rules.iter().map(|(rule, _)| rule.module().info());
+        infos.filter(|info| info.remediates).map(|info| info.id.as_str())
+    }
+
+    /// What would mend the subject, by all rules that can say so. An edit sets a value where there is none; what it is and
+    /// where is the check's word, and not to be trusted.
+    pub fn remediate(&self, subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
+        let shown = convert::subject(subject);
+        let mut edits = Vec::new();
+        for (rule, _) in self.rules.iter().filter(|(rule, _)| rule.module().info().remediates) {
+            edits.extend(rule.remediate(&shown).map_err(|cause| EvaluationError {
+                check: rule.module().info().id.clone(),
+                module: rule.module().digest().to_owned(),
+                cause: cause.to_string(),
+                subjects: Vec::new(),
+            })?);
+        }
+        Ok(edits)
     }
 
     /// What every rule gives on the subjects, in the order of the policy; on all cores where there are several batches.

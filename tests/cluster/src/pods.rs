@@ -3,7 +3,7 @@
 //! ```yaml
 //! metadata:
 //!   labels:
-//!     test.kube-devops/pod: crash-looping   # or restarted, stuck, completing, failing
+//!     test.kube-devops/pod: crash-looping   # or restarted, refusing, stuck, completing, failing
 //!   annotations:
 //!     test.kube-devops/restarts: "7"
 //! ```
@@ -22,6 +22,9 @@ pub const CRASH_LOOPING: &str = "crash-looping";
 
 /// The pod is ready, and all its containers have been restarted: once, or as often as [`RESTARTS`] says.
 pub const RESTARTED: &str = "restarted";
+
+/// The pod runs, and is ready unless its first container has a readiness probe, which fails.
+pub const REFUSING: &str = "refusing";
 
 /// The pod has a node but stays pending. Its containers wait, because of `ImagePullBackOff` or what [`REASON`] says.
 pub const STUCK: &str = "stuck";

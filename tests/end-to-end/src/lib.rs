@@ -10,6 +10,7 @@
 
 mod controller;
 pub mod objects;
+pub mod operator;
 mod program;
 mod ran;
 

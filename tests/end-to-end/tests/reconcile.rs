@@ -4,85 +4,10 @@
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::objects::{bad_pod, documents, good_pod, labelled, restarted};
-use end_to_end::{Controller, Folder, kube_devops, run, service_account};
-use kube_devops_cluster::permissions::Component;
+use end_to_end::operator::{Setting, apply, expect_status, get, list, policy};
+use end_to_end::{Folder, kube_devops, run};
 use serde_json::{Value, json};
 use test_cluster::{ControlPlane, DEADLINE, Namespace, eventually, pods};
-
-/// A control plane with the custom resources and the operator, which runs with the permissions that it is to have.
-struct Setting {
-    plane: ControlPlane,
-    system: Option<Namespace>,
-    arguments: Vec<String>,
-}
-
-impl Setting {
-    async fn new(plane: ControlPlane) -> Result<Self> {
-        run(kube_devops().args(["crd", "install", "--kubeconfig"]).arg(plane.kubeconfig().path())).exits(0);
-        let system = Some(plane.namespace("operator").await?);
-        let arguments = ["--lease-duration", "3", "--audit-period", "1"].map(str::to_owned).to_vec();
-        Ok(Self { plane, system, arguments })
-    }
-
-    async fn operator(&self) -> Result<Controller> {
-        let system = self.system.as_ref().unwrap();
-        let account = service_account(&self.plane, system, Component::Reconcile).await?;
-        let arguments: Vec<&str> = ["reconcile", "--lease-namespace", system.name()]
-            .into_iter()
-            .chain(self.arguments.iter().map(String::as_str))
-            .collect();
-        Controller::start(&self.plane, account.path(), &arguments).await
-    }
-}
-
-impl Drop for Setting {
-    fn drop(&mut self) {
-        // The control plane goes as a whole.
-        std::mem::forget(self.system.take());
-    }
-}
-
-async fn setting() -> Result<Setting> {
-    Setting::new(ControlPlane::start().await?).await
-}
-
-fn policy(name: &str, spec: &Value) -> String {
-    let object = json!({
-        "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy", "metadata": { "name": name }, "spec": spec,
-    });
-    object.to_string()
-}
-
-async fn apply(namespace: &Namespace, text: &str) -> Result<()> {
-    namespace.kubectl_with_input(["apply", "-f", "-"], text).await?;
-    Ok(())
-}
-
-async fn get(namespace: &Namespace, kind: &str, name: &str) -> Result<Value> {
-    Ok(serde_json::from_str(&namespace.kubectl(["get", kind, name, "-o", "json"]).await?)?)
-}
-
-async fn list(namespace: &Namespace, kind: &str) -> Result<Vec<Value>> {
-    let list: Value = serde_json::from_str(&namespace.kubectl(["get", kind, "-o", "json"]).await?)?;
-    Ok(list["items"].as_array().unwrap().clone())
-}
-
-/// Waits until the status of a policy is as it should be.
-async fn expect_status(
-    operator: &Controller,
-    namespace: &Namespace,
-    name: &str,
-    what: &str,
-    holds: impl Fn(&Value) -> bool,
-) -> Result<Value> {
-    eventually(DEADLINE, format!("the status of {name} with {what}"), async || {
-        let status = get(namespace, "devopspolicy", name).await?["status"].take();
-        ensure!(holds(&status), "it is {status:#}");
-        Ok(status)
-    })
-    .await
-    .with_context(|| operator.log())
-}
 
 fn condition<'a>(status: &'a Value, kind: &str) -> (&'a str, &'a str) {
     let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
@@ -92,7 +17,7 @@ fn condition<'a>(status: &'a Value, kind: &str) -> (&'a str, &'a str) {
 
 #[tokio::test]
 async fn the_status_follows_the_pods_without_anybody_touching_the_policy() -> Result<()> {
-    let setting = setting().await?;
+    let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("shop").await?;
     let spec =
@@ -131,7 +56,7 @@ async fn the_status_follows_the_pods_without_anybody_touching_the_policy() -> Re
 
 #[tokio::test]
 async fn a_pod_becomes_a_violation_by_waiting_alone_and_is_written_once() -> Result<()> {
-    let setting = setting().await?;
+    let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("waiting").await?;
     apply(&namespace, &policy("patient", &json!({ "forbidPendingDuration": 2 }))).await?;
@@ -153,7 +78,7 @@ async fn a_pod_becomes_a_violation_by_waiting_alone_and_is_written_once() -> Res
 
 #[tokio::test]
 async fn the_operator_says_what_analyze_says() -> Result<()> {
-    let setting = setting().await?;
+    let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("same").await?;
     let objects = [
@@ -198,7 +123,7 @@ async fn the_operator_says_what_analyze_says() -> Result<()> {
 
 #[tokio::test]
 async fn an_edit_of_a_policy_is_evaluated_and_policies_do_not_mix() -> Result<()> {
-    let setting = setting().await?;
+    let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let (one, two) = (setting.plane.namespace("edit").await?, setting.plane.namespace("edit").await?);
     for namespace in [&one, &two] {
@@ -228,7 +153,7 @@ async fn an_edit_of_a_policy_is_evaluated_and_policies_do_not_mix() -> Result<()
 
 #[tokio::test]
 async fn a_policy_in_a_system_namespace_says_so_and_does_nothing() -> Result<()> {
-    let setting = setting().await?;
+    let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let system = setting.plane.kubeconfig().with_namespace("kube-system")?;
     system.kubectl_with_input(["apply", "-f", "-"], &policy("idle", &json!({ "forbidLatestTag": true }))).await?;
@@ -250,9 +175,8 @@ async fn a_policy_in_a_system_namespace_says_so_and_does_nothing() -> Result<()>
 
 #[tokio::test]
 async fn audit_results_are_kept_up_to_a_number_and_belong_to_their_policy() -> Result<()> {
-    let mut setting = setting().await?;
-    setting.arguments.extend(["--audit-retention", "2"].map(str::to_owned));
-    let operator = setting.operator().await?;
+    let setting = Setting::start().await?;
+    let operator = setting.operator_with(&["--audit-retention", "2"]).await?;
     let namespace = setting.plane.namespace("audit").await?;
     apply(&namespace, &policy("audited", &json!({ "forbidLatestTag": true }))).await?;
     let mut seen: Vec<String> = Vec::new();
@@ -280,7 +204,7 @@ async fn audit_results_are_kept_up_to_a_number_and_belong_to_their_policy() -> R
 
 #[tokio::test]
 async fn what_belongs_to_a_policy_goes_with_it_and_never_holds_up_a_namespace() -> Result<()> {
-    let setting = setting().await?;
+    let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("gone").await?;
     apply(&namespace, &bad_pod("bad").to_string()).await?;
@@ -309,7 +233,7 @@ async fn what_belongs_to_a_policy_goes_with_it_and_never_holds_up_a_namespace() 
 
 #[tokio::test]
 async fn new_violations_are_told_as_events_of_policy_and_workload() -> Result<()> {
-    let setting = setting().await?;
+    let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("events").await?;
     apply(&namespace, &policy("told", &json!({ "forbidLatestTag": true }))).await?;
@@ -334,8 +258,7 @@ async fn new_violations_are_told_as_events_of_policy_and_workload() -> Result<()
 
 /// The lease of the operator.
 async fn lease(setting: &Setting) -> Result<Value> {
-    let system = setting.system.as_ref().unwrap();
-    Ok(get(system, "lease", "kube-devops-reconcile").await?["spec"].take())
+    Ok(get(setting.namespace(), "lease", "kube-devops-reconcile").await?["spec"].take())
 }
 
 #[tokio::test]
@@ -396,7 +319,7 @@ async fn nothing_is_written_but_the_lease_where_nothing_changes() -> Result<()> 
 
 #[tokio::test]
 async fn a_follower_takes_over_from_a_leader_that_was_killed() -> Result<()> {
-    let setting = setting().await?;
+    let setting = Setting::start().await?;
     let namespace = setting.plane.namespace("leaders").await?;
     apply(&namespace, &policy("led", &json!({ "forbidLatestTag": true }))).await?;
     let mut first = setting.operator().await?;
@@ -419,7 +342,7 @@ async fn a_follower_takes_over_from_a_leader_that_was_killed() -> Result<()> {
 
 #[tokio::test]
 async fn a_leader_that_is_asked_to_stop_gives_the_lease_back() -> Result<()> {
-    let setting = setting().await?;
+    let setting = Setting::start().await?;
     let mut operator = setting.operator().await?;
     eventually(DEADLINE, "a leader", async || {
         ensure!(lease(&setting).await?["holderIdentity"].as_str().is_some_and(|holder| !holder.is_empty()));
@@ -433,7 +356,7 @@ async fn a_leader_that_is_asked_to_stop_gives_the_lease_back() -> Result<()> {
 
 #[tokio::test]
 async fn after_an_outage_everything_is_as_if_there_had_been_none() -> Result<()> {
-    let setting = setting().await?;
+    let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("outage").await?;
     apply(&namespace, &policy("robust", &json!({ "forbidLatestTag": true }))).await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use kube_devops_cluster::enforce::EnforceOptions;
 use kube_devops_cluster::reconcile::{self, ReconcileOptions};
 
 use super::{Outcome, controller};
@@ -17,6 +18,11 @@ pub fn run(cluster: &ClusterArguments, arguments: &ReconcileArguments) -> Result
         election: arguments.controller.election(&arguments.lease_name),
         retention: arguments.audit_retention.into(),
         audit_period: Duration::from_secs(arguments.audit_period.into()),
+        enforce: EnforceOptions {
+            patches_a_minute: arguments.patches_per_minute.into(),
+            rollout_deadline: Duration::from_secs(arguments.rollout_deadline.into()),
+            dry_run: arguments.dry_run,
+        },
         system: arguments.controller.system(),
     };
     controller::run(cluster, async |connection, stop| {

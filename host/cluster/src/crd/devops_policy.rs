@@ -268,8 +268,49 @@ pub struct DevOpsPolicyStatus {
     /// The generation of the policy that was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The workloads that enforcement has looked at, the newest first, at most 100 of them.
+    #[schemars(length(max = 100))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workloads: Vec<WorkloadStatus>,
     /// Whether the policy is valid, evaluated and enforced.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// What enforcement did with a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadStatus {
+    /// Deployment, StatefulSet or DaemonSet.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+    /// How it stands.
+    pub state: WorkloadState,
+    /// What was added, or why nothing was.
+    pub message: String,
+    /// Since when it stands so.
+    pub time: DateTime<Utc>,
+}
+
+/// How a workload stands with enforcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum WorkloadState {
+    /// Something was added, and all pods run with it.
+    Patched,
+    /// Something was added, and the pods are being replaced.
+    RollingOut,
+    /// What was added was taken back, because the new pods did not run. It is not added again to the same template.
+    Reverted,
+    /// Another field manager owns what would have to be set.
+    Conflict,
+    /// It must not be changed.
+    Refused,
+    /// It is annotated to be left as it is.
+    Ignored,
+    /// This would be added.
+    DryRun,
+    /// It is changed when all of its pods are available.
+    Waiting,
 }

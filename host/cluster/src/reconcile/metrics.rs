@@ -21,6 +21,10 @@ pub struct Metrics {
     pub duration: Histogram,
     /// Audit results that were written.
     pub audits: IntCounter,
+    /// Workloads that were changed.
+    pub applied: IntCounter,
+    /// Workloads that could not be changed, or whose change had to be taken back.
+    pub failed: IntCounter,
     violations: IntGaugeVec,
     score: IntGaugeVec,
     mode: IntGaugeVec,
@@ -47,6 +51,11 @@ impl Metrics {
             scanned: counter("devopspolicy_pods_scanned_total", "Pods that were evaluated")?,
             duration: register(registry, Histogram::with_opts(duration))?,
             audits: counter("audit_results_total", "PolicyAuditResults that were created")?,
+            applied: counter("enforcement_remediations_applied_total", "Workloads that were patched")?,
+            failed: counter(
+                "enforcement_remediations_failed_total",
+                "Workloads that could not be patched, or were taken back",
+            )?,
             violations: gauge("devopspolicy_violations_total", "Violations of a policy", &POLICY)?,
             score: gauge("devopspolicy_health_score", "Health score of a policy's pods, 0 to 100", &POLICY)?,
             mode: gauge("enforcement_mode", "Whether a policy audits (0) or enforces (1)", &POLICY)?,

@@ -24,6 +24,7 @@ use std::time::Duration;
 use chrono::Utc;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher::{Event, watcher};
@@ -40,6 +41,7 @@ use crate::ClusterError;
 use crate::connection::Connection;
 use crate::crd::{DevOpsPolicy, PolicyAuditResult};
 use crate::election::{ElectionOptions, take_part};
+use crate::enforce::{EnforceOptions, Outcome};
 use crate::key::ObjectKey;
 use crate::pod_index::{PodIndex, WatchedPod};
 use crate::pods;
@@ -69,6 +71,8 @@ pub struct ReconcileOptions {
     pub retention: usize,
     /// The shortest time between two audit results of a policy.
     pub audit_period: Duration,
+    /// How workloads are changed.
+    pub enforce: EnforceOptions,
     /// Where nothing is judged.
     pub system: SystemNamespaces,
 }
@@ -122,6 +126,8 @@ enum AuditList {
 /// What came of a request.
 enum Answer {
     Write(ObjectKey, Result<Option<Done>, kube::Error>),
+    /// With what controls the pods, where that is what was looked at.
+    Mend(ObjectKey, Option<Arc<ObjectReference>>, Result<Option<Done>, kube::Error>),
     Audits(Result<Vec<PartialObjectMeta<PolicyAuditResult>>, kube::Error>),
 }
 
@@ -309,10 +315,18 @@ impl Operator {
             if self.writes.len() >= MOST_WRITES {
                 break;
             }
-            let Some(action) = policy.next_action(now, &self.options) else { continue };
-            log(key, &action);
-            let (key, client, recorder) = (key.clone(), self.client.clone(), self.recorder.clone());
-            self.writes.push(Box::pin(async move { Answer::Write(key, carry_out(client, recorder, action).await) }));
+            if let Some(action) = policy.next_action(now, &self.options) {
+                log(key, &action);
+                let (key, client, recorder) = (key.clone(), self.client.clone(), self.recorder.clone());
+                let answer = async move { Answer::Write(key, carry_out(client, recorder, action).await) };
+                self.writes.push(Box::pin(answer));
+            }
+            if let Some(action) = policy.next_mend(key, &self.pods, &self.options) {
+                let (key, client, recorder) = (key.clone(), self.client.clone(), self.recorder.clone());
+                let owner = if let Action::Mend(mend) = &action { Some(mend.owner.clone()) } else { None };
+                let answer = async move { Answer::Mend(key, owner, carry_out(client, recorder, action).await) };
+                self.writes.push(Box::pin(answer));
+            }
         }
     }
 
@@ -337,6 +351,7 @@ impl Operator {
                 }
                 self.start_writes();
             }
+            Answer::Mend(key, owner, result) => self.mended(&key, owner, result),
             Answer::Audits(Ok(audits)) => {
                 self.audits = AuditList::Known;
                 self.set_audits(audits);
@@ -344,6 +359,38 @@ impl Operator {
             Answer::Audits(Err(error)) => {
                 tracing::warn!("the audit results cannot be listed: {error}");
                 self.audits = AuditList::Unknown;
+            }
+        }
+    }
+
+    fn mended(
+        &mut self,
+        key: &ObjectKey,
+        owner: Option<Arc<ObjectReference>>,
+        result: Result<Option<Done>, kube::Error>,
+    ) {
+        let Some(policy) = self.policies.get_mut(key) else { return };
+        match result {
+            Ok(done) => {
+                let Some(done) = done else { return policy.not_mended(owner.as_deref()) };
+                if let Done::Mended { outcome, .. } | Done::Followed { outcome, .. } = &done {
+                    match outcome {
+                        Outcome::Patched(patched) if !patched.what.is_empty() => self.metrics.applied.inc(),
+                        // A workload that was reverted before is looked at again and again, and fails once.
+                        Outcome::Reverted(_) if owner.is_none() => self.metrics.failed.inc(),
+                        Outcome::Conflict(_) => self.metrics.failed.inc(),
+                        _ => {}
+                    }
+                    if !matches!(outcome, Outcome::Fine | Outcome::Underway) {
+                        tracing::info!(policy = %key, "{outcome:?}");
+                    }
+                }
+                policy.mended(done, &self.options);
+            }
+            Err(error) => {
+                self.metrics.failed.inc();
+                tracing::warn!(policy = %key, "a workload cannot be looked at: {error}");
+                policy.not_mended(owner.as_deref());
             }
         }
     }
@@ -395,6 +442,10 @@ fn log(policy: &ObjectKey, action: &Action) {
             status.message.as_deref().unwrap_or_default()
         ),
         Action::CleanUp { audits, .. } => tracing::info!(%policy, audits = audits.len(), "cleaning up"),
-        Action::AddFinalizer { .. } | Action::Audit { .. } | Action::Tell(_) => {}
+        Action::AddFinalizer { .. }
+        | Action::Audit { .. }
+        | Action::Tell(_)
+        | Action::Mend(_)
+        | Action::Follow { .. } => {}
     }
 }

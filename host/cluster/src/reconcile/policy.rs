@@ -16,7 +16,8 @@ use super::ReconcileOptions;
 use super::audit::{fingerprint, record};
 use super::status::{Verdict, differs, status};
 use super::writes::{Action, FINALIZER, Happening};
-use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus};
+use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode};
+use crate::enforce::{Enforcement, Mend, Outcome, Step, WorkloadKey};
 use crate::key::ObjectKey;
 use crate::pod_index::PodIndex;
 use crate::policies;
@@ -25,12 +26,14 @@ use crate::policies;
 const STATUS_PERIOD: Duration = Duration::from_millis(500);
 /// The wait after a write that failed: at first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// The annotation of a policy that only says what it would do.
+const DRY_RUN: &str = "devops.stochastic.io/dry-run";
 /// The most events about workloads that one evaluation gives rise to.
 const MOST_WORKLOADS: usize = 10;
 
 /// What the policy's rules are.
 enum Rules {
-    Valid(RuleSet),
+    Valid(Arc<RuleSet>),
     Invalid(String),
     SystemNamespace,
 }
@@ -49,6 +52,7 @@ pub struct Policy {
     evaluated: bool,
     news: BTreeMap<String, News>,
     audits: Audits,
+    enforcement: Enforcement,
     writing: bool,
     backoff: Duration,
     not_before: Option<Instant>,
@@ -95,6 +99,7 @@ impl Policy {
             evaluated: false,
             news: BTreeMap::new(),
             audits: Audits::default(),
+            enforcement: Enforcement::default(),
             writing: false,
             backoff: BACKOFF.0,
             not_before: None,
@@ -130,6 +135,8 @@ impl Policy {
         self.everything_is_due = true;
         self.evaluated = false;
         self.audits = Audits::default();
+        self.enforcement.start_over();
+        self.enforcement.recall(self.object.status.as_ref().map_or(&[], |status| &status.workloads));
         self.writing = false;
         self.not_before = None;
         self.news.clear();
@@ -173,9 +180,16 @@ impl Policy {
         };
         let subjects: Vec<&Subject> = due.iter().map(|(_, subject)| subject.as_ref()).collect();
         let judged = judge(&subjects, &rules.evaluate(&subjects, None));
+        let enforces = self.object.spec.enforcement_mode == EnforcementMode::Enforce;
+        let remediating: Vec<&str> = rules.remediating().collect();
         let scanned = subjects.len();
         let failed = judged.iter().any(|judged| !judged.errors.is_empty());
-        for ((name, _), judged) in due.into_iter().zip(judged) {
+        for ((name, subject), judged) in due.into_iter().zip(judged) {
+            let pod = ObjectKey { namespace: key.namespace.clone(), name: name.clone() };
+            if let Some(workload) = pods.workload(&pod).filter(|_| enforces) {
+                let resources = self.object.spec.default_resources.as_ref();
+                self.enforcement.judged(subject, &judged, workload, &remediating, resources);
+            }
             let known = if everything { before.get(name) } else { self.ledger.get(name) };
             // A pod that goes on waiting is not news, though the text counts the seconds.
             let only_older = !everything && !changed.contains(name);
@@ -184,7 +198,6 @@ impl Policy {
             }
             if self.evaluated {
                 let found = new_violations(known, &judged);
-                let pod = ObjectKey { namespace: key.namespace.clone(), name: name.clone() };
                 if let Some(workload) = pods.workload(&pod).filter(|_| !found.is_empty()) {
                     let uid = workload.uid.clone().unwrap_or_default();
                     let news = self.news.entry(uid);
@@ -216,7 +229,28 @@ impl Policy {
 
     /// Whether the policy is to change workloads.
     pub fn enforces(&self) -> bool {
-        self.object.spec.enforcement_mode == crate::crd::EnforcementMode::Enforce
+        self.object.spec.enforcement_mode == EnforcementMode::Enforce
+    }
+
+    /// The workload that is to be looked at next, if any is due. `namespace` is the operator's own, which it leaves alone.
+    pub fn next_mend(&mut self, key: &ObjectKey, pods: &PodIndex, options: &ReconcileOptions) -> Option<Action> {
+        let Rules::Valid(rules) = &self.rules else { return None };
+        let is_own = *key.namespace == *options.election.namespace;
+        let mends = self.enforces() && !is_own && self.object.metadata.deletion_timestamp.is_none();
+        let subjects = pods.pods(&key.namespace).map(|(_, subject)| subject);
+        let policy = Box::new(self.object.clone());
+        Some(match self.enforcement.next(&options.enforce, mends, subjects)? {
+            Step::Follow { key, trouble } => Action::Follow { policy, key, trouble },
+            Step::Mend(owner) => Action::Mend(Box::new(Mend {
+                namespace: key.namespace.to_string(),
+                owner,
+                policy: key.name.to_string(),
+                spec: Box::new(policy.spec.clone()),
+                rules: rules.clone(),
+                dry_run: options.enforce.dry_run
+                    || policy.annotations().get(DRY_RUN).is_some_and(|value| value == "true"),
+            })),
+        })
     }
 
     /// What is to be written next, if anything. One write of a policy is under way at a time.
@@ -246,7 +280,7 @@ impl Policy {
         if !finalized && !matches!(self.rules, Rules::SystemNamespace) {
             return Some(Action::AddFinalizer { policy: Box::new(self.object.clone()) });
         }
-        let status = status(&self.object, &verdict, now);
+        let status = status(&self.object, &verdict, self.enforcement.statuses(), now);
         if differs(self.object.status.as_ref(), &status) {
             return Some(Action::WriteStatus { policy: Box::new(self.object.clone()), status: Box::new(status) });
         }
@@ -280,8 +314,11 @@ impl Policy {
         let news = std::mem::take(&mut self.news);
         let count: usize = news.values().map(|news| news.lines.len()).sum();
         let all = news.values().flat_map(|news| news.lines.iter().cloned()).collect();
-        let about =
-            |reference: ObjectReference, count: usize, lines: Vec<String>| Happening { reference, count, lines };
+        let about = |reference: ObjectReference, count: usize, lines: Vec<String>| {
+            let violations = if count == 1 { "violation" } else { "violations" };
+            let note = format!("{count} new {violations}: {}", lines.join("; "));
+            Happening { reference, is_fine: false, reason: "Violation", note }
+        };
         let policy = about(self.object.object_ref(&()), count, all);
         let workloads = news
             .into_values()
@@ -311,8 +348,22 @@ impl Policy {
                     written: Some(Instant::now()),
                 };
             }
-            Done::Told => {}
+            Done::Told | Done::Mended { .. } | Done::Followed { .. } => {}
         }
+    }
+
+    /// A workload was looked at.
+    pub fn mended(&mut self, done: Done, options: &ReconcileOptions) {
+        match done {
+            Done::Mended { owner, key, outcome } => self.enforcement.mended(&owner, key, &outcome, &options.enforce),
+            Done::Followed { key, outcome } => self.enforcement.followed(key, &outcome),
+            _ => {}
+        }
+    }
+
+    /// Looking at a workload failed; it is tried again later.
+    pub fn not_mended(&mut self, owner: Option<&ObjectReference>) {
+        self.enforcement.failed(owner);
     }
 
     /// A write has failed; it is tried again later.
@@ -341,6 +392,22 @@ pub enum Done {
     },
     /// Events were sent, or could not be, which changes nothing.
     Told,
+    /// A workload that may have lacked something was looked at.
+    Mended {
+        /// What controls the pods.
+        owner: Arc<ObjectReference>,
+        /// The workload, if there is one.
+        key: Option<WorkloadKey>,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// A workload that was changed was looked at.
+    Followed {
+        /// The workload.
+        key: WorkloadKey,
+        /// What became of it.
+        outcome: Outcome,
+    },
 }
 
 fn rules(object: &DevOpsPolicy, checks: &Checks, system: &SystemNamespaces) -> Rules {
@@ -348,7 +415,7 @@ fn rules(object: &DevOpsPolicy, checks: &Checks, system: &SystemNamespaces) -> R
         return Rules::SystemNamespace;
     }
     match checks.rule_set(&policies::policy(&object.name_any(), &object.spec)) {
-        Ok(rules) => Rules::Valid(rules),
+        Ok(rules) => Rules::Valid(Arc::new(rules)),
         Err(error) => Rules::Invalid(error.to_string()),
     }
 }

@@ -9,7 +9,7 @@ use kube_devops_core::score::Classification;
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_core::{Ledger, Severity, Violation};
 
-use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode};
+use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadState, WorkloadStatus};
 
 /// The most violations that a status lists.
 const MOST_VIOLATIONS: usize = 100;
@@ -29,7 +29,12 @@ pub enum Verdict<'a> {
 }
 
 /// The status that says so. Of the one before, times are kept where nothing has changed.
-pub fn status(policy: &DevOpsPolicy, verdict: &Verdict, now: DateTime<Utc>) -> DevOpsPolicyStatus {
+pub fn status(
+    policy: &DevOpsPolicy,
+    verdict: &Verdict,
+    workloads: Vec<WorkloadStatus>,
+    now: DateTime<Utc>,
+) -> DevOpsPolicyStatus {
     let before = policy.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let generation = policy.metadata.generation;
     let condition = |kind: &str, holds: bool, reason: &str, message: &str| {
@@ -48,16 +53,24 @@ pub fn status(policy: &DevOpsPolicy, verdict: &Verdict, now: DateTime<Utc>) -> D
         EnforcementMode::Audit => {
             condition("Enforced", false, "Audit", "enforcementMode is audit: workloads are not changed")
         }
-        EnforcementMode::Enforce => condition(
-            "Enforced",
-            false,
-            "NotSupported",
-            "this version reports violations and does not change workloads",
-        ),
+        EnforcementMode::Enforce => {
+            let is_trouble = |workload: &&WorkloadStatus| {
+                use WorkloadState::{Conflict, Refused, Reverted};
+                matches!(workload.state, Conflict | Refused | Reverted)
+            };
+            match workloads.iter().filter(is_trouble).count() {
+                0 => condition("Enforced", true, "Enforced", "workloads that lack something get it"),
+                count => {
+                    let message = format!("{count} of the workloads could not be changed: see status.workloads");
+                    condition("Enforced", false, "Incomplete", &message)
+                }
+            }
+        }
     };
     let status = DevOpsPolicyStatus {
         last_evaluated: Some(now),
         observed_generation: generation,
+        workloads,
         ..DevOpsPolicyStatus::default()
     };
     match verdict {
@@ -195,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_list_is_cut_and_the_counts_are_exact() {
-        let status = status(&policy(), &Verdict::Evaluated(&ledger(250)), now());
+        let status = status(&policy(), &Verdict::Evaluated(&ledger(250)), Vec::new(), now());
         assert_eq!((status.violations.len(), status.violation_count), (100, Some(250)));
         assert_eq!(status.violations_by_severity, [("critical".to_owned(), 1), ("medium".to_owned(), 249)].into());
         assert_eq!(status.violations_by_check, [("latest-tag".to_owned(), 250)].into());
@@ -207,13 +220,13 @@ mod tests {
     fn time_alone_is_no_difference_and_transitions_keep_their_time() {
         let mut policy = policy();
         let ledger = ledger(2);
-        let first = status(&policy, &Verdict::Evaluated(&ledger), now());
+        let first = status(&policy, &Verdict::Evaluated(&ledger), Vec::new(), now());
         policy.status = Some(first.clone());
         let later = now() + chrono::TimeDelta::seconds(60);
-        let second = status(&policy, &Verdict::Evaluated(&ledger), later);
+        let second = status(&policy, &Verdict::Evaluated(&ledger), Vec::new(), later);
         assert!(!differs(Some(&first), &second));
         assert!(differs(None, &second));
-        let third = status(&policy, &Verdict::Invalid("no such check"), later);
+        let third = status(&policy, &Verdict::Invalid("no such check"), Vec::new(), later);
         assert!(differs(Some(&first), &third));
         let times = |status: &DevOpsPolicyStatus| {
             status.conditions.iter().map(|condition| condition.last_transition_time.clone()).collect::<Vec<_>>()
@@ -226,7 +239,7 @@ mod tests {
         let mut ledger = ledger(1);
         let failed = Judged { errors: vec!["check a (module b) failed: it crashed".to_owned()], ..Judged::default() };
         ledger.set(&"other".into(), failed);
-        let status = status(&policy(), &Verdict::Evaluated(&ledger), now());
+        let status = status(&policy(), &Verdict::Evaluated(&ledger), Vec::new(), now());
         let evaluated = status.conditions.iter().find(|condition| condition.type_ == "Evaluated");
         let evaluated = evaluated.map(|condition| (condition.status.as_str(), condition.reason.as_str()));
         assert_eq!(evaluated, Some(("False", "ChecksFailed")));

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::policy::Done;
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
+use crate::enforce::{Mend, Outcome, WorkloadKey, follow, mend};
 use crate::install::FIELD_MANAGER;
 
 /// Keeps a policy until its audit results are gone.
@@ -20,7 +21,6 @@ const AT_ONCE: usize = 4;
 const LONGEST_NOTE: usize = 1000;
 
 /// What is to be written.
-#[derive(Debug)]
 pub enum Action {
     /// The finalizer is to be added.
     AddFinalizer {
@@ -45,6 +45,17 @@ pub enum Action {
     },
     /// Events are to be sent.
     Tell(Vec<Happening>),
+    /// A workload may lack something.
+    Mend(Box<Mend>),
+    /// A workload was changed, and is to be followed.
+    Follow {
+        /// The policy.
+        policy: Box<DevOpsPolicy>,
+        /// The workload.
+        key: WorkloadKey,
+        /// What speaks against the change.
+        trouble: Option<String>,
+    },
     /// The policy is being deleted, and what belongs to it has to go.
     CleanUp {
         /// The policy.
@@ -54,15 +65,17 @@ pub enum Action {
     },
 }
 
-/// New violations, to be told to whoever looks at an object.
+/// Something to be told to whoever looks at an object.
 #[derive(Debug)]
 pub struct Happening {
     /// The object.
     pub reference: ObjectReference,
-    /// How many there are.
-    pub count: usize,
-    /// What they are.
-    pub lines: Vec<String>,
+    /// Whether it is no reason to worry.
+    pub is_fine: bool,
+    /// What happened, in one word.
+    pub reason: &'static str,
+    /// What happened.
+    pub note: String,
 }
 
 /// Does what is to be done. None: the object is gone, and there is nothing left to do.
@@ -94,6 +107,19 @@ pub async fn carry_out(client: Client, recorder: Recorder, action: Action) -> Re
                 }
             }
             Ok(Some(Done::Told))
+        }
+        Action::Mend(mending) => {
+            let (key, outcome) = mend(&client, &mending).await?;
+            if let Some(key) = &key {
+                tell_of_workload(&recorder, &mending.namespace, key, &outcome).await;
+            }
+            Ok(Some(Done::Mended { owner: mending.owner, key, outcome }))
+        }
+        Action::Follow { policy, key, trouble } => {
+            let namespace = policy.namespace().unwrap_or_default();
+            let outcome = follow(&client, &namespace, &key, trouble).await?;
+            tell_of_workload(&recorder, &namespace, &key, &outcome).await;
+            Ok(Some(Done::Followed { key, outcome }))
         }
         Action::CleanUp { policy, audits } => {
             let namespace = policy.namespace().unwrap_or_default();
@@ -169,13 +195,34 @@ async fn remove(api: &Api<PolicyAuditResult>, names: Vec<String>) -> Vec<String>
 }
 
 fn event(happening: &Happening) -> Event {
-    let plural = if happening.count == 1 { "violation" } else { "violations" };
-    let note = format!("{} new {plural}: {}", happening.count, happening.lines.join("; "));
     Event {
-        type_: EventType::Warning,
-        reason: "Violation".to_owned(),
-        note: Some(cut(&escape_controls(&note), LONGEST_NOTE)),
+        type_: if happening.is_fine { EventType::Normal } else { EventType::Warning },
+        reason: happening.reason.to_owned(),
+        note: Some(cut(&escape_controls(&happening.note), LONGEST_NOTE)),
         action: "Evaluate".to_owned(),
         secondary: None,
+    }
+}
+
+/// Tells whoever looks at a workload that it was changed, or was to be.
+async fn tell_of_workload(recorder: &Recorder, namespace: &str, key: &WorkloadKey, outcome: &Outcome) {
+    let (is_fine, reason, note) = match outcome {
+        Outcome::Patched(patched) if !patched.what.is_empty() => {
+            (true, "Patched", format!("added to {}", patched.what))
+        }
+        Outcome::Reverted(reason) => (false, "Reverted", format!("what was added is taken back: {reason}")),
+        Outcome::Conflict(reason) => (false, "Conflict", reason.clone()),
+        _ => return,
+    };
+    let reference = ObjectReference {
+        api_version: Some("apps/v1".to_owned()),
+        kind: Some(key.kind.clone()),
+        name: Some(key.name.clone()),
+        namespace: Some(namespace.to_owned()),
+        ..ObjectReference::default()
+    };
+    let happening = Happening { reference, is_fine, reason, note };
+    if let Err(error) = recorder.publish(&event(&happening), &happening.reference).await {
+        tracing::debug!("an event could not be sent: {error}");
     }
 }

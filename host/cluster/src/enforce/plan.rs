@@ -1,0 +1,343 @@
+//! What is added to a workload: probes that rules ask for, and resources that the policy names.
+
+use std::collections::BTreeMap;
+
+use kube_devops_core::Edit;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::fields;
+use crate::crd::{DefaultProbe, DefaultResources, DevOpsPolicySpec};
+use crate::install::FIELD_MANAGER;
+use crate::quantity;
+
+/// Says which policy has added something.
+pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
+/// Keeps a workload as it is.
+pub const IGNORE: &str = "devops.stochastic.io/ignore";
+/// The pod template for which what was added had to be taken back: it is not added again.
+pub const REVERTED: &str = "devops.stochastic.io/reverted";
+/// Why it had to be taken back.
+pub const REVERTED_BECAUSE: &str = "devops.stochastic.io/reverted-because";
+
+/// What a rule may set in a container. Rules are not to be trusted: none of these gives a container any rights.
+const MENDABLE: [&str; 4] = ["/livenessProbe", "/readinessProbe", "/startupProbe", "/resources/"];
+/// The place of the containers.
+const CONTAINERS: &str = "/spec/template/spec/containers";
+
+/// One value that is added to a container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Addition {
+    /// The container.
+    pub container: String,
+    /// JSON Pointer in the container.
+    pub field: String,
+    /// The value.
+    pub value: Value,
+}
+
+/// What is missing in the workload, of what the rules and the policy ask for. Nothing that is there is changed.
+pub fn additions(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Vec<Addition> {
+    let containers = workload.pointer(CONTAINERS).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let mut additions: Vec<Addition> = Vec::new();
+    for edit in edits {
+        let Some(name) = &edit.container else { continue };
+        let is_mendable =
+            MENDABLE.iter().any(|field| edit.field == *field || field.ends_with('/') && edit.field.starts_with(field));
+        let container = containers.iter().find(|container| container["name"] == name.as_str());
+        let is_missing = container.is_some_and(|container| container.pointer(&edit.field).is_none_or(Value::is_null));
+        let is_new = !additions.iter().any(|known| known.container == *name && known.field == edit.field);
+        if let Some(value) = serde_json::from_str(&edit.value).ok().filter(|_| is_mendable && is_missing && is_new) {
+            let value = probe(value, policy.default_probe.as_ref());
+            additions.push(Addition { container: name.clone(), field: edit.field.clone(), value });
+        }
+    }
+    if let Some(resources) = &policy.default_resources {
+        containers.iter().for_each(|container| add_resources(container, resources, &mut additions));
+    }
+    additions
+}
+
+/// A TCP probe with what the policy wants to have different.
+fn probe(mut value: Value, default: Option<&DefaultProbe>) -> Value {
+    let (Some(default), true) = (default, value.get("tcpSocket").is_some()) else { return value };
+    if let Some(port) = default.tcp_port {
+        value["tcpSocket"]["port"] = port.into();
+    }
+    if let Some(seconds) = default.initial_delay_seconds {
+        value["initialDelaySeconds"] = seconds.into();
+    }
+    if let Some(seconds) = default.period_seconds {
+        value["periodSeconds"] = seconds.into();
+    }
+    value
+}
+
+/// Adds requests and limits where there are none, unless the two would contradict each other.
+fn add_resources(container: &Value, resources: &DefaultResources, additions: &mut Vec<Addition>) {
+    let Some(name) = container["name"].as_str() else { return };
+    for (resource, request, limit) in [
+        ("cpu", &resources.cpu_request, &resources.cpu_limit),
+        ("memory", &resources.memory_request, &resources.memory_limit),
+    ] {
+        let there =
+            |list: &str| container.pointer(&format!("/resources/{list}/{resource}")).filter(|value| !value.is_null());
+        // A request over a limit is refused, and so would be the whole patch.
+        let fits = |request: &Value, limit: &Value| {
+            let value = |quantity: &Value| match quantity {
+                Value::String(text) => quantity::value(text),
+                number => number.as_f64(),
+            };
+            matches!((value(request), value(limit)), (Some(request), Some(limit)) if request <= limit)
+        };
+        let mut add = |list: &str, quantity: &str| {
+            additions.push(Addition {
+                container: name.to_owned(),
+                field: format!("/resources/{list}/{resource}"),
+                value: quantity.into(),
+            });
+        };
+        match (there("requests"), there("limits")) {
+            (None, None) => {
+                request.iter().for_each(|request| add("requests", request));
+                limit.iter().for_each(|limit| add("limits", limit));
+            }
+            (Some(there), None) => {
+                limit
+                    .iter()
+                    .filter(|limit| fits(there, &Value::String((*limit).clone())))
+                    .for_each(|limit| add("limits", limit));
+            }
+            (None, Some(there)) => request
+                .iter()
+                .filter(|request| fits(&Value::String((*request).clone()), there))
+                .for_each(|request| add("requests", request)),
+            (Some(_), Some(_)) => {}
+        }
+    }
+}
+
+/// The server-side apply that makes the additions, together with what was added before.
+pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
+    let owned = fields::owned(workload, FIELD_MANAGER).unwrap_or_default();
+    let mut containers: BTreeMap<String, Value> = BTreeMap::new();
+    for container in owned.pointer(CONTAINERS).and_then(Value::as_array).into_iter().flatten() {
+        if let Some(name) = container["name"].as_str() {
+            containers.insert(name.to_owned(), container.clone());
+        }
+    }
+    for Addition { container, field, value } in additions {
+        let entry = containers.entry(container.clone()).or_insert_with(|| json!({ "name": container }));
+        set(entry, field, value.clone());
+    }
+    let containers: Vec<Value> = containers.into_values().collect();
+    let mut patch = skeleton(workload);
+    patch["metadata"]["annotations"] = json!({ PATCHED_BY: format!("kube-devops/{policy}") });
+    patch["spec"] = json!({ "template": { "spec": { "containers": containers } } });
+    patch
+}
+
+/// The server-side apply that takes back everything that was added, and says why.
+pub fn take_back(workload: &Value, reason: &str) -> Value {
+    let mut patch = skeleton(workload);
+    patch["metadata"]["annotations"] = json!({ REVERTED: own_template(workload), REVERTED_BECAUSE: reason });
+    patch
+}
+
+/// What every apply has to say. The version keeps a change of somebody else from being judged by what was there before.
+fn skeleton(workload: &Value) -> Value {
+    json!({
+        "apiVersion": workload["apiVersion"],
+        "kind": workload["kind"],
+        "metadata": {
+            "name": workload["metadata"]["name"],
+            "namespace": workload["metadata"]["namespace"],
+            "resourceVersion": workload["metadata"]["resourceVersion"],
+        },
+    })
+}
+
+/// A fingerprint of the pod template without what was added to it: it changes when somebody else changes the template.
+pub fn own_template(workload: &Value) -> String {
+    let mut template = workload.pointer("/spec/template").cloned().unwrap_or_default();
+    let owned = fields::owned(workload, FIELD_MANAGER).unwrap_or_default();
+    if let Some(owned) = owned.pointer("/spec/template") {
+        remove(&mut template, owned);
+    }
+    without_empty(&mut template);
+    let digest = Sha256::digest(template.to_string());
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Takes what `owned` names out of `value`. Defaults that the API server filled in around it go with it, and so does what is
+/// empty then.
+fn remove(value: &mut Value, owned: &Value) {
+    match (value, owned) {
+        (Value::Object(entries), Value::Object(owned)) => {
+            for (key, owned) in owned.iter().filter(|(key, _)| *key != "name") {
+                let is_probe = MENDABLE.iter().any(|field| field.strip_prefix('/') == Some(key));
+                if let Some(entry) = entries.get_mut(key) {
+                    remove(entry, owned);
+                    if is_probe
+                        || !entry.is_object() && !entry.is_array()
+                        || entry.as_object().is_some_and(Map::is_empty)
+                    {
+                        entries.remove(key);
+                    }
+                }
+            }
+        }
+        (Value::Array(items), Value::Array(owned)) => {
+            for owned in owned {
+                if let Some(item) = items.iter_mut().find(|item| item["name"] == owned["name"]) {
+                    remove(item, owned);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Takes away maps without entries: whether one is left behind where something was added and taken back does not matter.
+fn without_empty(value: &mut Value) {
+    match value {
+        Value::Object(entries) => {
+            entries.values_mut().for_each(without_empty);
+            entries.retain(|_, value| !value.as_object().is_some_and(Map::is_empty));
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_empty),
+        _ => {}
+    }
+}
+
+/// Sets a value at a JSON Pointer, and makes the maps on the way to it.
+fn set(target: &mut Value, pointer: &str, value: Value) {
+    let mut place = target;
+    for key in pointer.split('/').skip(1) {
+        let key = key.replace("~1", "/").replace("~0", "~");
+        if !place.is_object() {
+            *place = json!({});
+        }
+        place = &mut place[key];
+    }
+    *place = value;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workload(containers: Value) -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "web", "namespace": "shop", "resourceVersion": "7" },
+            "spec": { "template": { "metadata": { "labels": { "app": "web" } }, "spec": { "containers": containers } } },
+        })
+    }
+
+    fn edit(container: &str, field: &str) -> Edit {
+        Edit {
+            check: "test".to_owned(),
+            container: Some(container.to_owned()),
+            field: field.to_owned(),
+            value: r#"{"tcpSocket":{"port":80},"initialDelaySeconds":5,"periodSeconds":10}"#.to_owned(),
+        }
+    }
+
+    fn fields(additions: &[Addition]) -> Vec<(&str, &str)> {
+        additions.iter().map(|addition| (addition.container.as_str(), addition.field.as_str())).collect()
+    }
+
+    #[test]
+    fn only_what_is_missing_and_harmless_is_added() {
+        let workload = workload(json!([{ "name": "app", "livenessProbe": { "exec": {} } }, { "name": "proxy" }]));
+        let edits = [
+            edit("app", "/livenessProbe"),
+            edit("app", "/readinessProbe"),
+            edit("app", "/readinessProbe"),
+            edit("proxy", "/livenessProbe"),
+            edit("proxy", "/securityContext"),
+            edit("proxy", "/image"),
+            edit("proxy", "/resourcesX"),
+            edit("nobody", "/livenessProbe"),
+            Edit { container: None, ..edit("", "/hostNetwork") },
+            Edit { value: "no json".to_owned(), ..edit("proxy", "/startupProbe") },
+        ];
+        let additions = additions(&workload, &DevOpsPolicySpec::default(), &edits);
+        assert_eq!(fields(&additions), [("app", "/readinessProbe"), ("proxy", "/livenessProbe")]);
+    }
+
+    #[test]
+    fn the_policy_says_how_a_probe_is_made() {
+        let policy = DevOpsPolicySpec {
+            default_probe: Some(DefaultProbe {
+                tcp_port: Some(9000),
+                initial_delay_seconds: None,
+                period_seconds: Some(3),
+            }),
+            ..DevOpsPolicySpec::default()
+        };
+        let additions = additions(&workload(json!([{ "name": "app" }])), &policy, &[edit("app", "/livenessProbe")]);
+        let expected = json!({ "tcpSocket": { "port": 9000 }, "initialDelaySeconds": 5, "periodSeconds": 3 });
+        assert_eq!(additions[0].value, expected);
+    }
+
+    #[test]
+    fn resources_never_contradict_those_that_are_there() {
+        let quantity = |text: &str| Some(text.to_owned());
+        let policy = DevOpsPolicySpec {
+            default_resources: Some(DefaultResources {
+                cpu_request: quantity("100m"),
+                cpu_limit: quantity("500m"),
+                memory_request: quantity("128Mi"),
+                memory_limit: quantity("256Mi"),
+            }),
+            ..DevOpsPolicySpec::default()
+        };
+        let added = |resources: Value| {
+            let workload = workload(json!([{ "name": "app", "resources": resources }]));
+            let additions = additions(&workload, &policy, &[]);
+            additions.iter().map(|addition| addition.field.replace("/resources/", "")).collect::<Vec<_>>()
+        };
+        assert_eq!(added(json!({})), ["requests/cpu", "limits/cpu", "requests/memory", "limits/memory"]);
+        let all = json!({ "requests": { "cpu": 1, "memory": "1" }, "limits": { "cpu": 1, "memory": "1" } });
+        assert!(added(all).is_empty());
+        // 100m would be over the limit of 50m, and 256Mi under the request of 1Gi.
+        let tight = json!({ "requests": { "memory": "1Gi" }, "limits": { "cpu": "50m" } });
+        assert!(added(tight).is_empty());
+        let loose = json!({ "requests": { "memory": "64Mi" }, "limits": { "cpu": 2 } });
+        assert_eq!(added(loose), ["requests/cpu", "limits/memory"]);
+    }
+
+    #[test]
+    fn a_patch_names_what_was_added_before() {
+        let mut workload = workload(json!([
+            { "name": "app", "livenessProbe": { "tcpSocket": { "port": 1 }, "timeoutSeconds": 1 } },
+            { "name": "new" },
+        ]));
+        workload["metadata"]["managedFields"] = json!([{
+            "manager": FIELD_MANAGER, "operation": "Apply",
+            "fieldsV1": { "f:spec": { "f:template": { "f:spec": { "f:containers": {
+                "k:{\"name\":\"app\"}": { ".": {}, "f:name": {}, "f:livenessProbe": { "f:tcpSocket": { "f:port": {} } } },
+            } } } } },
+        }]);
+        let additions =
+            [Addition { container: "new".to_owned(), field: "/resources/limits/cpu".to_owned(), value: json!("1") }];
+        let patch = patch(&workload, &additions, "strict");
+        let containers = json!([
+            { "name": "app", "livenessProbe": { "tcpSocket": { "port": 1 } } },
+            { "name": "new", "resources": { "limits": { "cpu": "1" } } },
+        ]);
+        assert_eq!(patch.pointer(CONTAINERS), Some(&containers));
+        assert_eq!(patch["metadata"]["annotations"], json!({ PATCHED_BY: "kube-devops/strict" }));
+        assert_eq!(patch["metadata"]["resourceVersion"], "7");
+
+        // What was added, and the defaults around it, make no other template.
+        let mut bare = workload.clone();
+        bare["metadata"].as_object_mut().map(|metadata| metadata.remove("managedFields"));
+        bare["spec"]["template"]["spec"]["containers"] = json!([{ "name": "app" }, { "name": "new" }]);
+        assert_eq!(own_template(&workload), own_template(&bare));
+        bare["spec"]["template"]["spec"]["containers"][1]["image"] = json!("x");
+        assert_ne!(own_template(&workload), own_template(&bare));
+    }
+}
