@@ -23,7 +23,7 @@ pub const CRASH_LOOPING: &str = "crash-looping";
 /// The pod is ready, and all its containers have been restarted: once, or as often as [`RESTARTS`] says.
 pub const RESTARTED: &str = "restarted";
 
-/// The pod runs, and is ready unless its first container has a readiness probe, which fails.
+/// The pod runs. If its first container has a readiness probe it is not ready, and a liveness probe restarts it once.
 pub const REFUSING: &str = "refusing";
 
 /// The pod has a node but stays pending. Its containers wait, because of `ImagePullBackOff` or what [`REASON`] says.

@@ -98,6 +98,14 @@ impl Controller {
         .with_context(|| self.log())
     }
 
+    /// A figure of its memory in KB, as `/proc/PID/status` calls it: `VmRSS` for now, `VmHWM` for the highest so far.
+    pub fn memory(&self, figure: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)).context("there is such a figure")?;
+        let number = line.split_whitespace().nth(1).context("it is a number")?;
+        Ok(number.parse()?)
+    }
+
     /// Stops it in its tracks.
     pub fn pause(&self) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::STOP)?)

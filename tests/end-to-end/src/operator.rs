@@ -43,10 +43,14 @@ impl Setting {
 
     /// The same with more arguments.
     pub async fn operator_with(&self, arguments: &[&str]) -> Result<Controller> {
+        self.usual_operator(&[&["--lease-duration", "3", "--audit-period", "1"], arguments].concat()).await
+    }
+
+    /// Starts an operator with these arguments, and otherwise as a person would.
+    pub async fn usual_operator(&self, arguments: &[&str]) -> Result<Controller> {
         let account = service_account(&self.plane, self.namespace(), Component::Reconcile).await?;
-        let usual =
-            ["reconcile", "--lease-namespace", self.namespace().name(), "--lease-duration", "3", "--audit-period", "1"];
-        Controller::start(&self.plane, account.path(), &[&usual[..], arguments].concat()).await
+        let all = [&["reconcile", "--lease-namespace", self.namespace().name()], arguments].concat();
+        Controller::start(&self.plane, account.path(), &all).await
     }
 }
 

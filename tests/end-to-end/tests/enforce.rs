@@ -312,6 +312,24 @@ async fn a_change_that_pods_do_not_survive_is_taken_back_and_not_tried_again() -
 }
 
 #[tokio::test]
+async fn a_liveness_probe_that_restarts_containers_is_taken_back() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("killed").await?;
+    let refusing = json!({ "spec": { "template": { "metadata": { "labels": { pods::LABEL: pods::REFUSING } } } } });
+    apply(&namespace, &lacking("Deployment", "web", &refusing).to_string()).await?;
+    namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
+    // Without a readiness probe all pods are replaced before the first one is restarted.
+    let mut spec = mending();
+    spec.as_object_mut().unwrap().remove("requireReadinessProbe");
+    apply(&namespace, &policy("mending", &spec)).await?;
+    let status = expect_state(&operator, &namespace, "mending", "web", "Reverted").await?;
+    assert!(state(&status, "web").1.contains("was restarted after the probe was added"), "{status:#}");
+    assert!(is_untouched(&get(&namespace, "deployment", "web").await?));
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_operator_that_takes_over_goes_on_with_a_rollout() -> Result<()> {
     let setting = Setting::start().await?;
     let arguments = ["--rollout-deadline", "10"];

@@ -38,17 +38,26 @@ fn table(answers: &[Answer], namespace: &str) -> String {
         });
         by_resource.entry((place, answer.allowed)).or_insert((answer, Vec::new())).1.push(answer.verb);
     }
-    let mut text = format!("{:<8} {:<55} {:<20} {}\n", "ALLOWED", "PERMISSION", "NEEDED BY", "IN ORDER TO");
-    for ((_, allowed), (answer, verbs)) in &by_resource {
-        let permission = &answer.permission;
-        let resource = match permission.group {
-            "" => permission.resource.to_owned(),
-            group => format!("{}.{group}", permission.resource),
-        };
-        let what = format!("{} {resource}", verbs.join(","));
-        let by = permission.needed_by.iter().map(|component| component.as_str()).collect::<Vec<_>>().join(", ");
-        let allowed = if *allowed { "yes" } else { "NO" };
-        let _ = writeln!(text, "{allowed:<8} {what:<55} {by:<20} {}", permission.purpose);
+    let rows: Vec<[String; 4]> = by_resource
+        .iter()
+        .map(|((_, allowed), (answer, verbs))| {
+            let permission = &answer.permission;
+            let resource = match permission.group {
+                "" => permission.resource.to_owned(),
+                group => format!("{}.{group}", permission.resource),
+            };
+            let by = permission.needed_by.iter().map(|component| component.as_str()).collect::<Vec<_>>().join(", ");
+            let allowed = if *allowed { "yes" } else { "NO" };
+            [allowed.to_owned(), format!("{} {resource}", verbs.join(",")), by, permission.purpose.to_owned()]
+        })
+        .collect();
+    let headings = ["ALLOWED", "PERMISSION", "NEEDED BY", "IN ORDER TO"].map(str::to_owned);
+    let width = |column: usize| rows.iter().chain([&headings]).map(|row| row[column].len()).max().unwrap_or_default();
+    let widths = [width(0), width(1), width(2)];
+    let mut text = String::new();
+    for [allowed, what, by, purpose] in [&headings].into_iter().chain(&rows) {
+        let [first, second, third] = widths;
+        let _ = writeln!(text, "{allowed:<first$}  {what:<second$}  {by:<third$}  {purpose}");
     }
     let crippled: BTreeSet<Component> = answers
         .iter()

@@ -20,8 +20,9 @@ pub fn run<F: Future<Output = Result<()>>>(
     cluster: &ClusterArguments,
     controller: impl FnOnce(Connection, CancellationToken) -> F,
 ) -> Result<Outcome> {
-    // Standard output is for people; RUST_LOG chooses what is logged.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Standard output is for people; RUST_LOG chooses what is logged. Every request that fails is told with what it was for.
+    const FILTER: &str = "info,kube_client::client::builder=off";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let options = ConnectionOptions { kubeconfig: cluster.kubeconfig.clone(), context: cluster.context.clone() };

@@ -14,6 +14,7 @@ mod mend;
 mod plan;
 mod rollout;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,7 +215,7 @@ impl Enforcement {
     /// The states of the workloads, the newest first.
     pub fn statuses(&self) -> Vec<WorkloadStatus> {
         let mut entries: Vec<_> = self.workloads.iter().collect();
-        entries.sort_by(|(_, one), (_, other)| other.time.cmp(&one.time));
+        entries.sort_by_key(|(_, entry)| Reverse(entry.time));
         let status = |(key, entry): (&WorkloadKey, &Entry)| WorkloadStatus {
             kind: key.kind.clone(),
             name: key.name.clone(),
@@ -225,19 +226,21 @@ impl Enforcement {
         entries.into_iter().take(MOST_LISTED).map(status).collect()
     }
 
-    /// Enters what is known from the status that an operator before this one wrote.
-    pub fn recall(&mut self, statuses: &[WorkloadStatus]) {
-        for WorkloadStatus { kind, name, state, message, time } in statuses {
-            let key = WorkloadKey { kind: kind.clone(), name: name.clone() };
-            // One that was rolling out is looked at anew if its pods still lack something.
-            let entry = Entry { state: *state, message: message.clone(), time: *time, follow: None };
-            self.workloads.insert(key, entry);
-        }
-    }
-
-    /// Stops what is under way: another replica goes on with it.
-    pub fn start_over(&mut self) {
+    /// Begins with what an operator before this one wrote into the status.
+    pub fn start_over(&mut self, statuses: &[WorkloadStatus], options: &EnforceOptions) {
         *self = Self::default();
+        for WorkloadStatus { kind, name, state, message, time } in statuses {
+            // What was rolling out then is followed from here on.
+            let follow = (*state == WorkloadState::RollingOut).then(|| Follow {
+                until: Instant::now() + options.rollout_deadline,
+                settle: Duration::ZERO,
+                complete: None,
+                next: Instant::now(),
+                selector: BTreeMap::new(),
+            });
+            let key = WorkloadKey { kind: kind.clone(), name: name.clone() };
+            self.workloads.insert(key, Entry { state: *state, message: message.clone(), time: *time, follow });
+        }
     }
 
     fn put_back(&mut self, key: &WorkloadKey, follow: Follow) {
@@ -270,15 +273,21 @@ impl Enforcement {
                 // What was added is still what was added when it has been rolled out.
                 let message = if message.is_empty() { entry.message.clone() } else { message };
                 if (entry.state, &entry.message) != (state, &message) {
+                    log(&key, state, &message);
                     *entry = Entry { state, message, time: Utc::now(), follow: None };
                 }
                 entry.follow = follow;
             }
             None => {
+                log(&key, state, &message);
                 self.workloads.insert(key, Entry { state, message, time: Utc::now(), follow });
             }
         }
     }
+}
+
+fn log(key: &WorkloadKey, state: WorkloadState, message: &str) {
+    tracing::info!(kind = key.kind, name = key.name, ?state, "{message}");
 }
 
 /// Whether an app container has no requests or no limits, though the policy has some to give.

@@ -195,7 +195,7 @@ impl Operator {
         // Dropping a write ends it: who does not lead must not write.
         self.writes = FuturesUnordered::new();
         for (key, policy) in &mut self.policies {
-            policy.start_over();
+            policy.start_over(&self.options);
             if !leads {
                 self.metrics.remove(key, policy.shown());
             }
@@ -380,9 +380,6 @@ impl Operator {
                         Outcome::Reverted(_) if owner.is_none() => self.metrics.failed.inc(),
                         Outcome::Conflict(_) => self.metrics.failed.inc(),
                         _ => {}
-                    }
-                    if !matches!(outcome, Outcome::Fine | Outcome::Underway) {
-                        tracing::info!(policy = %key, "{outcome:?}");
                     }
                 }
                 policy.mended(done, &self.options);

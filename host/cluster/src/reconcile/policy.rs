@@ -53,6 +53,8 @@ pub struct Policy {
     news: BTreeMap<String, News>,
     audits: Audits,
     enforcement: Enforcement,
+    /// Whether something may have to be written. Finding out costs time, and most of the time nothing has changed.
+    may_differ: bool,
     writing: bool,
     backoff: Duration,
     not_before: Option<Instant>,
@@ -100,6 +102,7 @@ impl Policy {
             news: BTreeMap::new(),
             audits: Audits::default(),
             enforcement: Enforcement::default(),
+            may_differ: true,
             writing: false,
             backoff: BACKOFF.0,
             not_before: None,
@@ -113,6 +116,7 @@ impl Policy {
             self.everything_is_due = true;
         }
         self.object = object;
+        self.may_differ = true;
     }
 
     /// Whether this is another object of the same name.
@@ -131,12 +135,13 @@ impl Policy {
     }
 
     /// Everything is judged anew, and written where it is not what the API server has: for a new leader.
-    pub fn start_over(&mut self) {
+    pub fn start_over(&mut self, options: &ReconcileOptions) {
+        self.may_differ = true;
         self.everything_is_due = true;
         self.evaluated = false;
         self.audits = Audits::default();
-        self.enforcement.start_over();
-        self.enforcement.recall(self.object.status.as_ref().map_or(&[], |status| &status.workloads));
+        let workloads = self.object.status.as_ref().map_or(&[][..], |status| &status.workloads);
+        self.enforcement.start_over(workloads, &options.enforce);
         self.writing = false;
         self.not_before = None;
         self.news.clear();
@@ -158,6 +163,7 @@ impl Policy {
     pub fn evaluate(&mut self, key: &ObjectKey, pods: &PodIndex) -> Evaluation {
         let (changed, older) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.older));
         let everything = std::mem::take(&mut self.everything_is_due);
+        self.may_differ = true;
         let Rules::Valid(rules) = &self.rules else {
             self.ledger = Ledger::default();
             self.evaluated = true;
@@ -238,17 +244,19 @@ impl Policy {
         let is_own = *key.namespace == *options.election.namespace;
         let mends = self.enforces() && !is_own && self.object.metadata.deletion_timestamp.is_none();
         let subjects = pods.pods(&key.namespace).map(|(_, subject)| subject);
+        let rules = rules.clone();
+        let step = self.enforcement.next(&options.enforce, mends, subjects)?;
         let policy = Box::new(self.object.clone());
-        Some(match self.enforcement.next(&options.enforce, mends, subjects)? {
+        Some(match step {
             Step::Follow { key, trouble } => Action::Follow { policy, key, trouble },
             Step::Mend(owner) => Action::Mend(Box::new(Mend {
                 namespace: key.namespace.to_string(),
                 owner,
                 policy: key.name.to_string(),
-                spec: Box::new(policy.spec.clone()),
-                rules: rules.clone(),
                 dry_run: options.enforce.dry_run
                     || policy.annotations().get(DRY_RUN).is_some_and(|value| value == "true"),
+                spec: Box::new(policy.spec),
+                rules,
             })),
         })
     }
@@ -258,12 +266,13 @@ impl Policy {
         if self.writing || self.not_before.is_some_and(|moment| Instant::now() < moment) {
             return None;
         }
-        let action = self.action(now, options)?;
+        let action = if std::mem::take(&mut self.may_differ) { self.action(now) } else { None };
+        let action = action.or_else(|| self.audit(now, options))?;
         self.writing = true;
         Some(action)
     }
 
-    fn action(&mut self, now: DateTime<Utc>, options: &ReconcileOptions) -> Option<Action> {
+    fn action(&mut self, now: DateTime<Utc>) -> Option<Action> {
         let finalized = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
         if self.object.metadata.deletion_timestamp.is_some() {
             let audits = self.audits.names.clone().unwrap_or_default();
@@ -284,14 +293,14 @@ impl Policy {
         if differs(self.object.status.as_ref(), &status) {
             return Some(Action::WriteStatus { policy: Box::new(self.object.clone()), status: Box::new(status) });
         }
-        if !self.news.is_empty() {
-            return Some(Action::Tell(self.happenings()));
-        }
-        self.audit(now, options)
+        if self.news.is_empty() { None } else { Some(Action::Tell(self.happenings())) }
     }
 
     fn audit(&mut self, now: DateTime<Utc>, options: &ReconcileOptions) -> Option<Action> {
-        let names = self.audits.names.as_ref()?;
+        let names = self.audits.names.as_ref().filter(|_| self.evaluated)?;
+        if self.object.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
         let is_time = self.audits.written.is_none_or(|written| written.elapsed() >= options.audit_period);
         if !self.audits.is_due || !is_time || !matches!(self.rules, Rules::Valid(_)) {
             return None;
@@ -330,6 +339,7 @@ impl Policy {
     /// A write has been done.
     pub fn written(&mut self, action: Done) {
         self.writing = false;
+        self.may_differ = true;
         self.backoff = BACKOFF.0;
         match action {
             Done::Finalizer(finalizers) => self.object.metadata.finalizers = Some(finalizers),
@@ -354,6 +364,7 @@ impl Policy {
 
     /// A workload was looked at.
     pub fn mended(&mut self, done: Done, options: &ReconcileOptions) {
+        self.may_differ = true;
         match done {
             Done::Mended { owner, key, outcome } => self.enforcement.mended(&owner, key, &outcome, &options.enforce),
             Done::Followed { key, outcome } => self.enforcement.followed(key, &outcome),
@@ -369,6 +380,7 @@ impl Policy {
     /// A write has failed; it is tried again later.
     pub fn not_written(&mut self) {
         self.writing = false;
+        self.may_differ = true;
         self.not_before = Some(Instant::now() + self.backoff);
         self.backoff = (self.backoff * 2).min(BACKOFF.1);
     }
