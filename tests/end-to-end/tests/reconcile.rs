@@ -396,47 +396,6 @@ async fn after_an_outage_everything_is_as_if_there_had_been_none() -> Result<()>
     Ok(())
 }
 
-#[tokio::test]
-async fn an_api_server_that_refuses_for_overload_is_asked_again_until_it_does_not() -> Result<()> {
-    let setting = Setting::start().await?;
-    let operator = setting.operator().await?;
-    let namespace = setting.plane.namespace("overload").await?;
-    apply(&namespace, &policy("patient", &json!({ "forbidLatestTag": true }))).await?;
-    expect_status(&operator, &namespace, "patient", "a score", |status| status["healthScore"] == 100).await?;
-    // Nobody of the operator's namespace gets through any more: 429.
-    let api_version = "flowcontrol.apiserver.k8s.io/v1";
-    let limits = [
-        json!({
-            "apiVersion": api_version, "kind": "PriorityLevelConfiguration", "metadata": { "name": "nothing" },
-            "spec": { "type": "Limited", "limited": {
-                "nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0,
-                "limitResponse": { "type": "Reject" },
-            } },
-        }),
-        json!({
-            "apiVersion": api_version, "kind": "FlowSchema", "metadata": { "name": "nothing" },
-            "spec": {
-                "priorityLevelConfiguration": { "name": "nothing" }, "matchingPrecedence": 2,
-                "rules": [{
-                    "subjects": [{ "kind": "Group", "group": { "name": format!("system:serviceaccounts:{}", setting.namespace().name()) } }],
-                    "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": true, "namespaces": ["*"] }],
-                }],
-            },
-        }),
-    ];
-    setting.plane.kubectl_with_input(["apply", "-f", "-"], &documents(&limits)).await?;
-    apply(&namespace, &bad_pod("bad").to_string()).await?;
-    eventually(DEADLINE, "the operator to be refused", async || {
-        let log = operator.log();
-        ensure!(log.contains("too many requests") || log.contains("Too many requests"), "{log}");
-        Ok(())
-    })
-    .await?;
-    setting.plane.kubectl(["delete", "flowschema/nothing", "prioritylevelconfiguration/nothing"]).await?;
-    expect_status(&operator, &namespace, "patient", "the violation", |status| status["violationCount"] == 1).await?;
-    Ok(())
-}
-
 #[test]
 fn an_address_that_is_taken_and_a_missing_namespace_are_explained() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
