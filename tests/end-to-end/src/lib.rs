@@ -69,3 +69,14 @@ impl Folder {
         path
     }
 }
+
+/// A kubeconfig of an API server that is not there.
+pub fn kubeconfig_of_nothing() -> String {
+    let kubeconfig = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "gone",
+        "clusters": [{ "name": "gone", "cluster": { "server": "https://127.0.0.1:1" } }],
+        "users": [{ "name": "gone", "user": {} }],
+        "contexts": [{ "name": "gone", "context": { "cluster": "gone", "user": "gone" } }],
+    });
+    kubeconfig.to_string()
+}

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use end_to_end::objects::{
     bad_container, bad_pod, documents, good_container, good_pod, in_namespace, labelled, pod, workload,
 };
-use end_to_end::{Folder, Ran, kube_devops, run};
+use end_to_end::{Folder, Ran, kube_devops, kubeconfig_of_nothing, run};
 use serde_json::{Value, json};
 use test_cluster::{ControlPlane, DEADLINE, Kubeconfig, Namespace, eventually, pods};
 
@@ -355,13 +355,7 @@ async fn who_is_not_known_is_told_so() -> Result<()> {
 
 #[test]
 fn a_server_that_is_not_there_is_named() {
-    let kubeconfig = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "gone",
-        "clusters": [{ "name": "gone", "cluster": { "server": "https://127.0.0.1:1" } }],
-        "users": [{ "name": "gone", "user": {} }],
-        "contexts": [{ "name": "gone", "context": { "cluster": "gone", "user": "gone" } }],
-    });
-    let folder = Folder::with([("kubeconfig", kubeconfig.to_string())]);
+    let folder = Folder::with([("kubeconfig", kubeconfig_of_nothing())]);
     for command in [&["check"][..], &["analyze"], &["list", "pods"], &["crd", "install"]] {
         let ran = call(&folder.path().join("kubeconfig"), command).exits(2);
         assert_eq!(ran.stdout, "");

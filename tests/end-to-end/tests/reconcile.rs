@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, ensure};
 use end_to_end::objects::{bad_pod, documents, good_pod, labelled, restarted};
 use end_to_end::operator::{Setting, apply, expect_status, get, list, policy};
-use end_to_end::{Folder, kube_devops, run};
+use end_to_end::{Folder, kube_devops, kubeconfig_of_nothing, run};
 use serde_json::{Value, json};
 use test_cluster::{ControlPlane, DEADLINE, Namespace, eventually, pods};
 
@@ -400,13 +400,7 @@ async fn after_an_outage_everything_is_as_if_there_had_been_none() -> Result<()>
 fn an_address_that_is_taken_and_a_missing_namespace_are_explained() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let kubeconfig = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "gone",
-        "clusters": [{ "name": "gone", "cluster": { "server": "https://127.0.0.1:1" } }],
-        "users": [{ "name": "gone", "user": {} }],
-        "contexts": [{ "name": "gone", "context": { "cluster": "gone", "user": "gone" } }],
-    });
-    let folder = Folder::with([("kubeconfig", kubeconfig.to_string())]);
+    let folder = Folder::with([("kubeconfig", kubeconfig_of_nothing())]);
     for command in ["reconcile", "watch"] {
         let mut command_line = kube_devops();
         command_line.args([command, "--addr", &address, "--kubeconfig"]).arg(folder.path().join("kubeconfig"));

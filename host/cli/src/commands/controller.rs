@@ -16,13 +16,17 @@ use super::Outcome;
 use crate::arguments::{ClusterArguments, ControllerArguments};
 
 /// Connects to the cluster and runs a controller there, until it is asked to stop.
+///
+/// Only what is wrong is logged where `is_watched`, since a person looks at something better.
 pub fn run<F: Future<Output = Result<()>>>(
     cluster: &ClusterArguments,
+    is_watched: bool,
     controller: impl FnOnce(Connection, CancellationToken) -> F,
 ) -> Result<Outcome> {
     // Standard output is for people; RUST_LOG chooses what is logged. Every request that fails is told with what it was for.
-    const FILTER: &str = "info,kube_client::client::builder=off";
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
+    let level = if is_watched { "warn" } else { "info" };
+    let usual = || EnvFilter::new(format!("{level},kube_client::client::builder=off"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let options = ConnectionOptions { kubeconfig: cluster.kubeconfig.clone(), context: cluster.context.clone() };

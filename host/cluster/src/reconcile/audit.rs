@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use kube::Resource;
 use kube::api::ObjectMeta;
 use kube_devops_core::text::{cut, escape_controls};
-use kube_devops_core::{Ledger, Severity, Violation};
+use kube_devops_core::{Ledger, Violation};
 use sha2::{Digest, Sha256};
 
-use super::status::worst;
+use super::status::{by_check, by_severity, count, worst};
 use crate::crd::{AuditedViolation, DevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec};
 use crate::key::with_suffix;
 
@@ -37,10 +37,8 @@ pub fn fingerprint(policy: &DevOpsPolicy, ledger: &Ledger) -> String {
 /// The record of what was found now. Its name sorts by time, and it belongs to the policy.
 pub fn record(policy: &DevOpsPolicy, ledger: &Ledger, fingerprint: &str, now: DateTime<Utc>) -> PolicyAuditResult {
     let total = ledger.total();
-    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let policy_name = policy.metadata.name.clone().unwrap_or_default();
     let violations = within(worst(ledger, MOST_VIOLATIONS).into_iter().map(audited), MOST_BYTES);
-    let severities = Severity::ALL.iter().zip(total.by_severity).filter(|(_, violations)| *violations > 0);
     let name = with_suffix(&policy_name, &now.format("%Y%m%dt%H%M%Sz").to_string());
     let spec = PolicyAuditResultSpec {
         policy: policy_name,
@@ -51,14 +49,8 @@ pub fn record(policy: &DevOpsPolicy, ledger: &Ledger, fingerprint: &str, now: Da
         compliance: total.compliance.percent(),
         subjects: count(total.subjects),
         violation_count: count(total.violations),
-        violations_by_severity: severities
-            .map(|(severity, violations)| (severity.to_string(), count(violations)))
-            .collect(),
-        violations_by_check: total
-            .by_check
-            .iter()
-            .map(|(check, &violations)| (check.to_string(), count(violations)))
-            .collect(),
+        violations_by_severity: by_severity(total),
+        violations_by_check: by_check(total),
         truncated: violations.len() < total.violations,
         violations,
     };
@@ -99,7 +91,7 @@ fn within(violations: impl Iterator<Item = AuditedViolation>, most: usize) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_core::Judged;
+    use kube_devops_core::{Judged, Severity};
 
     use super::*;
     use crate::crd::DevOpsPolicySpec;

@@ -10,7 +10,9 @@
 //! at a time, and only where it says something new.
 
 mod audit;
+mod audit_list;
 mod metrics;
+mod news;
 mod policy;
 mod status;
 mod writes;
@@ -25,11 +27,10 @@ use chrono::Utc;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{ListParams, PartialObjectMeta};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher::{Event, watcher};
 use kube::runtime::{WatchStreamExt, watcher as watching};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use kube_devops_core::SystemNamespaces;
 use kube_devops_engine::Checks;
 use prometheus::Registry;
@@ -39,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ClusterError;
 use crate::connection::Connection;
-use crate::crd::{DevOpsPolicy, PolicyAuditResult};
+use crate::crd::DevOpsPolicy;
 use crate::election::{ElectionOptions, take_part};
 use crate::enforce::{EnforceOptions, Outcome};
 use crate::key::ObjectKey;
@@ -47,6 +48,7 @@ use crate::pod_index::{PodIndex, WatchedPod};
 use crate::pods;
 use crate::serve::{Readiness, serve};
 
+use audit_list::Known;
 use metrics::Metrics;
 use policy::{Done, Policy};
 use writes::{Action, carry_out};
@@ -128,7 +130,7 @@ enum Answer {
     Write(ObjectKey, Result<Option<Done>, kube::Error>),
     /// With what controls the pods, where that is what was looked at.
     Mend(ObjectKey, Option<Arc<ObjectReference>>, Result<Option<Done>, kube::Error>),
-    Audits(Result<Vec<PartialObjectMeta<PolicyAuditResult>>, kube::Error>),
+    Audits(Result<BTreeMap<ObjectKey, Vec<Known>>, kube::Error>),
 }
 
 struct Operator {
@@ -258,7 +260,7 @@ impl Operator {
                 let mut policy = Policy::new(policy, &self.checks, &self.options.system);
                 if self.audits == AuditList::Known {
                     // It was not there when the audit results were listed, so it has none.
-                    policy.set_audits(Vec::new(), None);
+                    policy.set_audits(Vec::new());
                 }
                 self.policies.insert(key.clone(), policy);
             }
@@ -284,7 +286,8 @@ impl Operator {
         }
         if self.audits == AuditList::Unknown {
             self.audits = AuditList::Asked;
-            self.writes.push(Box::pin(list_audits(self.client.clone())));
+            let client = self.client.clone();
+            self.writes.push(Box::pin(async move { Answer::Audits(audit_list::known(client).await) }));
         }
         // Evaluating takes a core for as long as it lasts, and the endpoints are served all the same.
         tokio::task::block_in_place(|| self.evaluate());
@@ -392,38 +395,9 @@ impl Operator {
         }
     }
 
-    fn set_audits(&mut self, audits: Vec<PartialObjectMeta<PolicyAuditResult>>) {
-        let mut known: BTreeMap<ObjectKey, Vec<(String, Option<String>)>> = BTreeMap::new();
-        for audit in audits {
-            let Some(owner) = audit.owner_references().first() else { continue };
-            let namespace = audit.namespace().unwrap_or_default().as_str().into();
-            let key = ObjectKey { namespace, name: owner.name.as_str().into() };
-            let fingerprint = audit.annotations().get(audit::FINGERPRINT).cloned();
-            known.entry(key).or_default().push((audit.name_any(), fingerprint));
-        }
+    fn set_audits(&mut self, mut known: BTreeMap<ObjectKey, Vec<Known>>) {
         for (key, policy) in &mut self.policies {
-            let mut audits = known.remove(key).unwrap_or_default();
-            audits.sort();
-            let last = audits.last().and_then(|(_, fingerprint)| fingerprint.clone());
-            policy.set_audits(audits.into_iter().map(|(name, _)| name).collect(), last);
-        }
-    }
-}
-
-async fn list_audits(client: Client) -> Answer {
-    const PAGE: u32 = 500;
-    let api: Api<PolicyAuditResult> = Api::all(client);
-    let mut parameters = ListParams::default().limit(PAGE);
-    let mut audits = Vec::new();
-    loop {
-        let page = match api.list_metadata(&parameters).await {
-            Ok(page) => page,
-            Err(error) => return Answer::Audits(Err(error)),
-        };
-        audits.extend(page.items);
-        match page.metadata.continue_.filter(|next| !next.is_empty()) {
-            Some(next) => parameters = parameters.continue_token(&next),
-            None => return Answer::Audits(Ok(audits)),
+            policy.set_audits(known.remove(key).unwrap_or_default());
         }
     }
 }

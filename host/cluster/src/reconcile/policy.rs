@@ -1,6 +1,6 @@
 //! A policy in the operator: what it asks for, what is known of its pods, and what has to be done about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +8,16 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 use kube_devops_core::ledger::judge;
-use kube_devops_core::{Judged, Ledger, Subject, SystemNamespaces, Tally, Violation};
+use kube_devops_core::{Ledger, Subject, SystemNamespaces, Tally};
 use kube_devops_engine::{Checks, RuleSet};
 use tokio::time::Instant;
 
 use super::ReconcileOptions;
 use super::audit::{fingerprint, record};
+use super::audit_list::Known;
+use super::news::News;
 use super::status::{Verdict, differs, status};
-use super::writes::{Action, FINALIZER, Happening};
+use super::writes::{Action, FINALIZER};
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode};
 use crate::enforce::{Enforcement, Mend, Outcome, Step, WorkloadKey};
 use crate::key::ObjectKey;
@@ -28,8 +30,6 @@ const STATUS_PERIOD: Duration = Duration::from_millis(500);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 /// The annotation of a policy that only says what it would do.
 const DRY_RUN: &str = "devops.stochastic.io/dry-run";
-/// The most events about workloads that one evaluation gives rise to.
-const MOST_WORKLOADS: usize = 10;
 
 /// What the policy's rules are.
 enum Rules {
@@ -50,7 +50,7 @@ pub struct Policy {
     changed: BTreeSet<Arc<str>>,
     older: BTreeSet<Arc<str>>,
     evaluated: bool,
-    news: BTreeMap<String, News>,
+    news: News,
     audits: Audits,
     enforcement: Enforcement,
     /// Whether something may have to be written. Finding out costs time, and most of the time nothing has changed.
@@ -58,12 +58,6 @@ pub struct Policy {
     writing: bool,
     backoff: Duration,
     not_before: Option<Instant>,
-}
-
-/// New violations of one workload.
-struct News {
-    workload: Arc<ObjectReference>,
-    lines: Vec<String>,
 }
 
 /// The audit results of a policy.
@@ -99,7 +93,7 @@ impl Policy {
             changed: BTreeSet::new(),
             older: BTreeSet::new(),
             evaluated: false,
-            news: BTreeMap::new(),
+            news: News::default(),
             audits: Audits::default(),
             enforcement: Enforcement::default(),
             may_differ: true,
@@ -147,10 +141,10 @@ impl Policy {
         self.news.clear();
     }
 
-    /// The audit results that there are, the oldest first, and the fingerprint of the last one.
-    pub fn set_audits(&mut self, names: Vec<String>, fingerprint: Option<String>) {
-        self.audits.names = Some(names);
-        self.audits.fingerprint = fingerprint;
+    /// The audit results that there are, the oldest first.
+    pub fn set_audits(&mut self, known: Vec<Known>) {
+        self.audits.fingerprint = known.last().and_then(|last| last.fingerprint.clone());
+        self.audits.names = Some(known.into_iter().map(|known| known.name).collect());
         self.audits.is_due = true;
     }
 
@@ -202,14 +196,8 @@ impl Policy {
             if only_older && known.is_some_and(|known| known.agrees_with(&judged)) {
                 continue;
             }
-            if self.evaluated {
-                let found = new_violations(known, &judged);
-                if let Some(workload) = pods.workload(&pod).filter(|_| !found.is_empty()) {
-                    let uid = workload.uid.clone().unwrap_or_default();
-                    let news = self.news.entry(uid);
-                    let news = news.or_insert_with(|| News { workload: workload.clone(), lines: Vec::new() });
-                    news.lines.extend(found);
-                }
+            if let Some(workload) = pods.workload(&pod).filter(|_| self.evaluated) {
+                self.news.compare(workload, known, &judged);
             }
             self.audits.is_due |= self.ledger.set(name, judged);
         }
@@ -293,7 +281,7 @@ impl Policy {
         if differs(self.object.status.as_ref(), &status) {
             return Some(Action::WriteStatus { policy: Box::new(self.object.clone()), status: Box::new(status) });
         }
-        if self.news.is_empty() { None } else { Some(Action::Tell(self.happenings())) }
+        if self.news.is_empty() { None } else { Some(Action::Tell(self.news.take(self.object.object_ref(&())))) }
     }
 
     fn audit(&mut self, now: DateTime<Utc>, options: &ReconcileOptions) -> Option<Action> {
@@ -316,24 +304,6 @@ impl Policy {
             fingerprint,
             surplus: names[..surplus].to_vec(),
         })
-    }
-
-    /// The events about new violations: one about the policy, and one about each workload.
-    fn happenings(&mut self) -> Vec<Happening> {
-        let news = std::mem::take(&mut self.news);
-        let count: usize = news.values().map(|news| news.lines.len()).sum();
-        let all = news.values().flat_map(|news| news.lines.iter().cloned()).collect();
-        let about = |reference: ObjectReference, count: usize, lines: Vec<String>| {
-            let violations = if count == 1 { "violation" } else { "violations" };
-            let note = format!("{count} new {violations}: {}", lines.join("; "));
-            Happening { reference, is_fine: false, reason: "Violation", note }
-        };
-        let policy = about(self.object.object_ref(&()), count, all);
-        let workloads = news
-            .into_values()
-            .take(MOST_WORKLOADS)
-            .map(|News { workload, lines }| about(ObjectReference::clone(&workload), lines.len(), lines));
-        std::iter::once(policy).chain(workloads).collect()
     }
 
     /// A write has been done.
@@ -430,12 +400,4 @@ fn rules(object: &DevOpsPolicy, checks: &Checks, system: &SystemNamespaces) -> R
         Ok(rules) => Rules::Valid(Arc::new(rules)),
         Err(error) => Rules::Invalid(error.to_string()),
     }
-}
-
-/// The lines of the violations that were not known.
-fn new_violations(known: Option<&Judged>, judged: &Judged) -> Vec<String> {
-    let place = |violation: &Violation| (violation.check.clone(), violation.container.clone(), violation.field.clone());
-    let known: BTreeSet<_> = known.iter().flat_map(|known| known.violations.iter().map(place)).collect();
-    let new = judged.violations.iter().filter(|violation| !known.contains(&place(violation)));
-    new.map(|violation| format!("{} ({})", violation.line(), violation.check)).collect()
 }

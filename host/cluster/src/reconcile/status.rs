@@ -1,13 +1,14 @@
 //! The status of a policy: what its last evaluation found.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube_devops_core::score::Classification;
 use kube_devops_core::text::{cut, escape_controls};
-use kube_devops_core::{Ledger, Severity, Violation};
+use kube_devops_core::{Ledger, Severity, Tally, Violation};
 
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadState, WorkloadStatus};
 
@@ -120,28 +121,34 @@ pub fn status(
 /// The part of the status that is numbers and violations.
 fn found(ledger: &Ledger, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
     let total = ledger.total();
-    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let severities = Severity::ALL.iter().zip(total.by_severity).filter(|(_, violations)| *violations > 0);
+    let line = |violation: &Violation| cut(&escape_controls(&violation.line()), LONGEST_LINE);
     DevOpsPolicyStatus {
         health_score: Some(total.score().into()),
         healthy: Some(total.classification() == Classification::Healthy),
         message: Some(total.classification().to_string()),
         compliance: Some(total.compliance.percent()),
-        violations: worst(ledger, MOST_VIOLATIONS)
-            .into_iter()
-            .map(|violation| cut(&escape_controls(&violation.line()), LONGEST_LINE))
-            .collect(),
+        violations: worst(ledger, MOST_VIOLATIONS).into_iter().map(line).collect(),
         violation_count: Some(count(total.violations)),
-        violations_by_severity: severities
-            .map(|(severity, violations)| (severity.to_string(), count(violations)))
-            .collect(),
-        violations_by_check: total
-            .by_check
-            .iter()
-            .map(|(check, &violations)| (check.to_string(), count(violations)))
-            .collect(),
+        violations_by_severity: by_severity(total),
+        violations_by_check: by_check(total),
         ..status
     }
+}
+
+/// A number as objects of the API have it.
+pub fn count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// How many violations there are of each severity; severities without any are left out.
+pub fn by_severity(total: &Tally) -> BTreeMap<String, i64> {
+    let severities = Severity::ALL.iter().zip(total.by_severity).filter(|(_, violations)| *violations > 0);
+    severities.map(|(severity, violations)| (severity.to_string(), count(violations))).collect()
+}
+
+/// How many violations there are of each check.
+pub fn by_check(total: &Tally) -> BTreeMap<String, i64> {
+    total.by_check.iter().map(|(check, &violations)| (check.to_string(), count(violations))).collect()
 }
 
 /// At most so many violations, the most severe first.
