@@ -355,6 +355,40 @@ async fn an_operator_that_takes_over_goes_on_with_a_rollout() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_operator_that_is_stopped_amid_its_patches_leaves_the_rest_to_the_next_one() -> Result<()> {
+    let setting = Setting::start().await?;
+    let mut first = setting.operator().await?;
+    let namespace = setting.plane.namespace("series").await?;
+    let names = ["a", "b", "c", "d", "e", "f"];
+    apply(&namespace, &documents(&names.map(|name| lacking("Deployment", name, &json!({}))))).await?;
+    for name in names {
+        namespace.kubectl(["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]).await?;
+    }
+    apply(&namespace, &policy("mending", &mending())).await?;
+    eventually(DEADLINE, "the first patch", async || {
+        ensure!(list(&namespace, "deployments").await?.iter().any(|workload| !is_untouched(workload)));
+        Ok(())
+    })
+    .await
+    .with_context(|| first.log())?;
+    first.stop().await?;
+    let second = setting.operator().await?;
+    eventually(DEADLINE, "all patches", async || {
+        let workloads = list(&namespace, "deployments").await?;
+        ensure!(!workloads.iter().any(is_untouched), "{workloads:#?}");
+        Ok(())
+    })
+    .await
+    .with_context(|| second.log())?;
+    some_evaluations(&second, &namespace).await?;
+    // What was written to a Deployment is counted: once by whoever made it, and once by us.
+    for workload in list(&namespace, "deployments").await? {
+        assert_eq!(workload["metadata"]["generation"], 2, "{workload:#}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_dry_run_only_says_what_it_would_do() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;

@@ -396,6 +396,41 @@ async fn after_an_outage_everything_is_as_if_there_had_been_none() -> Result<()>
     Ok(())
 }
 
+#[tokio::test]
+async fn writes_that_the_api_server_fails_are_tried_again_until_it_does_not() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("storm").await?;
+    apply(&namespace, &policy("patient", &json!({ "forbidLatestTag": true }))).await?;
+    expect_status(&operator, &namespace, "patient", "a score", |status| status["healthScore"] == 100).await?;
+    // A webhook that nobody answers makes the API server fail every write of a status and of an audit result: 500.
+    let storm = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": { "name": "storm" },
+        "webhooks": [{
+            "name": "storm.test.kube-devops", "clientConfig": { "url": "https://127.0.0.1:1/" }, "failurePolicy": "Fail",
+            "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
+            "rules": [{
+                "apiGroups": ["devops.stochastic.io"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+                "resources": ["devopspolicies/status", "policyauditresults"],
+            }],
+        }],
+    });
+    setting.plane.kubectl_with_input(["apply", "-f", "-"], &storm.to_string()).await?;
+    eventually(DEADLINE, "writes to fail", async || {
+        // The API server learns of the webhook a moment later.
+        namespace.kubectl(["run", "nobody", "--image=nobody"]).await?;
+        namespace.kubectl(["delete", "pod", "nobody", "--wait=true"]).await?;
+        let failed = operator.metric("devopspolicy_reconcile_errors_total")?;
+        ensure!(failed.is_some_and(|failed| failed >= 3.0), "{failed:?} failed: {}", operator.log());
+        Ok(())
+    })
+    .await?;
+    apply(&namespace, &bad_pod("bad").to_string()).await?;
+    setting.plane.kubectl(["delete", "validatingwebhookconfiguration", "storm"]).await?;
+    expect_status(&operator, &namespace, "patient", "the violation", |status| status["violationCount"] == 1).await?;
+    Ok(())
+}
+
 #[test]
 fn an_address_that_is_taken_and_a_missing_namespace_are_explained() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
