@@ -31,11 +31,6 @@ impl Checks {
         self.modules.values().map(|module| module.info())
     }
 
-    /// A check by its id.
-    pub fn get(&self, check: &str) -> Option<&CheckInfo> {
-        self.modules.get(check).map(|module| module.info())
-    }
-
     /// A policy that turns every check on, with its own settings and severity.
     pub fn policy_of_all(&self) -> Policy {
         let rule =

@@ -101,10 +101,7 @@ pub async fn carry_out(client: Client, recorder: Recorder, action: Action) -> Re
         }
         Action::Tell(happenings) => {
             for happening in happenings {
-                if let Err(error) = recorder.publish(&event(&happening), &happening.reference).await {
-                    // An event is for people; there is nothing that depends on it.
-                    tracing::debug!("an event could not be sent: {error}");
-                }
+                tell(&recorder, &happening).await;
             }
             Ok(Some(Done::Told))
         }
@@ -221,8 +218,12 @@ async fn tell_of_workload(recorder: &Recorder, namespace: &str, key: &WorkloadKe
         namespace: Some(namespace.to_owned()),
         ..ObjectReference::default()
     };
-    let happening = Happening { reference, is_fine, reason, note };
-    if let Err(error) = recorder.publish(&event(&happening), &happening.reference).await {
+    tell(recorder, &Happening { reference, is_fine, reason, note }).await;
+}
+
+/// Sends an event. It is for people, and nothing depends on it, so that a failure is only logged.
+async fn tell(recorder: &Recorder, happening: &Happening) {
+    if let Err(error) = recorder.publish(&event(happening), &happening.reference).await {
         tracing::debug!("an event could not be sent: {error}");
     }
 }
