@@ -380,6 +380,10 @@ async fn an_operator_that_is_stopped_amid_its_patches_leaves_the_rest_to_the_nex
     })
     .await
     .with_context(|| second.log())?;
+    // The next one knows of every patch, even of one that was under way when the first one was stopped.
+    for name in names {
+        expect_state(&second, &namespace, "mending", name, "Patched").await?;
+    }
     some_evaluations(&second, &namespace).await?;
     // What was written to a Deployment is counted: once by whoever made it, and once by us.
     for workload in list(&namespace, "deployments").await? {

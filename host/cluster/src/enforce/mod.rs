@@ -94,6 +94,24 @@ pub enum Step {
 }
 
 impl Enforcement {
+    /// Begins with what an operator before this one wrote into the status.
+    pub fn new(statuses: &[WorkloadStatus], options: &EnforceOptions) -> Self {
+        let mut enforcement = Self::default();
+        for WorkloadStatus { kind, name, state, message, time } in statuses {
+            // What was rolling out then is followed from here on.
+            let follow = (*state == WorkloadState::RollingOut).then(|| Follow {
+                until: Instant::now() + options.rollout_deadline,
+                settle: Duration::ZERO,
+                complete: None,
+                next: Instant::now(),
+                selector: BTreeMap::new(),
+            });
+            let key = WorkloadKey { kind: kind.clone(), name: name.clone() };
+            enforcement.workloads.insert(key, Entry { state: *state, message: message.clone(), time: *time, follow });
+        }
+        enforcement
+    }
+
     /// A pod was judged. `workload` is what controls it.
     pub fn judged(
         &mut self,
@@ -224,23 +242,6 @@ impl Enforcement {
             time: entry.time,
         };
         entries.into_iter().take(MOST_LISTED).map(status).collect()
-    }
-
-    /// Begins with what an operator before this one wrote into the status.
-    pub fn start_over(&mut self, statuses: &[WorkloadStatus], options: &EnforceOptions) {
-        *self = Self::default();
-        for WorkloadStatus { kind, name, state, message, time } in statuses {
-            // What was rolling out then is followed from here on.
-            let follow = (*state == WorkloadState::RollingOut).then(|| Follow {
-                until: Instant::now() + options.rollout_deadline,
-                settle: Duration::ZERO,
-                complete: None,
-                next: Instant::now(),
-                selector: BTreeMap::new(),
-            });
-            let key = WorkloadKey { kind: kind.clone(), name: name.clone() };
-            self.workloads.insert(key, Entry { state: *state, message: message.clone(), time: *time, follow });
-        }
     }
 
     fn put_back(&mut self, key: &WorkloadKey, follow: Follow) {

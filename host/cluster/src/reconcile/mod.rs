@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::stream::{self, FuturesUnordered, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher::{Event, watcher};
@@ -170,7 +170,10 @@ impl Operator {
                     }
                     Err(_) => break,
                 },
-                Some(answer) = self.writes.next() => self.answered(answer),
+                Some(answer) = self.writes.next() => {
+                    self.answered(answer);
+                    self.start_writes();
+                }
                 _ = ticks.tick() => {
                     if aged.elapsed() >= AGING {
                         aged = Instant::now();
@@ -188,7 +191,27 @@ impl Operator {
                 },
             }
         }
-        let _ = timeout(GRACE, async { while self.writes.next().await.is_some() {} }).await;
+        tokio::select! {
+            biased;
+            Ok(_) = leadership.wait_for(|leads| !leads), if self.leads => {}
+            _ = timeout(GRACE, self.finish()) => {}
+        }
+    }
+
+    /// Lets the writes that are under way end, and enters what came of them into the statuses, so that the next leader knows
+    /// which rollouts to follow.
+    async fn finish(&mut self) {
+        while let Some(answer) = self.writes.next().await {
+            self.answered(answer);
+        }
+        if !self.leads {
+            return;
+        }
+        let now = Utc::now();
+        let statuses = self.policies.values_mut().filter_map(|policy| policy.last_status(now));
+        let (client, recorder) = (&self.client, &self.recorder);
+        let writes = stream::iter(statuses).map(|action| carry_out(client.clone(), recorder.clone(), action));
+        writes.buffer_unordered(MOST_WRITES).for_each(|_| std::future::ready(())).await;
     }
 
     fn set_leads(&mut self, leads: bool) {
@@ -257,7 +280,7 @@ impl Operator {
         match self.policies.get_mut(&key) {
             Some(known) => known.update(policy, &self.checks, &self.options.system),
             None => {
-                let mut policy = Policy::new(policy, &self.checks, &self.options.system);
+                let mut policy = Policy::new(policy, &self.checks, &self.options);
                 if self.audits == AuditList::Known {
                     // It was not there when the audit results were listed, so it has none.
                     policy.set_audits(Vec::new());
@@ -352,7 +375,6 @@ impl Operator {
                         policy.not_written();
                     }
                 }
-                self.start_writes();
             }
             Answer::Mend(key, owner, result) => self.mended(&key, owner, result),
             Answer::Audits(Ok(audits)) => {

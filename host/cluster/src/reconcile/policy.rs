@@ -82,8 +82,9 @@ pub struct Evaluation {
 
 impl Policy {
     /// A policy as the API server has it.
-    pub fn new(object: DevOpsPolicy, checks: &Checks, system: &SystemNamespaces) -> Self {
-        let rules = rules(&object, checks, system);
+    pub fn new(object: DevOpsPolicy, checks: &Checks, options: &ReconcileOptions) -> Self {
+        let rules = rules(&object, checks, &options.system);
+        let enforcement = known_workloads(&object, options);
         Self {
             object,
             rules,
@@ -95,7 +96,7 @@ impl Policy {
             evaluated: false,
             news: News::default(),
             audits: Audits::default(),
-            enforcement: Enforcement::default(),
+            enforcement,
             may_differ: true,
             writing: false,
             backoff: BACKOFF.0,
@@ -134,8 +135,7 @@ impl Policy {
         self.everything_is_due = true;
         self.evaluated = false;
         self.audits = Audits::default();
-        let workloads = self.object.status.as_ref().map_or(&[][..], |status| &status.workloads);
-        self.enforcement.start_over(workloads, &options.enforce);
+        self.enforcement = known_workloads(&self.object, options);
         self.writing = false;
         self.not_before = None;
         self.news.clear();
@@ -258,6 +258,11 @@ impl Policy {
         let action = action.or_else(|| self.audit(now, options))?;
         self.writing = true;
         Some(action)
+    }
+
+    /// The status, where the one that was written last says something else: for the end of the operator.
+    pub fn last_status(&mut self, now: DateTime<Utc>) -> Option<Action> {
+        self.action(now).filter(|action| matches!(action, Action::WriteStatus { .. }))
     }
 
     fn action(&mut self, now: DateTime<Utc>) -> Option<Action> {
@@ -390,6 +395,11 @@ pub enum Done {
         /// What became of it.
         outcome: Outcome,
     },
+}
+
+/// What the status says of workloads, which an operator before this one wrote.
+fn known_workloads(object: &DevOpsPolicy, options: &ReconcileOptions) -> Enforcement {
+    Enforcement::new(object.status.as_ref().map_or(&[], |status| &status.workloads), &options.enforce)
 }
 
 fn rules(object: &DevOpsPolicy, checks: &Checks, system: &SystemNamespaces) -> Rules {
