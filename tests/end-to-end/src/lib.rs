@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod controller;
+mod hostile;
 pub mod objects;
 pub mod operator;
 mod program;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 pub use controller::{Controller, service_account};
+pub use hostile::checks_of_which_one_crashes;
 pub use program::{kube_devops, program};
 pub use ran::{Ran, run, run_with_input};
 

@@ -208,7 +208,7 @@ impl Operator {
             return;
         }
         let now = Utc::now();
-        let statuses = self.policies.values_mut().filter_map(|policy| policy.last_status(now));
+        let statuses: Vec<_> = self.policies.values_mut().filter_map(|policy| policy.last_status(now)).collect();
         let (client, recorder) = (&self.client, &self.recorder);
         let writes = stream::iter(statuses).map(|action| carry_out(client.clone(), recorder.clone(), action));
         writes.buffer_unordered(MOST_WRITES).for_each(|_| std::future::ready(())).await;

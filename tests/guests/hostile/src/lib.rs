@@ -10,11 +10,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What to do wrong.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The name of a misdeed.
     pub behaviour: String,
+}
+
+impl Default for Settings {
+    /// It traps on one name, so that it can stand in for a check that has no settings.
+    fn default() -> Self {
+        Self { behaviour: "trap-on-poison".to_owned() }
+    }
 }
 
 /// The check.
