@@ -1,10 +1,11 @@
 //! The command line, as clap reads it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use kube_devops_cluster::webhook::configuration::TemplatedResource;
 use kube_devops_core::Severity;
 
 use crate::output::Format;
@@ -96,6 +97,9 @@ Examples:
 
 Serves /healthz, /readyz and /metrics. Of several replicas one leads, by a Lease.")]
     Reconcile(ReconcileArguments),
+    /// Run the admission webhook, and set it up
+    #[command(subcommand, after_help = "Example:\n  kube-devops webhook serve")]
+    Webhook(WebhookCommand),
     /// Print completions for a shell
     #[command(after_help = "\
 Examples:
@@ -256,6 +260,163 @@ pub struct ReconcileArguments {
     pub lease_name: String,
     #[command(flatten)]
     pub controller: ControllerArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum WebhookCommand {
+    /// Answer admission requests of API servers over HTTPS
+    #[command(after_help = "\
+Examples:
+  kube-devops webhook serve
+  kube-devops webhook serve --tls-cert tls.crt --tls-key tls.key --addr 0.0.0.0:8443
+  kube-devops webhook serve --deny-severity medium
+
+Without --tls-cert and --tls-key it makes and renews a certificate of its own, which it keeps in a Secret.
+Serves /validate, /healthz, /readyz and /metrics.")]
+    Serve(Box<WebhookServeArguments>),
+    /// Make a certificate for the webhook: tls.crt, tls.key and the authority that signed it, ca.crt
+    #[command(after_help = "\
+Examples:
+  kube-devops webhook cert-generate --output-dir certificates
+  kube-devops webhook cert-generate --ip-san 192.168.1.26")]
+    CertGenerate(CertGenerateArguments),
+    /// Print the ValidatingWebhookConfiguration that has API servers ask the webhook
+    #[command(after_help = "\
+Examples:
+  kube-devops webhook install-config | kubectl apply -f -
+  kube-devops webhook install-config --ca-bundle-path ca.crt | kubectl apply -f -
+  kube-devops webhook install-config --ca-bundle-path ca.crt --url https://192.168.1.26:8443
+
+Without --ca-bundle-path the webhook itself enters the authority of its certificate.
+To switch the webhook off: kubectl delete validatingwebhookconfiguration kube-devops-webhook")]
+    InstallConfig(InstallConfigArguments),
+}
+
+/// What the webhook's commands have in common.
+#[derive(Debug, Args)]
+pub struct WebhookNames {
+    /// The Service in front of the webhook
+    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME")]
+    pub service_name: String,
+    /// The ServiceAccount of the operator, in the same namespace, whose updates are let through: it mends workloads
+    #[arg(long, default_value = "kube-devops-reconcile", value_name = "NAME")]
+    pub operator_service_account: String,
+}
+
+#[derive(Debug, Args)]
+pub struct WebhookServeArguments {
+    /// Where it listens
+    #[arg(long, default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
+    pub addr: SocketAddr,
+    #[command(flatten)]
+    pub names: WebhookNames,
+    /// From which severity on a violation denies; what is below becomes a warning
+    #[arg(long, default_value = "high", value_name = "SEVERITY", help_heading = "Judging", value_parser = clap::builder::PossibleValuesParser::new(Severity::ALL.map(Severity::as_str)))]
+    pub deny_severity: String,
+    /// Deny what cannot be judged, instead of letting it in with a warning
+    #[arg(long, help_heading = "Judging")]
+    pub fail_closed: bool,
+    /// How many milliseconds judging a request may take; less than the timeout of the configuration
+    #[arg(long, default_value_t = 2000, value_name = "MILLISECONDS", help_heading = "Judging", value_parser = clap::value_parser!(u64).range(1..=29_000))]
+    pub deadline: u64,
+    /// How many requests are judged at a time; more are let in with a warning
+    #[arg(long, default_value_t = 64, value_name = "NUMBER", help_heading = "Judging", value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_concurrent: u16,
+    /// The largest review, in KiB
+    #[arg(long, default_value_t = 8192, value_name = "KIB", help_heading = "Judging", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub max_body: u32,
+    /// For how many seconds it goes on answering after it was asked to stop
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub drain: u16,
+    /// The certificate in a file, with those between it and its authority; looked at every second
+    #[arg(long, value_name = "FILE", help_heading = "Certificate", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of the certificate in a file
+    #[arg(long, value_name = "FILE", help_heading = "Certificate", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// The Secret of the webhook's own certificate, in the namespace of the Lease
+    #[arg(long, default_value = "kube-devops-webhook-tls", value_name = "NAME", help_heading = "Certificate")]
+    pub secret_name: String,
+    /// The ValidatingWebhookConfiguration that is told whom to trust
+    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", help_heading = "Certificate")]
+    pub config_name: String,
+    /// For how many days a certificate of its own is good; it is renewed when a third of that is left
+    #[arg(long, default_value_t = 90, value_name = "DAYS", help_heading = "Certificate", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub certificate_days: u16,
+    /// An address that a certificate of its own is for as well; can be given more than once
+    #[arg(long = "ip-san", value_name = "IP", help_heading = "Certificate")]
+    pub ip_sans: Vec<IpAddr>,
+    /// The name of the Lease
+    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", help_heading = "Leader election")]
+    pub lease_name: String,
+    #[command(flatten)]
+    pub controller: ControllerArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct CertGenerateArguments {
+    /// The Service in front of the webhook
+    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME")]
+    pub service_name: String,
+    /// The namespace of the Service
+    #[arg(short, long, default_value = "kube-devops", value_name = "NAME")]
+    pub namespace: String,
+    /// The folder for the files; authorities in a ca.crt that is there stay in it until they end
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    pub output_dir: PathBuf,
+    /// An address that the webhook is reached by without the Service; can be given more than once
+    #[arg(long = "ip-san", value_name = "IP", num_args = 1..)]
+    pub ip_sans: Vec<IpAddr>,
+    /// For how many days the certificate is good
+    #[arg(long, default_value_t = 365, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub days: u16,
+}
+
+#[derive(Debug, Args)]
+pub struct InstallConfigArguments {
+    #[command(flatten)]
+    pub names: WebhookNames,
+    /// The authority of the webhook's certificate, as a PEM file; without it the webhook enters its own
+    #[arg(long, value_name = "FILE")]
+    pub ca_bundle_path: Option<PathBuf>,
+    /// The namespace of the Service and of the webhook
+    #[arg(short, long, default_value = "kube-devops", value_name = "NAME")]
+    pub namespace: String,
+    /// The name of the configuration
+    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME")]
+    pub config_name: String,
+    /// The address of a webhook outside of the cluster, such as https://192.168.1.26:8443, instead of a Service
+    #[arg(long, value_name = "URL", value_parser = https_url)]
+    pub url: Option<String>,
+    /// How many seconds API servers wait for an answer
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u8).range(1..=30))]
+    pub timeout_seconds: u8,
+    /// Refuse requests that the webhook does not answer, instead of letting them in
+    #[arg(long)]
+    pub fail_closed: bool,
+    /// A further namespace that belongs to the system; can be given more than once
+    #[arg(long = "system-namespace", value_name = "NAME")]
+    pub system_namespaces: Vec<String>,
+    /// A further resource with a pod template at spec.template, such as argoproj.io/rollouts; can be given more than once
+    #[arg(long = "resource", value_name = "GROUP/RESOURCE", value_parser = templated_resource)]
+    pub resources: Vec<TemplatedResource>,
+}
+
+fn https_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").unwrap_or_default();
+    if host.is_empty() || host.contains(['?', '#', ' ']) {
+        return Err("an address looks like https://192.168.1.26:8443".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn templated_resource(text: &str) -> Result<TemplatedResource, String> {
+    match text.split_once('/') {
+        Some((group, resource)) if !group.is_empty() && !resource.is_empty() && !resource.contains('/') => {
+            Ok(TemplatedResource { group: group.to_owned(), resource: resource.to_owned() })
+        }
+        _ => Err("a resource looks like argoproj.io/rollouts".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -29,6 +29,7 @@ pub mod reconcile;
 pub mod selector;
 mod serve;
 pub mod watch;
+pub mod webhook;
 
 pub use error::ClusterError;
 pub use kube::Client;

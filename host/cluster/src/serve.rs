@@ -26,7 +26,13 @@ impl Readiness {
         self.0.store(true, Ordering::Release);
     }
 
-    fn is_set(&self) -> bool {
+    /// From now on it cannot, because it is about to end.
+    pub fn unset(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    /// Whether it can.
+    pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -48,11 +54,7 @@ pub async fn serve(
     let error = |reason: std::io::Error| ClusterError::Listen { address, reason: reason.to_string() };
     let listener = TcpListener::bind(address).await.map_err(error)?;
     let address = listener.local_addr().map_err(error)?;
-    let router = Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(Served { readiness, registry });
+    let router = endpoints(readiness, registry);
     tokio::spawn(async move {
         let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
         if let Err(error) = server.await {
@@ -63,12 +65,17 @@ pub async fn serve(
     Ok(address)
 }
 
+/// The endpoints that every controller has.
+pub fn endpoints(readiness: Readiness, registry: Registry) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Served { readiness, registry })
+}
+
 async fn ready(State(served): State<Served>) -> impl IntoResponse {
-    if served.readiness.is_set() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not synced yet\n")
-    }
+    if served.readiness.is_set() { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
 }
 
 async fn metrics(State(served): State<Served>) -> impl IntoResponse {

@@ -39,6 +39,16 @@ impl SystemNamespaces {
         self
     }
 
+    /// Those that are excluded by name.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.named.iter().map(String::as_str)
+    }
+
+    /// Whether every `*-system` is excluded.
+    pub fn has_suffix(&self) -> bool {
+        self.suffix
+    }
+
     /// Whether the namespace is excluded.
     pub fn contains(&self, namespace: &str) -> bool {
         self.named.contains(namespace) || (self.suffix && namespace.ends_with("-system"))

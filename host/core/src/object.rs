@@ -327,7 +327,13 @@ impl Object {
     /// Finished pods and those being deleted are not judged: nothing can be mended there.
     fn is_finished(&self) -> bool {
         let phase = self.status.phase.as_deref().filter(|_| self.kind == "Pod");
-        self.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
+        self.metadata.deletion_timestamp.is_some() || phase.is_some_and(has_finished)
+    }
+
+    /// Leaves nothing of the status but whether the pod has finished: for a request to run something, which has not run yet.
+    pub fn forget_status(&mut self) {
+        let status = std::mem::take(&mut self.status);
+        self.status.phase = status.phase.filter(|phase| has_finished(phase));
     }
 
     /// The name; the start of it where the API server makes up the rest.
@@ -368,6 +374,11 @@ impl Object {
             source: context.source.clone().map(|source| Source { pointer: at.to_owned(), ..source }),
         }
     }
+}
+
+/// Whether nothing of a pod in this phase will run again.
+fn has_finished(phase: &str) -> bool {
+    matches!(phase, "Succeeded" | "Failed")
 }
 
 /// Where in an object the pod's spec is.

@@ -71,6 +71,8 @@ pub struct EvaluationError {
     pub module: String,
     /// The cause.
     pub cause: String,
+    /// Whether it was that time had run out.
+    pub timed_out: bool,
     /// Indices of the subjects that were not judged for it.
     pub subjects: Vec<usize>,
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use kube_devops_core::{CheckOutcome, EvaluationError, Finding, Judgement, Severity, Stage, Subject};
 
@@ -17,24 +18,36 @@ pub struct Batch<'a, S> {
 }
 
 /// What is left of a rule's patience in one evaluation.
-pub struct Patience(AtomicUsize);
+pub struct Patience {
+    failed_calls: AtomicUsize,
+    /// How long a call may take, and until when the evaluation as a whole.
+    batch_time: Duration,
+    deadline: Option<Instant>,
+}
 
 impl Patience {
-    pub fn new(limits: &Limits) -> Self {
-        Self(AtomicUsize::new(limits.failed_calls))
+    pub fn new(limits: &Limits, deadline: Option<Instant>) -> Self {
+        Self { failed_calls: AtomicUsize::new(limits.failed_calls), batch_time: limits.batch_time, deadline }
     }
 
     fn is_left(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.failed_calls.load(Ordering::Relaxed) > 0
+    }
+
+    /// How long the next call may take.
+    fn time(&self) -> Duration {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        left.map_or(self.batch_time, |left| left.min(self.batch_time))
     }
 
     /// A call that ran out of time uses up all of it: waiting again would cost as long again.
     fn use_up(&self, cause: &CallError) {
         match cause {
-            CallError::Time(_) => self.0.store(0, Ordering::Relaxed),
+            CallError::Time(_) => self.failed_calls.store(0, Ordering::Relaxed),
             _ => {
                 // Below zero it stays at zero, whatever other threads do.
-                let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+                let _ =
+                    self.failed_calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
             }
         }
     }
@@ -105,9 +118,14 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     ) {
         if !patience.is_left() {
             let gave_up = "it failed too often in this evaluation, or ran out of time, and was not asked again";
-            return not_judged(rule, positions, gave_up.to_owned(), outcome);
+            return not_judged(rule, positions, gave_up.to_owned(), false, outcome);
         }
-        match rule.call(shown, self.objects_at(rule, positions)) {
+        let time = patience.time();
+        if time.is_zero() {
+            let late = "the time for this evaluation had run out before it was asked";
+            return not_judged(rule, positions, late.to_owned(), true, outcome);
+        }
+        match rule.call(shown, self.objects_at(rule, positions), time) {
             Ok(findings) => {
                 for &position in positions {
                     outcome.judgements[position] = Judgement::Passed;
@@ -120,8 +138,9 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
             }
             Err(cause) => {
                 patience.use_up(&cause);
-                if shown.len() == 1 || matches!(cause, CallError::Time(_)) {
-                    not_judged(rule, positions, cause.to_string(), outcome);
+                let timed_out = matches!(cause, CallError::Time(_));
+                if shown.len() == 1 || timed_out {
+                    not_judged(rule, positions, cause.to_string(), timed_out, outcome);
                 } else {
                     let half = shown.len() / 2;
                     self.judge(rule, &shown[..half], &positions[..half], patience, outcome);
@@ -137,7 +156,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     }
 }
 
-fn not_judged(rule: &Rule, positions: &[usize], cause: String, outcome: &mut CheckOutcome) {
+fn not_judged(rule: &Rule, positions: &[usize], cause: String, timed_out: bool, outcome: &mut CheckOutcome) {
     for &position in positions {
         outcome.judgements[position] = Judgement::NotJudged;
     }
@@ -148,6 +167,7 @@ fn not_judged(rule: &Rule, positions: &[usize], cause: String, outcome: &mut Che
             check: outcome.check.clone(),
             module: module.to_owned(),
             cause,
+            timed_out,
             subjects: positions.to_vec(),
         }),
     }

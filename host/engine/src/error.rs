@@ -73,9 +73,14 @@ pub enum CallError {
 
 impl CallError {
     /// The cause of a call that wasmtime ended, with what the store's limiter saw of it.
-    pub(crate) fn of(error: &wasmtime::Error, refused_memory: bool, limits: &crate::Limits) -> Self {
+    pub(crate) fn of(
+        error: &wasmtime::Error,
+        refused_memory: bool,
+        limits: &crate::Limits,
+        allowed: std::time::Duration,
+    ) -> Self {
         match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => Self::Time(limits.batch_time),
+            Some(Trap::Interrupt) => Self::Time(allowed),
             Some(Trap::StackOverflow) => Self::Stack(limits.stack),
             _ if refused_memory => Self::Memory(limits.memory),
             Some(trap) => Self::Trap(trap.to_string()),

@@ -1,6 +1,7 @@
 //! A running instance of a check, and what the host keeps for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube_devops_core::text::{cut, escape_controls};
 use serde_json::Value;
@@ -22,6 +23,8 @@ pub struct State {
     limits: Limits,
     memory_used: usize,
     refused_memory: bool,
+    /// How long the next call may take.
+    allowed: Duration,
     log_lines: usize,
     objects: Option<(Objects, Vec<usize>)>,
 }
@@ -29,10 +32,9 @@ pub struct State {
 /// A store with the limits set, for one instance of a module.
 pub fn store(engine: &Engine, module: Arc<str>) -> Store<State> {
     let limits = engine.limits().clone();
-    let mut store = Store::new(
-        engine.wasmtime(),
-        State { module, limits, memory_used: 0, refused_memory: false, log_lines: 0, objects: None },
-    );
+    let allowed = limits.batch_time;
+    let state = State { module, limits, memory_used: 0, refused_memory: false, allowed, log_lines: 0, objects: None };
+    let mut store = Store::new(engine.wasmtime(), state);
     store.limiter(|state| state);
     store.set_hostcall_fuel(engine.limits().answer);
     store.epoch_deadline_trap();
@@ -44,10 +46,11 @@ pub fn call<T>(
     store: &mut Store<State>,
     function: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
 ) -> Result<T, CallError> {
-    let ticks = store.data().limits.ticks();
+    let allowed = store.data().allowed;
+    let ticks = store.data().limits.ticks(allowed);
     store.set_epoch_deadline(ticks);
     store.data_mut().log_lines = 0;
-    function(store).map_err(|error| CallError::of(&error, store.data().refused_memory, &store.data().limits))
+    function(store).map_err(|error| CallError::of(&error, store.data().refused_memory, &store.data().limits, allowed))
 }
 
 /// A check with its settings, ready to evaluate.
@@ -90,13 +93,15 @@ impl Instance {
         self.calls
     }
 
-    /// The findings in a batch, as the guest gives them. After an error the instance must not be used again.
+    /// The findings in a batch, as the guest gives them, within a time. After an error the instance must not be used again.
     pub fn evaluate(
         &mut self,
         subjects: &[types::Subject],
         objects: Option<(Objects, Vec<usize>)>,
+        allowed: Duration,
     ) -> Result<Vec<Finding>, CallError> {
         self.calls += 1;
+        self.store.data_mut().allowed = allowed;
         self.store.data_mut().objects = objects;
         let findings = call(&mut self.store, |store| {
             self.component.devops_policy_check().rule().call_evaluate(store, self.rule, subjects)
@@ -104,12 +109,11 @@ impl Instance {
         self.store.data_mut().objects = None;
         findings
     }
-}
 
-impl Instance {
     /// What would mend a subject, as the guest gives it. After an error the instance must not be used again.
     pub fn remediate(&mut self, subject: &types::Subject) -> Result<Vec<types::Edit>, CallError> {
         self.calls += 1;
+        self.store.data_mut().allowed = self.store.data().limits.batch_time;
         call(&mut self.store, |store| {
             self.component.devops_policy_check().rule().call_remediate(store, self.rule, subject)
         })

@@ -76,9 +76,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How many ticks `batch_time` lasts. One is added, since the first tick may come at once.
-    pub(crate) fn ticks(&self) -> u64 {
-        let ticks = self.batch_time.as_nanos().div_ceil(self.tick.as_nanos().max(1));
+    /// How many ticks a time lasts. One is added, since the first tick may come at once.
+    pub(crate) fn ticks(&self, time: Duration) -> u64 {
+        let ticks = time.as_nanos().div_ceil(self.tick.as_nanos().max(1));
         u64::try_from(ticks).unwrap_or(u64::MAX / 2).saturating_add(1)
     }
 }

@@ -1,6 +1,7 @@
 //! A check with settings, and its idle instances.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kube_devops_core::{Edit, Finding, RuleConfig};
 
@@ -46,13 +47,14 @@ impl Rule {
         &self.module
     }
 
-    /// The findings in one call, with the positions in the batch as their subjects.
+    /// The findings in one call within a time, with the positions in the batch as their subjects.
     pub(crate) fn call(
         &self,
         subjects: &[types::Subject],
         objects: Option<(Objects, Vec<usize>)>,
+        allowed: Duration,
     ) -> Result<Vec<Finding>, CallError> {
-        let findings = self.with_instance(|instance| instance.evaluate(subjects, objects))?;
+        let findings = self.with_instance(|instance| instance.evaluate(subjects, objects, allowed))?;
         self.checked(subjects, findings)
     }
 

@@ -4,13 +4,14 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use kube_devops_core::{CheckInfo, CheckOutcome, Edit, EvaluationError, Policy, RuleConfig, Severity, Subject};
 use rayon::prelude::*;
 
 use crate::batch::{Batch, Patience, split};
 use crate::instance::Objects;
-use crate::{CheckModule, Limits, Rule, RuleError, convert};
+use crate::{CallError, CheckModule, Limits, Rule, RuleError, convert};
 
 /// The checks that there are, and the rules made of them. Policies that give a check the same settings share one rule with
 /// its instances, so that a thousand policies made of one bundle cost as much as one.
@@ -93,6 +94,7 @@ impl RuleSet {
                 check: rule.module().info().id.clone(),
                 module: rule.module().digest().to_owned(),
                 cause: cause.to_string(),
+                timed_out: matches!(cause, CallError::Time(_)),
                 subjects: Vec::new(),
             })?);
         }
@@ -103,7 +105,17 @@ impl RuleSet {
     ///
     /// `objects` are the whole objects behind the subjects, one for each, where [`RuleSet::needs_objects`].
     pub fn evaluate<S: Borrow<Subject> + Sync>(&self, subjects: &[S], objects: Option<&Objects>) -> Vec<CheckOutcome> {
-        let patience: Vec<Patience> = self.rules.iter().map(|_| Patience::new(&self.limits)).collect();
+        self.evaluate_until(subjects, objects, None)
+    }
+
+    /// The same for somebody who waits no longer than until `deadline`: what was not judged by then is said not to be.
+    pub fn evaluate_until<S: Borrow<Subject> + Sync>(
+        &self,
+        subjects: &[S],
+        objects: Option<&Objects>,
+        deadline: Option<Instant>,
+    ) -> Vec<CheckOutcome> {
+        let patience: Vec<Patience> = self.rules.iter().map(|_| Patience::new(&self.limits, deadline)).collect();
         let mut first = 0;
         let batches: Vec<(usize, &[S])> = split(subjects, &self.limits)
             .into_iter()

@@ -1,11 +1,9 @@
 //! A controller that runs while a test looks at what it does.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kube_devops_cluster::permissions::{Component, rules};
@@ -13,29 +11,39 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use test_cluster::{ControlPlane, DEADLINE, Kubeconfig, Namespace, eventually};
 
+use crate::http::{Http, Trust};
 use crate::{Folder, program, root};
-
-/// How long an endpoint may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A controller that runs. It ends when this is dropped, and at the latest together with the control plane.
 #[derive(Debug)]
 pub struct Controller {
     child: Child,
-    address: SocketAddr,
+    http: Http,
     folder: Folder,
 }
 
 impl Controller {
     /// Starts the program with these arguments and a free port, and waits until it listens.
     pub async fn start(plane: &ControlPlane, kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_at(plane, kubeconfig, any, Trust::Plain, arguments).await
+    }
+
+    /// The same at an address. `trust` says how its endpoints are spoken to.
+    pub async fn start_at(
+        plane: &ControlPlane,
+        kubeconfig: &Path,
+        address: SocketAddr,
+        trust: Trust,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let folder = Folder::new();
         let log = File::create(folder.path().join("log"))?;
         let child = plane
             .command(program())
             .current_dir(root())
             .args(arguments)
-            .args(["--addr", "127.0.0.1:0", "--kubeconfig"])
+            .args(["--addr", &address.to_string(), "--kubeconfig"])
             .arg(kubeconfig)
             .env_remove("RUST_LOG")
             .env_remove("POD_NAMESPACE")
@@ -45,8 +53,8 @@ impl Controller {
             .stderr(log)
             .spawn()
             .context("the program cannot be started")?;
-        let mut controller = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), folder };
-        controller.address = eventually(DEADLINE, "the controller to listen", async || {
+        let mut controller = Self { child, http: Http { address, trust }, folder };
+        controller.http.address = eventually(DEADLINE, "the controller to listen", async || {
             let line = controller.lines("listening").into_iter().next().context("it does not listen")?;
             Ok(line["address"].as_str().unwrap_or_default().parse()?)
         })
@@ -68,14 +76,12 @@ impl Controller {
 
     /// The status and the body that an endpoint answers with.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
-        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("an answer has a body")?;
-        let code = head.split(' ').nth(1).context("an answer has a status")?.parse()?;
-        Ok((code, body.to_owned()))
+        self.http.get(path)
+    }
+
+    /// How its endpoints are spoken to.
+    pub fn http(&self) -> &Http {
+        &self.http
     }
 
     /// The value of a series, which is written as in the answer of `/metrics`, labels in their order. None where it is not
@@ -85,6 +91,25 @@ impl Controller {
         ensure!(code == 200, "/metrics answers {code}");
         let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
         Ok(text.lines().find_map(value))
+    }
+
+    /// The sum of all series of a metric.
+    pub fn sum(&self, metric: &str) -> Result<f64> {
+        let (code, text) = self.get("/metrics")?;
+        ensure!(code == 200, "/metrics answers {code}");
+        let of_metric = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        Ok(text.lines().filter(of_metric).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    /// Waits until it says that it can do its work.
+    pub async fn ready(&self) -> Result<()> {
+        eventually(DEADLINE, "the controller to be ready", async || {
+            let (code, text) = self.get("/readyz")?;
+            ensure!(code == 200, "/readyz answers {code}: {text}");
+            Ok(())
+        })
+        .await
+        .with_context(|| self.log())
     }
 
     /// Waits until a series has a value.

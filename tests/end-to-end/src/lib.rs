@@ -10,10 +10,12 @@
 
 mod controller;
 mod hostile;
+pub mod http;
 pub mod objects;
 pub mod operator;
 mod program;
 mod ran;
+pub mod webhook;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -15,12 +15,17 @@ use tracing_subscriber::EnvFilter;
 use super::Outcome;
 use crate::arguments::{ClusterArguments, ControllerArguments};
 
+/// The cores that a controller needs: one for its work, and one for its endpoints.
+pub const THREADS: usize = 2;
+
 /// Connects to the cluster and runs a controller there, until it is asked to stop.
 ///
-/// Only what is wrong is logged where `is_watched`, since a person looks at something better.
+/// Only what is wrong is logged where `is_watched`, since a person looks at something better. `threads` are the cores that
+/// it may use.
 pub fn run<F: Future<Output = Result<()>>>(
     cluster: &ClusterArguments,
     is_watched: bool,
+    threads: usize,
     controller: impl FnOnce(Connection, CancellationToken) -> F,
 ) -> Result<Outcome> {
     // Standard output is for people; RUST_LOG chooses what is logged. Every request that fails is told with what it was for.
@@ -28,7 +33,7 @@ pub fn run<F: Future<Output = Result<()>>>(
     let usual = || EnvFilter::new(format!("{level},kube_client::client::builder=off"));
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let options = ConnectionOptions { kubeconfig: cluster.kubeconfig.clone(), context: cluster.context.clone() };
     runtime.block_on(async {
         let connection = Connection::open(&options).await?;

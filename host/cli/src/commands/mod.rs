@@ -11,6 +11,7 @@ mod policy;
 mod reconcile;
 pub mod reference;
 mod watch;
+mod webhook;
 
 use std::future::Future;
 use std::io::{Write, stdout};
@@ -55,6 +56,7 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Watch(arguments) => watch::run(&cluster, &arguments),
         Command::Reconcile(arguments) => reconcile::run(&cluster, &arguments),
+        Command::Webhook(command) => webhook::run(&cluster, command),
         Command::Completion { shell } => completion::run(shell, program),
     }
 }

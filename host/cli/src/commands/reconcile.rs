@@ -25,7 +25,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &ReconcileArguments) -> Result
         },
         system: arguments.controller.system(),
     };
-    controller::run(cluster, false, async |connection, stop| {
+    controller::run(cluster, false, controller::THREADS, async |connection, stop| {
         reconcile::run(&connection, checks, options, stop).await?;
         Ok(())
     })

@@ -29,7 +29,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &WatchArguments) -> Result<Out
             let _ = show(scores);
         }
     };
-    controller::run(cluster, is_watched, async |connection, stop| {
+    controller::run(cluster, is_watched, controller::THREADS, async |connection, stop| {
         watch::run(&connection, &checks, options, changed, stop).await?;
         Ok(())
     })

@@ -1,0 +1,127 @@
+//! `webhook`: the admission webhook, its certificate and its configuration.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use kube_devops_cluster::webhook::admission::AdmissionOptions;
+use kube_devops_cluster::webhook::certificate::{
+    CertificateFiles, CertificateNames, ManagedCertificate, make, read_authorities, write_files,
+};
+use kube_devops_cluster::webhook::configuration::{ConfigurationOptions, Server, configuration};
+use kube_devops_cluster::webhook::{self, CertificateSource, WebhookOptions};
+use kube_devops_core::SystemNamespaces;
+
+use super::{Outcome, controller, print};
+use crate::arguments::{
+    CertGenerateArguments, ClusterArguments, InstallConfigArguments, WebhookCommand, WebhookNames,
+    WebhookServeArguments,
+};
+
+/// Carries out the command.
+pub fn run(cluster: &ClusterArguments, command: WebhookCommand) -> Result<Outcome> {
+    match command {
+        WebhookCommand::Serve(arguments) => serve(cluster, &arguments),
+        WebhookCommand::CertGenerate(arguments) => cert_generate(arguments),
+        WebhookCommand::InstallConfig(arguments) => install_config(arguments),
+    }
+}
+
+fn serve(cluster: &ClusterArguments, arguments: &WebhookServeArguments) -> Result<Outcome> {
+    let checks = Arc::new(controller::checks()?);
+    let namespace = &arguments.controller.lease_namespace;
+    let certificate = match (&arguments.tls_cert, &arguments.tls_key) {
+        (Some(certificate), Some(key)) => {
+            CertificateSource::Files(CertificateFiles { certificate: certificate.clone(), key: key.clone() })
+        }
+        _ => CertificateSource::Managed {
+            managed: ManagedCertificate {
+                namespace: namespace.clone(),
+                secret: arguments.secret_name.clone(),
+                configuration: arguments.config_name.clone(),
+                names: CertificateNames {
+                    service: arguments.names.service_name.clone(),
+                    namespace: namespace.clone(),
+                    addresses: arguments.ip_sans.clone(),
+                },
+                valid: chrono::Duration::days(arguments.certificate_days.into()),
+            },
+            election: arguments.controller.election(&arguments.lease_name),
+        },
+    };
+    let options = WebhookOptions {
+        address: arguments.addr,
+        admission: AdmissionOptions {
+            deny: arguments.deny_severity.parse().map_err(|error: String| anyhow!(error))?,
+            fail_closed: arguments.fail_closed,
+            deadline: Duration::from_millis(arguments.deadline),
+            most_at_once: arguments.max_concurrent.into(),
+            system: arguments.controller.system(),
+            operator: arguments.names.operator(namespace),
+        },
+        largest_body: usize::try_from(arguments.max_body)? * 1024,
+        drain: Duration::from_secs(arguments.drain.into()),
+        certificate,
+    };
+    let threads = std::thread::available_parallelism().map_or(controller::THREADS, NonZero::get);
+    controller::run(cluster, false, threads.max(controller::THREADS), async |connection, stop| {
+        webhook::run(&connection, checks, options, stop).await?;
+        Ok(())
+    })
+}
+
+fn cert_generate(arguments: CertGenerateArguments) -> Result<Outcome> {
+    let names = CertificateNames {
+        service: arguments.service_name,
+        namespace: arguments.namespace,
+        addresses: arguments.ip_sans,
+    };
+    let made = make(&names, chrono::Utc::now(), chrono::Duration::days(arguments.days.into()))?;
+    let [authority, certificate, key] = write_files(&arguments.output_dir, &made)?;
+    print(&format!(
+        "{}  the certificate, for {}, good for {} days\n{}  its key, which only you can read\n{}  the authority, for install-config --ca-bundle-path\n",
+        certificate.display(),
+        names.all().join(", "),
+        arguments.days,
+        key.display(),
+        authority.display(),
+    ))
+}
+
+fn install_config(arguments: InstallConfigArguments) -> Result<Outcome> {
+    if arguments.url.is_some() && arguments.ca_bundle_path.is_none() {
+        eprintln!(
+            "note: without --ca-bundle-path the webhook enters the authority of its certificate, which has to be for \
+             that address: webhook serve --ip-san"
+        );
+    }
+    let authorities = match &arguments.ca_bundle_path {
+        Some(path) => Some(read_authorities(path).context("--ca-bundle-path")?),
+        None => None,
+    };
+    let server = match arguments.url {
+        Some(url) => Server::Url(url),
+        None => Server::Service { name: arguments.names.service_name.clone(), namespace: arguments.namespace.clone() },
+    };
+    let configuration = configuration(&ConfigurationOptions {
+        name: arguments.config_name,
+        server,
+        authorities,
+        timeout: arguments.timeout_seconds,
+        fail_closed: arguments.fail_closed,
+        operator: arguments.names.operator(&arguments.namespace),
+        own_namespace: arguments.namespace,
+        system: SystemNamespaces::default().and(arguments.system_namespaces),
+        resources: arguments.resources,
+    });
+    print(&serde_norway::to_string(&configuration)?)
+}
+
+impl WebhookNames {
+    /// The user that the operator is to the API server.
+    fn operator(&self, namespace: &str) -> Option<String> {
+        let name = &self.operator_service_account;
+        (!name.is_empty()).then(|| format!("system:serviceaccount:{namespace}:{name}"))
+    }
+}

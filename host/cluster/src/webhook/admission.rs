@@ -1,0 +1,306 @@
+//! What is thought of an admission request.
+//!
+//! ```text
+//!   request --is it ours, is it new?--> object --> subject --> rules of the namespace --> breaches --> verdict
+//! ```
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use kube::ResourceExt;
+use kube_devops_core::ledger::judge;
+use kube_devops_core::object::{Context, Extracted, Object, PodStatus};
+use kube_devops_core::{Container, ContainerKind, Severity, Subject, SystemNamespaces};
+use kube_devops_engine::{Checks, Objects, RuleError};
+use prometheus::Registry;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::index::{NamespacePolicies, PolicyIndex};
+use super::metrics::Metrics;
+use super::review::{Request, Response, ReviewError, parse};
+use super::verdict::{Breach, Manner, Reason, Unjudged, Verdict};
+use crate::ClusterError;
+use crate::crd::DevOpsPolicy;
+use crate::policies;
+
+/// Rules that once took longer than this are evaluated where they hold up nobody else.
+const SLOW: Duration = Duration::from_millis(20);
+
+/// How requests are judged.
+#[derive(Debug, Clone)]
+pub struct AdmissionOptions {
+    /// From which severity on a violation denies.
+    pub deny: Severity,
+    /// Whether what could not be judged is denied.
+    pub fail_closed: bool,
+    /// How long judging a request may take.
+    pub deadline: Duration,
+    /// How many requests are judged at a time.
+    pub most_at_once: usize,
+    /// Where nothing is judged.
+    pub system: SystemNamespaces,
+    /// The user whose updates are let through: the operator, which mends workloads and takes back what does not work.
+    pub operator: Option<String>,
+}
+
+/// Judges admission requests by the policies that it knows of.
+pub struct Admission {
+    checks: Arc<Checks>,
+    index: Arc<PolicyIndex>,
+    options: AdmissionOptions,
+    manner: Manner,
+    places: Semaphore,
+    metrics: Metrics,
+}
+
+impl Admission {
+    /// Judges by the policies of `index`, and registers its metrics.
+    pub fn new(
+        checks: Arc<Checks>,
+        index: Arc<PolicyIndex>,
+        options: AdmissionOptions,
+        registry: &Registry,
+    ) -> Result<Self, ClusterError> {
+        let manner = Manner::new(options.deny, options.fail_closed, checks.infos());
+        let places = Semaphore::new(options.most_at_once.max(1));
+        Ok(Self { checks, index, manner, places, metrics: Metrics::new(registry)?, options })
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// How long a request may take to arrive.
+    pub fn deadline(&self) -> Duration {
+        self.options.deadline
+    }
+
+    /// Answers a review that arrived at a moment.
+    pub fn answer(&self, body: &[u8], arrived: Instant) -> Result<Response, ReviewError> {
+        let request = match parse(body) {
+            Ok(request) => request,
+            Err(error) => {
+                self.metrics.rejected(Reason::Malformed, arrived.elapsed());
+                tracing::warn!("a request was not judged: {error}");
+                return Err(error);
+            }
+        };
+        let verdict = match self.places.try_acquire() {
+            Ok(_place) => self.verdict(&request, arrived + self.options.deadline),
+            Err(_) => {
+                let text = format!("more than {} requests are being judged", self.options.most_at_once);
+                Verdict::unjudged(Reason::Overload, text)
+            }
+        };
+        let response = verdict.response(&request.uid, &self.manner);
+        log(&request, &verdict, &response);
+        self.metrics.answered(&verdict, response.allowed, arrived.elapsed());
+        Ok(response)
+    }
+
+    fn verdict(&self, request: &Request<'_>, deadline: Instant) -> Verdict {
+        if !matches!(&*request.operation, "CREATE" | "UPDATE") {
+            return Verdict::Skipped;
+        }
+        if request.resource.group == "devops.stochastic.io" {
+            return match (&*request.resource.resource, &*request.sub_resource) {
+                ("devopspolicies", "") => self.policy(request).unwrap_or_else(|unreadable| unreadable),
+                _ => Verdict::Skipped,
+            };
+        }
+        let is_operator = || self.options.operator.as_deref() == Some(&*request.user_info.username);
+        if request.namespace.is_empty()
+            || !matches!(&*request.sub_resource, "" | "ephemeralcontainers")
+            || self.options.system.contains(&request.namespace)
+            || request.operation == "UPDATE" && is_operator()
+        {
+            return Verdict::Skipped;
+        }
+        if !self.index.is_synced() {
+            return Verdict::unjudged(Reason::NotSynced, "the policies are not known yet");
+        }
+        let Some(policies) = self.index.of(&request.namespace) else { return Verdict::Skipped };
+        if policies.is_slow() {
+            // Other requests go on on another thread.
+            return tokio::task::block_in_place(|| self.workload(request, &policies, deadline));
+        }
+        let started = Instant::now();
+        let verdict = self.workload(request, &policies, deadline);
+        if started.elapsed() > SLOW {
+            policies.set_slow();
+        }
+        verdict
+    }
+
+    /// Judges something that may run pods.
+    fn workload(&self, request: &Request<'_>, policies: &NamespacePolicies, deadline: Instant) -> Verdict {
+        let subject = match subject(request, request.object.map(|object| object.get())) {
+            Ok(Some(subject)) => subject,
+            Ok(None) => return Verdict::Skipped,
+            Err(error) => return Verdict::unjudged(Reason::Malformed, error),
+        };
+        let before = request.old_object.filter(|_| request.operation == "UPDATE").map(|object| object.get());
+        // An old object that cannot be read tells nothing, so that the new one is judged as a whole.
+        let before = before.and_then(|object| subject_before(request, object));
+        let needs_objects = policies.needs_objects();
+        if before.as_ref().is_some_and(|before| asks_for_the_same(before, &subject))
+            && !(needs_objects && objects_differ(request))
+        {
+            return Verdict::Skipped;
+        }
+        let objects = needs_objects.then(|| objects(request)).flatten();
+        let mut breaches = Vec::new();
+        let mut unjudged = Vec::new();
+        for policy in &policies.policies {
+            let rules = match &policy.rules {
+                Ok(rules) => rules,
+                Err(error) => {
+                    let text = format!("policy {} is not valid: {error}", policy.name);
+                    unjudged.push(Unjudged { reason: Reason::InvalidPolicy, text });
+                    continue;
+                }
+            };
+            let outcomes = rules.evaluate_until(&[&subject], objects.as_ref(), Some(deadline));
+            for error in outcomes.iter().flat_map(|outcome| &outcome.errors) {
+                let reason = if error.timed_out { Reason::Timeout } else { Reason::CheckFailed };
+                let text = format!("check {} (module {}) failed: {}", error.check, error.module, error.cause);
+                unjudged.push(Unjudged { reason, text });
+            }
+            for violation in judge(&[&subject], &outcomes).into_iter().flat_map(|judged| judged.violations) {
+                add(&mut breaches, Breach { violation, policy: policy.name.clone() });
+            }
+        }
+        if request.sub_resource == "ephemeralcontainers" {
+            let added = added_containers(before.as_ref(), &subject);
+            breaches.retain(|breach| breach.violation.container.as_deref().is_some_and(|name| added.contains(&name)));
+        }
+        let name = if subject.name.is_empty() { "(without a name)" } else { &subject.name };
+        let subject = format!("{} {name} in namespace {}", subject.kind, subject.namespace);
+        Verdict::Judged { subject, breaches, unjudged }
+    }
+
+    /// Judges a policy: whether its checks accept their settings. What the API server changes by itself is not judged.
+    fn policy(&self, request: &Request<'_>) -> Result<Verdict, Verdict> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Verdict::unjudged(Reason::Malformed, format!("the policy cannot be read: {error}"))
+        };
+        let object = request.object.ok_or_else(|| unreadable(&"there is none"))?;
+        let policy: DevOpsPolicy = serde_json::from_str(object.get()).map_err(|error| unreadable(&error))?;
+        let before = request.old_object.and_then(|object| serde_json::from_str::<DevOpsPolicy>(object.get()).ok());
+        if before.is_some_and(|before| before.spec == policy.spec) || policy.metadata.deletion_timestamp.is_some() {
+            return Ok(Verdict::Skipped);
+        }
+        Ok(match self.checks.rule_set(&policies::policy(&policy.name_any(), &policy.spec)) {
+            Ok(_) => Verdict::Judged {
+                subject: format!("DevOpsPolicy {}", policy.name_any()),
+                breaches: Vec::new(),
+                unjudged: Vec::new(),
+            },
+            Err(error @ RuleError::Call { .. }) => Verdict::unjudged(Reason::CheckFailed, error.to_string()),
+            Err(error) => Verdict::InvalidPolicy(error.to_string()),
+        })
+    }
+}
+
+/// The subject in an object of a request; none: it runs no pods, has finished or is being deleted.
+fn subject(request: &Request<'_>, object: Option<&str>) -> Result<Option<Subject>, String> {
+    let text = object.ok_or("there is no object in the review")?;
+    let mut object: Object =
+        serde_json::from_str(text).map_err(|error| format!("the object cannot be read: {error}"))?;
+    if object.kind.is_empty() {
+        object.kind = request.kind.kind.clone().into_owned();
+    }
+    if object.kind != request.kind.kind {
+        return Err(format!("the review is about a {}, and the object in it is a {}", request.kind.kind, object.kind));
+    }
+    // The API server knows where it is, whatever the object says.
+    object.metadata.namespace = request.namespace.clone().into_owned();
+    if request.operation == "CREATE" {
+        // What is only about to be has neither ended nor been deleted, whatever it says of itself.
+        object.status = PodStatus::default();
+        object.metadata.deletion_timestamp = None;
+    }
+    object.forget_status();
+    let context = Context { now: Utc::now(), default_namespace: String::new(), source: None };
+    let mut extracted = Extracted::default();
+    match object.extract(&context, &mut extracted).first() {
+        Some(error) => Err(error.to_string()),
+        None => Ok(extracted.subjects.pop()),
+    }
+}
+
+fn subject_before(request: &Request<'_>, object: &str) -> Option<Subject> {
+    subject(request, Some(object)).ok().flatten()
+}
+
+/// Whether two subjects ask for the same to be run, whatever they are called and labelled.
+fn asks_for_the_same(before: &Subject, now: &Subject) -> bool {
+    before.restart_policy == now.restart_policy && before.containers == now.containers
+}
+
+/// The names of the ephemeral containers that were not there before.
+fn added_containers<'a>(before: Option<&Subject>, now: &'a Subject) -> Vec<&'a str> {
+    let before = before.map_or(&[][..], |before| &before.containers);
+    let is_added = |container: &&Container| container.kind == ContainerKind::Ephemeral && !before.contains(container);
+    now.containers.iter().filter(is_added).map(|container| container.name.as_str()).collect()
+}
+
+/// The whole object, for checks that read it.
+fn objects(request: &Request<'_>) -> Option<Objects> {
+    let object: Value = serde_json::from_str(request.object?.get()).ok()?;
+    Some(Arc::from([object]))
+}
+
+/// Whether the objects differ in more than metadata and status.
+fn objects_differ(request: &Request<'_>) -> bool {
+    let read = |object: Option<&serde_json::value::RawValue>| {
+        let mut object: Value = serde_json::from_str(object?.get()).ok()?;
+        let fields = object.as_object_mut()?;
+        fields.remove("metadata");
+        fields.remove("status");
+        Some(object)
+    };
+    read(request.object) != read(request.old_object)
+}
+
+/// Adds a breach. Where several policies find the same, the most severe of them counts.
+fn add(breaches: &mut Vec<Breach>, breach: Breach) {
+    let same = |known: &&mut Breach| {
+        let (one, other) = (&known.violation, &breach.violation);
+        (&one.check, &one.container, &one.field, &one.message)
+            == (&other.check, &other.container, &other.field, &other.message)
+    };
+    match breaches.iter_mut().find(same) {
+        Some(known) if known.violation.severity < breach.violation.severity => *known = breach,
+        Some(_) => {}
+        None => breaches.push(breach),
+    }
+}
+
+fn log(request: &Request<'_>, verdict: &Verdict, response: &Response) {
+    let cut = |text: &str| kube_devops_core::text::cut(&kube_devops_core::text::escape_controls(text), 256);
+    let (namespace, kind, user) = (&request.namespace, &request.kind.kind, &request.user_info.username);
+    if let Verdict::Judged { unjudged, .. } = verdict
+        && let Some(first) = unjudged.first()
+    {
+        tracing::warn!(
+            namespace = cut(namespace),
+            kind = cut(kind),
+            reason = first.reason.as_str(),
+            "not judged: {}",
+            cut(&first.text)
+        );
+    }
+    if !response.allowed {
+        let what = match verdict {
+            Verdict::Judged { subject, .. } => Cow::Owned(cut(subject)),
+            Verdict::Skipped | Verdict::InvalidPolicy(_) => Cow::Borrowed("the policy"),
+        };
+        let violations = response.audit_annotations.get("violations").map_or("", String::as_str);
+        tracing::info!(namespace = cut(namespace), kind = cut(kind), user = cut(user), violations, "denied: {what}");
+    }
+}

@@ -1,0 +1,204 @@
+//! AdmissionReview v1: what is read of a question, and how it is answered.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+const API_VERSION: &str = "admission.k8s.io/v1";
+const KIND: &str = "AdmissionReview";
+
+/// A question of the API server. The objects in it are read only where they are judged.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Request<'a> {
+    /// Names the question in the answer.
+    #[serde(borrow)]
+    pub uid: Cow<'a, str>,
+    /// The kind of the object.
+    #[serde(borrow)]
+    pub kind: Kind<'a>,
+    /// The resource that the request is about.
+    #[serde(borrow)]
+    pub resource: Resource<'a>,
+    /// The subresource; mostly empty.
+    #[serde(borrow)]
+    pub sub_resource: Cow<'a, str>,
+    /// The namespace; empty for objects of the cluster.
+    #[serde(borrow)]
+    pub namespace: Cow<'a, str>,
+    /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
+    #[serde(borrow)]
+    pub operation: Cow<'a, str>,
+    /// Who asks.
+    #[serde(borrow)]
+    pub user_info: UserInfo<'a>,
+    /// The object as it is to be.
+    #[serde(borrow)]
+    pub object: Option<&'a RawValue>,
+    /// The object as it is.
+    #[serde(borrow)]
+    pub old_object: Option<&'a RawValue>,
+}
+
+impl Default for Request<'_> {
+    fn default() -> Self {
+        let empty = || Cow::Borrowed("");
+        Self {
+            uid: empty(),
+            kind: Kind::default(),
+            resource: Resource::default(),
+            sub_resource: empty(),
+            namespace: empty(),
+            operation: empty(),
+            user_info: UserInfo::default(),
+            object: None,
+            old_object: None,
+        }
+    }
+}
+
+/// The kind of an object.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Kind<'a> {
+    /// Its name, such as `Pod`.
+    #[serde(borrow)]
+    pub kind: Cow<'a, str>,
+}
+
+/// A resource.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Resource<'a> {
+    /// The API group.
+    #[serde(borrow)]
+    pub group: Cow<'a, str>,
+    /// Its name, such as `pods`.
+    #[serde(borrow)]
+    pub resource: Cow<'a, str>,
+}
+
+/// Who asks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct UserInfo<'a> {
+    /// The name.
+    #[serde(borrow)]
+    pub username: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    #[serde(borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    request: Option<Request<'a>>,
+}
+
+/// Why a body is no question that could be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    /// It is not JSON, or not of this shape.
+    #[error("not an AdmissionReview: {0}")]
+    Unreadable(serde_json::Error),
+    /// It is another object, or another version.
+    #[error("not an AdmissionReview of {API_VERSION}: apiVersion is {api_version:?} and kind is {kind:?}")]
+    OtherKind {
+        /// Its version.
+        api_version: String,
+        /// Its kind.
+        kind: String,
+    },
+    /// There is nothing to answer.
+    #[error("an AdmissionReview without a request that has a uid")]
+    NoRequest,
+}
+
+/// Reads a question.
+pub fn parse(body: &[u8]) -> Result<Request<'_>, ReviewError> {
+    let review: Review = serde_json::from_slice(body).map_err(ReviewError::Unreadable)?;
+    if review.api_version != API_VERSION || review.kind != KIND {
+        let (api_version, kind) = (shown(&review.api_version), shown(&review.kind));
+        return Err(ReviewError::OtherKind { api_version, kind });
+    }
+    review.request.filter(|request| !request.uid.is_empty()).ok_or(ReviewError::NoRequest)
+}
+
+fn shown(text: &str) -> String {
+    kube_devops_core::text::cut(text, 64)
+}
+
+/// An answer to the API server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// The question that it answers.
+    pub uid: String,
+    /// Whether the request may go on.
+    pub allowed: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Refusal>,
+    /// Shown to whoever made the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// For the audit log of the API server.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub audit_annotations: BTreeMap<&'static str, String>,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The HTTP status that the client gets.
+    pub code: u16,
+    /// The same in one word.
+    pub reason: &'static str,
+    /// What is wrong, and how to mend it.
+    pub message: String,
+}
+
+impl Response {
+    /// The answer as the API server wants it.
+    pub fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Answer<'a> {
+            api_version: &'a str,
+            kind: &'a str,
+            response: &'a Response,
+        }
+        // Text, numbers and maps of text cannot fail to become JSON.
+        serde_json::to_vec(&Answer { api_version: API_VERSION, kind: KIND, response: self }).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(body: &str) -> String {
+        parse(body.as_bytes()).map_or_else(|error| error.to_string(), |request| request.uid.into_owned())
+    }
+
+    #[test]
+    fn only_questions_that_can_be_answered_are_read() {
+        let review = |request: &str| {
+            format!(r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{request}}}"#)
+        };
+        assert_eq!(said(&review(r#"{"uid":"a\u0062c","object":null}"#)), "abc");
+        assert!(said(&review("null")).contains("without a request"));
+        assert!(said(&review(r#"{"uid":""}"#)).contains("without a request"));
+        assert!(said(&review(r#"{"uid":1}"#)).starts_with("not an AdmissionReview: "));
+        assert!(said(&review(r#"{"uid":"a"}"#).replace("/v1", "/v1beta1")).contains("v1beta1"));
+        assert!(said("").starts_with("not an AdmissionReview: "));
+        // The objects in it are not looked into here, however deep they are.
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(said(&review(&format!(r#"{{"uid":"deep","object":{deep}}}"#))), "deep");
+    }
+}

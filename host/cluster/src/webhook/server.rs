@@ -1,0 +1,117 @@
+//! The HTTPS server of the webhook.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::admission::Admission;
+use super::verdict::Reason;
+use crate::ClusterError;
+
+/// How long a new connection may take to become secure, and to ask something.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection may be idle. API servers close theirs sooner, so that they do not find one closed that they are
+/// about to use.
+const IDLE: Duration = Duration::from_secs(120);
+
+#[derive(Clone)]
+struct Served {
+    admission: Arc<Admission>,
+    /// In bytes.
+    largest_body: usize,
+}
+
+/// `POST /validate`.
+pub fn router(admission: Arc<Admission>, largest_body: usize) -> Router {
+    Router::new().route("/validate", post(validate)).with_state(Served { admission, largest_body })
+}
+
+/// Listens on `address`, where port 0 stands for any that is free, and serves in the background until `handle` is told to
+/// end. Answers with the address that it listens on, and with what waits for the end.
+pub async fn serve(
+    address: SocketAddr,
+    tls: RustlsConfig,
+    router: Router,
+    handle: Handle<SocketAddr>,
+) -> Result<(SocketAddr, JoinHandle<()>), ClusterError> {
+    let error = |reason: std::io::Error| ClusterError::Listen { address, reason: reason.to_string() };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(PATIENCE).acceptor(NoDelayAcceptor::new());
+    let mut server =
+        axum_server::Server::from_listener(listener).acceptor(acceptor).handle(handle).first_request_timeout(PATIENCE);
+    server.http_builder().http1().header_read_timeout(IDLE);
+    let served = tokio::spawn(async move {
+        if let Err(error) = server.serve(router.into_make_service()).await {
+            tracing::error!("the HTTPS server ended: {error}");
+        }
+    });
+    tracing::info!(%address, "listening");
+    Ok((address, served))
+}
+
+async fn validate(State(served): State<Served>, request: Request) -> Response {
+    let arrived = Instant::now();
+    let admission = &served.admission;
+    let refuse = |reason, status: StatusCode, text: String| {
+        admission.metrics().rejected(reason, arrived.elapsed());
+        tracing::warn!(reason = reason.as_str(), "a request was not judged: {text}");
+        (status, text + "\n").into_response()
+    };
+    let (head, body) = request.into_parts();
+    let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    if !content_type.is_some_and(is_json) {
+        return refuse(Reason::Malformed, StatusCode::UNSUPPORTED_MEDIA_TYPE, "not application/json".to_owned());
+    }
+    let too_large = || format!("more than {} bytes", served.largest_body);
+    // Refused before it is read where the client says how large it is.
+    if body.size_hint().lower() > served.largest_body as u64 {
+        return refuse(Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, too_large());
+    }
+    match tokio::time::timeout(admission.deadline(), read(body, served.largest_body)).await {
+        Ok(Ok(body)) => match admission.answer(&body, arrived) {
+            Ok(response) => ([(CONTENT_TYPE, "application/json")], response.to_json()).into_response(),
+            Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+        },
+        Ok(Err(ReadError::TooLarge)) => refuse(Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, too_large()),
+        Ok(Err(ReadError::Broken(error))) => refuse(Reason::Malformed, StatusCode::BAD_REQUEST, error),
+        Err(_) => {
+            let text = format!("it did not arrive within {:?}", admission.deadline());
+            refuse(Reason::SlowRequest, StatusCode::REQUEST_TIMEOUT, text)
+        }
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+enum ReadError {
+    TooLarge,
+    Broken(String),
+}
+
+async fn read(body: Body, largest: usize) -> Result<Bytes, ReadError> {
+    axum::body::to_bytes(body, largest).await.map_err(|error| {
+        let error: axum::BoxError = error.into_inner();
+        if error.is::<http_body_util::LengthLimitError>() {
+            ReadError::TooLarge
+        } else {
+            ReadError::Broken(format!("the body cannot be read: {error}"))
+        }
+    })
+}
