@@ -4,8 +4,10 @@
 //! not read: reading stays fast, and nobody is told about mistakes in fields that do not matter here.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use chrono::{DateTime, Utc};
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -75,9 +77,9 @@ pub struct OwnerReference {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Spec {
-    containers: Option<Vec<ContainerSpec>>,
-    init_containers: Option<Vec<ContainerSpec>>,
-    ephemeral_containers: Option<Vec<ContainerSpec>>,
+    containers: Option<Vec<Fields<ContainerSpec>>>,
+    init_containers: Option<Vec<Fields<ContainerSpec>>>,
+    ephemeral_containers: Option<Vec<Fields<ContainerSpec>>>,
     restart_policy: Option<RestartPolicy>,
     /// The node that a pod is bound to.
     pub node_name: Option<String>,
@@ -225,6 +227,30 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text(#[serde(deserialize_with = "text")] String);
+
+/// Something with named fields. Serde would also take a list of their values, and Kubernetes does not.
+#[derive(Debug, Clone, Default)]
+struct Fields<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for FieldsVisitor<T> {
+            type Value = T;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(FieldsVisitor(PhantomData)).map(Fields)
+    }
+}
 
 /// `null` stands for nothing wherever Kubernetes reads an object.
 fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
@@ -460,12 +486,12 @@ impl Spec {
 }
 
 fn convert<'a>(
-    containers: Option<Vec<ContainerSpec>>,
+    containers: Option<Vec<Fields<ContainerSpec>>>,
     statuses: &'a [ContainerStatus],
     kind: impl Fn(&ContainerSpec) -> ContainerKind + 'a,
 ) -> impl Iterator<Item = Container> + 'a {
     let has_entries = |map: Option<BTreeMap<String, IgnoredAny>>| map.is_some_and(|map| !map.is_empty());
-    containers.unwrap_or_default().into_iter().enumerate().map(move |(position, container)| Container {
+    containers.unwrap_or_default().into_iter().enumerate().map(move |(position, Fields(container))| Container {
         kind: kind(&container),
         restart_count: restart_count(statuses, position, &container.name),
         name: container.name,

@@ -211,9 +211,6 @@ fn subject(request: &Request<'_>, object: Option<&str>) -> Result<Option<Subject
     let text = object.ok_or("there is no object in the review")?;
     let mut object: Object =
         serde_json::from_str(text).map_err(|error| format!("the object cannot be read: {error}"))?;
-    if object.kind.is_empty() {
-        object.kind = request.kind.kind.clone().into_owned();
-    }
     if object.kind != request.kind.kind {
         return Err(format!("the review is about a {}, and the object in it is a {}", request.kind.kind, object.kind));
     }
