@@ -148,9 +148,14 @@ impl Controller {
         Ok(())
     }
 
+    /// Asks it to stop.
+    pub fn terminate(&self) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
+    }
+
     /// Asks it to stop, and waits until it has. An end that is not orderly is an error.
     pub async fn stop(&mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        self.terminate()?;
         eventually(DEADLINE, "the controller to stop", async || {
             ensure!(is_zombie(self.child.id()), "it still runs");
             Ok(())
