@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 pub use controller::{Controller, service_account};
-pub use hostile::checks_of_which_one_crashes;
+pub use hostile::checks_of_which_one_fails;
 pub use program::{kube_devops, program};
 pub use ran::{Ran, run, run_with_input};
 

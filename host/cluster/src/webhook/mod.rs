@@ -128,6 +128,9 @@ pub async fn run(
         async move {
             match options.certificate {
                 CertificateSource::Files(files) => {
+                    if first.expiry <= Utc::now() {
+                        tracing::warn!(expiry = %first.expiry, "the certificate has ended: no API server will take it");
+                    }
                     take_up(first);
                     follow_files(files, take_up, finished).await;
                 }

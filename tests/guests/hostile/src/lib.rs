@@ -18,9 +18,9 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// It traps on one name, so that it can stand in for a check that has no settings.
+    /// What it does depends on names, so that it can stand in for a check that has no settings.
     fn default() -> Self {
-        Self { behaviour: "trap-on-poison".to_owned() }
+        Self { behaviour: "by-name".to_owned() }
     }
 }
 
@@ -63,6 +63,8 @@ impl Check for Hostile {
         match self.behaviour.as_str() {
             "loop" => forever(),
             "trap" => panic!("told to"),
+            "by-name" if subject.name == "poison" => panic!("poisoned"),
+            "by-name" if subject.name == "tar-pit" => forever(),
             "trap-on-poison" if subject.name == "poison" => panic!("poisoned"),
             "loop-on-poison" if subject.name == "poison" => forever(),
             "memory" => {

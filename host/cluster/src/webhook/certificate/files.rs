@@ -54,6 +54,10 @@ pub async fn follow_files(files: CertificateFiles, changed: impl Fn(ServerCertif
         }
         known = found;
         match read.and_then(|(certificate, key)| ServerCertificate::new(&certificate, &key)) {
+            // No API server takes it, and the one that is served may still be good.
+            Ok(certificate) if certificate.expiry <= Utc::now() => {
+                tracing::warn!(expiry = %certificate.expiry, "the certificate was not replaced: the new one has ended");
+            }
             Ok(certificate) => {
                 tracing::info!(expiry = %certificate.expiry, "the certificate was replaced");
                 changed(certificate);
