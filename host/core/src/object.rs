@@ -131,8 +131,36 @@ struct ContainerPort {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Resources {
-    requests: Option<BTreeMap<String, IgnoredAny>>,
-    limits: Option<BTreeMap<String, IgnoredAny>>,
+    requests: Option<Entries>,
+    limits: Option<Entries>,
+}
+
+/// Whether a map has entries, whatever they are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entries(bool);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Entries(false);
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    entries = Entries(true);
+                }
+                Ok(entries)
+            }
+        }
+
+        deserializer.deserialize_map(EntriesVisitor)
+    }
 }
 
 /// The status of a pod.
@@ -490,7 +518,7 @@ fn convert<'a>(
     statuses: &'a [ContainerStatus],
     kind: impl Fn(&ContainerSpec) -> ContainerKind + 'a,
 ) -> impl Iterator<Item = Container> + 'a {
-    let has_entries = |map: Option<BTreeMap<String, IgnoredAny>>| map.is_some_and(|map| !map.is_empty());
+    let has_entries = |map: Option<Entries>| map.is_some_and(|Entries(has)| has);
     containers.unwrap_or_default().into_iter().enumerate().map(move |(position, Fields(container))| Container {
         kind: kind(&container),
         restart_count: restart_count(statuses, position, &container.name),

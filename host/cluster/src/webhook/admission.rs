@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::index::{NamespacePolicies, PolicyIndex};
 use super::metrics::Metrics;
-use super::review::{Request, Response, ReviewError, parse};
+use super::review::{Request, Response, ReviewError, parse, parse_raw};
 use super::verdict::{Breach, Manner, Reason, Unjudged, Verdict};
 use crate::ClusterError;
 use crate::crd::DevOpsPolicy;
@@ -81,8 +81,8 @@ impl Admission {
 
     /// Answers a review that arrived at a moment.
     pub fn answer(&self, body: &[u8], arrived: Instant) -> Result<Response, ReviewError> {
-        let request = match parse(body) {
-            Ok(request) => request,
+        let (request, objects) = match read(body) {
+            Ok(read) => read,
             Err(error) => {
                 self.metrics.rejected(Reason::Malformed, arrived.elapsed());
                 tracing::warn!("a request was not judged: {error}");
@@ -90,7 +90,7 @@ impl Admission {
             }
         };
         let verdict = match self.places.try_acquire() {
-            Ok(_place) => self.verdict(&request, arrived + self.options.deadline),
+            Ok(_place) => self.verdict(&request, objects, body, arrived + self.options.deadline),
             Err(_) => {
                 let text = format!("more than {} requests are being judged", self.options.most_at_once);
                 Verdict::unjudged(Reason::Overload, text)
@@ -102,13 +102,13 @@ impl Admission {
         Ok(response)
     }
 
-    fn verdict(&self, request: &Request<'_>, deadline: Instant) -> Verdict {
+    fn verdict(&self, request: &Header<'_>, objects: Reviewed, body: &[u8], deadline: Instant) -> Verdict {
         if !matches!(&*request.operation, "CREATE" | "UPDATE") {
             return Verdict::Skipped;
         }
         if request.resource.group == "devops.stochastic.io" {
             return match (&*request.resource.resource, &*request.sub_resource) {
-                ("devopspolicies", "") => self.policy(request).unwrap_or_else(|unreadable| unreadable),
+                ("devopspolicies", "") => self.policy(body).unwrap_or_else(|unreadable| unreadable),
                 _ => Verdict::Skipped,
             };
         }
@@ -126,10 +126,10 @@ impl Admission {
         let Some(policies) = self.index.of(&request.namespace) else { return Verdict::Skipped };
         if policies.is_slow() {
             // Other requests go on on another thread.
-            return tokio::task::block_in_place(|| self.workload(request, &policies, deadline));
+            return tokio::task::block_in_place(|| self.workload(request, objects, body, &policies, deadline));
         }
         let started = Instant::now();
-        let verdict = self.workload(request, &policies, deadline);
+        let verdict = self.workload(request, objects, body, &policies, deadline);
         if started.elapsed() > SLOW {
             policies.set_slow();
         }
@@ -137,22 +137,37 @@ impl Admission {
     }
 
     /// Judges something that may run pods.
-    fn workload(&self, request: &Request<'_>, policies: &NamespacePolicies, deadline: Instant) -> Verdict {
-        let subject = match subject(request, request.object.map(|object| object.get())) {
+    fn workload(
+        &self,
+        request: &Header<'_>,
+        objects: Reviewed,
+        body: &[u8],
+        policies: &NamespacePolicies,
+        deadline: Instant,
+    ) -> Verdict {
+        let (object, before) = match objects {
+            Ok(objects) => objects,
+            Err(error) => return Verdict::unjudged(Reason::Malformed, error),
+        };
+        let subject = match object.ok_or("there is no object in the review".to_owned()) {
+            Ok(object) => subject(request, object),
+            Err(error) => Err(error),
+        };
+        let subject = match subject {
             Ok(Some(subject)) => subject,
             Ok(None) => return Verdict::Skipped,
             Err(error) => return Verdict::unjudged(Reason::Malformed, error),
         };
-        let before = request.old_object.filter(|_| request.operation == "UPDATE").map(|object| object.get());
-        // An old object that cannot be read tells nothing, so that the new one is judged as a whole.
+        let before = before.filter(|_| request.operation == "UPDATE");
+        // An old object that is nothing to judge tells nothing, so that the new one is judged as a whole.
         let before = before.and_then(|object| subject_before(request, object));
-        let needs_objects = policies.needs_objects();
+        let whole = policies.needs_objects().then(|| WholeObjects::read(body)).flatten();
         if before.as_ref().is_some_and(|before| asks_for_the_same(before, &subject))
-            && !(needs_objects && objects_differ(request))
+            && whole.as_ref().is_none_or(WholeObjects::ask_for_the_same)
         {
             return Verdict::Skipped;
         }
-        let objects = needs_objects.then(|| objects(request)).flatten();
+        let objects: Option<Objects> = whole.map(|whole| Arc::from([whole.now]));
         let mut breaches = Vec::new();
         let mut unjudged = Vec::new();
         for policy in &policies.policies {
@@ -184,13 +199,14 @@ impl Admission {
     }
 
     /// Judges a policy: whether its checks accept their settings. What the API server changes by itself is not judged.
-    fn policy(&self, request: &Request<'_>) -> Result<Verdict, Verdict> {
+    fn policy(&self, body: &[u8]) -> Result<Verdict, Verdict> {
         let unreadable = |error: &dyn std::fmt::Display| {
             Verdict::unjudged(Reason::Malformed, format!("the policy cannot be read: {error}"))
         };
-        let object = request.object.ok_or_else(|| unreadable(&"there is none"))?;
+        let (_, object, before) = parse_raw(body).map_err(|error| unreadable(&error))?.split();
+        let object = object.ok_or_else(|| unreadable(&"there is none"))?;
         let policy: DevOpsPolicy = serde_json::from_str(object.get()).map_err(|error| unreadable(&error))?;
-        let before = request.old_object.and_then(|object| serde_json::from_str::<DevOpsPolicy>(object.get()).ok());
+        let before = before.and_then(|object| serde_json::from_str::<DevOpsPolicy>(object.get()).ok());
         if before.is_some_and(|before| before.spec == policy.spec) || policy.metadata.deletion_timestamp.is_some() {
             return Ok(Verdict::Skipped);
         }
@@ -206,11 +222,28 @@ impl Admission {
     }
 }
 
+/// A request without its objects.
+type Header<'a> = Request<'a, ()>;
+/// The object as it is to be and the object as it is, or why they cannot be read.
+type Reviewed = Result<(Option<Object>, Option<Object>), String>;
+
+/// Reads a review in one go. Where its objects are not what they should be, the rest of it is read without them, so that
+/// there is an answer.
+fn read(body: &[u8]) -> Result<(Header<'_>, Reviewed), ReviewError> {
+    match parse(body) {
+        Ok(request) => {
+            let (request, object, before) = request.split();
+            Ok((request, Ok((object, before))))
+        }
+        Err(error) => {
+            let (request, _, _) = parse_raw(body)?.split();
+            Ok((request, Err(format!("the object cannot be read: {error}"))))
+        }
+    }
+}
+
 /// The subject in an object of a request; none: it runs no pods, has finished or is being deleted.
-fn subject(request: &Request<'_>, object: Option<&str>) -> Result<Option<Subject>, String> {
-    let text = object.ok_or("there is no object in the review")?;
-    let mut object: Object =
-        serde_json::from_str(text).map_err(|error| format!("the object cannot be read: {error}"))?;
+fn subject(request: &Header<'_>, mut object: Object) -> Result<Option<Subject>, String> {
     if object.kind != request.kind.kind {
         return Err(format!("the review is about a {}, and the object in it is a {}", request.kind.kind, object.kind));
     }
@@ -230,8 +263,8 @@ fn subject(request: &Request<'_>, object: Option<&str>) -> Result<Option<Subject
     }
 }
 
-fn subject_before(request: &Request<'_>, object: &str) -> Option<Subject> {
-    subject(request, Some(object)).ok().flatten()
+fn subject_before(request: &Header<'_>, object: Object) -> Option<Subject> {
+    subject(request, object).ok().flatten()
 }
 
 /// Whether two subjects ask for the same to be run, whatever they are called and labelled.
@@ -246,22 +279,28 @@ fn added_containers<'a>(before: Option<&Subject>, now: &'a Subject) -> Vec<&'a s
     now.containers.iter().filter(is_added).map(|container| container.name.as_str()).collect()
 }
 
-/// The whole object, for checks that read it.
-fn objects(request: &Request<'_>) -> Option<Objects> {
-    let object: Value = serde_json::from_str(request.object?.get()).ok()?;
-    Some(Arc::from([object]))
+/// The objects of a review as a whole, for checks that read all of them.
+struct WholeObjects {
+    now: Value,
+    before: Option<Value>,
 }
 
-/// Whether the objects differ in more than metadata and status.
-fn objects_differ(request: &Request<'_>) -> bool {
-    let read = |object: Option<&serde_json::value::RawValue>| {
-        let mut object: Value = serde_json::from_str(object?.get()).ok()?;
-        let fields = object.as_object_mut()?;
-        fields.remove("metadata");
-        fields.remove("status");
-        Some(object)
-    };
-    read(request.object) != read(request.old_object)
+impl WholeObjects {
+    fn read(body: &[u8]) -> Option<Self> {
+        let (_, now, before) = parse_raw(body).ok()?.split();
+        let before = before.and_then(|before| serde_json::from_str(before.get()).ok());
+        Some(Self { now: serde_json::from_str(now?.get()).ok()?, before })
+    }
+
+    /// Whether they differ in no more than metadata and status.
+    fn ask_for_the_same(&self) -> bool {
+        let asked = |object: &Value| {
+            let fields = object.as_object().into_iter().flatten();
+            let fields = fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"));
+            fields.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
+        };
+        self.before.as_ref().is_some_and(|before| asked(before) == asked(&self.now))
+    }
 }
 
 /// Adds a breach. Where several policies find the same, the most severe of them counts.
@@ -278,7 +317,7 @@ fn add(breaches: &mut Vec<Breach>, breach: Breach) {
     }
 }
 
-fn log(request: &Request<'_>, verdict: &Verdict, response: &Response) {
+fn log(request: &Header<'_>, verdict: &Verdict, response: &Response) {
     let cut = |text: &str| kube_devops_core::text::cut(&kube_devops_core::text::escape_controls(text), 256);
     let (namespace, kind, user) = (&request.namespace, &request.kind.kind, &request.user_info.username);
     if let Verdict::Judged { unjudged, .. } = verdict

@@ -3,60 +3,67 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use kube_devops_core::object::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 
-/// A question of the API server. The objects in it are read only where they are judged.
+/// A question of the API server. `O` is what is read of the objects in it.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Request<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
+pub struct Request<'a, O> {
     /// Names the question in the answer.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub uid: Cow<'a, str>,
     /// The kind of the object.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub kind: Kind<'a>,
     /// The resource that the request is about.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub resource: Resource<'a>,
     /// The subresource; mostly empty.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub sub_resource: Cow<'a, str>,
     /// The namespace; empty for objects of the cluster.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub namespace: Cow<'a, str>,
     /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub operation: Cow<'a, str>,
     /// Who asks.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub user_info: UserInfo<'a>,
     /// The object as it is to be.
-    #[serde(borrow)]
-    pub object: Option<&'a RawValue>,
+    #[serde(default = "none")]
+    pub object: Option<O>,
     /// The object as it is.
-    #[serde(borrow)]
-    pub old_object: Option<&'a RawValue>,
+    #[serde(default = "none")]
+    pub old_object: Option<O>,
 }
 
-impl Default for Request<'_> {
-    fn default() -> Self {
-        let empty = || Cow::Borrowed("");
-        Self {
-            uid: empty(),
-            kind: Kind::default(),
-            resource: Resource::default(),
-            sub_resource: empty(),
-            namespace: empty(),
-            operation: empty(),
-            user_info: UserInfo::default(),
+impl<'a, O> Request<'a, O> {
+    /// The request without its objects, the object as it is to be, and the object as it is.
+    pub fn split(self) -> (Request<'a, ()>, Option<O>, Option<O>) {
+        let Self { uid, kind, resource, sub_resource, namespace, operation, user_info, object, old_object } = self;
+        let request = Request {
+            uid,
+            kind,
+            resource,
+            sub_resource,
+            namespace,
+            operation,
+            user_info,
             object: None,
             old_object: None,
-        }
+        };
+        (request, object, old_object)
     }
+}
+
+fn none<O>() -> Option<O> {
+    None
 }
 
 /// The kind of an object.
@@ -90,14 +97,14 @@ pub struct UserInfo<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Review<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
+struct Review<'a, O> {
     #[serde(borrow, default)]
     api_version: Cow<'a, str>,
     #[serde(borrow, default)]
     kind: Cow<'a, str>,
-    #[serde(borrow)]
-    request: Option<Request<'a>>,
+    #[serde(borrow, default = "none")]
+    request: Option<Request<'a, O>>,
 }
 
 /// Why a body is no question that could be answered.
@@ -119,9 +126,18 @@ pub enum ReviewError {
     NoRequest,
 }
 
-/// Reads a question.
-pub fn parse(body: &[u8]) -> Result<Request<'_>, ReviewError> {
-    let review: Review = serde_json::from_slice(body).map_err(ReviewError::Unreadable)?;
+/// Reads a question, with its objects as far as they are judged.
+pub fn parse(body: &[u8]) -> Result<Request<'_, Object>, ReviewError> {
+    parse_with(body)
+}
+
+/// Reads a question and leaves its objects as text.
+pub fn parse_raw(body: &[u8]) -> Result<Request<'_, &RawValue>, ReviewError> {
+    parse_with(body)
+}
+
+fn parse_with<'a, O: Deserialize<'a>>(body: &'a [u8]) -> Result<Request<'a, O>, ReviewError> {
+    let review: Review<'a, O> = serde_json::from_slice(body).map_err(ReviewError::Unreadable)?;
     if review.api_version != API_VERSION || review.kind != KIND {
         let (api_version, kind) = (shown(&review.api_version), shown(&review.kind));
         return Err(ReviewError::OtherKind { api_version, kind });
@@ -183,7 +199,7 @@ mod tests {
     use super::*;
 
     fn said(body: &str) -> String {
-        parse(body.as_bytes()).map_or_else(|error| error.to_string(), |request| request.uid.into_owned())
+        parse_raw(body.as_bytes()).map_or_else(|error| error.to_string(), |request| request.uid.into_owned())
     }
 
     #[test]
