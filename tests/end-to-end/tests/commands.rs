@@ -14,7 +14,10 @@ fn call(arguments: &[&str]) -> Ran {
 const CHECKS: [&str; 5] = ["high-restarts", "latest-tag", "missing-liveness", "missing-readiness", "pending"];
 
 /// Every command that does something.
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 16] = [
+    &["webhook", "serve"],
+    &["webhook", "cert-generate"],
+    &["webhook", "install-config"],
     &["watch"],
     &["reconcile"],
     &["version"],
@@ -45,7 +48,7 @@ fn the_help_of_every_command_has_an_example() {
         let (_, examples) = ran.stdout.split_once("Example").unwrap_or_else(|| panic!("{command:?}: {}", ran.stdout));
         assert!(examples.contains(&example), "{command:?}: {}", ran.stdout);
     }
-    for group in ["list", "crd", "policy"] {
+    for group in ["list", "crd", "policy", "webhook"] {
         call(&[group, "--help"]).exits(0).is_quiet();
     }
 }
