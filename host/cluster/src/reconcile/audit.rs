@@ -8,8 +8,12 @@ use kube::api::ObjectMeta;
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_core::{Ledger, Violation};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
+use super::ReconcileOptions;
+use super::audit_list::Known;
 use super::status::{by_check, by_severity, count, worst};
+use super::writes::Action;
 use crate::crd::{AuditedViolation, DevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec};
 use crate::key::with_suffix;
 
@@ -22,8 +26,72 @@ const MOST_BYTES: usize = 240 * 1024;
 /// The longest message, in bytes; the schema allows 1,024 characters.
 const LONGEST_MESSAGE: usize = 1024;
 
+/// The audit results of a policy.
+#[derive(Default)]
+pub struct Audits {
+    /// Their names, the oldest first. None: they have not been listed yet.
+    names: Option<Vec<String>>,
+    fingerprint: Option<String>,
+    /// Whether something may be different from the last one.
+    pub is_due: bool,
+    written: Option<Instant>,
+}
+
+impl Audits {
+    /// Those that there are, the oldest first.
+    pub fn known(known: Vec<Known>) -> Self {
+        Self {
+            fingerprint: known.last().and_then(|last| last.fingerprint.clone()),
+            names: Some(known.into_iter().map(|known| known.name).collect()),
+            is_due: true,
+            written: None,
+        }
+    }
+
+    /// The names of those that are known.
+    pub fn names(&self) -> Vec<String> {
+        self.names.clone().unwrap_or_default()
+    }
+
+    /// The one that is to be written next, if what was found is something new, and it is time.
+    pub fn next(
+        &mut self,
+        policy: &DevOpsPolicy,
+        ledger: &Ledger,
+        now: DateTime<Utc>,
+        options: &ReconcileOptions,
+    ) -> Option<Action> {
+        let names = self.names.as_ref()?;
+        let is_time = self.written.is_none_or(|written| written.elapsed() >= options.audit_period);
+        if !self.is_due || !is_time {
+            return None;
+        }
+        let fingerprint = fingerprint(policy, ledger);
+        if options.retention == 0 || self.fingerprint.as_ref() == Some(&fingerprint) {
+            self.is_due = false;
+            return None;
+        }
+        let surplus = (names.len() + 1).saturating_sub(options.retention);
+        Some(Action::Audit {
+            record: Box::new(record(policy, ledger, &fingerprint, now)),
+            fingerprint,
+            surplus: names[..surplus].to_vec(),
+        })
+    }
+
+    /// One has been written, and others were removed.
+    pub fn written(&mut self, name: String, fingerprint: String, removed: &[String]) {
+        let names = self.names.get_or_insert_default();
+        names.retain(|name| !removed.contains(name));
+        names.push(name);
+        self.fingerprint = Some(fingerprint);
+        self.is_due = true;
+        self.written = Some(Instant::now());
+    }
+}
+
 /// What was found, in short: two records with the same fingerprint would say the same.
-pub fn fingerprint(policy: &DevOpsPolicy, ledger: &Ledger) -> String {
+fn fingerprint(policy: &DevOpsPolicy, ledger: &Ledger) -> String {
     let mut digest = Sha256::new();
     let total = ledger.total();
     digest.update(format!("{:?} {} {:?}", policy.metadata.generation, total.subjects, total.compliance));
@@ -35,7 +103,7 @@ pub fn fingerprint(policy: &DevOpsPolicy, ledger: &Ledger) -> String {
 }
 
 /// The record of what was found now. Its name sorts by time, and it belongs to the policy.
-pub fn record(policy: &DevOpsPolicy, ledger: &Ledger, fingerprint: &str, now: DateTime<Utc>) -> PolicyAuditResult {
+fn record(policy: &DevOpsPolicy, ledger: &Ledger, fingerprint: &str, now: DateTime<Utc>) -> PolicyAuditResult {
     let total = ledger.total();
     let policy_name = policy.metadata.name.clone().unwrap_or_default();
     let violations = within(worst(ledger, MOST_VIOLATIONS).into_iter().map(audited), MOST_BYTES);

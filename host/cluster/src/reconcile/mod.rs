@@ -9,6 +9,7 @@
 //! A pod that changed is judged again, and no other. What is written is written by the leader alone, one write of a policy
 //! at a time, and only where it says something new.
 
+mod answers;
 mod audit;
 mod audit_list;
 mod metrics;
@@ -26,7 +27,6 @@ use std::time::Duration;
 use chrono::Utc;
 use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered, StreamExt};
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher::{Event, watcher};
 use kube::runtime::{WatchStreamExt, watcher as watching};
@@ -42,15 +42,15 @@ use crate::ClusterError;
 use crate::connection::Connection;
 use crate::crd::DevOpsPolicy;
 use crate::election::{ElectionOptions, take_part};
-use crate::enforce::{EnforceOptions, Outcome};
+use crate::enforce::EnforceOptions;
 use crate::key::ObjectKey;
 use crate::pod_index::{PodIndex, WatchedPod};
 use crate::pods;
 use crate::serve::{Readiness, serve};
 
-use audit_list::Known;
+use answers::Answer;
 use metrics::Metrics;
-use policy::{Done, Policy};
+use policy::Policy;
 use writes::{Action, carry_out};
 
 /// How often what is due is done. Changes that come together are judged together.
@@ -123,14 +123,6 @@ enum AuditList {
     Unknown,
     Asked,
     Known,
-}
-
-/// What came of a request.
-enum Answer {
-    Write(ObjectKey, Result<Option<Done>, kube::Error>),
-    /// With what controls the pods, where that is what was looked at.
-    Mend(ObjectKey, Option<Arc<ObjectReference>>, Result<Option<Done>, kube::Error>),
-    Audits(Result<BTreeMap<ObjectKey, Vec<Known>>, kube::Error>),
 }
 
 struct Operator {
@@ -353,73 +345,6 @@ impl Operator {
                 let answer = async move { Answer::Mend(key, owner, carry_out(client, recorder, action).await) };
                 self.writes.push(Box::pin(answer));
             }
-        }
-    }
-
-    fn answered(&mut self, answer: Answer) {
-        match answer {
-            Answer::Write(key, result) => {
-                let Some(policy) = self.policies.get_mut(&key) else { return };
-                match result {
-                    Ok(Some(done)) => {
-                        if matches!(done, Done::Audit { .. }) {
-                            self.metrics.audits.inc();
-                        }
-                        policy.written(done);
-                    }
-                    // Gone: the watch is about to say so.
-                    Ok(None) => policy.not_written(),
-                    Err(error) => {
-                        self.metrics.errors.inc();
-                        tracing::warn!(policy = %key, "a write failed and is tried again: {error}");
-                        policy.not_written();
-                    }
-                }
-            }
-            Answer::Mend(key, owner, result) => self.mended(&key, owner, result),
-            Answer::Audits(Ok(audits)) => {
-                self.audits = AuditList::Known;
-                self.set_audits(audits);
-            }
-            Answer::Audits(Err(error)) => {
-                tracing::warn!("the audit results cannot be listed: {error}");
-                self.audits = AuditList::Unknown;
-            }
-        }
-    }
-
-    fn mended(
-        &mut self,
-        key: &ObjectKey,
-        owner: Option<Arc<ObjectReference>>,
-        result: Result<Option<Done>, kube::Error>,
-    ) {
-        let Some(policy) = self.policies.get_mut(key) else { return };
-        match result {
-            Ok(done) => {
-                let Some(done) = done else { return policy.not_mended(owner.as_deref()) };
-                if let Done::Mended { outcome, .. } | Done::Followed { outcome, .. } = &done {
-                    match outcome {
-                        Outcome::Patched(patched) if !patched.what.is_empty() => self.metrics.applied.inc(),
-                        // A workload that was reverted before is looked at again and again, and fails once.
-                        Outcome::Reverted(_) if owner.is_none() => self.metrics.failed.inc(),
-                        Outcome::Conflict(_) => self.metrics.failed.inc(),
-                        _ => {}
-                    }
-                }
-                policy.mended(done, &self.options);
-            }
-            Err(error) => {
-                self.metrics.failed.inc();
-                tracing::warn!(policy = %key, "a workload cannot be looked at: {error}");
-                policy.not_mended(owner.as_deref());
-            }
-        }
-    }
-
-    fn set_audits(&mut self, mut known: BTreeMap<ObjectKey, Vec<Known>>) {
-        for (key, policy) in &mut self.policies {
-            policy.set_audits(known.remove(key).unwrap_or_default());
         }
     }
 }

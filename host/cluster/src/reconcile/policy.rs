@@ -13,7 +13,7 @@ use kube_devops_engine::{Checks, RuleSet};
 use tokio::time::Instant;
 
 use super::ReconcileOptions;
-use super::audit::{fingerprint, record};
+use super::audit::Audits;
 use super::audit_list::Known;
 use super::news::News;
 use super::status::{Verdict, differs, status};
@@ -58,17 +58,6 @@ pub struct Policy {
     writing: bool,
     backoff: Duration,
     not_before: Option<Instant>,
-}
-
-/// The audit results of a policy.
-#[derive(Default)]
-struct Audits {
-    /// Their names, the oldest first. None: they have not been listed yet.
-    names: Option<Vec<String>>,
-    fingerprint: Option<String>,
-    /// Whether something may be different from the last one.
-    is_due: bool,
-    written: Option<Instant>,
 }
 
 /// What one evaluation did.
@@ -143,9 +132,7 @@ impl Policy {
 
     /// The audit results that there are, the oldest first.
     pub fn set_audits(&mut self, known: Vec<Known>) {
-        self.audits.fingerprint = known.last().and_then(|last| last.fingerprint.clone());
-        self.audits.names = Some(known.into_iter().map(|known| known.name).collect());
-        self.audits.is_due = true;
+        self.audits = Audits::known(known);
     }
 
     /// Whether there is something to evaluate.
@@ -268,7 +255,7 @@ impl Policy {
     fn action(&mut self, now: DateTime<Utc>) -> Option<Action> {
         let finalized = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
         if self.object.metadata.deletion_timestamp.is_some() {
-            let audits = self.audits.names.clone().unwrap_or_default();
+            let audits = self.audits.names();
             return finalized.then(|| Action::CleanUp { policy: Box::new(self.object.clone()), audits });
         }
         if !self.evaluated {
@@ -290,25 +277,11 @@ impl Policy {
     }
 
     fn audit(&mut self, now: DateTime<Utc>, options: &ReconcileOptions) -> Option<Action> {
-        let names = self.audits.names.as_ref().filter(|_| self.evaluated)?;
-        if self.object.metadata.deletion_timestamp.is_some() {
+        let is_judged = self.evaluated && matches!(self.rules, Rules::Valid(_));
+        if !is_judged || self.object.metadata.deletion_timestamp.is_some() {
             return None;
         }
-        let is_time = self.audits.written.is_none_or(|written| written.elapsed() >= options.audit_period);
-        if !self.audits.is_due || !is_time || !matches!(self.rules, Rules::Valid(_)) {
-            return None;
-        }
-        let fingerprint = fingerprint(&self.object, &self.ledger);
-        if options.retention == 0 || self.audits.fingerprint.as_ref() == Some(&fingerprint) {
-            self.audits.is_due = false;
-            return None;
-        }
-        let surplus = (names.len() + 1).saturating_sub(options.retention);
-        Some(Action::Audit {
-            record: Box::new(record(&self.object, &self.ledger, &fingerprint, now)),
-            fingerprint,
-            surplus: names[..surplus].to_vec(),
-        })
+        self.audits.next(&self.object, &self.ledger, now, options)
     }
 
     /// A write has been done.
@@ -323,15 +296,7 @@ impl Policy {
                 self.not_before = Some(Instant::now() + STATUS_PERIOD);
             }
             Done::Audit { name, fingerprint, removed } => {
-                let names = self.audits.names.get_or_insert_default();
-                names.retain(|name| !removed.contains(name));
-                names.push(name);
-                self.audits = Audits {
-                    names: self.audits.names.take(),
-                    fingerprint: Some(fingerprint),
-                    is_due: true,
-                    written: Some(Instant::now()),
-                };
+                self.audits.written(name, fingerprint, &removed);
             }
             Done::Told | Done::Mended { .. } | Done::Followed { .. } => {}
         }
