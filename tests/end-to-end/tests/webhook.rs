@@ -130,6 +130,8 @@ async fn only_what_is_new_is_judged_when_something_is_changed() -> Result<()> {
     namespace.kubectl(["label", "pod", "bad", "tier=front"]).await?;
     namespace.kubectl(["annotate", "deployment", "bad", "note=old"]).await?;
     namespace.kubectl(["scale", "deployment", "bad", "--replicas=0"]).await?;
+    // The template is another one, and what is judged of it is not.
+    namespace.kubectl(["set", "env", "deployment/bad", "A=b"]).await?;
     let text = refusal(&namespace, &["set", "image", "deployment/bad", "app=nginx:1.29.3"], "").await?;
     assert!(text.contains("no liveness probe") && !text.contains("latest-tag"), "{text}");
     let text = refusal(&namespace, &["set", "image", "pod/bad", "app=httpd"], "").await?;

@@ -78,8 +78,10 @@ pub fn configuration(options: &ConfigurationOptions) -> ValidatingWebhookConfigu
         }]),
         ..LabelSelector::default()
     };
+    // What has no spec is judged like what is new.
     let changed =
-        condition("spec-changed", "request.operation != 'UPDATE' || object.spec != oldObject.spec".to_owned());
+        "request.operation != 'UPDATE' || !has(object.spec) || !has(oldObject.spec) || object.spec != oldObject.spec";
+    let changed = condition("spec-changed", changed.to_owned());
     let mut conditions = vec![changed.clone()];
     if options.system.has_suffix() {
         conditions.push(condition("not-in-a-system-namespace", "!request.namespace.endsWith('-system')".to_owned()));
