@@ -15,7 +15,7 @@ use end_to_end::webhook::{Webhook, generate, is_asked, namespace_with_bundle, re
 use end_to_end::{Controller, Folder, kube_devops, run, service_account};
 use k8s_openapi::ByteString;
 use kube_devops_cluster::permissions::Component;
-use serde_json::Value;
+use serde_json::{Value, json};
 use test_cluster::{ControlPlane, DEADLINE, eventually};
 
 #[test]
@@ -156,6 +156,16 @@ async fn secret(setting: &Setting, key: &str) -> Result<Arc<str>> {
     Ok(String::from_utf8(value.0)?.into())
 }
 
+/// How often Secrets have been looked at.
+async fn looks_at_secrets(setting: &Setting) -> Result<u64> {
+    let metrics = setting.plane.kubectl(["get", "--raw", "/metrics"]).await?;
+    let is_look = |line: &&str| {
+        let has = |label| line.contains(label);
+        line.starts_with("apiserver_request_total{") && has("resource=\"secrets\"") && has("verb=\"GET\"")
+    };
+    Ok(metrics.lines().filter(is_look).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+}
+
 #[tokio::test]
 async fn replicas_agree_on_a_certificate_and_change_it_without_anybody_noticing() -> Result<()> {
     let setting = Setting::new(ControlPlane::builder().controller_manager().start().await?).await?;
@@ -200,11 +210,53 @@ async fn replicas_agree_on_a_certificate_and_change_it_without_anybody_noticing(
     let pods = end_to_end::operator::list(&namespace, "pods").await?;
     assert!(pods.is_empty(), "{pods:#?}");
 
+    // API servers cannot be told of the next one, because somebody has taken that right away: the old one is served on.
+    let role = format!("{}-webhook", setting.namespace().name());
+    let with_rights: Value =
+        serde_json::from_str(&setting.plane.kubectl(["get", "clusterrole", &role, "-o", "json"]).await?)?;
+    let mut without = with_rights.clone();
+    for rule in without["rules"].as_array_mut().unwrap() {
+        if rule["resources"][0] == "validatingwebhookconfigurations" {
+            rule["verbs"] = json!(["get"]);
+        }
+    }
+    let mut with_rights = with_rights;
+    for role in [&mut without, &mut with_rights] {
+        role["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    }
+    setting.plane.kubectl_with_input(["replace", "-f", "-"], &without.to_string()).await?;
+    setting.namespace().kubectl(["delete", "secret", "kube-devops-webhook-tls"]).await?;
+    let unknown = eventually(DEADLINE, "a certificate that nobody trusts", async || {
+        let made = secret(&setting, "ca.crt").await?;
+        ensure!(made != renewed, "it is the old one");
+        Ok(made)
+    })
+    .await?;
+    let looks = looks_at_secrets(&setting).await?;
+    eventually(DEADLINE, "both replicas to have looked at it", async || {
+        for process in [&first, &second] {
+            assert_eq!(trusting(process, &renewed).get("/healthz").unwrap().0, 200, "{}", process.log());
+        }
+        ensure!(looks_at_secrets(&setting).await? >= looks + 6);
+        Ok(())
+    })
+    .await?;
+    setting.plane.kubectl_with_input(["replace", "-f", "-"], &with_rights.to_string()).await?;
+    let newest: Arc<str> = unknown.split_inclusive("-----END CERTIFICATE-----").next().unwrap_or_default().into();
+    eventually(DEADLINE, "both replicas with that certificate", async || {
+        for process in [&first, &second] {
+            ensure!(trusting(process, &newest).get("/healthz")?.0 == 200);
+        }
+        Ok(())
+    })
+    .await
+    .with_context(|| format!("{}\n{}", first.log(), second.log()))?;
+
     // The leader is killed; the other one keeps the certificate from then on.
     first.kill()?;
     setting.namespace().kubectl(["delete", "secret", "kube-devops-webhook-tls"]).await?;
     eventually(DEADLINE, "a new Secret", async || {
-        ensure!(secret(&setting, "ca.crt").await? != renewed);
+        ensure!(secret(&setting, "ca.crt").await? != unknown);
         Ok(())
     })
     .await
