@@ -26,6 +26,7 @@ pub mod policies;
 pub mod policy_file;
 mod quantity;
 pub mod reconcile;
+mod relist;
 pub mod selector;
 mod serve;
 pub mod watch;

@@ -11,6 +11,7 @@ use kube_devops_core::object::{Context, Extracted, Metadata, Object, OwnerRefere
 use kube_devops_core::{Phase, Status, Subject};
 
 use crate::key::ObjectKey;
+use crate::relist::Relist;
 
 /// A pod as the watch delivers it: no more of it than is judged.
 pub type WatchedPod = kube::core::Object<Spec, PodStatus>;
@@ -21,8 +22,7 @@ pub struct PodIndex {
     namespaces: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Entry>>,
     count: usize,
     pending: BTreeSet<ObjectKey>,
-    /// The pods that were listed so far while the watch starts anew.
-    listed: Option<BTreeSet<ObjectKey>>,
+    relist: Relist,
     synced: bool,
 }
 
@@ -40,23 +40,20 @@ impl PodIndex {
             Event::Apply(pod) => self.set(pod, now).1.into_iter().collect(),
             Event::Delete(pod) => self.remove(&ObjectKey::of(&pod.metadata)).into_iter().collect(),
             Event::Init => {
-                self.listed = Some(BTreeSet::new());
+                self.relist.begin();
                 Vec::new()
             }
             Event::InitApply(pod) => {
                 let (key, changed) = self.set(pod, now);
-                if let Some(listed) = &mut self.listed {
-                    listed.insert(key);
-                }
+                self.relist.listed(key);
                 changed.into_iter().collect()
             }
             Event::InitDone => {
                 self.synced = true;
-                let listed = self.listed.take().unwrap_or_default();
                 let known = self.namespaces.iter().flat_map(|(namespace, pods)| {
                     pods.keys().map(|name| ObjectKey { namespace: namespace.clone(), name: name.clone() })
                 });
-                let gone: Vec<ObjectKey> = known.filter(|key| !listed.contains(key)).collect();
+                let gone = self.relist.gone(known);
                 gone.iter().filter_map(|key| self.remove(key)).collect()
             }
         }

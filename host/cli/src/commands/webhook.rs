@@ -57,7 +57,8 @@ fn serve(cluster: &ClusterArguments, arguments: &WebhookServeArguments) -> Resul
             fail_closed: arguments.fail_closed,
             deadline: Duration::from_millis(arguments.deadline),
             most_at_once: arguments.max_concurrent.into(),
-            system: arguments.controller.system(),
+            // It must be possible to start it without itself.
+            system: arguments.controller.system().and([namespace.clone()]),
             operator: arguments.names.operator(namespace),
         },
         largest_body: usize::try_from(arguments.max_body)? * 1024,

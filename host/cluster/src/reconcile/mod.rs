@@ -18,7 +18,7 @@ mod policy;
 mod status;
 mod writes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -46,6 +46,7 @@ use crate::enforce::EnforceOptions;
 use crate::key::ObjectKey;
 use crate::pod_index::{PodIndex, WatchedPod};
 use crate::pods;
+use crate::relist::Relist;
 use crate::serve::{Readiness, serve};
 
 use answers::Answer;
@@ -105,7 +106,7 @@ pub async fn run(
         pods: PodIndex::default(),
         policies: BTreeMap::new(),
         policies_are_synced: false,
-        relisted: None,
+        relist: Relist::default(),
         leads: false,
         audits: AuditList::Unknown,
         writes: FuturesUnordered::new(),
@@ -135,8 +136,7 @@ struct Operator {
     pods: PodIndex,
     policies: BTreeMap<ObjectKey, Policy>,
     policies_are_synced: bool,
-    /// The policies that were listed so far while their watch starts anew.
-    relisted: Option<BTreeSet<ObjectKey>>,
+    relist: Relist,
     leads: bool,
     audits: AuditList,
     writes: FuturesUnordered<BoxFuture<'static, Answer>>,
@@ -243,16 +243,13 @@ impl Operator {
 
     fn policy_event(&mut self, event: Event<DevOpsPolicy>) {
         match event {
-            Event::Init => self.relisted = Some(BTreeSet::new()),
+            Event::Init => self.relist.begin(),
             Event::InitApply(policy) => {
                 let key = self.set_policy(policy);
-                if let Some(relisted) = &mut self.relisted {
-                    relisted.insert(key);
-                }
+                self.relist.listed(key);
             }
             Event::InitDone => {
-                let listed = self.relisted.take().unwrap_or_default();
-                let gone: Vec<_> = self.policies.keys().filter(|key| !listed.contains(key)).cloned().collect();
+                let gone = self.relist.gone(self.policies.keys().cloned());
                 gone.iter().for_each(|key| self.remove_policy(key));
                 self.policies_are_synced = true;
             }

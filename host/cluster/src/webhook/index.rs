@@ -1,7 +1,7 @@
 //! The policies of each namespace, ready to judge by, and kept up to date by a watch: a request never waits for the API
 //! server.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -11,6 +11,7 @@ use kube_devops_engine::{Checks, RuleSet};
 use crate::crd::{DevOpsPolicy, DevOpsPolicySpec};
 use crate::key::ObjectKey;
 use crate::policies;
+use crate::relist::Relist;
 
 /// A policy that applies in a namespace.
 #[derive(Clone)]
@@ -80,14 +81,13 @@ pub struct Indexer {
     checks: Arc<Checks>,
     index: Arc<PolicyIndex>,
     policies: BTreeMap<ObjectKey, (DevOpsPolicySpec, AppliedPolicy)>,
-    /// The policies that were listed so far while the watch starts anew.
-    listed: Option<BTreeSet<ObjectKey>>,
+    relist: Relist,
 }
 
 impl Indexer {
     /// One that knows of no policies yet.
     pub fn new(checks: Arc<Checks>, index: Arc<PolicyIndex>) -> Self {
-        Self { checks, index, policies: BTreeMap::new(), listed: None }
+        Self { checks, index, policies: BTreeMap::new(), relist: Relist::default() }
     }
 
     /// How many policies there are.
@@ -98,16 +98,13 @@ impl Indexer {
     /// Takes in what the watch says.
     pub fn apply(&mut self, event: Event<DevOpsPolicy>) {
         match event {
-            Event::Init => self.listed = Some(BTreeSet::new()),
+            Event::Init => self.relist.begin(),
             Event::InitApply(policy) => {
                 let key = self.set(policy);
-                if let Some(listed) = &mut self.listed {
-                    listed.insert(key);
-                }
+                self.relist.listed(key);
             }
             Event::InitDone => {
-                let listed = self.listed.take().unwrap_or_default();
-                let gone: Vec<_> = self.policies.keys().filter(|key| !listed.contains(key)).cloned().collect();
+                let gone = self.relist.gone(self.policies.keys().cloned());
                 gone.iter().for_each(|key| self.remove(key));
                 self.index.is_synced.store(true, Ordering::Release);
             }
