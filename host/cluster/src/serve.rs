@@ -51,9 +51,7 @@ pub async fn serve(
     registry: Registry,
     stop: CancellationToken,
 ) -> Result<SocketAddr, ClusterError> {
-    let error = |reason: std::io::Error| ClusterError::Listen { address, reason: reason.to_string() };
-    let listener = TcpListener::bind(address).await.map_err(error)?;
-    let address = listener.local_addr().map_err(error)?;
+    let (listener, address) = listen(address).await?;
     let router = endpoints(readiness, registry);
     tokio::spawn(async move {
         let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
@@ -61,8 +59,16 @@ pub async fn serve(
             tracing::error!("the HTTP server ended: {error}");
         }
     });
-    tracing::info!(%address, "listening");
     Ok(address)
+}
+
+/// Listens on `address`, where port 0 stands for any that is free, and says which one it is.
+pub async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ClusterError> {
+    let error = |reason: std::io::Error| ClusterError::Listen { address, reason: reason.to_string() };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    tracing::info!(%address, "listening");
+    Ok((listener, address))
 }
 
 /// The endpoints that every controller has.

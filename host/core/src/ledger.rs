@@ -63,8 +63,7 @@ pub fn judge<S: Borrow<Subject>>(subjects: &[S], outcomes: &[CheckOutcome]) -> V
         for error in &outcome.errors {
             for &position in &error.subjects {
                 if let Some(judged) = judged.get_mut(position) {
-                    let text = format!("check {} (module {}) failed: {}", error.check, error.module, error.cause);
-                    judged.errors.push(text);
+                    judged.errors.push(error.to_string());
                 }
             }
         }

@@ -63,7 +63,8 @@ pub struct CheckOutcome {
 }
 
 /// An evaluation that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("check {check} (module {module}) failed: {cause}")]
 pub struct EvaluationError {
     /// The id of the check.
     pub check: String,

@@ -112,8 +112,7 @@ fn install_config(arguments: InstallConfigArguments) -> Result<Outcome> {
         timeout: arguments.timeout_seconds,
         fail_closed: arguments.fail_closed,
         operator: arguments.names.operator(&arguments.namespace),
-        own_namespace: arguments.namespace,
-        system: SystemNamespaces::default().and(arguments.system_namespaces),
+        system: SystemNamespaces::default().and(arguments.system_namespaces).and([arguments.namespace]),
         resources: arguments.resources,
     });
     print(&serde_norway::to_string(&configuration)?)

@@ -129,7 +129,7 @@ fn planned(workload: &Value, mend: &Mend) -> Planned {
     let edits = match subject(workload).map(|subject| mend.rules.remediate(&subject)) {
         None => return Planned::Outcome(Outcome::Refused("its pod template cannot be read".to_owned())),
         Some(Err(error)) => {
-            let reason = format!("check {} (module {}) failed: {}", error.check, error.module, error.cause);
+            let reason = error.to_string();
             return Planned::Outcome(Outcome::Waiting(reason));
         }
         Some(Ok(edits)) => edits,

@@ -149,18 +149,17 @@ impl Admission {
             Ok(objects) => objects,
             Err(error) => return Verdict::unjudged(Reason::Malformed, error),
         };
-        let subject = match object.ok_or("there is no object in the review".to_owned()) {
-            Ok(object) => subject(request, object),
-            Err(error) => Err(error),
+        let Some(object) = object else {
+            return Verdict::unjudged(Reason::Malformed, "there is no object in the review");
         };
-        let subject = match subject {
+        let subject = match subject(request, object) {
             Ok(Some(subject)) => subject,
             Ok(None) => return Verdict::Skipped,
             Err(error) => return Verdict::unjudged(Reason::Malformed, error),
         };
         let before = before.filter(|_| request.operation == "UPDATE");
         // An old object that is nothing to judge tells nothing, so that the new one is judged as a whole.
-        let before = before.and_then(|object| subject_before(request, object));
+        let before = before.and_then(|object| self::subject(request, object).ok().flatten());
         let whole = policies.needs_objects().then(|| WholeObjects::read(body)).flatten();
         if before.as_ref().is_some_and(|before| asks_for_the_same(before, &subject))
             && whole.as_ref().is_none_or(WholeObjects::ask_for_the_same)
@@ -182,8 +181,7 @@ impl Admission {
             let outcomes = rules.evaluate_until(&[&subject], objects.as_ref(), Some(deadline));
             for error in outcomes.iter().flat_map(|outcome| &outcome.errors) {
                 let reason = if error.timed_out { Reason::Timeout } else { Reason::CheckFailed };
-                let text = format!("check {} (module {}) failed: {}", error.check, error.module, error.cause);
-                unjudged.push(Unjudged { reason, text });
+                unjudged.push(Unjudged { reason, text: error.to_string() });
             }
             for violation in judge(&[&subject], &outcomes).into_iter().flat_map(|judged| judged.violations) {
                 add(&mut breaches, Breach { violation, policy: policy.name.clone() });
@@ -263,10 +261,6 @@ fn subject(request: &Header<'_>, mut object: Object) -> Result<Option<Subject>, 
     }
 }
 
-fn subject_before(request: &Header<'_>, object: Object) -> Option<Subject> {
-    subject(request, object).ok().flatten()
-}
-
 /// Whether two subjects ask for the same to be run, whatever they are called and labelled.
 fn asks_for_the_same(before: &Subject, now: &Subject) -> bool {
     before.restart_policy == now.restart_policy && before.containers == now.containers
@@ -294,13 +288,14 @@ impl WholeObjects {
 
     /// Whether they differ in no more than metadata and status.
     fn ask_for_the_same(&self) -> bool {
-        let asked = |object: &Value| {
-            let fields = object.as_object().into_iter().flatten();
-            let fields = fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"));
-            fields.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
-        };
-        self.before.as_ref().is_some_and(|before| asked(before) == asked(&self.now))
+        self.before.as_ref().is_some_and(|before| asked(before).eq(asked(&self.now)))
     }
+}
+
+/// What an object asks for: all of it but metadata and status, by the names of the fields.
+fn asked(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
 }
 
 /// Adds a breach. Where several policies find the same, the most severe of them counts.

@@ -48,9 +48,7 @@ pub struct ConfigurationOptions {
     pub timeout: u8,
     /// Whether requests are refused that cannot be judged.
     pub fail_closed: bool,
-    /// The namespace of the server, which must be able to start without itself.
-    pub own_namespace: String,
-    /// Where nothing is judged.
+    /// Where nothing is judged; the server's own namespace among them, since it must be able to start without itself.
     pub system: SystemNamespaces,
     /// The user whose updates are let through.
     pub operator: Option<String>,
@@ -66,15 +64,11 @@ pub fn configuration(options: &ConfigurationOptions) -> ValidatingWebhookConfigu
         rule("batch", &["jobs", "cronjobs"]),
     ];
     rules.extend(options.resources.iter().map(|further| rule(&further.group, &[&further.resource])));
-    let mut spared: Vec<String> = options.system.named().map(str::to_owned).collect();
-    spared.push(options.own_namespace.clone());
-    spared.sort();
-    spared.dedup();
     let selector = LabelSelector {
         match_expressions: Some(vec![LabelSelectorRequirement {
             key: "kubernetes.io/metadata.name".to_owned(),
             operator: "NotIn".to_owned(),
-            values: Some(spared),
+            values: Some(options.system.named().map(str::to_owned).collect()),
         }]),
         ..LabelSelector::default()
     };

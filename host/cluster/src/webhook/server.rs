@@ -14,12 +14,13 @@ use axum::routing::post;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::admission::Admission;
+use super::configuration::PATH;
 use super::verdict::Reason;
 use crate::ClusterError;
+use crate::serve::listen;
 
 /// How long a new connection may take to become secure, and to ask something.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,9 +35,9 @@ struct Served {
     largest_body: usize,
 }
 
-/// `POST /validate`.
+/// Answers reviews that are posted to [`PATH`].
 pub fn router(admission: Arc<Admission>, largest_body: usize) -> Router {
-    Router::new().route("/validate", post(validate)).with_state(Served { admission, largest_body })
+    Router::new().route(PATH, post(validate)).with_state(Served { admission, largest_body })
 }
 
 /// Listens on `address`, where port 0 stands for any that is free, and serves in the background until `handle` is told to
@@ -47,9 +48,7 @@ pub async fn serve(
     router: Router,
     handle: Handle<SocketAddr>,
 ) -> Result<(SocketAddr, JoinHandle<()>), ClusterError> {
-    let error = |reason: std::io::Error| ClusterError::Listen { address, reason: reason.to_string() };
-    let listener = TcpListener::bind(address).await.map_err(error)?;
-    let address = listener.local_addr().map_err(error)?;
+    let (listener, address) = listen(address).await?;
     let acceptor = RustlsAcceptor::new(tls).handshake_timeout(PATIENCE).acceptor(NoDelayAcceptor::new());
     let mut server =
         axum_server::Server::from_listener(listener).acceptor(acceptor).handle(handle).first_request_timeout(PATIENCE);
@@ -59,7 +58,6 @@ pub async fn serve(
             tracing::error!("the HTTPS server ended: {error}");
         }
     });
-    tracing::info!(%address, "listening");
     Ok((address, served))
 }
 

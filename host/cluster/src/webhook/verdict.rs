@@ -190,23 +190,7 @@ impl Manner {
         if lines.len() > MOST_WARNINGS {
             response.warnings.push(format!("and {} more", lines.len() - MOST_WARNINGS));
         }
-        self.annotate(response, breaches, unjudged);
-    }
-
-    fn annotate(&self, response: &mut Response, breaches: &[Breach], unjudged: &[Unjudged]) {
-        let annotations = &mut response.audit_annotations;
-        if !breaches.is_empty() {
-            let checks = breaches
-                .iter()
-                .map(|Breach { violation, policy }| format!("{}:{}:{}", policy, violation.check, violation.severity));
-            let mut checks: Vec<String> = checks.collect();
-            checks.sort();
-            checks.dedup();
-            annotations.insert("violations", cut(&checks.join(","), LONGEST_LINE));
-        }
-        if let Some(first) = unjudged.first() {
-            annotations.insert("unjudged", first.reason.as_str().to_owned());
-        }
+        annotate(response, breaches, unjudged);
     }
 
     fn refusal(&self, subject: &str, denying: &[&Breach], unjudged: &[Unjudged]) -> String {
@@ -237,6 +221,23 @@ impl Manner {
             text += &format!("{separator}{subject} could not be judged: {}", cut(&escape_controls(why), LONGEST_LINE));
         }
         text
+    }
+}
+
+/// Says in the audit log what was found, and what could not be judged.
+fn annotate(response: &mut Response, breaches: &[Breach], unjudged: &[Unjudged]) {
+    let annotations = &mut response.audit_annotations;
+    if !breaches.is_empty() {
+        let checks = breaches
+            .iter()
+            .map(|Breach { violation, policy }| format!("{}:{}:{}", policy, violation.check, violation.severity));
+        let mut checks: Vec<String> = checks.collect();
+        checks.sort();
+        checks.dedup();
+        annotations.insert("violations", cut(&checks.join(","), LONGEST_LINE));
+    }
+    if let Some(first) = unjudged.first() {
+        annotations.insert("unjudged", first.reason.as_str().to_owned());
     }
 }
 

@@ -203,8 +203,7 @@ impl Keeper {
 
     /// Tells the API servers whom to trust.
     async fn trust(&self, authorities: &[u8], configuration: &ValidatingWebhookConfiguration) -> Result<(), KeepError> {
-        let is_right = |bundle: Option<&ByteString>| bundle.is_some_and(|bundle| bundle.0 == authorities);
-        if bundles(configuration).all(is_right) {
+        if trusts(configuration, authorities) {
             return Ok(());
         }
         let authorities = ByteString(authorities.to_vec());
