@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use corpus::{DEPLOYMENTS, documents, json, list};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kube_devops::manifests::{Limits, Manifests, ReadOptions, read};
+use kube_devops_manifests::{Limits, Manifests, ReadOptions, read};
 
 fn read_file(path: &PathBuf) -> Manifests {
     let options =
@@ -28,19 +28,6 @@ fn manifests(criterion: &mut Criterion) {
         }
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(format!("read {name}"), |bencher| bencher.iter(|| black_box(read_file(&path))));
-        let manifests = read_file(&path);
-        group.throughput(Throughput::Elements(3 * DEPLOYMENTS as u64));
-        group.bench_function(format!("lines of 30,000 fields of {name}"), |bencher| {
-            bencher.iter(|| {
-                for source in manifests.subjects.iter().filter_map(|subject| subject.source.as_ref()) {
-                    for field in
-                        ["containers/0/image", "containers/0/livenessProbe", "containers/1/ports/0/containerPort"]
-                    {
-                        black_box(manifests.line_of(source, Some(&format!("/spec/template/spec/{field}"))));
-                    }
-                }
-            })
-        });
     }
     group.finish();
 }

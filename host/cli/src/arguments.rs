@@ -193,6 +193,12 @@ pub struct AnalyzeArguments {
     /// Exit with code 1 where the compliance is below this many percent
     #[arg(long, value_name = "PERCENT", help_heading = "Gates", value_parser = percent)]
     pub min_compliance: Option<f64>,
+    /// Exit with code 1 if nothing was evaluated; any other gate does so too
+    #[arg(long, help_heading = "Gates")]
+    pub fail_on_empty: bool,
+    /// Exit with code 2 if an object of an unknown kind contains containers, which are not evaluated
+    #[arg(long, help_heading = "Gates")]
+    pub fail_on_unknown: bool,
 }
 
 fn percent(text: &str) -> Result<f64, String> {

@@ -11,7 +11,6 @@
 
 mod arguments;
 mod commands;
-pub mod manifests;
 pub mod output;
 mod progress;
 mod terminal;

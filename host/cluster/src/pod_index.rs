@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::ObjectMeta;
 use kube::runtime::watcher::Event;
-use kube_devops_core::object::{Context, Extracted, Metadata, Object, OwnerReference, PodStatus, Spec};
+use kube_devops_core::object::{Context, Metadata, Object, OwnerReference, PodStatus, Spec};
 use kube_devops_core::{Phase, Status, Subject};
 
 use crate::key::ObjectKey;
@@ -196,12 +196,10 @@ fn subject(pod: WatchedPod, created: Option<DateTime<Utc>>, now: DateTime<Utc>) 
         },
         spec: pod.spec,
         status: pod.status.unwrap_or_default(),
-        items: None,
+        api_version: String::new(),
     };
     let context = Context { now, default_namespace: "default".to_owned(), source: None };
-    let mut extracted = Extracted::default();
-    object.extract(&context, &mut extracted);
-    extracted.subjects.pop()
+    object.extract(&context).ok()?.into_subject()
 }
 
 #[cfg(test)]

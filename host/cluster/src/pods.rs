@@ -1,7 +1,5 @@
 //! The pods of a live cluster.
 
-use std::collections::BTreeMap;
-
 use chrono::Utc;
 use futures::Stream;
 use k8s_openapi::api::core::v1::Pod;
@@ -9,7 +7,8 @@ use kube::api::{ApiResource, ListParams};
 use kube::core::Request;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use kube_devops_core::object::{Context, Extracted, Object};
+use kube_devops_core::Subject;
+use kube_devops_core::object::{Context, Extraction, Object};
 use serde::Deserialize;
 
 use crate::ClusterError;
@@ -81,20 +80,33 @@ pub fn watch(client: &Client) -> impl Stream<Item = Result<watcher::Event<Watche
     watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff()
 }
 
+/// The pods of a cluster.
+#[derive(Debug)]
+pub struct ListedPods {
+    /// What is to be evaluated.
+    pub subjects: Vec<Subject>,
+    /// Pods that have finished or are being deleted.
+    pub finished: usize,
+}
+
 /// The pods as subjects.
 pub async fn subjects(
     connection: &Connection,
     query: &PodQuery,
     seen: impl FnMut(usize),
-) -> Result<Extracted, ClusterError> {
+) -> Result<ListedPods, ClusterError> {
     let pods = list(connection, query, seen).await?;
     let context = Context { now: Utc::now(), default_namespace: "default".to_owned(), source: None };
-    let mut extracted = Extracted { subjects: Vec::with_capacity(pods.len()), finished: 0, ignored: BTreeMap::new() };
+    let mut listed = ListedPods { subjects: Vec::with_capacity(pods.len()), finished: 0 };
     for mut pod in pods {
         // The items of a typed list do not repeat their kind.
         pod.kind = "Pod".to_owned();
-        // The API server takes no pod without containers, so there is nothing to report.
-        pod.extract(&context, &mut extracted);
+        match pod.extract(&context) {
+            Ok(Extraction::Subject(subject)) => listed.subjects.push(*subject),
+            Ok(Extraction::Finished) => listed.finished += 1,
+            // The API server has no pod without containers, so there is nothing to report.
+            Ok(Extraction::NoPods) | Err(_) => {}
+        }
     }
-    Ok(extracted)
+    Ok(listed)
 }

@@ -14,6 +14,7 @@
 
 mod check_info;
 pub mod ledger;
+pub mod lines;
 pub mod namespaces;
 pub mod object;
 pub mod outcome;
@@ -25,6 +26,7 @@ mod severity;
 pub mod subject;
 pub mod tally;
 pub mod text;
+pub mod workload;
 
 pub use check_info::{CheckInfo, Stage};
 pub use ledger::{Judged, Ledger};
@@ -33,5 +35,5 @@ pub use outcome::{CheckOutcome, Edit, EvaluationError, Finding, Judgement};
 pub use policy::{Bundle, DefaultProbe, DefaultResources, Enforcement, Policy, RuleConfig};
 pub use report::{Report, Violation};
 pub use severity::Severity;
-pub use subject::{Container, ContainerKind, Controller, Phase, RestartPolicy, Source, Status, Subject};
+pub use subject::{Container, ContainerKind, Controller, Phase, Place, RestartPolicy, Source, Status, Subject};
 pub use tally::Tally;

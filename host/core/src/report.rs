@@ -17,22 +17,37 @@ use crate::tally::Tally;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The health score, 0 to 100.
-    pub score: u8,
-    /// What the score means.
-    pub classification: Classification,
-    /// The weighted share of (subject, check) pairs that passed, in percent.
-    pub compliance: f64,
-    /// What the compliance means.
-    pub grade: Grade,
-    /// How many pods and pod templates were judged.
+    /// The health score, 0 to 100; null where nothing was evaluated.
+    pub score: Option<u8>,
+    /// What the score means; null where nothing was evaluated.
+    pub classification: Option<Classification>,
+    /// The weighted share of (subject, check) pairs that passed, in percent; null where nothing was evaluated.
+    pub compliance: Option<f64>,
+    /// What the compliance means; null where nothing was evaluated.
+    pub grade: Option<Grade>,
+    /// How many pods and pod templates were evaluated. Pods of a workload that is evaluated itself are not counted again.
     pub subjects: usize,
-    /// Pods that have finished or are being deleted, and so were not judged.
+    /// Pods that have finished or are being deleted, and so were not evaluated.
     pub finished: usize,
-    /// How many objects of each kind were left out, because they carry no pod template.
+    /// How many objects of each kind run no pods that could be evaluated.
     pub ignored: BTreeMap<String, usize>,
-    /// Subjects in system namespaces, and so not judged.
+    /// Objects of unknown kinds with a list of containers in them, which were not evaluated. They are counted as ignored too.
+    #[serde(default)]
+    pub not_evaluated: Vec<NotEvaluated>,
+    /// Subjects in system namespaces, and so not evaluated.
     pub excluded: usize,
+    /// Subjects outside of the namespaces that were asked for, or without the labels.
+    #[serde(default)]
+    pub filtered: usize,
+    /// Pod templates that another object of the same input made, and so are not evaluated again.
+    #[serde(default)]
+    pub owned: usize,
+    /// ReplicaSets of 0 replicas, which are not evaluated.
+    #[serde(default)]
+    pub scaled_to_zero: usize,
+    /// Files that were left out because a kustomization names them as patches.
+    #[serde(default)]
+    pub patches: usize,
     /// One entry a check.
     pub checks: Vec<CheckReport>,
     /// One entry a namespace, by name.
@@ -135,7 +150,23 @@ impl Violation {
     }
 }
 
-/// Something that could not be read or judged.
+/// An object that seems to run containers, of a kind whose pods cannot be found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NotEvaluated {
+    /// The `apiVersion` of the object.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace; empty where it names none.
+    pub namespace: String,
+    /// Its name; empty where it has none.
+    pub name: String,
+    /// Where the object was read.
+    pub source: Option<Source>,
+}
+
+/// Something that could not be read or evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportError {
@@ -154,10 +185,20 @@ pub struct ReportError {
 pub struct Extent {
     /// Pods that have finished or are being deleted.
     pub finished: usize,
-    /// Objects without a pod template, by kind.
+    /// Objects that run no pods, by kind.
     pub ignored: BTreeMap<String, usize>,
+    /// Objects of unknown kinds that seem to run containers.
+    pub not_evaluated: Vec<NotEvaluated>,
     /// Subjects in system namespaces.
     pub excluded: usize,
+    /// Subjects that were not asked for.
+    pub filtered: usize,
+    /// Pod templates that another object of the same input made.
+    pub owned: usize,
+    /// ReplicaSets of 0 replicas.
+    pub scaled_to_zero: usize,
+    /// Files that a kustomization names as patches.
+    pub patches: usize,
     /// What could not be read.
     pub errors: Vec<ReportError>,
 }
@@ -168,10 +209,12 @@ impl Report {
         let mut cluster = Tally::default();
         let mut namespaces: BTreeMap<&str, Tally> = BTreeMap::new();
         for subject in subjects {
-            cluster.subjects += 1;
-            namespaces.entry(&subject.namespace).or_default().subjects += 1;
+            let counted = usize::from(!subject.is_owned);
+            cluster.subjects += counted;
+            namespaces.entry(&subject.namespace).or_default().subjects += counted;
         }
-        let mut violations = Vec::new();
+        // Reports can have hundreds of thousands of violations: growing step by step would need twice the room at the end.
+        let mut violations = Vec::with_capacity(outcomes.iter().map(|outcome| outcome.findings.len()).sum());
         let mut errors = extent.errors;
         let mut checks = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
@@ -215,16 +258,22 @@ impl Report {
             errors.extend(outcome.errors.iter().map(|error| not_judged(error, subjects)));
             checks.push(check);
         }
-        violations.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
+        violations.sort_unstable_by(|one, other| sort_key(one).cmp(&sort_key(other)));
+        let evaluated = cluster.subjects > 0;
         Self {
-            score: cluster.score(),
-            classification: cluster.classification(),
-            compliance: cluster.compliance.percent(),
-            grade: cluster.grade(),
+            score: evaluated.then(|| cluster.score()),
+            classification: evaluated.then(|| cluster.classification()),
+            compliance: evaluated.then(|| cluster.compliance.percent()),
+            grade: evaluated.then(|| cluster.grade()),
             subjects: cluster.subjects,
             finished: extent.finished,
             ignored: extent.ignored,
+            not_evaluated: extent.not_evaluated,
             excluded: extent.excluded,
+            filtered: extent.filtered,
+            owned: extent.owned,
+            scaled_to_zero: extent.scaled_to_zero,
+            patches: extent.patches,
             checks,
             namespaces: namespaces.iter().map(|(name, tally)| NamespaceReport::new(name, tally)).collect(),
             violations,
@@ -289,17 +338,20 @@ impl CheckOutcome {
             kind: subject.kind.clone(),
             name: subject.name.clone(),
             controller: subject.controller.clone(),
-            container: container.map(|container| container.name.clone()),
-            field,
+            container: container.map(|container| container.title().into_owned()),
             message: finding.message.clone(),
-            source: subject.source.clone(),
+            source: subject.source.clone().map(|source| {
+                let line = field.as_deref().and_then(|field| subject.line_of(field));
+                Source { line: line.unwrap_or(source.line), ..source }
+            }),
+            field,
         }
     }
 }
 
 fn sort_key(violation: &Violation) -> impl Ord + '_ {
     (
-        (&violation.namespace, &violation.kind, &violation.name, &violation.source),
+        (&violation.namespace, &violation.kind, &violation.name, violation.source.as_ref().map(Source::object)),
         (&violation.container, &violation.check, &violation.field, &violation.message),
     )
 }

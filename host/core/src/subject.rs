@@ -1,12 +1,15 @@
 //! What is evaluated: a pod, or the pod template of a workload, as facts.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::lines::Lines;
+
 /// A pod, or the pod template of a workload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subject {
     /// `Pod`, or the kind of the workload whose template this is.
     pub kind: String,
@@ -25,13 +28,26 @@ pub struct Subject {
     /// None for a manifest without status and for an admission request.
     pub status: Option<Status>,
     /// JSON Pointer from the object to the pod's spec: `/spec`, `/spec/template/spec`, ...
-    pub spec_pointer: String,
+    pub spec_pointer: Cow<'static, str>,
+    /// Whether the pod template that the pod was made from is a subject of the same evaluation. Such a pod is evaluated for
+    /// how it runs alone: what it was asked to run counts once, at the template.
+    pub is_owned: bool,
     /// Where the object was read, when it came from a file.
     pub source: Option<Source>,
+    /// The lines of the fields of the pod's spec, when it came from a file.
+    pub lines: Lines,
+}
+
+impl Subject {
+    /// The line of the field at a JSON Pointer into the object; of the closest value around it where it does not exist.
+    pub fn line_of(&self, pointer: &str) -> Option<usize> {
+        let field = pointer.strip_prefix(&*self.spec_pointer)?;
+        self.lines.line_of(field)
+    }
 }
 
 /// One container of a subject.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Container {
     /// The name; may be empty in a manifest.
     pub name: String,
@@ -53,26 +69,61 @@ pub struct Container {
     pub has_resource_limits: bool,
     /// How often it was restarted; none where nothing has run yet.
     pub restart_count: Option<u32>,
-    /// The place in its own list of the pod's spec.
-    pub position: usize,
+    /// Where it is in the pod's spec.
+    pub place: Place,
 }
 
 impl Container {
     /// JSON Pointer from the pod's spec to this container.
     pub fn pointer(&self) -> String {
-        let list = match self.kind {
-            ContainerKind::App => "containers",
-            ContainerKind::Init | ContainerKind::Sidecar => "initContainers",
-            ContainerKind::Ephemeral => "ephemeralContainers",
-        };
-        format!("/{list}/{}", self.position)
+        match self.place.index {
+            Some(index) => format!("/{}/{index}", self.place.key),
+            None => format!("/{}", self.place.key),
+        }
+    }
+
+    /// The name; the place in the pod's spec, such as `containers[0]`, of a container without one.
+    pub fn title(&self) -> Cow<'_, str> {
+        match self.place.index {
+            _ if !self.name.is_empty() => Cow::Borrowed(&self.name),
+            Some(index) => Cow::Owned(format!("{}[{index}]", self.place.key)),
+            None => Cow::Borrowed(self.place.key),
+        }
+    }
+}
+
+/// The place of a container in the pod's spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The key of the list that it is in, or its own key.
+    pub key: &'static str,
+    /// The index in that list; none for a container that is in no list.
+    pub index: Option<usize>,
+}
+
+impl Place {
+    /// The place at an index of a list.
+    pub fn in_list(key: &'static str, index: usize) -> Self {
+        Self { key, index: Some(index) }
+    }
+
+    /// The place of a container that is in no list.
+    pub fn alone(key: &'static str) -> Self {
+        Self { key, index: None }
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::in_list("containers", 0)
     }
 }
 
 /// What a container is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ContainerKind {
     /// Runs for as long as the pod does.
+    #[default]
     App,
     /// Runs to completion before the app containers start.
     Init,
@@ -144,13 +195,20 @@ impl Phase {
 /// The place in a file that an object was read from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
-    /// The path as it was given or found; `-` for standard input.
+    /// The path as it was given or found; `stdin` for standard input.
     pub file: Arc<str>,
     /// The number of the document in the file, from 1.
     pub document: usize,
     /// The line in the file, from 1.
     pub line: usize,
-    /// JSON Pointer from the document to the object; empty but for the items of a list.
+    /// The line of the object that the line belongs to, which tells objects of one document apart.
     #[serde(skip)]
-    pub pointer: String,
+    pub object_line: usize,
+}
+
+impl Source {
+    /// What all places in one object have in common.
+    pub fn object(&self) -> (&str, usize, usize) {
+        (&self.file, self.document, self.object_line)
+    }
 }

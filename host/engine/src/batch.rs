@@ -94,7 +94,10 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
             findings: Vec::new(),
             errors: Vec::new(),
         };
-        let applies = |subject: &Subject| info.stage == Stage::Spec || subject.status.is_some();
+        let applies = |subject: &Subject| match info.stage {
+            Stage::Spec => !subject.is_owned,
+            Stage::Runtime => subject.status.is_some(),
+        };
         let positions: Vec<usize> =
             (0..self.subjects.len()).filter(|&index| applies(self.subjects[index].borrow())).collect();
         if positions.len() == self.subjects.len() {

@@ -4,13 +4,13 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kube_devops_core::{Container, ContainerKind, Phase, RestartPolicy, Status, Subject};
+use kube_devops_core::{Container, ContainerKind, Phase, Place, Status, Subject};
 use kube_devops_engine::{Checks, Engine, Limits, RuleSet};
 use kube_devops_sdk as sdk;
 
 /// A running pod of two containers and three labels. One that is not good breaks every check but `pending`.
 fn subject(index: usize, good: bool) -> Subject {
-    let container = |position: usize, name: &str| Container {
+    let container = |index: usize, name: &str| Container {
         name: name.to_owned(),
         kind: ContainerKind::App,
         image: format!("registry.example.com:5000/shop/{name}{}", if good { ":1.4.2" } else { "" }),
@@ -21,7 +21,7 @@ fn subject(index: usize, good: bool) -> Subject {
         has_resource_requests: true,
         has_resource_limits: true,
         restart_count: Some(if good { 0 } else { 9 }),
-        position,
+        place: Place::in_list("containers", index),
     };
     let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     Subject {
@@ -29,12 +29,10 @@ fn subject(index: usize, good: bool) -> Subject {
         namespace: "shop".to_owned(),
         name: format!("web-{index}"),
         labels: vec![label("app", "web"), label("tier", "front"), label("version", "1.4.2")],
-        controller: None,
-        restart_policy: RestartPolicy::Always,
         containers: vec![container(0, "app"), container(1, "proxy")],
         status: Some(Status { phase: Phase::Running, pending_seconds: None }),
-        spec_pointer: "/spec".to_owned(),
-        source: None,
+        spec_pointer: "/spec".into(),
+        ..Subject::default()
     }
 }
 

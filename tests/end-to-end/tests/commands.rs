@@ -147,5 +147,5 @@ fn output_that_cannot_be_written_is_an_error() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("error: the report cannot be written"), "{said}");
+    assert!(said.contains("error: failed to write the report"), "{said}");
 }

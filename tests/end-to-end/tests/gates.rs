@@ -111,11 +111,11 @@ fn what_could_not_be_judged_wins_over_gates() {
     let judge = |arguments: &[&str]| {
         run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(folder.path()).args(arguments)).exits(2)
     };
-    judge(&[]).complains(&["not everything could be judged"]);
+    judge(&[]).complains(&["not everything was evaluated"]);
     let ran = judge(&["--fail-on", "low", "--min-score", "100"]);
-    let ran = ran.complains(&["gate not met: ", "not everything could be judged"]);
+    let ran = ran.complains(&["gate not met: ", "not everything was evaluated"]);
     assert_eq!(ran.json()["subjects"], 1);
-    judge(&["--fail-on", "critical"]).complains(&["not everything could be judged"]);
+    judge(&["--fail-on", "critical"]).complains(&["not everything was evaluated"]);
 }
 
 #[test]
@@ -128,10 +128,25 @@ fn gates_look_only_at_what_was_asked_for() {
 }
 
 #[test]
-fn a_gate_on_nothing_is_met_with_a_warning() {
+fn no_gate_is_met_if_nothing_was_evaluated() {
+    for gate in
+        [&["--min-score", "0"][..], &["--min-compliance", "0"], &["--fail-on", "critical"], &["--fail-on-empty"]]
+    {
+        let mut command = kube_devops();
+        command.args(["analyze", "-o", "json", "-f", "examples", "-n", "no-such"]).args(gate);
+        let ran = run(&mut command).exits(1);
+        let ran =
+            ran.complains(&["warning: nothing was evaluated: none of the", "gate not met: nothing was evaluated"]);
+        let report = ran.json();
+        assert!(
+            ["score", "classification", "compliance", "grade"].iter().all(|key| report[*key].is_null()),
+            "{report}"
+        );
+    }
     let mut command = kube_devops();
-    command.args(["analyze", "-f", "examples", "-n", "no-such", "--min-score", "100", "--fail-on", "low"]);
-    run(&mut command).exits(0).complains(&["warning: nothing was judged"]);
+    let ran = run(command.args(["analyze", "-f", "examples", "-n", "no-such"])).exits(0);
+    assert!(ran.stdout.contains("Cluster Status             : not evaluated\n"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("Healthy") && !ran.stdout.contains("grade"), "{}", ran.stdout);
 }
 
 #[test]

@@ -215,7 +215,7 @@ async fn namespaces_and_selectors_choose_what_is_judged() -> Result<()> {
     assert_eq!(subjects(&["-n", one.name(), "-l", "app notin (a, b)"]), 0);
     call(kubeconfig, &["analyze", "-l", "app within (a)"]).exits(2).complains(&["error: "]);
     let nowhere = call(kubeconfig, &["analyze", "-n", "no-such-namespace"]).exits(0);
-    nowhere.complains(&["warning: nothing was judged"]);
+    nowhere.complains(&["warning: nothing was evaluated"]);
     Ok(())
 }
 

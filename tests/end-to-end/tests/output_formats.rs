@@ -76,7 +76,7 @@ fn errors_stand_in_the_report_with_their_place() {
     let report = judge_with_an_error("json").json();
     assert_eq!(report["subjects"], 1);
     let error = &report["errors"][0];
-    assert_eq!(error["source"], json!({ "file": "-", "document": 2, "line": 4 }));
+    assert_eq!(error["source"], json!({ "file": "stdin", "document": 2, "line": 4 }));
     assert!(error["message"].as_str().unwrap().contains("has no containers"), "{error}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::stdout;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use chrono::Utc;
@@ -10,12 +10,12 @@ use kube_devops_cluster::pods::{self, PodQuery};
 use kube_devops_cluster::selector::LabelSelector;
 use kube_devops_cluster::{policies, policy_file};
 use kube_devops_core::report::Extent;
-use kube_devops_core::{CheckInfo, Policy, Report, Severity, Source, Subject, SystemNamespaces};
+use kube_devops_core::{CheckInfo, Policy, Report, Severity, Subject, SystemNamespaces};
 use kube_devops_engine::{Checks, Engine, Limits};
+use kube_devops_manifests::{self as manifests, ReadOptions, STANDARD_INPUT};
 
 use super::{Outcome, with_cluster};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, Selection};
-use crate::manifests::{self, Manifests, ReadOptions};
 use crate::output::{self, Shown};
 use crate::progress::Progress;
 use crate::terminal;
@@ -39,13 +39,13 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
     };
     judged.leave_out_system(arguments);
     let outcomes = {
-        let _progress = Progress::new("judging");
+        let _progress = Progress::new("evaluating");
         rules.evaluate(&judged.subjects, None)
     };
-    let report = Report::new(&judged.subjects, &outcomes, judged.extent);
-    if report.subjects == 0 && report.errors.is_empty() {
-        eprintln!("warning: nothing was judged: no pod and no workload was found in {}", judged.target);
+    if judged.subjects.is_empty() && judged.extent.errors.is_empty() {
+        eprintln!("warning: nothing was evaluated: {}", judged.why_nothing());
     }
+    let report = Report::new(&judged.subjects, &outcomes, judged.extent);
     let shown = Shown {
         report: &report,
         checks: &infos,
@@ -53,9 +53,8 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
         program,
         colours: terminal::colours(),
         width: terminal::width(),
-        line_of: &|source: &Source, field: Option<&str>| judged.manifests.line_of(source, field),
     };
-    output::write(arguments.output, &shown, &mut stdout().lock()).context("the report cannot be written")?;
+    output::write(arguments.output, &shown, &mut stdout().lock()).context("failed to write the report")?;
     Ok(outcome(&report, arguments))
 }
 
@@ -65,8 +64,6 @@ struct Judged {
     extent: Extent,
     /// In words.
     target: String,
-    /// The texts that subjects came from; empty for a cluster.
-    manifests: Manifests,
 }
 
 impl Judged {
@@ -78,6 +75,21 @@ impl Judged {
         let before = self.subjects.len();
         self.subjects.retain(|subject| !system.contains(&subject.namespace));
         self.extent.excluded = before - self.subjects.len();
+    }
+
+    /// Why there is nothing to evaluate, and what to do about it.
+    fn why_nothing(&self) -> String {
+        let Extent { excluded, filtered, .. } = self.extent;
+        let target = &self.target;
+        match (excluded, filtered) {
+            (0, 0) => format!("no pod and no workload was found in {target}"),
+            (0, _) => {
+                format!("none of the {filtered} pods and workloads in {target} has the namespace and labels asked for")
+            }
+            _ => {
+                format!("all {excluded} pods and workloads of {target} are in system namespaces; add --include-system")
+            }
+        }
     }
 }
 
@@ -94,7 +106,6 @@ fn read_cluster(cluster: &ClusterArguments, selection: &Selection) -> Result<Jud
             subjects: extracted.subjects,
             extent: Extent { finished: extracted.finished, ..Extent::default() },
             target,
-            manifests: Manifests::default(),
         })
     })
 }
@@ -102,19 +113,27 @@ fn read_cluster(cluster: &ClusterArguments, selection: &Selection) -> Result<Jud
 fn read_manifests(arguments: &AnalyzeArguments) -> Result<Judged> {
     let selection = &arguments.selection;
     let selector = selection.selector.as_deref().map(LabelSelector::parse).transpose()?;
-    let options =
-        ReadOptions { now: Utc::now(), default_namespace: "default".to_owned(), limits: manifests::Limits::default() };
+    // An object without a namespace is in the one that it is applied to, as with kubectl.
+    let default_namespace = match selection.namespaces.as_slice() {
+        [only] => only.clone(),
+        _ => "default".to_owned(),
+    };
+    let options = ReadOptions { now: Utc::now(), default_namespace, limits: manifests::Limits::default() };
     let mut read = {
         let _progress = Progress::new("reading manifests");
         manifests::read(&arguments.filenames, &options)
     };
     let mut subjects = std::mem::take(&mut read.subjects);
+    let before = subjects.len();
     subjects.retain(|subject| {
         let in_namespace = selection.namespaces.is_empty() || selection.namespaces.contains(&subject.namespace);
         in_namespace && selector.as_ref().is_none_or(|selector| selector.matches(&subject.labels))
     });
-    let paths: Vec<_> = arguments.filenames.iter().map(|path| path.display().to_string()).collect();
-    Ok(Judged { subjects, extent: std::mem::take(&mut read.extent), target: paths.join(", "), manifests: read })
+    read.extent.filtered = before - subjects.len();
+    let name =
+        |path: &PathBuf| if path.as_os_str() == "-" { STANDARD_INPUT.to_owned() } else { path.display().to_string() };
+    let paths: Vec<_> = arguments.filenames.iter().map(name).collect();
+    Ok(Judged { subjects, extent: std::mem::take(&mut read.extent), target: paths.join(", ") })
 }
 
 fn read_policy(file: &Path) -> Result<Policy> {
@@ -141,14 +160,30 @@ fn outcome(report: &Report, arguments: &AnalyzeArguments) -> Outcome {
         let verb = if count == 1 { "is" } else { "are" };
         not_met(format!("{} {verb} {bar} or more severe, the worst {highest}", output::number(count, "violation")));
     }
-    if let Some(bar) = arguments.min_score.filter(|bar| report.score < *bar) {
-        not_met(format!("the health score {} is below {bar}", report.score));
+    if let (Some(bar), Some(score)) = (arguments.min_score, report.score)
+        && score < bar
+    {
+        not_met(format!("the health score {score} is below {bar}"));
     }
-    if let Some(bar) = arguments.min_compliance.filter(|bar| report.compliance < *bar) {
-        not_met(format!("the compliance of {} % is below {bar} %", report.compliance));
+    if let (Some(bar), Some(compliance)) = (arguments.min_compliance, report.compliance)
+        && compliance < bar
+    {
+        not_met(format!("the compliance of {compliance} % is below {bar} %"));
+    }
+    let has_gate = bar.is_some() || arguments.min_score.is_some() || arguments.min_compliance.is_some();
+    if report.subjects == 0 && (has_gate || arguments.fail_on_empty) {
+        not_met("nothing was evaluated".to_owned());
+    }
+    let unknown = report.not_evaluated.len();
+    if unknown > 0 && arguments.fail_on_unknown {
+        eprintln!(
+            "{} of unknown kinds with containers, and --fail-on-unknown is set",
+            output::number(unknown, "object")
+        );
+        return Outcome::NotDone;
     }
     if !report.errors.is_empty() {
-        eprintln!("{}: not everything could be judged", output::number(report.errors.len(), "error"));
+        eprintln!("{}: not everything was evaluated", output::number(report.errors.len(), "error"));
         return Outcome::NotDone;
     }
     outcome

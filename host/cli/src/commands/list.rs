@@ -43,7 +43,7 @@ fn read(cluster: &ClusterArguments, arguments: &ListPodsArguments) -> Result<Vec
         let progress = Progress::new("listing pods");
         let pods = pods::list(&connection, &query, |count| progress.set(count)).await?;
         let rows = pods.into_iter().map(|pod| Row {
-            name: pod.name(),
+            name: pod.metadata.name().to_owned(),
             namespace: pod.metadata.namespace,
             phase: pod.status.phase.unwrap_or_else(|| "Unknown".to_owned()),
             node: pod.spec.node_name.unwrap_or_default(),

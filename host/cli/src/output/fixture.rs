@@ -1,9 +1,8 @@
 //! Reports with all kinds of things in them, for the tests of the formats.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use kube_devops_core::report::{CheckReport, NamespaceReport, ReportError, Violation};
+use kube_devops_core::report::{CheckReport, NamespaceReport, NotEvaluated, ReportError, Violation};
 use kube_devops_core::score::{Classification, Grade};
 use kube_devops_core::{CheckInfo, Controller, Report, Severity, Source, Stage};
 use serde_json::json;
@@ -12,16 +11,11 @@ use super::{Format, Shown, write};
 
 /// What a format writes.
 pub fn show(format: Format, report: &Report) -> String {
-    show_for(format, report, 120, false).0
+    show_for(format, report, 120, false)
 }
 
-/// What a format writes for a terminal, and how often it asked for a line.
-pub fn show_for(format: Format, report: &Report, width: usize, colours: bool) -> (String, usize) {
-    let asked = Cell::new(0);
-    let line_of = |source: &Source, field: Option<&str>| {
-        asked.set(asked.get() + 1);
-        source.line + field.map_or(0, |field| field.matches('/').count())
-    };
+/// What a format writes for a terminal.
+pub fn show_for(format: Format, report: &Report, width: usize, colours: bool) -> String {
     let checks = checks();
     let shown = Shown {
         report,
@@ -30,11 +24,10 @@ pub fn show_for(format: Format, report: &Report, width: usize, colours: bool) ->
         program: "kube-devops",
         colours,
         width,
-        line_of: &line_of,
     };
     let mut out = Vec::new();
     write(format, &shown, &mut out).expect("a vector takes everything");
-    (String::from_utf8(out).expect("all formats are UTF-8"), asked.get())
+    String::from_utf8(out).expect("all formats are UTF-8")
 }
 
 /// What the checks say of themselves; one that ran, `no-root`, says nothing.
@@ -90,7 +83,7 @@ fn namespace(name: &str, score: u8, compliance: f64, subjects: usize, violations
 }
 
 fn source(file: &str, document: usize, line: usize) -> Option<Source> {
-    Some(Source { file: file.into(), document, line, pointer: String::new() })
+    Some(Source { file: file.into(), document, line, object_line: 0 })
 }
 
 /// A violation of a deployment named `web`, read from a file.
@@ -163,14 +156,25 @@ pub fn report() -> Report {
     ];
     violations.sort_by(|one, other| (&one.namespace, &one.kind).cmp(&(&other.namespace, &other.kind)));
     Report {
-        score: 73,
-        classification: Classification::Stable,
-        compliance: 74.3,
-        grade: Grade::C,
+        score: Some(73),
+        classification: Some(Classification::Stable),
+        compliance: Some(74.3),
+        grade: Some(Grade::C),
         subjects: 12,
         finished: 2,
-        ignored: BTreeMap::from([("ConfigMap".to_owned(), 1), ("Service".to_owned(), 4)]),
+        ignored: BTreeMap::from([("ConfigMap".to_owned(), 1), ("Service".to_owned(), 4), ("Widget".to_owned(), 1)]),
+        not_evaluated: vec![NotEvaluated {
+            api_version: "example.com/v1".to_owned(),
+            kind: "Widget".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "gears".to_owned(),
+            source: source("deploy/widget.yaml", 1, 3),
+        }],
         excluded: 3,
+        filtered: 4,
+        owned: 1,
+        scaled_to_zero: 2,
+        patches: 1,
         checks: vec![
             check("latest-tag", Severity::High, 11, 1, 1),
             check("missing-liveness", Severity::Medium, 8, 4, 4),
@@ -209,6 +213,7 @@ pub fn clean() -> Report {
     let mut report = report();
     report.violations.clear();
     report.errors.clear();
+    report.not_evaluated.clear();
     report
 }
 
@@ -243,9 +248,16 @@ pub fn hostile() -> Report {
     report.checks[6].id = text();
     report.namespaces[0].name = text();
     report.ignored.insert(text(), 1);
+    report.not_evaluated = vec![NotEvaluated {
+        api_version: text(),
+        kind: text(),
+        namespace: text(),
+        name: text(),
+        source: source(HARM, 1, 1),
+    }];
     report.errors = vec![
         ReportError { message: text(), check: Some(text()), source: source(HARM, 1, 1) },
-        ReportError { message: huge, check: None, source: source("-", 1, 1) },
+        ReportError { message: huge, check: None, source: source("stdin", 1, 1) },
     ];
     report
 }

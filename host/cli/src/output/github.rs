@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use kube_devops_core::text::escape_controls;
 
-use super::{Level, Place, Shown, plain, sentence};
+use super::{Level, Place, Shown, not_evaluated, plain, sentence};
 
 const LONGEST_MESSAGE: usize = 1000;
 
@@ -15,8 +15,8 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     let report = shown.report;
     for error in &report.errors {
         let title = match &error.check {
-            Some(check) => format!("{} could not judge", plain::name(check)),
-            None => "not judged".to_owned(),
+            Some(check) => format!("{} failed to evaluate", plain::name(check)),
+            None => "not evaluated".to_owned(),
         };
         command(Level::Error, Place::of_error(error), &title, &plain::one_line(&error.message, LONGEST_MESSAGE), out)?;
     }
@@ -28,13 +28,20 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
         let title = format!("{} ({})", plain::name(&violation.check), violation.severity);
         command(violation.severity.into(), place, &title, &sentence(violation, LONGEST_MESSAGE), out)?;
     }
+    for object in &report.not_evaluated {
+        let place = object.source.as_ref().map(Place::new);
+        let message = plain::one_line(&not_evaluated(object), LONGEST_MESSAGE);
+        command(Level::Warning, place, "not evaluated", &message, out)?;
+    }
+    match (report.score, report.classification, report.compliance, report.grade) {
+        (Some(score), Some(classification), Some(compliance), Some(grade)) => {
+            write!(out, "Score {score} ({classification}), compliance {compliance:.1} % (grade {grade})")?;
+        }
+        _ => write!(out, "Nothing was evaluated")?,
+    }
     writeln!(
         out,
-        "Score {} ({}), compliance {:.1} % (grade {}), {}, {}",
-        report.score,
-        report.classification,
-        report.compliance,
-        report.grade,
+        ", {}, {}",
         plain::number(report.violations.len(), "violation"),
         plain::number(report.errors.len(), "error"),
     )
@@ -110,7 +117,10 @@ mod tests {
         let report = hostile();
         let text = show(Format::Github, &report);
         assert_harmless(&text);
-        assert_eq!(text.lines().count(), report.violations.len() + report.errors.len() + 1);
+        assert_eq!(
+            text.lines().count(),
+            report.violations.len() + report.errors.len() + report.not_evaluated.len() + 1
+        );
         for line in text.lines().take(report.violations.len() + report.errors.len()) {
             let command = line.strip_prefix("::error ").expect("an error");
             let (properties, message) = command.split_once("::").expect("a message");

@@ -8,8 +8,8 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use kube_devops_core::CheckInfo;
-use kube_devops_core::report::{CheckReport, ReportError, Violation};
+use kube_devops_core::report::{CheckReport, Violation};
+use kube_devops_core::{CheckInfo, Report};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
@@ -25,7 +25,7 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     let quiet_checks: Vec<&CheckReport> =
         report.checks.iter().filter(|check| check.failed == 0 && check.not_judged == 0).collect();
     let counts = Counts {
-        tests: report.violations.len() + quiet_checks.len() + report.errors.len(),
+        tests: report.violations.len() + quiet_checks.len() + report.errors.len() + report.not_evaluated.len(),
         failures: report.violations.len(),
         errors: report.errors.len(),
         skipped: None,
@@ -33,7 +33,7 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     let mut xml = Writer::new_with_indent(out, b' ', 2);
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     counts.open("testsuites", "kube-devops", &mut xml)?;
-    write_checks(&quiet_checks, &report.errors, &mut xml)?;
+    write_checks(&quiet_checks, report, &mut xml)?;
     for violations in suites {
         let counts = Counts { tests: violations.len(), failures: violations.len(), errors: 0, skipped: Some(0) };
         counts.open("testsuite", &name(&violations[0].namespace), &mut xml)?;
@@ -82,13 +82,14 @@ impl Names {
     }
 }
 
-fn write_checks(checks: &[&CheckReport], errors: &[ReportError], xml: &mut Xml) -> io::Result<()> {
-    if checks.is_empty() && errors.is_empty() {
+fn write_checks(checks: &[&CheckReport], report: &Report, xml: &mut Xml) -> io::Result<()> {
+    let Report { errors, not_evaluated, .. } = report;
+    let tests = checks.len() + errors.len() + not_evaluated.len();
+    if tests == 0 {
         return Ok(());
     }
-    let skipped = checks.iter().filter(|check| check.passed == 0).count();
-    let counts =
-        Counts { tests: checks.len() + errors.len(), failures: 0, errors: errors.len(), skipped: Some(skipped) };
+    let skipped = checks.iter().filter(|check| check.passed == 0).count() + not_evaluated.len();
+    let counts = Counts { tests, failures: 0, errors: errors.len(), skipped: Some(skipped) };
     counts.open("testsuite", "kube-devops", xml)?;
     let mut names = Names::default();
     for check in checks {
@@ -96,16 +97,24 @@ fn write_checks(checks: &[&CheckReport], errors: &[ReportError], xml: &mut Xml) 
         if check.passed > 0 {
             xml.write_event(Event::Empty(case))?;
         } else {
-            let skipped = BytesStart::new("skipped").with_attributes([("message", "it had nothing to judge")]);
+            let skipped = BytesStart::new("skipped").with_attributes([("message", "there was nothing to evaluate")]);
             write_case(case, skipped, None, xml)?;
         }
+    }
+    for object in not_evaluated {
+        let place = object.source.as_ref().map(|source| Place::new(source).text());
+        let title = format!("{} {}", name(&object.kind), name(&object.name));
+        let case_name = place.map_or_else(|| title.clone(), |place| format!("{title}: {place}"));
+        let message = text(&super::not_evaluated(object));
+        let skipped = BytesStart::new("skipped").with_attributes([("message", message.as_str())]);
+        write_case(case("kube-devops.not-evaluated", &names.unique(case_name)), skipped, None, xml)?;
     }
     for error in errors {
         let place = Place::of_error(error).map(|place| place.text());
         let who = error.check.as_deref().map_or_else(|| "input".to_owned(), name);
         let case_name = place.as_ref().map_or_else(|| who.clone(), |place| format!("{who}: {place}"));
         let message = text(&error.message);
-        let element = BytesStart::new("error").with_attributes([("type", "not-judged"), ("message", &message)]);
+        let element = BytesStart::new("error").with_attributes([("type", "not-evaluated"), ("message", &message)]);
         let body = place.map_or_else(|| message.clone(), |place| format!("{message}\nWhere: {place}"));
         write_case(case("kube-devops.error", &names.unique(case_name)), element, Some(&body), xml)?;
     }

@@ -29,9 +29,10 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
-use kube_devops_core::report::{NamespaceReport, ReportError, Violation};
+use kube_devops_core::report::{NamespaceReport, NotEvaluated, ReportError, Violation};
 use kube_devops_core::{CheckInfo, Report, Severity, Source};
 
+use kube_devops_manifests::STANDARD_INPUT;
 use palette::Palette;
 
 pub(crate) use plain::number;
@@ -78,9 +79,6 @@ pub struct Shown<'a> {
     pub colours: bool,
     /// How many columns there are for text.
     pub width: usize,
-    /// The exact line of a field, given as a JSON Pointer into the object that was read at the source. It costs a parse:
-    /// it is called only for what is shown, and for all violations of one document in a row.
-    pub line_of: &'a dyn Fn(&Source, Option<&str>) -> usize,
 }
 
 /// Writes a report in a format.
@@ -134,12 +132,12 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn new(source: &'a Source, line: usize) -> Self {
-        Self { file: Some(&*source.file).filter(|file| *file != "-"), line }
+    fn new(source: &'a Source) -> Self {
+        Self { file: Some(&*source.file).filter(|file| *file != STANDARD_INPUT), line: source.line }
     }
 
     fn of_error(error: &'a ReportError) -> Option<Self> {
-        error.source.as_ref().map(|source| Self::new(source, source.line))
+        error.source.as_ref().map(Self::new)
     }
 
     /// The path as build systems want it: with forward slashes, relative where it was given so.
@@ -155,7 +153,7 @@ impl<'a> Place<'a> {
     /// `file:line`, harmless on a terminal.
     fn text(&self) -> String {
         const LONGEST: usize = 400;
-        format!("{}:{}", plain::one_line(self.path().as_deref().unwrap_or("stdin"), LONGEST), self.line)
+        format!("{}:{}", plain::one_line(self.path().as_deref().unwrap_or(STANDARD_INPUT), LONGEST), self.line)
     }
 }
 
@@ -170,6 +168,19 @@ fn sentence(violation: &Violation, longest: usize) -> String {
     }
 }
 
+/// An object of a kind whose pods cannot be found, in one sentence.
+fn not_evaluated(object: &NotEvaluated) -> String {
+    let NotEvaluated { api_version, kind, namespace, name, .. } = object;
+    let (kind, name) = (plain::name(kind), plain::name(name));
+    let title = match (namespace.as_str(), name.is_empty()) {
+        (_, true) => format!("an object of kind {kind}"),
+        ("", false) => format!("{kind} {name}"),
+        (namespace, false) => format!("{kind} {}/{name}", plain::name(namespace)),
+    };
+    let version = if api_version.is_empty() { String::new() } else { format!(" ({})", plain::name(api_version)) };
+    format!("{title}{version} has containers, but is of a kind whose pods are not known; it was not evaluated")
+}
+
 impl<'a> Shown<'a> {
     /// What a check says of itself.
     fn info(&self, check: &str) -> Option<&'a CheckInfo> {
@@ -178,18 +189,6 @@ impl<'a> Shown<'a> {
 
     /// Where a violation is, when its object came from a file.
     fn place(&self, violation: &'a Violation) -> Option<Place<'a>> {
-        let source = violation.source.as_ref()?;
-        Some(Place::new(source, (self.line_of)(source, violation.field.as_deref())))
-    }
-
-    /// A copy of the report whose violations name their exact lines.
-    fn refined(&self) -> Report {
-        let mut report = self.report.clone();
-        for violation in &mut report.violations {
-            if let Some(source) = &mut violation.source {
-                source.line = (self.line_of)(source, violation.field.as_deref());
-            }
-        }
-        report
+        violation.source.as_ref().map(Place::new)
     }
 }

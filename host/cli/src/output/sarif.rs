@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-use kube_devops_core::report::{CheckReport, ReportError, Violation};
+use kube_devops_core::report::{CheckReport, NotEvaluated, ReportError, Violation};
 use kube_devops_core::{CheckInfo, Report};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -103,11 +103,21 @@ fn is_web_address(url: &str) -> bool {
 
 fn invocation(report: &Report) -> Invocation {
     let mut invocation = Invocation::builder().execution_successful(report.errors.is_empty()).build();
-    if !report.errors.is_empty() {
-        let notifications = report.errors.iter().map(|error| notification(error, report)).collect();
+    let errors = report.errors.iter().map(|error| notification(error, report));
+    let notifications: Vec<_> = errors.chain(report.not_evaluated.iter().map(warning)).collect();
+    if !notifications.is_empty() {
         invocation.tool_execution_notifications = Some(notifications);
     }
     invocation
+}
+
+fn warning(object: &NotEvaluated) -> Notification {
+    let mut notification =
+        Notification::builder().level(Level::Warning.as_str()).message(message(&super::not_evaluated(object))).build();
+    if let Some(place) = object.source.as_ref().map(Place::new).and_then(physical_location) {
+        notification.locations = Some(vec![Location::builder().physical_location(place).build()]);
+    }
+    notification
 }
 
 fn notification(error: &ReportError, report: &Report) -> Notification {

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use kube_devops_core::Source;
 use kube_devops_core::report::Violation;
 
+/// File, document and line of an object.
+type Object<'a> = (&'a str, usize, usize);
+
 /// A workload, or a pod that nothing controls, and what is wrong with it.
 pub struct Workload<'a> {
     pub namespace: &'a str,
@@ -30,13 +33,13 @@ pub struct Line<'a> {
 /// what fails a gate on severities is never behind what merely adds up.
 pub fn worst_first(violations: &[Violation]) -> Vec<Workload<'_>> {
     // Manifests of several environments name the same object: the place in the file tells them apart.
-    type Key<'a> = (&'a str, &'a str, &'a str, Option<&'a Source>);
+    type Key<'a> = (&'a str, &'a str, &'a str, Option<Object<'a>>);
     let mut found: BTreeMap<Key, usize> = BTreeMap::new();
     let mut workloads: Vec<(Workload, Vec<&Violation>)> = Vec::new();
     for violation in violations {
         let (kind, name, source) = match &violation.controller {
             Some(controller) => (controller.kind.as_str(), controller.name.as_str(), None),
-            None => (violation.kind.as_str(), violation.name.as_str(), violation.source.as_ref()),
+            None => (violation.kind.as_str(), violation.name.as_str(), violation.source.as_ref().map(Source::object)),
         };
         let namespace = violation.namespace.as_str();
         let index = *found.entry((namespace, kind, name, source)).or_insert_with(|| {
@@ -59,12 +62,13 @@ pub fn worst_first(violations: &[Violation]) -> Vec<Workload<'_>> {
 }
 
 fn lines<'a>(members: &[&'a Violation]) -> Vec<Line<'a>> {
-    type Key<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str, Option<&'a Source>);
+    type Key<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str, Option<Object<'a>>);
     let mut found: BTreeMap<Key, usize> = BTreeMap::new();
     let mut lines: Vec<Line> = Vec::new();
     for violation in members {
         let Violation { check, container, field, message, source, .. } = violation;
-        let key = (&**check, container.as_deref(), field.as_deref(), message.as_str(), source.as_ref());
+        let key =
+            (&**check, container.as_deref(), field.as_deref(), message.as_str(), source.as_ref().map(Source::object));
         let index = *found.entry(key).or_insert_with(|| {
             lines.push(Line { violation, times: 0 });
             lines.len() - 1

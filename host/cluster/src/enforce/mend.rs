@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use kube_devops_core::Subject;
-use kube_devops_core::object::{Context, Extracted, Object};
+use kube_devops_core::object::{Context, Object};
 use kube_devops_engine::RuleSet;
 use serde_json::Value;
 
@@ -164,9 +164,7 @@ fn planned(workload: &Value, mend: &Mend) -> Planned {
 fn subject(workload: &Value) -> Option<Subject> {
     let object: Object = serde_json::from_value(workload.clone()).ok()?;
     let context = Context { now: Utc::now(), default_namespace: String::new(), source: None };
-    let mut extracted = Extracted::default();
-    object.extract(&context, &mut extracted);
-    extracted.subjects.pop()
+    object.extract(&context).ok()?.into_subject()
 }
 
 fn patched(workload: &Value, additions: &[Addition]) -> Patched {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use kube::ResourceExt;
 use kube_devops_core::ledger::judge;
-use kube_devops_core::object::{Context, Extracted, Object, PodStatus};
+use kube_devops_core::object::{Context, Extraction, Object, PodStatus};
 use kube_devops_core::{Container, ContainerKind, Severity, Subject, SystemNamespaces};
 use kube_devops_engine::{Checks, Objects, RuleError};
 use prometheus::Registry;
@@ -254,11 +254,7 @@ fn subject(request: &Header<'_>, mut object: Object) -> Result<Option<Subject>, 
     }
     object.forget_status();
     let context = Context { now: Utc::now(), default_namespace: String::new(), source: None };
-    let mut extracted = Extracted::default();
-    match object.extract(&context, &mut extracted).first() {
-        Some(error) => Err(error.to_string()),
-        None => Ok(extracted.subjects.pop()),
-    }
+    object.extract(&context).map(Extraction::into_subject).map_err(|error| error.to_string())
 }
 
 /// Whether two subjects ask for the same to be run, whatever they are called and labelled.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use kube_devops_core::{CheckOutcome, Container, ContainerKind, Policy, RestartPolicy, RuleConfig, Status, Subject};
+use kube_devops_core::{CheckOutcome, Container, Policy, RuleConfig, Status, Subject};
 use kube_devops_engine::{CheckModule, Checks, Engine, Limits, LoadError, RuleError, RuleSet};
 use serde_json::json;
 
@@ -57,25 +57,9 @@ pub fn subject(name: &str) -> Subject {
         kind: "Pod".to_owned(),
         namespace: "default".to_owned(),
         name: name.to_owned(),
-        labels: Vec::new(),
-        controller: None,
-        restart_policy: RestartPolicy::Always,
-        containers: vec![Container {
-            name: "app".to_owned(),
-            kind: ContainerKind::App,
-            image: "nginx".to_owned(),
-            has_liveness_probe: false,
-            has_readiness_probe: false,
-            has_startup_probe: false,
-            ports: Vec::new(),
-            has_resource_requests: false,
-            has_resource_limits: false,
-            restart_count: None,
-            position: 0,
-        }],
-        status: None,
-        spec_pointer: "/spec".to_owned(),
-        source: None,
+        containers: vec![Container { name: "app".to_owned(), image: "nginx".to_owned(), ..Container::default() }],
+        spec_pointer: "/spec".into(),
+        ..Subject::default()
     }
 }
 

@@ -1,0 +1,107 @@
+//! The lines of the fields of an object that was read from a file.
+
+use std::cmp::Ordering;
+
+/// The lines of the values below one value of a file, by the JSON Pointer from that value.
+///
+/// A pointer is kept as its hash alone, in 8 bytes a value. Two pointers of one object with one hash would show a wrong line,
+/// and nothing worse.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines(Box<[(PointerHash, u32)]>);
+
+impl Lines {
+    /// The line of the value at a JSON Pointer; of the closest value around it where it does not exist.
+    pub fn line_of(&self, mut pointer: &str) -> Option<usize> {
+        loop {
+            let hash = PointerHash::of(pointer);
+            if let Ok(found) = self.0.binary_search_by(|(known, _)| known.cmp(&hash)) {
+                return Some(self.0[found].1 as usize);
+            }
+            pointer = pointer.rsplit_once('/')?.0;
+        }
+    }
+}
+
+impl FromIterator<(PointerHash, u32)> for Lines {
+    fn from_iter<I: IntoIterator<Item = (PointerHash, u32)>>(lines: I) -> Self {
+        let mut lines: Vec<_> = lines.into_iter().collect();
+        lines.sort_unstable_by(|one, other| match one.0.cmp(&other.0) {
+            Ordering::Equal => one.1.cmp(&other.1),
+            different => different,
+        });
+        lines.dedup_by_key(|(hash, _)| *hash);
+        Self(lines.into())
+    }
+}
+
+/// The FNV-1a hash of a JSON Pointer. The hash of a child continues that of its parent.
+/// <http://www.isthe.com/chongo/tech/comp/fnv/>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PointerHash(u32);
+
+impl PointerHash {
+    /// The pointer to the value itself.
+    pub const ROOT: Self = Self(0x811c_9dc5);
+
+    /// The hash of a pointer.
+    pub fn of(pointer: &str) -> Self {
+        Self::ROOT.with(pointer.as_bytes())
+    }
+
+    /// The hash of the pointer to the value of `key`.
+    pub fn key(self, key: &str) -> Self {
+        let mut hash = self.with(b"/");
+        for byte in key.bytes() {
+            hash = match byte {
+                b'~' => hash.with(b"~0"),
+                b'/' => hash.with(b"~1"),
+                _ => hash.with(&[byte]),
+            };
+        }
+        hash
+    }
+
+    /// The hash of the pointer to the item at an index of a list.
+    pub fn index(self, index: usize) -> Self {
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        let mut rest = index;
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.with(b"/").with(&digits[start..])
+    }
+
+    fn with(self, bytes: &[u8]) -> Self {
+        Self(bytes.iter().fold(self.0, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_continue_the_pointer_of_their_parent() {
+        let hash = PointerHash::ROOT.key("containers").index(120).key("a/b~c");
+        assert_eq!(hash, PointerHash::of("/containers/120/a~1b~0c"));
+        assert_eq!(PointerHash::ROOT.index(0), PointerHash::of("/0"));
+    }
+
+    #[test]
+    fn a_missing_field_is_at_the_closest_value_around_it() {
+        let lines: Lines = [("", 3), ("/containers", 4), ("/containers/0", 5)]
+            .map(|(at, line)| (PointerHash::of(at), line))
+            .into_iter()
+            .collect();
+        assert_eq!(lines.line_of("/containers/0/image"), Some(5));
+        assert_eq!(lines.line_of("/containers/7/image"), Some(4));
+        assert_eq!(lines.line_of("/nodeName"), Some(3));
+        assert_eq!(Lines::default().line_of("/nodeName"), None);
+    }
+}

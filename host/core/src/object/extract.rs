@@ -1,0 +1,302 @@
+//! From an object to the facts about its pods.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    ContainerSpec, ContainerStatus, Entries, Fields, Header, Labels, Metadata, Object, PodStatus, PodTemplate, Spec,
+};
+use crate::lines::Lines;
+use crate::subject::{Container, ContainerKind, Controller, Phase, Place, RestartPolicy, Source, Status, Subject};
+use crate::workload::{Lifetime, USUAL_TEMPLATES, Workload};
+
+/// What the extraction of subjects needs to know beside the object.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The time that ages are counted to.
+    pub now: DateTime<Utc>,
+    /// The namespace of objects that name none.
+    pub default_namespace: String,
+    /// Where the object was read.
+    pub source: Option<Source>,
+}
+
+/// What an object holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extraction {
+    /// A pod, or a pod template.
+    Subject(Box<Subject>),
+    /// A pod or workload that has finished or is being deleted, which is not evaluated: nothing can be fixed there.
+    Finished,
+    /// Something that runs no pods.
+    NoPods,
+}
+
+impl Extraction {
+    /// The subject, if it is one.
+    pub fn into_subject(self) -> Option<Subject> {
+        match self {
+            Self::Subject(subject) => Some(*subject),
+            Self::Finished | Self::NoPods => None,
+        }
+    }
+}
+
+/// Why an object cannot be evaluated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExtractError {
+    /// Something that must run containers has none.
+    #[error("{kind} {namespace}/{name} has no containers: {pointer}/containers is missing or empty")]
+    NoContainers {
+        /// The kind of the object.
+        kind: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// JSON Pointer to the pod's spec.
+        pointer: String,
+    },
+    /// The pod templates of the kind are where only manifests are read.
+    #[error(
+        "the pod templates of {kind} {namespace}/{name} are read from manifests alone; evaluate the pods that it creates"
+    )]
+    OtherPlace {
+        /// The kind of the object.
+        kind: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The facts about the pods of a template.
+#[derive(Debug, Clone, Default)]
+pub struct PodFacts {
+    /// The labels of the pods.
+    pub labels: Labels,
+    /// Whether containers are started again, as written.
+    pub restart_policy: RestartPolicy,
+    /// The containers, in the order of [`Subject::containers`].
+    pub containers: Vec<Container>,
+}
+
+impl Object {
+    /// The subject in the object. Its pod template is where the built-in workloads have theirs.
+    pub fn extract(self, context: &Context) -> Result<Extraction, ExtractError> {
+        let Self { api_version, kind, metadata, spec, status } = self;
+        let workload = Workload::find(&api_version, &kind);
+        let is_usual = |workload: &Workload| {
+            workload.kind == "Pod" || workload.templates.iter().all(|template| USUAL_TEMPLATES.contains(template))
+        };
+        let header = Header { api_version, kind, metadata };
+        if let Some(workload) = workload.filter(|workload| !is_usual(workload)) {
+            let (namespace, name) = (header.namespace(context), header.metadata.name().to_owned());
+            return Err(ExtractError::OtherPlace { kind: workload.kind.to_owned(), namespace, name });
+        }
+        let is_pod = header.is_pod();
+        let (template, pointer) = match (spec.template.is_some(), spec.job_template.is_some()) {
+            _ if is_pod => (PodTemplate { spec, ..PodTemplate::default() }, "/spec"),
+            (true, _) => (spec.template.map(|template| *template).unwrap_or_default(), "/spec/template/spec"),
+            (_, true) => {
+                let jobs = spec.job_template.map(|jobs| *jobs).unwrap_or_default();
+                let template = jobs.spec.template.map(|template| *template).unwrap_or_default();
+                (template, "/spec/jobTemplate/spec/template/spec")
+            }
+            _ => (PodTemplate::default(), ""),
+        };
+        if !template.has_containers() {
+            return match workload {
+                Some(workload) if workload.is_builtin => Err(header.no_containers(workload.spec_pointer(), context)),
+                _ => Ok(Extraction::NoPods),
+            };
+        }
+        if header.is_finished(&status) {
+            return Ok(Extraction::Finished);
+        }
+        let facts = template.facts(is_pod.then_some(&status));
+        let lifetime = workload.map_or(Lifetime::ByRestartPolicy, |workload| workload.lifetime);
+        let subject = header.subject(facts, lifetime, &status, pointer.into(), Lines::default(), context);
+        Ok(Extraction::Subject(Box::new(subject)))
+    }
+
+    /// Drops all of the status but whether the pod has finished: for a request to run something, which has not run yet.
+    pub fn forget_status(&mut self) {
+        let status = std::mem::take(&mut self.status);
+        self.status.phase = status.phase.filter(|phase| has_finished(phase));
+    }
+}
+
+impl Metadata {
+    /// The name; the start of it where the API server generates the rest.
+    pub fn name(&self) -> &str {
+        if self.name.is_empty() { &self.generate_name } else { &self.name }
+    }
+}
+
+impl Header {
+    /// Whether the object is a pod.
+    pub fn is_pod(&self) -> bool {
+        Workload::find(&self.api_version, &self.kind).is_some_and(|workload| workload.kind == "Pod")
+    }
+
+    /// Whether the object has finished or is being deleted.
+    pub fn is_finished(&self, status: &PodStatus) -> bool {
+        let phase = status.phase.as_deref().filter(|_| self.is_pod());
+        self.metadata.deletion_timestamp.is_some() || phase.is_some_and(has_finished)
+    }
+
+    /// The namespace of the object.
+    pub fn namespace(&self, context: &Context) -> String {
+        let namespace = &self.metadata.namespace;
+        if namespace.is_empty() { context.default_namespace.clone() } else { namespace.clone() }
+    }
+
+    /// The error of an object that must have containers at a place.
+    pub fn no_containers(&self, pointer: String, context: &Context) -> ExtractError {
+        let (namespace, name) = (self.namespace(context), self.metadata.name().to_owned());
+        ExtractError::NoContainers { kind: self.kind.clone(), namespace, name, pointer }
+    }
+
+    /// The subject of a pod template of the object. `status` counts for pods alone.
+    pub fn subject(
+        &self,
+        facts: PodFacts,
+        lifetime: Lifetime,
+        status: &PodStatus,
+        spec_pointer: Cow<'static, str>,
+        lines: Lines,
+        context: &Context,
+    ) -> Subject {
+        let is_pod = self.is_pod();
+        let phase = status.phase.as_deref().filter(|phase| is_pod && !phase.is_empty());
+        let status = phase.map(|phase| {
+            let phase = Phase::parse(phase);
+            let created = self.metadata.creation_timestamp.filter(|_| phase == Phase::Pending);
+            let age = created.map(|created| (context.now - created).num_seconds());
+            Status { phase, pending_seconds: age.map(|seconds| seconds.try_into().unwrap_or(0)) }
+        });
+        let controller = self.metadata.owner_references.iter().find(|owner| owner.controller == Some(true));
+        let labels = if is_pod { &self.metadata.labels } else { &facts.labels };
+        let restart_policy = match (lifetime, facts.restart_policy) {
+            (Lifetime::ByRestartPolicy, policy) => policy,
+            (Lifetime::Forever, _) => RestartPolicy::Always,
+            (Lifetime::ToCompletion, RestartPolicy::Never) => RestartPolicy::Never,
+            (Lifetime::ToCompletion, _) => RestartPolicy::OnFailure,
+        };
+        Subject {
+            kind: self.kind.clone(),
+            namespace: self.namespace(context),
+            name: self.metadata.name().to_owned(),
+            labels: labels.0.clone(),
+            controller: controller.map(|owner| Controller { kind: owner.kind.clone(), name: owner.name.clone() }),
+            restart_policy,
+            containers: facts.containers,
+            status,
+            spec_pointer,
+            is_owned: false,
+            source: context.source.clone(),
+            lines,
+        }
+    }
+}
+
+/// Whether no container of a pod in this phase will run again.
+fn has_finished(phase: &str) -> bool {
+    matches!(phase, "Succeeded" | "Failed")
+}
+
+impl PodTemplate {
+    /// Whether there is any container.
+    pub fn has_containers(&self) -> bool {
+        self.spec.has_containers()
+    }
+
+    /// The facts about the pods. `status` is that of the pod, where the template is one.
+    pub fn facts(self, status: Option<&PodStatus>) -> PodFacts {
+        PodFacts { labels: self.metadata.labels, ..self.spec.facts(status) }
+    }
+}
+
+impl Spec {
+    /// Whether there is any container.
+    pub fn has_containers(&self) -> bool {
+        self.containers.as_ref().is_some_and(|containers| !containers.is_empty())
+    }
+
+    /// The facts about the pods.
+    pub fn facts(self, status: Option<&PodStatus>) -> PodFacts {
+        let status = status.filter(|status| status.phase.as_deref().is_some_and(|phase| !phase.is_empty()));
+        let statuses = |list: fn(&PodStatus) -> &Vec<ContainerStatus>| status.map(list).map_or(&[][..], Vec::as_slice);
+        let app = convert(self.containers, "containers", statuses(|status| &status.container_statuses), |_| {
+            ContainerKind::App
+        });
+        let init = convert(
+            self.init_containers,
+            "initContainers",
+            statuses(|status| &status.init_container_statuses),
+            |container| match container.restart_policy {
+                Some(RestartPolicy::Always) => ContainerKind::Sidecar,
+                _ => ContainerKind::Init,
+            },
+        );
+        let ephemeral = convert(
+            self.ephemeral_containers,
+            "ephemeralContainers",
+            statuses(|status| &status.ephemeral_container_statuses),
+            |_| ContainerKind::Ephemeral,
+        );
+        PodFacts {
+            labels: Labels::default(),
+            restart_policy: self.restart_policy.unwrap_or_default(),
+            containers: app.chain(init).chain(ephemeral).collect(),
+        }
+    }
+}
+
+fn convert<'a>(
+    containers: Option<Vec<Fields<ContainerSpec>>>,
+    key: &'static str,
+    statuses: &'a [ContainerStatus],
+    kind: impl Fn(&ContainerSpec) -> ContainerKind + 'a,
+) -> impl Iterator<Item = Container> + 'a {
+    containers.unwrap_or_default().into_iter().enumerate().map(move |(index, Fields(container))| {
+        let restart_count = restart_count(statuses, index, &container.name);
+        let kind = kind(&container);
+        Container { restart_count, ..container.container(kind, Place::in_list(key, index)) }
+    })
+}
+
+impl ContainerSpec {
+    /// The image, as written.
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// The facts about the container.
+    pub fn container(self, kind: ContainerKind, place: Place) -> Container {
+        let has_entries = |map: Option<Entries>| map.is_some_and(|Entries(has)| has);
+        Container {
+            kind,
+            restart_count: None,
+            name: self.name,
+            image: self.image,
+            has_liveness_probe: self.liveness_probe.is_some(),
+            has_readiness_probe: self.readiness_probe.is_some(),
+            has_startup_probe: self.startup_probe.is_some(),
+            ports: self.ports.into_iter().filter_map(|port| port.container_port).collect(),
+            has_resource_requests: has_entries(self.resources.requests),
+            has_resource_limits: has_entries(self.resources.limits),
+            place,
+        }
+    }
+}
+
+/// The restarts of a container by its name. Statuses mostly have the order of the spec, so that place is tried first: a pod
+/// with thousands of containers must not cost their square.
+fn restart_count(statuses: &[ContainerStatus], position: usize, name: &str) -> Option<u32> {
+    let in_place = statuses.get(position).filter(|status| status.name == name);
+    in_place.or_else(|| statuses.iter().find(|status| status.name == name))?.restart_count
+}

@@ -1,0 +1,361 @@
+//! The kinds that run pods. This is the one table of them: where their pod templates are, and how long their pods live.
+//!
+//! It is data and imports nothing. Group and kind together identify a workload: the `Job` of Volcano has nothing but its
+//! kind in common with the one of `batch`.
+
+/// A kind of object that runs pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workload {
+    /// The API group; empty for the core group.
+    pub group: &'static str,
+    /// The kind.
+    pub kind: &'static str,
+    /// The resource in URLs and rules.
+    pub resource: &'static str,
+    /// Where the pods are described.
+    pub templates: &'static [Template],
+    /// How long the pods live.
+    pub lifetime: Lifetime,
+    /// Whether Kubernetes itself has the kind, so that an object without containers is a mistake.
+    pub is_builtin: bool,
+}
+
+/// A place in an object that describes pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Template {
+    /// The keys from the object to the place, joined by dots; `*` stands for every item of a list and every value of a map.
+    pub path: &'static str,
+    /// What is there.
+    pub form: Form,
+}
+
+/// What describes the pods at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A pod template: `metadata` and `spec`, as a Pod has them.
+    PodTemplate,
+    /// The spec of a pod, without metadata.
+    PodSpec,
+    /// A template of an Argo Workflow: `container`, `script`, `containerSet`, `sidecars`, `initContainers`.
+    ArgoTemplate,
+    /// The spec of a Tekton Task: `steps`, `sidecars` and `stepTemplate`.
+    TektonTask,
+    /// The spec of a Tekton StepAction, which is itself a container.
+    TektonStep,
+    /// An object of its own.
+    Object,
+}
+
+/// How long the pods of a workload live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// As their `restartPolicy` says.
+    ByRestartPolicy,
+    /// Until they are deleted: the API server, or the webhook of the kind, allows only the restart policy `Always`.
+    Forever,
+    /// Until they have done their work, whatever their `restartPolicy` says.
+    ToCompletion,
+}
+
+/// The place of most pod templates.
+const SPEC_TEMPLATE: &[Template] = &[pod_template("spec.template")];
+
+/// The place where objects that start jobs have them.
+const JOB_TEMPLATE: &[Template] = &[pod_template("spec.jobTemplate.spec.template")];
+
+/// The places in objects of kinds that are not in the table: where custom workloads mostly have what the built-in ones have.
+pub const USUAL_TEMPLATES: &[Template] = &[SPEC_TEMPLATE[0], JOB_TEMPLATE[0]];
+
+const TEKTON_TASK: &[Template] = &[Template { path: "spec", form: Form::TektonTask }];
+
+const TEKTON_PIPELINE: &[Template] = &[
+    Template { path: "spec.tasks.*.taskSpec", form: Form::TektonTask },
+    Template { path: "spec.finally.*.taskSpec", form: Form::TektonTask },
+];
+
+const ARGO_TEMPLATES: &[Template] = &[
+    Template { path: "spec.templates.*", form: Form::ArgoTemplate },
+    Template { path: "spec.templateDefaults", form: Form::ArgoTemplate },
+];
+
+const ARGO_METRIC_JOBS: &[Template] = &[pod_template("spec.metrics.*.provider.job.spec.template")];
+
+const JOB_SET: &[Template] = &[pod_template("spec.replicatedJobs.*.template.spec.template")];
+
+const TRAINING_RUNTIME: &[Template] = &[pod_template("spec.template.spec.replicatedJobs.*.template.spec.template")];
+
+const RAY_CLUSTER: &[Template] =
+    &[pod_template("spec.headGroupSpec.template"), pod_template("spec.workerGroupSpecs.*.template")];
+
+use Lifetime::{ByRestartPolicy, Forever, ToCompletion};
+
+/// All kinds that are known to run pods.
+pub const WORKLOADS: &[Workload] = &[
+    builtin("", "Pod", "pods", &[pod_template("")], ByRestartPolicy),
+    builtin("apps", "Deployment", "deployments", SPEC_TEMPLATE, Forever),
+    builtin("apps", "StatefulSet", "statefulsets", SPEC_TEMPLATE, Forever),
+    builtin("apps", "DaemonSet", "daemonsets", SPEC_TEMPLATE, Forever),
+    builtin("apps", "ReplicaSet", "replicasets", SPEC_TEMPLATE, Forever),
+    builtin("", "ReplicationController", "replicationcontrollers", SPEC_TEMPLATE, Forever),
+    builtin("batch", "Job", "jobs", SPEC_TEMPLATE, ToCompletion),
+    builtin("batch", "CronJob", "cronjobs", JOB_TEMPLATE, ToCompletion),
+    builtin("", "PodTemplate", "podtemplates", &[pod_template("template")], ByRestartPolicy),
+    // The API groups that the built-in workloads had before Kubernetes 1.16, as old charts still write them.
+    builtin("extensions", "Deployment", "deployments", SPEC_TEMPLATE, Forever),
+    builtin("extensions", "DaemonSet", "daemonsets", SPEC_TEMPLATE, Forever),
+    builtin("extensions", "ReplicaSet", "replicasets", SPEC_TEMPLATE, Forever),
+    custom(
+        "admission.k8s.io",
+        "AdmissionReview",
+        "",
+        &[Template { path: "request.object", form: Form::Object }],
+        ByRestartPolicy,
+    ),
+    // https://docs.openshift.com/container-platform/latest/rest_api/workloads_apis/deploymentconfig-apps-openshift-io-v1.html
+    custom("apps.openshift.io", "DeploymentConfig", "deploymentconfigs", SPEC_TEMPLATE, Forever),
+    // https://argo-rollouts.readthedocs.io/en/stable/features/specification/
+    custom("argoproj.io", "Rollout", "rollouts", SPEC_TEMPLATE, Forever),
+    custom("argoproj.io", "AnalysisTemplate", "analysistemplates", ARGO_METRIC_JOBS, ToCompletion),
+    custom("argoproj.io", "ClusterAnalysisTemplate", "clusteranalysistemplates", ARGO_METRIC_JOBS, ToCompletion),
+    custom("argoproj.io", "AnalysisRun", "analysisruns", ARGO_METRIC_JOBS, ToCompletion),
+    // https://argo-workflows.readthedocs.io/en/latest/fields/
+    custom("argoproj.io", "Workflow", "workflows", ARGO_TEMPLATES, ToCompletion),
+    custom("argoproj.io", "WorkflowTemplate", "workflowtemplates", ARGO_TEMPLATES, ToCompletion),
+    custom("argoproj.io", "ClusterWorkflowTemplate", "clusterworkflowtemplates", ARGO_TEMPLATES, ToCompletion),
+    custom(
+        "argoproj.io",
+        "CronWorkflow",
+        "cronworkflows",
+        &[
+            Template { path: "spec.workflowSpec.templates.*", form: Form::ArgoTemplate },
+            Template { path: "spec.workflowSpec.templateDefaults", form: Form::ArgoTemplate },
+        ],
+        ToCompletion,
+    ),
+    // https://tekton.dev/docs/pipelines/
+    custom("tekton.dev", "Task", "tasks", TEKTON_TASK, ToCompletion),
+    custom("tekton.dev", "ClusterTask", "clustertasks", TEKTON_TASK, ToCompletion),
+    custom(
+        "tekton.dev",
+        "TaskRun",
+        "taskruns",
+        &[Template { path: "spec.taskSpec", form: Form::TektonTask }],
+        ToCompletion,
+    ),
+    custom("tekton.dev", "Pipeline", "pipelines", TEKTON_PIPELINE, ToCompletion),
+    custom(
+        "tekton.dev",
+        "PipelineRun",
+        "pipelineruns",
+        &[
+            Template { path: "spec.pipelineSpec.tasks.*.taskSpec", form: Form::TektonTask },
+            Template { path: "spec.pipelineSpec.finally.*.taskSpec", form: Form::TektonTask },
+        ],
+        ToCompletion,
+    ),
+    custom(
+        "tekton.dev",
+        "StepAction",
+        "stepactions",
+        &[Template { path: "spec", form: Form::TektonStep }],
+        ToCompletion,
+    ),
+    // https://knative.dev/docs/serving/reference/serving-api/
+    custom("serving.knative.dev", "Service", "services", SPEC_TEMPLATE, Forever),
+    custom("serving.knative.dev", "Configuration", "configurations", SPEC_TEMPLATE, Forever),
+    custom("serving.knative.dev", "Revision", "revisions", &[pod_template("")], Forever),
+    // https://jobset.sigs.k8s.io/docs/reference/jobset.v1alpha2/
+    custom("jobset.x-k8s.io", "JobSet", "jobsets", JOB_SET, ToCompletion),
+    // https://lws.sigs.k8s.io/docs/reference/leaderworkerset.v1/
+    custom(
+        "leaderworkerset.x-k8s.io",
+        "LeaderWorkerSet",
+        "leaderworkersets",
+        &[
+            pod_template("spec.leaderWorkerTemplate.leaderTemplate"),
+            pod_template("spec.leaderWorkerTemplate.workerTemplate"),
+        ],
+        Forever,
+    ),
+    // https://www.kubeflow.org/docs/components/trainer/legacy-v1/reference/training-operator-docs/
+    custom("kubeflow.org", "TFJob", "tfjobs", &[pod_template("spec.tfReplicaSpecs.*.template")], ToCompletion),
+    custom(
+        "kubeflow.org",
+        "PyTorchJob",
+        "pytorchjobs",
+        &[pod_template("spec.pytorchReplicaSpecs.*.template")],
+        ToCompletion,
+    ),
+    custom(
+        "kubeflow.org",
+        "XGBoostJob",
+        "xgboostjobs",
+        &[pod_template("spec.xgbReplicaSpecs.*.template")],
+        ToCompletion,
+    ),
+    custom("kubeflow.org", "MPIJob", "mpijobs", &[pod_template("spec.mpiReplicaSpecs.*.template")], ToCompletion),
+    custom("kubeflow.org", "MXJob", "mxjobs", &[pod_template("spec.mxReplicaSpecs.*.template")], ToCompletion),
+    custom(
+        "kubeflow.org",
+        "PaddleJob",
+        "paddlejobs",
+        &[pod_template("spec.paddleReplicaSpecs.*.template")],
+        ToCompletion,
+    ),
+    custom("kubeflow.org", "JAXJob", "jaxjobs", &[pod_template("spec.jaxReplicaSpecs.*.template")], ToCompletion),
+    custom("kubeflow.org", "Notebook", "notebooks", SPEC_TEMPLATE, Forever),
+    custom("trainer.kubeflow.org", "TrainingRuntime", "trainingruntimes", TRAINING_RUNTIME, ToCompletion),
+    custom("trainer.kubeflow.org", "ClusterTrainingRuntime", "clustertrainingruntimes", TRAINING_RUNTIME, ToCompletion),
+    // https://docs.ray.io/en/latest/cluster/kubernetes/references.html
+    custom("ray.io", "RayCluster", "rayclusters", RAY_CLUSTER, ByRestartPolicy),
+    custom(
+        "ray.io",
+        "RayJob",
+        "rayjobs",
+        &[
+            pod_template("spec.rayClusterSpec.headGroupSpec.template"),
+            pod_template("spec.rayClusterSpec.workerGroupSpecs.*.template"),
+            pod_template("spec.submitterPodTemplate"),
+        ],
+        ToCompletion,
+    ),
+    custom(
+        "ray.io",
+        "RayService",
+        "rayservices",
+        &[
+            pod_template("spec.rayClusterConfig.headGroupSpec.template"),
+            pod_template("spec.rayClusterConfig.workerGroupSpecs.*.template"),
+        ],
+        ByRestartPolicy,
+    ),
+    // https://volcano.sh/en/docs/vcjob/
+    custom("batch.volcano.sh", "Job", "jobs", &[pod_template("spec.tasks.*.template")], ToCompletion),
+    custom(
+        "batch.volcano.sh",
+        "CronJob",
+        "cronjobs",
+        &[pod_template("spec.jobTemplate.spec.tasks.*.template")],
+        ToCompletion,
+    ),
+    custom("flow.volcano.sh", "JobTemplate", "jobtemplates", &[pod_template("spec.tasks.*.template")], ToCompletion),
+    // https://openkruise.io/docs/
+    custom("apps.kruise.io", "CloneSet", "clonesets", SPEC_TEMPLATE, Forever),
+    custom("apps.kruise.io", "StatefulSet", "statefulsets", SPEC_TEMPLATE, Forever),
+    custom("apps.kruise.io", "DaemonSet", "daemonsets", SPEC_TEMPLATE, Forever),
+    custom("apps.kruise.io", "BroadcastJob", "broadcastjobs", SPEC_TEMPLATE, ToCompletion),
+    custom(
+        "apps.kruise.io",
+        "AdvancedCronJob",
+        "advancedcronjobs",
+        &[
+            pod_template("spec.template.jobTemplate.spec.template"),
+            pod_template("spec.template.broadcastJobTemplate.spec.template"),
+        ],
+        ToCompletion,
+    ),
+    custom(
+        "apps.kruise.io",
+        "UnitedDeployment",
+        "uniteddeployments",
+        &[
+            pod_template("spec.template.statefulSetTemplate.spec.template"),
+            pod_template("spec.template.advancedStatefulSetTemplate.spec.template"),
+            pod_template("spec.template.cloneSetTemplate.spec.template"),
+            pod_template("spec.template.deploymentTemplate.spec.template"),
+        ],
+        Forever,
+    ),
+    custom(
+        "apps.kruise.io",
+        "SidecarSet",
+        "sidecarsets",
+        &[Template { path: "spec", form: Form::PodSpec }],
+        ByRestartPolicy,
+    ),
+    // https://keda.sh/docs/latest/reference/scaledjob-spec/
+    custom("keda.sh", "ScaledJob", "scaledjobs", &[pod_template("spec.jobTargetRef.template")], ToCompletion),
+];
+
+const fn pod_template(path: &'static str) -> Template {
+    Template { path, form: Form::PodTemplate }
+}
+
+const fn builtin(
+    group: &'static str,
+    kind: &'static str,
+    resource: &'static str,
+    templates: &'static [Template],
+    lifetime: Lifetime,
+) -> Workload {
+    Workload { group, kind, resource, templates, lifetime, is_builtin: true }
+}
+
+const fn custom(
+    group: &'static str,
+    kind: &'static str,
+    resource: &'static str,
+    templates: &'static [Template],
+    lifetime: Lifetime,
+) -> Workload {
+    Workload { group, kind, resource, templates, lifetime, is_builtin: false }
+}
+
+/// The group in an `apiVersion`; empty for the core group.
+pub fn group(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+impl Workload {
+    /// The workload of this `apiVersion` and kind. Without an `apiVersion`, the built-in kind of this name: the items of a
+    /// typed list do not repeat theirs, and neither does an object that the API server converted.
+    pub fn find(api_version: &str, kind: &str) -> Option<&'static Self> {
+        let named = |workload: &&Self| workload.kind == kind;
+        if api_version.is_empty() {
+            return WORKLOADS.iter().find(|workload| named(workload) && workload.is_builtin);
+        }
+        let group = group(api_version);
+        WORKLOADS.iter().find(|workload| named(workload) && workload.group == group)
+    }
+
+    /// Where an object has the spec of its pods by this table, as a JSON Pointer, where there is one such place.
+    pub fn spec_pointer(&self) -> String {
+        let path = self.templates.first().map_or("", |template| template.path);
+        let keys: String = path.split('.').filter(|key| !key.is_empty()).map(|key| format!("/{key}")).collect();
+        format!("{keys}/spec")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn group_and_kind_identify_a_workload() {
+        let lifetime = |api_version, kind| Workload::find(api_version, kind).map(|workload| workload.lifetime);
+        assert_eq!(lifetime("batch/v1", "Job"), Some(ToCompletion));
+        assert_eq!(lifetime("", "Job"), Some(ToCompletion));
+        assert_eq!(Workload::find("batch.volcano.sh/v1alpha1", "Job").map(|job| job.is_builtin), Some(false));
+        assert_eq!(lifetime("example.com/v1", "Job"), None);
+        assert_eq!(lifetime("v1", "Deployment"), None);
+        assert_eq!(lifetime("", "CloneSet"), None);
+    }
+
+    #[test]
+    fn each_workload_is_listed_once() {
+        for (index, workload) in WORKLOADS.iter().enumerate() {
+            let is_same = |other: &&Workload| (other.group, other.kind) == (workload.group, workload.kind);
+            assert_eq!(WORKLOADS.iter().position(|other| is_same(&other)), Some(index), "{workload:?}");
+            assert!(!workload.templates.is_empty(), "{workload:?}");
+        }
+    }
+
+    #[test]
+    fn built_in_workloads_name_the_place_of_their_spec() {
+        let pointer = |kind| Workload::find("", kind).map(Workload::spec_pointer);
+        assert_eq!(pointer("Pod").as_deref(), Some("/spec"));
+        assert_eq!(pointer("DaemonSet").as_deref(), Some("/spec/template/spec"));
+        assert_eq!(pointer("CronJob").as_deref(), Some("/spec/jobTemplate/spec/template/spec"));
+        assert_eq!(pointer("PodTemplate").as_deref(), Some("/template/spec"));
+    }
+}

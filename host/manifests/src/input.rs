@@ -1,0 +1,83 @@
+//! Reads one file or standard input as text.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use memchr::memchr;
+
+use crate::Limits;
+use crate::paths::Input;
+use crate::problem::Problem;
+
+/// The text of an input, in one buffer.
+pub(crate) fn text(input: &Input, limits: &Limits) -> Result<String, Problem> {
+    let bytes = match &input.path {
+        None => bounded(io::stdin().lock(), 0, limits),
+        Some(path) => File::open(path).and_then(|file| {
+            let size = file.metadata().map_or(0, |metadata| metadata.len());
+            if size > limits.file_bytes { Ok(None) } else { bounded(file, size, limits) }
+        }),
+    };
+    match bytes {
+        Ok(Some(bytes)) => decode(bytes),
+        Ok(None) => Err(Problem::new(format!(
+            "more than {} MiB, which is more than is read at once; split the file, or give the objects of one namespace \
+             at a time",
+            limits.file_bytes >> 20
+        ))),
+        Err(error) => Err(match &input.path {
+            Some(path) => Problem::of_path(path, &error),
+            None => Problem::new(format!("failed to read standard input: {error}")),
+        }),
+    }
+}
+
+/// All bytes of `reader`, or none where there are more than the limit.
+fn bounded(reader: impl Read, size: u64, limits: &Limits) -> io::Result<Option<Vec<u8>>> {
+    // One byte more than the file has lets the reader see the end without growing the buffer.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+    reader.take(limits.file_bytes + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limits.file_bytes).then_some(bytes))
+}
+
+fn decode(bytes: Vec<u8>) -> Result<String, Problem> {
+    if let Some(text) = utf_16(&bytes) {
+        return text;
+    }
+    if let Some(position) = memchr(0, &bytes) {
+        return Err(Problem::at(
+            line_at(&bytes, position),
+            "this is a binary file, no text: there is a NUL byte in it; give YAML or JSON",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let position = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        Problem::at(
+            line_at(bytes, position),
+            format!(
+                "the text is not UTF-8: byte 0x{:02x} at offset {position} stands for no character; save the file as UTF-8",
+                bytes[position]
+            ),
+        )
+    })
+}
+
+/// The text of UTF-16 with a byte order mark, as `>` in Windows PowerShell writes it and kubectl reads it; none where there is
+/// no such mark.
+fn utf_16(bytes: &[u8]) -> Option<Result<String, Problem>> {
+    let read: fn([u8; 2]) -> u16 = match bytes {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return None,
+    };
+    let (pairs, odd) = bytes[2..].as_chunks::<2>();
+    let units: Vec<u16> = pairs.iter().map(|pair| read(*pair)).collect();
+    let text = String::from_utf16(&units).ok().filter(|text| odd.is_empty() && !text.contains('\0'));
+    Some(text.ok_or_else(|| Problem::new("the text starts as UTF-16, but is none; save it as UTF-8")))
+}
+
+/// The line that the byte at `position` is in, from 1.
+pub(crate) fn line_at(bytes: &[u8], position: usize) -> usize {
+    1 + memchr::memchr_iter(b'\n', &bytes[..position.min(bytes.len())]).count()
+}

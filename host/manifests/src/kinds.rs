@@ -1,0 +1,47 @@
+//! The kinds that Kubernetes itself has, to tell a misspelt one from a custom one.
+
+/// Group and kinds.
+/// <https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.33/>
+const KINDS: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "ConfigMap",
+            "Endpoints",
+            "Event",
+            "LimitRange",
+            "List",
+            "Namespace",
+            "Node",
+            "PersistentVolume",
+            "PersistentVolumeClaim",
+            "Pod",
+            "PodTemplate",
+            "ReplicationController",
+            "ResourceQuota",
+            "Secret",
+            "Service",
+            "ServiceAccount",
+        ],
+    ),
+    ("apps", &["ControllerRevision", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"]),
+    ("extensions", &["DaemonSet", "Deployment", "Ingress", "ReplicaSet"]),
+    ("autoscaling", &["HorizontalPodAutoscaler"]),
+    ("batch", &["CronJob", "Job"]),
+    ("networking.k8s.io", &["Ingress", "IngressClass", "NetworkPolicy"]),
+    ("policy", &["PodDisruptionBudget"]),
+    ("rbac.authorization.k8s.io", &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"]),
+    ("storage.k8s.io", &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"]),
+    ("scheduling.k8s.io", &["PriorityClass"]),
+    ("apiextensions.k8s.io", &["CustomResourceDefinition"]),
+    ("admissionregistration.k8s.io", &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]),
+];
+
+/// The kind that is meant by one in the wrong case; none where it is right, or is not one of Kubernetes.
+pub(crate) fn meant_by(group: &str, kind: &str) -> Option<&'static str> {
+    let (_, kinds) = KINDS.iter().find(|(known, _)| *known == group)?;
+    if kinds.contains(&kind) {
+        return None;
+    }
+    kinds.iter().copied().find(|known| known.eq_ignore_ascii_case(kind))
+}

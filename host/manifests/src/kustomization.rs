@@ -1,0 +1,54 @@
+//! The files that a kustomization names as patches: parts of objects, which mean nothing by themselves.
+//!
+//! <https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/>
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::tree::Item;
+use crate::{Limits, yaml};
+
+/// The names of the file.
+const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+/// The largest kustomization that is looked into, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// The patches of all kustomizations in a folder and below it, with the paths that a walk through the folder gives them.
+pub(crate) fn patches_below(folder: &Path) -> BTreeSet<PathBuf> {
+    let entries = WalkDir::new(folder).into_iter().filter_map(Result::ok);
+    let files =
+        entries.filter(|entry| entry.file_type().is_file() && NAMES.iter().any(|name| entry.file_name() == *name));
+    files.flat_map(|entry| patches_in(entry.path())).collect()
+}
+
+fn patches_in(file: &Path) -> Vec<PathBuf> {
+    let is_small = fs::metadata(file).is_ok_and(|metadata| metadata.len() <= LARGEST);
+    let text = if is_small { fs::read_to_string(file).unwrap_or_default() } else { String::new() };
+    // What is wrong with the file is found where it is read as a manifest.
+    let Ok(tree) = yaml::parse(&text, 1, &Limits::default()) else { return Vec::new() };
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let Some(root) = tree.root() else { return Vec::new() };
+    let list = |key| root.get(key).into_iter().flat_map(Item::items);
+    let with_path = list("patches").chain(list("patchesJson6902")).filter_map(|patch| patch.get("path")?.text());
+    let named = list("patchesStrategicMerge").filter_map(Item::text).filter(|patch| !patch.contains('\n'));
+    with_path.chain(named).map(|path| joined(folder, path)).collect()
+}
+
+/// The path of a file that is named in a file of the folder, without `.` and `..`.
+fn joined(folder: &Path, path: &str) -> PathBuf {
+    let mut joined = folder.to_owned();
+    for part in Path::new(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if joined.file_name().is_some() => {
+                joined.pop();
+            }
+            part => joined.push(part),
+        }
+    }
+    joined
+}

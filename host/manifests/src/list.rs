@@ -1,0 +1,98 @@
+//! Splits a long `kind: List`, as kubectl writes it, into the texts of its items.
+//!
+//! The answer of `kubectl get -o yaml` is one document for a whole cluster. Item by item it is parsed on all cores, in
+//! little memory, and a broken item spoils no other.
+
+use std::ops::Range;
+
+use crate::split::Lines;
+
+/// The place of an item of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    /// Its bytes in the document.
+    pub range: Range<usize>,
+    /// The number of its first line in the document, from 1.
+    pub line: usize,
+}
+
+/// The items of a list, and what is around them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct List {
+    /// The items, each from its dash on.
+    pub items: Vec<Item>,
+    /// The text without the items.
+    pub rest: String,
+}
+
+/// Splits a document that has its `items:` at the start of a line, followed by dashes in one column. What lies deeper than
+/// the dashes belongs to an item, whatever it is. None where the text does not look like that.
+pub(crate) fn split(text: &str) -> Option<List> {
+    // Directives would have to be given to every item.
+    if text.starts_with('%') {
+        return None;
+    }
+    let mut state = State::Before;
+    let mut items: Vec<Item> = Vec::new();
+    for line in Lines::new(text) {
+        let content = line.text.trim_start_matches(' ');
+        let indentation = line.text.len() - content.len();
+        let content = content.trim_end_matches(['\r', ' ', '\t']);
+        match state {
+            State::Before => {
+                if line.text.strip_prefix("items:").is_some_and(is_blank_or_comment) {
+                    state = State::Start;
+                }
+            }
+            State::Start | State::Within { .. } if is_blank_or_comment(content) => {}
+            State::Start => {
+                if !is_item(content) {
+                    return None;
+                }
+                items.push(Item { range: line.start..text.len(), line: line.number });
+                state = State::Within { indentation };
+            }
+            State::Within { indentation: dash } => {
+                if indentation == dash && is_item(content) {
+                    close(&mut items, line.start);
+                    items.push(Item { range: line.start..text.len(), line: line.number });
+                } else if indentation <= dash {
+                    // Behind the list there can only be another key of the document.
+                    if indentation > 0 {
+                        return None;
+                    }
+                    close(&mut items, line.start);
+                    state = State::After;
+                }
+            }
+            State::After => {}
+        }
+    }
+    let (start, end) = (items.first()?.range.start, items.last()?.range.end);
+    let rest = format!("{}{}", &text[..start], &text[end..]);
+    Some(List { items, rest })
+}
+
+/// Where in the document the splitter is.
+#[derive(Clone, Copy)]
+enum State {
+    Before,
+    Start,
+    Within { indentation: usize },
+    After,
+}
+
+fn close(items: &mut [Item], end: usize) {
+    if let Some(item) = items.last_mut() {
+        item.range.end = end;
+    }
+}
+
+fn is_item(content: &str) -> bool {
+    content == "-" || content.starts_with("- ")
+}
+
+fn is_blank_or_comment(content: &str) -> bool {
+    let content = content.trim_start_matches([' ', '\t', '\r']);
+    content.is_empty() || content.starts_with('#')
+}

@@ -1,0 +1,251 @@
+//! The pods that an object describes: from a tree to subjects.
+
+use std::borrow::Cow;
+
+use kube_devops_core::object::{ContainerSpec, Context, Header, PodFacts, PodStatus, PodTemplate, Spec};
+use kube_devops_core::workload::{Form, Lifetime, Template, USUAL_TEMPLATES, Workload};
+use kube_devops_core::{Container, ContainerKind, Place, Subject};
+
+use crate::explain::TEMPLATE_HINT;
+use crate::problem::Problem;
+use crate::tree::Item;
+use crate::values;
+
+/// What an object describes.
+#[derive(Debug)]
+pub(crate) enum Pods {
+    /// Pods to evaluate.
+    Subjects(Vec<Subject>),
+    /// A pod that has finished, or something that is being deleted.
+    Finished,
+    /// A ReplicaSet of 0 replicas, which a Deployment keeps of an earlier version.
+    ScaledToZero,
+    /// None.
+    None,
+}
+
+/// The pods of an object. The error is of an object that must describe pods, and does not do so as Kubernetes requires.
+pub(crate) fn of(object: Item<'_>, header: &Header, context: &Context) -> Result<Pods, Problem> {
+    let workload = Workload::find(&header.api_version, &header.kind);
+    let (templates, lifetime) = match workload {
+        Some(workload) => (workload.templates, workload.lifetime),
+        None => (USUAL_TEMPLATES, Lifetime::ByRestartPolicy),
+    };
+    let invalid = |error: &values::ValueError, pointer: &str| invalid(header, error, pointer);
+    let status: PodStatus = match object.get("status").filter(|_| header.is_pod()) {
+        Some(status) if !status.is_null() => values::read(status).map_err(|error| invalid(&error, "/status"))?,
+        _ => PodStatus::default(),
+    };
+    let mut subjects = Vec::new();
+    for template in templates {
+        let mut places = Vec::new();
+        object.each_at(template.path, "", &mut |item, pointer| places.push((item, pointer)));
+        for (item, pointer) in places {
+            let place = Described { object, item, pointer, template };
+            let Some((facts, spec, pointer)) = place.facts(header, workload, &status)? else { continue };
+            refuse_placeholders(header, &facts, spec)?;
+            let lines = spec.lines();
+            subjects.push(header.subject(facts, lifetime, &status, pointer, lines, context));
+        }
+    }
+    fill_in_images(object, header, &mut subjects);
+    if subjects.is_empty() {
+        return match workload.filter(|workload| workload.is_builtin) {
+            Some(workload) => {
+                let error = header.no_containers(workload.spec_pointer(), context);
+                Err(Problem::at(object.line(), error.to_string()))
+            }
+            None => Ok(Pods::None),
+        };
+    }
+    if header.is_finished(&status) {
+        return Ok(Pods::Finished);
+    }
+    let has_no_replicas = || {
+        let replicas: Option<u32> = object.at(&["spec", "replicas"]).and_then(|replicas| values::read(replicas).ok());
+        header.kind == "ReplicaSet" && replicas == Some(0)
+    };
+    Ok(if has_no_replicas() { Pods::ScaledToZero } else { Pods::Subjects(subjects) })
+}
+
+/// The message about a value at `pointer` into an object.
+pub(crate) fn invalid(header: &Header, error: &values::ValueError, pointer: &str) -> Problem {
+    let title = title(&header.kind, &header.metadata.namespace, header.metadata.name());
+    Problem::at(error.line(), format!("invalid {title}: {}", error.message(pointer)))
+}
+
+/// How messages call an object.
+pub(crate) fn title(kind: &str, namespace: &str, name: &str) -> String {
+    match (namespace, name) {
+        (_, "") => kind.to_owned(),
+        ("", name) => format!("{kind} {name}"),
+        (namespace, name) => format!("{kind} {namespace}/{name}"),
+    }
+}
+
+/// A place of an object that may describe pods.
+struct Described<'t> {
+    object: Item<'t>,
+    item: Item<'t>,
+    /// JSON Pointer from the object.
+    pointer: String,
+    template: &'static Template,
+}
+
+type Facts<'t> = (PodFacts, Item<'t>, Cow<'static, str>);
+
+impl<'t> Described<'t> {
+    /// The facts, the value that holds the containers, and the JSON Pointer to it; none where there are no containers.
+    fn facts(
+        self,
+        header: &Header,
+        workload: Option<&Workload>,
+        status: &PodStatus,
+    ) -> Result<Option<Facts<'t>>, Problem> {
+        let Self { object, item, pointer, template } = self;
+        match template.form {
+            Form::PodTemplate => {
+                let Some(spec) = item.get("spec") else {
+                    // A template of nothing is an error of kinds that need one, and that is found where all are missing.
+                    return Ok(None);
+                };
+                if workload.is_none() && spec.get("containers").is_none() {
+                    return Ok(None);
+                }
+                let read: PodTemplate = values::read(item).map_err(|error| invalid(header, &error, &pointer))?;
+                if !read.has_containers() {
+                    return Ok(None);
+                }
+                let facts = read.facts(Some(status).filter(|_| header.is_pod()));
+                Ok(Some((facts, spec, spec_pointer(template.path, &pointer))))
+            }
+            Form::PodSpec => {
+                let read: Spec = values::read(item).map_err(|error| invalid(header, &error, &pointer))?;
+                let facts = read.facts(None);
+                Ok((!facts.containers.is_empty()).then_some((facts, item, pointer.into())))
+            }
+            Form::ArgoTemplate => {
+                let mut found = Containers { header, item, pointer: &pointer, containers: Vec::new() };
+                found.alone("container", ContainerKind::App)?;
+                found.alone("script", ContainerKind::App)?;
+                found.list("containerSet.containers", "containerSet/containers", ContainerKind::App)?;
+                found.list("initContainers", "initContainers", ContainerKind::Init)?;
+                found.list("sidecars", "sidecars", ContainerKind::Sidecar)?;
+                Ok(found.facts().map(|facts| (facts, item, pointer.into())))
+            }
+            Form::TektonTask => {
+                let mut found = Containers { header, item, pointer: &pointer, containers: Vec::new() };
+                found.list("steps", "steps", ContainerKind::App)?;
+                found.list("sidecars", "sidecars", ContainerKind::Sidecar)?;
+                Ok(found.facts().map(|facts| (facts, item, pointer.into())))
+            }
+            Form::TektonStep => {
+                let read: ContainerSpec = values::read(item).map_err(|error| invalid(header, &error, &pointer))?;
+                if read.image().is_empty() {
+                    return Ok(None);
+                }
+                let container = read.container(ContainerKind::App, Place::alone("spec"));
+                let facts = PodFacts { containers: vec![container], ..PodFacts::default() };
+                Ok(Some((facts, object, "".into())))
+            }
+            Form::Object => Ok(None),
+        }
+    }
+}
+
+/// The pointer to the spec of a template; the one of most is known beforehand.
+fn spec_pointer(path: &str, pointer: &str) -> Cow<'static, str> {
+    match path {
+        "" => "/spec".into(),
+        "spec.template" => "/spec/template/spec".into(),
+        "spec.jobTemplate.spec.template" => "/spec/jobTemplate/spec/template/spec".into(),
+        _ => format!("{pointer}/spec").into(),
+    }
+}
+
+/// Containers of kinds that have them elsewhere than a pod.
+struct Containers<'a, 't> {
+    header: &'a Header,
+    item: Item<'t>,
+    pointer: &'a str,
+    containers: Vec<Container>,
+}
+
+impl Containers<'_, '_> {
+    fn alone(&mut self, key: &'static str, kind: ContainerKind) -> Result<(), Problem> {
+        match self.item.get(key) {
+            Some(item) if !item.is_null() => self.add(item, kind, Place::alone(key)),
+            _ => Ok(()),
+        }
+    }
+
+    fn list(&mut self, path: &str, key: &'static str, kind: ContainerKind) -> Result<(), Problem> {
+        let list = path.split('.').try_fold(self.item, |item, key| item.get(key));
+        for (index, item) in list.into_iter().flat_map(Item::items).enumerate() {
+            // A step that refers to a StepAction has what is needed there.
+            if item.get("ref").is_none() {
+                self.add(item, kind, Place::in_list(key, index))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, item: Item<'_>, kind: ContainerKind, place: Place) -> Result<(), Problem> {
+        let pointer = match place.index {
+            Some(index) => format!("{}/{}/{index}", self.pointer, place.key),
+            None => format!("{}/{}", self.pointer, place.key),
+        };
+        let read: ContainerSpec = values::read(item).map_err(|error| invalid(self.header, &error, &pointer))?;
+        let mut container = read.container(kind, place);
+        if container.image.is_empty() {
+            // What all steps have in common: https://tekton.dev/docs/pipelines/tasks/#specifying-a-step-template
+            container.image =
+                self.item.at(&["stepTemplate", "image"]).and_then(Item::text).unwrap_or_default().to_owned();
+        }
+        self.containers.push(container);
+        Ok(())
+    }
+
+    fn facts(self) -> Option<PodFacts> {
+        let containers = self.containers;
+        (!containers.is_empty()).then(|| PodFacts { containers, ..PodFacts::default() })
+    }
+}
+
+/// Refuses images that are still to be rendered. Argo fills in `{{...}}` when it runs a workflow, so there they are left to
+/// the checks.
+fn refuse_placeholders(header: &Header, facts: &PodFacts, spec: Item<'_>) -> Result<(), Problem> {
+    let is_argo = kube_devops_core::workload::group(&header.api_version) == "argoproj.io";
+    let Some(container) = facts.containers.iter().find(|container| !is_argo && container.image.contains("{{")) else {
+        return Ok(());
+    };
+    let line = spec.lines().line_of(&format!("{}/image", container.pointer())).unwrap_or(spec.line());
+    let title = title(&header.kind, &header.metadata.namespace, header.metadata.name());
+    let message = format!(
+        "invalid {title}: the image {} of container {} is not rendered{TEMPLATE_HINT}",
+        kube_devops_core::text::cut(&container.image, 100),
+        container.title()
+    );
+    Err(Problem::at(line, message))
+}
+
+/// Fills in the images that OpenShift fills in by a trigger of a DeploymentConfig. It writes the digest that the tag of the
+/// image stream stands for, which nobody knows before.
+/// <https://docs.openshift.com/container-platform/latest/openshift_images/triggering-updates-on-imagestream-changes.html>
+fn fill_in_images(object: Item<'_>, header: &Header, subjects: &mut [Subject]) {
+    const UNKNOWN: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    if header.kind != "DeploymentConfig" {
+        return;
+    }
+    for trigger in object.at(&["spec", "triggers"]).into_iter().flat_map(Item::items) {
+        let Some(parameters) = trigger.get("imageChangeParams") else { continue };
+        let from = parameters.at(&["from", "name"]).and_then(Item::text).unwrap_or_default();
+        let name = from.split([':', '@']).next().unwrap_or_default();
+        let names: Vec<&str> =
+            parameters.get("containerNames").into_iter().flat_map(Item::items).filter_map(Item::text).collect();
+        let containers = subjects.iter_mut().flat_map(|subject| &mut subject.containers);
+        for container in containers.filter(|container| names.contains(&container.name.as_str())) {
+            container.image = format!("{name}@{UNKNOWN}");
+        }
+    }
+}

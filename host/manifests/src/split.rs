@@ -1,0 +1,264 @@
+//! Splits a text into documents, so that each can be parsed by itself and a broken one spoils no other.
+//!
+//! A document ends at a line `---`, as for kubectl, which looks at lines and not at YAML: `--- {a: b}` is an error, and `...`
+//! ends nothing.
+
+use std::ops::Range;
+
+use kube_devops_core::text::cut;
+use memchr::memchr;
+use serde_json::value::RawValue;
+
+use crate::explain;
+use crate::problem::Problem;
+
+/// The byte order mark, which some editors put before the text.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// How a document is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notation {
+    /// YAML; with what a JSON parser said where it looked like JSON.
+    Yaml { as_json: Option<Box<Problem>> },
+    /// One JSON value.
+    Json,
+    /// Neither.
+    Invalid(Box<Problem>),
+}
+
+/// One document of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Document {
+    /// The bytes of the text that hold it.
+    pub range: Range<usize>,
+    /// The line of the text that it starts in, from 1.
+    pub line: usize,
+    /// The line of its first content: neither blank nor comment nor the mark of a document.
+    pub content_line: usize,
+    /// How it is written.
+    pub notation: Notation,
+}
+
+/// The documents of a text. What holds only comments is none.
+pub(crate) fn documents(text: &str) -> Vec<Document> {
+    let mut documents = Vec::new();
+    let mut open: Option<Open> = None;
+    for line in Lines::new(text) {
+        let marked = line.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line.text);
+        let start = line.start + (line.text.len() - marked.len());
+        match mark(marked) {
+            Some(rest) => {
+                if let Some(before) = open.take() {
+                    before.close(text, line.start, &mut documents);
+                }
+                let mut next = Open { start, line: line.number, content_line: None, problem: None };
+                if !is_blank_or_comment(rest) {
+                    let message = format!(
+                        "invalid document separator: {:?} follows `---`, which kubectl does not read; put it on a line of its own",
+                        cut(rest.trim(), 40)
+                    );
+                    (next.content_line, next.problem) = (Some(line.number), Some(Problem::at(line.number, message)));
+                }
+                open = Some(next);
+            }
+            None => {
+                let opened = open.get_or_insert(Open { start, line: line.number, content_line: None, problem: None });
+                if opened.content_line.is_none() && !is_blank_or_comment(marked) {
+                    opened.content_line = Some(line.number);
+                    // A byte order mark is no content, but within a document parsers take it for that.
+                    if marked.len() < line.text.len() {
+                        (opened.start, opened.line) = (start, line.number);
+                    }
+                }
+            }
+        }
+    }
+    if let Some(last) = open {
+        last.close(text, text.len(), &mut documents);
+    }
+    documents
+}
+
+/// A document whose end is not found yet.
+struct Open {
+    start: usize,
+    line: usize,
+    content_line: Option<usize>,
+    /// What is wrong with its separator.
+    problem: Option<Problem>,
+}
+
+impl Open {
+    /// Ends the document. One without content is none.
+    fn close(self, text: &str, end: usize, documents: &mut Vec<Document>) {
+        let Some(content_line) = self.content_line else { return };
+        let range = self.start..end;
+        let content = content(&text[range.clone()]);
+        if self.problem.is_some() || !content.starts_with(['{', '[']) {
+            let yaml = Notation::Yaml { as_json: None };
+            let notation = self.problem.map_or(yaml, |problem| Notation::Invalid(Box::new(problem)));
+            documents.push(Document { range, line: self.line, content_line, notation });
+            return;
+        }
+        let start = end - content.len();
+        split_json(text, start..end, content_line, documents);
+    }
+}
+
+/// Splits values that follow one another. From the first on that is no JSON, the text is left to YAML, which knows more ways
+/// to write maps and lists with brackets, but for what is a mistake in JSON and means something else in YAML.
+fn split_json(text: &str, range: Range<usize>, line: usize, documents: &mut Vec<Document>) {
+    let json = text[range.clone()].trim_end_matches([' ', '\t', '\r', '\n']);
+    let mut values = serde_json::Deserializer::from_str(json).into_iter::<&RawValue>();
+    let mut lines = LineCount::new(json, line);
+    let mut read_to = 0;
+    while let Some(value) = values.next() {
+        match value {
+            Ok(value) => {
+                read_to = values.byte_offset();
+                let start = read_to - value.get().len();
+                let line = lines.at(start);
+                documents.push(Document {
+                    range: range.start + start..range.start + read_to,
+                    line,
+                    content_line: line,
+                    notation: Notation::Json,
+                });
+            }
+            Err(error) => {
+                let rest = content(&json[read_to..]);
+                if !rest.is_empty() {
+                    let start = json.len() - rest.len();
+                    let error_line = line + error.line().saturating_sub(1);
+                    let line = lines.at(start);
+                    let problem = Box::new(Problem::at(error_line, explain::json_syntax(&error)));
+                    let notation = if is_json_mistake(&error, json) {
+                        Notation::Invalid(problem)
+                    } else {
+                        Notation::Yaml { as_json: Some(problem) }
+                    };
+                    documents.push(Document {
+                        range: range.start + start..range.end,
+                        line,
+                        content_line: line,
+                        notation,
+                    });
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a text is not JSON for a comment or a trailing comma.
+fn is_json_mistake(error: &serde_json::Error, json: &str) -> bool {
+    let has_comment = || {
+        let line = json.lines().nth(error.line().saturating_sub(1)).unwrap_or_default().as_bytes();
+        let column = error.column().saturating_sub(1);
+        [column, column + 1].iter().any(|&at| matches!(line.get(at..at + 2), Some(b"//" | b"/*")))
+    };
+    error.to_string().starts_with("trailing comma") || has_comment()
+}
+
+/// What is left of a document without its mark, blank lines and comments at the start.
+pub(crate) fn content(document: &str) -> &str {
+    let mut rest = document.strip_prefix(BYTE_ORDER_MARK).unwrap_or(document);
+    if rest.starts_with("---") && rest[3..].starts_with([' ', '\t', '\r', '\n']) {
+        rest = &rest[3..];
+    }
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        if !rest.starts_with('#') {
+            return rest;
+        }
+        rest = memchr(b'\n', rest.as_bytes()).map_or("", |end| &rest[end..]);
+    }
+}
+
+/// What follows the mark of a line that separates documents.
+fn mark(line: &str) -> Option<&str> {
+    line.strip_prefix("---")
+}
+
+fn is_blank_or_comment(line: &str) -> bool {
+    let content = line.trim_start_matches([' ', '\t', '\r']);
+    content.is_empty() || content.starts_with('#')
+}
+
+/// A line without its end.
+pub(crate) struct Line<'a> {
+    /// The offset of its first byte.
+    pub start: usize,
+    /// The number, from 1.
+    pub number: usize,
+    /// The text, without the line feed.
+    pub text: &'a str,
+}
+
+/// The lines of a text, with their offsets.
+pub(crate) struct Lines<'a> {
+    text: &'a str,
+    position: usize,
+    number: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// The lines of `text`, of which the first has the number 1.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, position: 0, number: 0 }
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Line<'a>;
+
+    fn next(&mut self) -> Option<Line<'a>> {
+        let start = self.position;
+        let rest = self.text.get(start..).filter(|rest| !rest.is_empty())?;
+        let length = memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
+        self.position = start + length + 1;
+        self.number += 1;
+        Some(Line { start, number: self.number, text: &rest[..length] })
+    }
+}
+
+/// Counts the lines of a text as it is walked through.
+pub(crate) struct LineCount<'a> {
+    text: &'a str,
+    position: usize,
+    line: usize,
+}
+
+impl<'a> LineCount<'a> {
+    /// Counts in `text`, whose first line has the number `line`.
+    pub fn new(text: &'a str, line: usize) -> Self {
+        Self { text, position: 0, line }
+    }
+
+    /// The line of the byte at `position`, which must not lie before the last one asked for.
+    pub fn at(&mut self, position: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        let position = position.clamp(self.position, bytes.len());
+        self.line += memchr::memchr_iter(b'\n', &bytes[self.position..position]).count();
+        self.position = position;
+        self.line
+    }
+
+    /// The line of a part of the text; none of what is no part of it.
+    pub fn line_of(&mut self, part: &str) -> Option<usize> {
+        let offset = self.offset(part)?;
+        Some(self.at(offset))
+    }
+
+    /// The line of the brace that opens the map whose first key this is.
+    pub fn line_of_brace_before(&mut self, key: &str) -> Option<usize> {
+        let before = self.text.get(..self.offset(key)?)?.strip_suffix('"')?;
+        let before = before.trim_end_matches([' ', '\t', '\r', '\n']);
+        before.ends_with('{').then(|| self.at(before.len() - 1))
+    }
+
+    fn offset(&self, part: &str) -> Option<usize> {
+        let offset = (part.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize)?;
+        (offset <= self.text.len()).then_some(offset)
+    }
+}

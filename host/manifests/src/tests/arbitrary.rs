@@ -1,0 +1,81 @@
+//! No input makes the reader panic, and every error has a place in the input.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A file with most of what YAML and Kubernetes have.
+fn valid() -> String {
+    let text = "kind: Pod\nmetadata: &m {name: a, labels: {a: \"b\"}}\nx: &d\n  image: a:1\nspec:\n  containers:\n  - <<: *d\n    command: [\"sh\", '-c', |\n      x\n";
+    let text = text.replace(", |\n      x\n", "]\n    args:\n    - |\n      a [ b\n    - >-\n      c\n");
+    format!(
+        "# first\n---\n{text}--- # next\n{}---\n{{\"kind\": \"List\", \"items\": [{{\"kind\": \"Pod\"}}]}}\n---\nkind: List\nitems:\n- {{}}\n- kind: Pod\n  spec: *m\n",
+        deployment("b")
+    )
+}
+
+fn check(bytes: &[u8]) {
+    let manifests = read_text(bytes);
+    let lines = 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
+    for error in &manifests.extent.errors {
+        let source = error.source.as_ref().unwrap();
+        assert!((1..=lines).contains(&source.line), "{error:?} in {:?}", String::from_utf8_lossy(bytes));
+        assert!(!error.message.is_empty() && !error.message.chars().any(char::is_control), "{error:?}");
+    }
+    for subject in &manifests.subjects {
+        let line = line_of(subject, "/spec/containers/0/image");
+        assert!((1..=lines).contains(&line), "line {line} in {:?}", String::from_utf8_lossy(bytes));
+    }
+}
+
+proptest! {
+
+
+    #[test]
+    fn takes_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        check(&bytes);
+    }
+
+    #[test]
+    fn takes_any_text(text in "\\PC{0,100}") {
+        check(text.as_bytes());
+    }
+
+    #[test]
+    fn takes_anything_like_yaml(parts in prop::collection::vec(prop::sample::select(vec![
+        "kind: Pod", "kind: List", "items:", "spec:", "containers:", "- ", "  ", "\n", "\n", "\n  ", "---", "...", "[", "]", "{", "}", ":", ": ", ", ",
+        "\"", "'", "|", ">-", "&a ", "*a", "<<: ", "#", " #", "%YAML 1.1\n", "\t", "\r", "\u{feff}", "\u{2028}", "\u{85}", "? ", "!!str ", "!x ", "x", "5", "~",
+    ]), 0..40)) {
+        check(parts.concat().as_bytes());
+    }
+
+    #[test]
+    fn takes_truncated_manifests(length in 0..valid().len()) {
+        check(&valid().as_bytes()[..length]);
+    }
+
+    #[test]
+    fn takes_mutated_manifests(changes in prop::collection::vec((0..valid().len(), any::<u8>()), 1..4)) {
+        let mut bytes = valid().into_bytes();
+        for (position, byte) in changes {
+            bytes[position] = byte;
+        }
+        check(&bytes);
+    }
+
+    #[test]
+    fn takes_manifests_without_a_line(removed in 0..40_usize, doubled in 0..40_usize) {
+        let valid = valid();
+        let lines = valid.lines().enumerate().filter(|(index, _)| *index != removed);
+        let text: String = lines.flat_map(|(index, line)| std::iter::repeat_n(format!("{line}\n"), 1 + usize::from(index == doubled))).collect();
+        check(text.as_bytes());
+    }
+}
+
+#[test]
+fn the_valid_example_is_nearly_valid() {
+    let manifests = read_text(valid());
+    assert_eq!(manifests.documents, 4);
+    assert_eq!(names(&manifests), ["a", "b"]);
+    assert_eq!(manifests.extent.errors.len(), 3, "{:#?}", manifests.extent.errors);
+}

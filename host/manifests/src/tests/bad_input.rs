@@ -1,0 +1,247 @@
+//! Input that is broken, or made to break its reader.
+
+use super::*;
+
+#[test]
+fn broken_yaml_is_explained() {
+    let cases: &[(&str, usize, &[&str])] = &[
+        ("kind: Pod\nspec:\n\tcontainers: []\n", 3, &["a tab is used for indentation", "only spaces"]),
+        ("kind: Pod\nmetadata:\n  name: a: b\n", 3, &["invalid YAML", "second `: ` in one line"]),
+        ("kind: Pod\nmetadata:\n    name: a\n  labels: {}\n", 4, &["does not fit in", "fix its indentation"]),
+        ("kind: Pod\nspec: {a: b\n", 2, &["not closed"]),
+        ("kind: Pod\nspec: \"open\nmore\n", 3, &["a quote is opened and not closed"]),
+        ("kind: Pod\nspec: @x\n", 2, &["put the value in quotes"]),
+        ("kind: Pod\nkind: Pod\nspec: {}\n", 2, &["duplicate key \"kind\" in lines", "`---` between two objects"]),
+        (
+            "kind: Pod\nspec:\n  containers: []\n  containers: []\n",
+            4,
+            &["duplicate key \"containers\"", "remove one of them"],
+        ),
+        ("kind: Pod\nspec: *nowhere\n", 2, &["unknown anchor", "&nowhere"]),
+        ("kind: Pod\nspec: \u{1b}x\n", 2, &["the control character U+001B"]),
+        ("kind: Pod\nspec: !x!y z\n", 2, &["tag"]),
+        (
+            "{{ if .Values.x }}\nkind: Pod\n{{ end }}\n",
+            1,
+            &["looks like a Helm template", "helm template . | kube-devops analyze -f -"],
+        ),
+        (
+            "kind: Deployment\nspec:\n  template:\n    spec:\n      containers:\n      - image: {{ .Values.image }}\n",
+            6,
+            &["looks like a Helm template"],
+        ),
+        ("kind: Pod\nspec:\n  {{- toYaml .Values.spec | nindent 2 }}\n", 3, &["looks like a Helm template"]),
+    ];
+    for (text, line, parts) in cases {
+        assert_error(&read_text(text), (1, *line), parts);
+        let behind = format!("{}---\n{text}---\n{}", pod("a"), pod("b"));
+        let manifests = read_text(behind);
+        assert_error(&manifests, (2, line + 7), parts);
+        assert_eq!(names(&manifests), ["a", "b"]);
+    }
+}
+
+#[test]
+fn broken_json_is_explained() {
+    let good = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{}]}}"#;
+    let cases: &[(&str, usize, &str)] = &[
+        ("{\"kind\": \"Pod\",\n\"spec\": {\n", 2, "EOF"),
+        ("{\"kind\": \"Pod\",\n\"spec\": {,}}\n", 2, "key must be a string"),
+        ("{\"kind\": \"Pod\"\n\"spec\": {}}", 2, "expected `,` or `}`"),
+    ];
+    for (text, line, part) in cases {
+        let manifests = read_named("a.json", format!("{good}\n{text}"));
+        assert_eq!(names(&manifests), ["a"]);
+        assert_error(&manifests, (2, line + 1), &["invalid JSON", part]);
+    }
+}
+
+#[test]
+fn text_that_is_none_is_explained() {
+    assert_error(
+        &read_text(b"kind: Pod\nname: \xff\n"),
+        (1, 2),
+        &["not UTF-8", "byte 0xff at offset 16", "save the file as UTF-8"],
+    );
+    assert_error(&read_text(b"\x7fELF\x00\x00"), (1, 1), &["binary file"]);
+    assert_error(&read_text(b"a: b\n\x00"), (1, 2), &["binary file"]);
+    assert_error(&read_text(b"\xff\xfek\x00i"), (1, 1), &["UTF-16", "save it as UTF-8"]);
+    let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    assert_eq!(names(&read_text(utf_16(&format!("\u{feff}{}", pod("grüße"))))), ["grüße"]);
+}
+
+#[test]
+fn input_cannot_forge_messages() {
+    let text = format!(
+        "kind: Pod\nmetadata:\n  name: \"\\e[31m\\u202e{}\"\nspec:\n  containers:\n  - image: 5\n",
+        "long".repeat(100_000)
+    );
+    let manifests = read_text(text);
+    let (message, place) = only_error(&manifests);
+    assert!(message.starts_with("invalid Pod \\u{1b}[31m\\u{202e}longlong"), "{message}");
+    assert!(message.len() < 700 && message.chars().all(|character| !character.is_control()));
+    assert_eq!(place, (1, 6));
+}
+
+/// Asserts that there is one error, whose message holds all `parts`, wherever the aliases became too many.
+#[track_caller]
+fn assert_aliases(manifests: &Manifests, parts: &[&str]) {
+    let (message, _) = only_error(manifests);
+    assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+}
+
+#[test]
+fn laughs_are_refused() {
+    let laughs: String =
+        (1..30).map(|index| format!("l{index}: &l{index} [{}]\n", format!("*l{}, ", index - 1).repeat(9))).collect();
+    let manifests = read_text(format!("kind: Pod\nl0: &l0 lol\n{laughs}"));
+    assert_aliases(&manifests, &["aliases (*name) of this document stand for more than 16 MiB", "write out"]);
+
+    let aliases = "- *large\n".repeat(5_000);
+    let nodes = format!("kind: Pod\nx: &large\n{}y:\n{aliases}", "- {a: b}\n".repeat(10_000));
+    assert_aliases(&read_text(nodes), &["aliases"]);
+    let long_text = format!("kind: Pod\nx: &large {}\ny:\n{aliases}", "x".repeat(1_000_000));
+    assert_aliases(&read_text(long_text), &["aliases"]);
+    assert_error(&read_text("kind: Pod\nspec: &a\n  b: *a\n"), (1, 3), &["within its own anchor"]);
+}
+
+#[test]
+fn an_alias_is_the_last_anchor_before_it() {
+    let text = "kind: Pod\na: &x {containers: [{image: 'a:1'}]}\nc: &x {containers: [{image: 'b:2'}]}\nspec: *x\nd: &x {e: f}\n";
+    let manifests = read_text(text);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.subjects[0].containers[0].image, "b:2");
+    let key = "kind: Pod\nmetadata: {&k name: a}\nx: *k\nspec: {containers: [{*k : c, image: 'a:1'}]}\n";
+    let manifests = read_text(key);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.subjects[0].containers[0].name, "c");
+    let script = "kind: Pod\nmetadata: &x {name: a}\ngrüße: \"a &x b &x c\"\nd: &y\n  # &x\n  b: |\n    &x &y\nspec: &z !!map\n  containers: [*x]\n";
+    let manifests = read_text(script);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.subjects[0].containers[0].name, "a");
+}
+
+#[test]
+fn modest_aliases_and_merges_are_followed() {
+    let text = "\
+kind: Deployment
+metadata: {name: a}
+x-base: &base
+  image: base:1
+  livenessProbe: {}
+x-defaults: &defaults
+  <<: *base
+  image: defaults:1
+  resources: {limits: {cpu: 1}}
+spec:
+  template:
+    metadata:
+      labels: &labels {app: a, script: \"a && b *c\"}
+    spec:
+      containers:
+      - <<: *defaults
+        name: one
+      - <<: [{image: first:1}, *defaults]
+        name: two
+      - name: three
+        <<: *defaults
+        image: own:1
+      - *base
+    more: *labels
+";
+    let manifests = read_text(text);
+    assert_eq!(manifests.extent.errors, []);
+    let facts: Vec<_> = manifests.subjects[0]
+        .containers
+        .iter()
+        .map(|container| {
+            (
+                container.name.as_str(),
+                container.image.as_str(),
+                container.has_liveness_probe,
+                container.has_resource_limits,
+            )
+        })
+        .collect();
+    let expected = [
+        ("one", "defaults:1", true, true),
+        ("two", "first:1", true, true),
+        ("three", "own:1", true, true),
+        ("", "base:1", true, false),
+    ];
+    assert_eq!(facts, expected);
+    let line = |pointer: &str| line_of(&manifests.subjects[0], pointer);
+    assert_eq!(
+        (line("/spec/template/spec/containers/0/image"), line("/spec/template/spec/containers/2/image")),
+        (16, 22)
+    );
+}
+
+#[test]
+fn broken_merges_are_explained() {
+    let text = "kind: Pod\nspec:\n  containers:\n  - <<: {image: 5}\n    name: a\n";
+    assert_error(
+        &read_text(text),
+        (1, 4),
+        &["invalid Pod: spec.containers[0].image: text is expected, not the number 5"],
+    );
+    assert_error(&read_text("kind: Pod\nspec:\n  <<: 5\n"), (1, 3), &["merge key (<<)"]);
+    let shell = "kind: Pod\nspec:\n  containers:\n  - args: ['cat <<EOF', '<<: x']\n";
+    assert_eq!(read_text(shell).extent.errors, []);
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    for (deep, part) in [
+        ("[".repeat(100_000), "nested more than 500 deep"),
+        ("{a: ".repeat(100_000), "nested more than 500 deep"),
+        ("a: [\n".repeat(100_000), "nested more than 500 deep"),
+        (format!("kind: Pod\nspec: {}", "[ ']]]]', ".repeat(100_000)), "nested more than 500 deep"),
+        (format!("kind: Pod\nspec: {}", "{a: ".repeat(100_000)), "nested more than 500 deep"),
+        (format!("kind: Pod\nspec:\n  containers: {}x\n", "- ".repeat(100_000)), "invalid YAML"),
+        (format!("kind: Pod\nspec:\n  template:\n  {}x\n", "- ".repeat(100_000)), "nested more than 500 deep"),
+        (
+            "kind: Pod\n".to_owned()
+                + &(0..300)
+                    .map(|depth| format!("{}{}:\n", " ".repeat(depth), ["spec", "template"][depth % 2]))
+                    .collect::<String>(),
+            "no containers",
+        ),
+        ("%TAG !a! b\n".repeat(100_000) + "---\nkind: ConfigMap\n", "directives"),
+    ] {
+        let manifests = read_text(&deep);
+        assert_eq!(manifests.extent.errors.len(), 1, "{} ...", &deep[..40]);
+        let (message, _) = only_error(&manifests);
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let json = format!(
+        "{{\"kind\": \"Pod\", \"spec\": {}1{}}}",
+        "{\"template\": {\"spec\": ".repeat(100_000),
+        "}}".repeat(100_000)
+    );
+    assert_error(&read_named("a.json", json), (1, 1), &["nested more than 128 deep"]);
+    let ignored = format!(
+        "{{\"kind\": \"Pod\", \"x\": {}{}, \"spec\": {{\"containers\": [{{}}]}}}}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    assert_error(&read_named("a.json", ignored), (1, 1), &["nested more than 128 deep"]);
+}
+
+#[test]
+fn brackets_in_text_are_no_nesting() {
+    let brackets = "[{".repeat(3_000);
+    let text = format!(
+        "kind: Pod\n# {brackets}\nmetadata:\n  name: a\n  annotations:\n    a: '{brackets}'\n    b: \"{brackets}\\\"\"\n    c: x{brackets}\n    d: |\n      {brackets}\n      x\n    e: [\"{brackets}\", '{brackets}''' # {brackets}\n      ]\nlist:\n- |\n  {brackets}\n- >-\n\n   {brackets}\n- k: |\n    {brackets}\nspec:\n  containers:\n  - {{}}\n"
+    );
+    let manifests = read_text(text);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(names(&manifests), ["a"]);
+}
+
+#[test]
+fn one_giant_line_is_refused() {
+    let manifests = read_text("x".repeat(20 << 20));
+    assert_error(&manifests, (1, 1), &["20 MiB", "at most 8 MiB are read as one"]);
+    assert_error(&read_text("{".repeat(20 << 20)), (1, 1), &["MiB"]);
+}

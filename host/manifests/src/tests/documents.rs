@@ -1,0 +1,149 @@
+//! How a text is split into documents.
+
+use super::*;
+use crate::NO_KIND;
+
+/// Name, document and line of each subject.
+fn places(manifests: &Manifests) -> Vec<(&str, usize, usize)> {
+    manifests
+        .subjects
+        .iter()
+        .map(|subject| (subject.name.as_str(), source(subject).document, source(subject).line))
+        .collect()
+}
+
+#[test]
+fn splits_at_marks() {
+    let text = format!("{}---\n{}--- # comment\n{}---\r\n{}", pod("a"), pod("b"), pod("c"), pod("d"));
+    let manifests = read_text(text);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(places(&manifests), [("a", 1, 1), ("b", 2, 8), ("c", 3, 15), ("d", 4, 22)]);
+    assert_eq!((manifests.files, manifests.documents), (1, 4));
+}
+
+#[test]
+fn does_not_count_comments() {
+    let text = format!("# one\n---\n# Source: chart/x.yaml\n---\n\n---\n# two\n{}---\n", pod("a"));
+    let manifests = read_text(text);
+    assert_eq!(places(&manifests), [("a", 1, 8)]);
+    assert_eq!(manifests.documents, 1);
+    for nothing in ["", "\n", "---", "---\n", "---\n---\n", "# only this", "\u{feff}", "--- # nothing"] {
+        let manifests = read_text(nothing);
+        assert_eq!((manifests.documents, &manifests.extent), (0, &Default::default()), "{nothing:?}");
+    }
+}
+
+#[test]
+fn splits_at_the_start_of_lines_only() {
+    let text = "kind: Pod\nmetadata:\n  name: a\n  annotations:\n    script: |\n      x\n      ---\n      kind: Pod\n    more: \"--- a\"\n    ---a: b\nspec:\n  containers:\n  - image: a:1\n";
+    let manifests = read_text(text);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(places(&manifests), [("a", 1, 1)]);
+}
+
+#[test]
+fn what_kubectl_does_not_read_is_an_error() {
+    let flow = "{kind: Pod, spec: {containers: [{image: 'a:1'}]}}";
+    for (text, line, part) in [
+        (format!("--- {flow}\n"), 1, "invalid document separator"),
+        (format!("{}---a: b\n", pod("a")), 7, "invalid document separator: \"a: b\""),
+        (format!("{}...\n{}", pod("a"), pod("b")), 8, "nothing behind `...`"),
+        (format!("%YAML 1.1\n---\n{}", pod("a")), 1, "directives"),
+        (format!("# a\n\n%TAG ! x\n---\n{}", pod("a")), 3, "directives"),
+    ] {
+        let manifests = read_text(&text);
+        let (message, place) = only_error(&manifests);
+        assert!(message.contains(part), "{message}");
+        assert_eq!(place.1, line, "{message}");
+    }
+}
+
+#[test]
+fn reads_windows_line_ends_and_byte_order_marks() {
+    let text =
+        format!("\u{feff}---\n{}---\n\u{feff}{}\u{feff}---\n{}", pod("a"), pod("b"), pod("c")).replace('\n', "\r\n");
+    let manifests = read_text(text);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(places(&manifests), [("a", 1, 2), ("b", 2, 9), ("c", 3, 16)]);
+}
+
+#[test]
+fn reads_json() {
+    let json = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"image": "a:1"}]}}"#;
+    let more = "{\n\t\"kind\": \"Pod\",\n\t\"metadata\": {\"name\": \"b\"},\n\t\"spec\": {\"containers\": [{}]}\n}";
+    for name in ["a.json", "a.yaml", "a.txt"] {
+        let manifests = read_named(name, format!("{json}{json}\n\n{more}\n{json}\n---\n{json}\n---\n{}", pod("c")));
+        assert_eq!(manifests.extent.errors, []);
+        let expected = [("a", 1, 1), ("a", 2, 1), ("b", 3, 3), ("a", 4, 8), ("a", 5, 10), ("c", 6, 12)];
+        assert_eq!(places(&manifests), expected);
+    }
+}
+
+#[test]
+fn reads_flow_maps_that_are_no_json() {
+    let text = "{kind: Pod, metadata: {name: a}, spec: {containers: [{image: 'a:1'}]}} # comment\n";
+    let manifests = read_named("a.json", text);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(places(&manifests), [("a", 1, 1)]);
+    let json = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"image": "a:1"}]}} # comment"#;
+    assert_eq!(names(&read_text(json)), ["a"]);
+}
+
+#[test]
+fn counts_what_is_no_workload() {
+    let text = "replicas: 1\n---\nnull\n---\nservices: {web: {image: nginx}}\n---\nresources: [a.yaml]\n";
+    let manifests = read_text(text);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.extent.ignored, [(NO_KIND.to_owned(), 3)].into());
+    let custom = "kind: Widget\nspec: 5\nstatus: [a]\nitems: x\nmetadata: {labels: [1]}\n---\nkind: Widget\nspec: {containers: 5, template: {spec: 3}}\n---\nkind: ConfigMap\nspec: text\n";
+    let manifests = read_text(custom);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.extent.ignored, [("ConfigMap".to_owned(), 1), ("Widget".to_owned(), 2)].into());
+}
+
+#[test]
+fn what_is_no_object_is_an_error() {
+    for (text, part) in [
+        ("- a\n- b\n", "a list is not an object"),
+        ("- op: replace\n  path: /spec\n  value: 1\n", "JSON patch of kustomize"),
+        ("text\n", "an object is expected"),
+        ("5\n", "an object is expected"),
+        ("[1, 2]", "a list is not an object"),
+        ("\"text\"", "an object is expected"),
+        ("{\"kind\": 5}", "kind: text is expected"),
+        ("kind: [Deployment]\n", "kind: text is expected"),
+        ("apiVersion: 1\nkind: Pod\n", "apiVersion: text is expected"),
+        ("apiVersion: v1\nmetadata: {name: a}\n", "kind is missing"),
+        ("apiVersion: v1\nKind: Pod\n", "`Kind:` is not read"),
+        ("apiVersion: v1\nkind: pod\n", "write `kind: Pod`"),
+        ("apiVersion: apps/v1\nkind: Statefulset\n", "write `kind: StatefulSet`"),
+        ("apiVersion: v1\nkind: List\n", "the List has no items"),
+        ("apiVersion: v1\nkind: PodList\n", "the PodList has no items"),
+        ("apiVersion: v1\nkind: List\nitems: [{spec: {}}]\n", "an item of a list without apiVersion and kind"),
+        ("apiVersion: v1\nkind: List\nitems: [text]\n", "an object is expected"),
+        ("? {a: b}\n: c\n", "a map as a key"),
+        ("kind: Pod\nx: {[a]: b}\n", "a list as a key"),
+        ("kind: Pod\n~: b\n", "the key \"~\" is not text"),
+    ] {
+        let manifests = read_text(text);
+        let (message, _) = only_error(&manifests);
+        assert!(message.contains(part), "{text:?}: {message}");
+    }
+    for (text, kind) in [
+        ("apiVersion: example.com/v1\nkind: pod\n", "pod"),
+        ("apiVersion: example.com/v1\nkind: AllowList\n", "AllowList"),
+    ] {
+        let manifests = read_text(text);
+        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.extent.ignored, [(kind.to_owned(), 1)].into());
+    }
+    assert_eq!(read_text("apiVersion: v1\nkind: List\nitems: []\n").extent, Default::default());
+}
+
+#[test]
+fn evaluates_the_others() {
+    let text = format!("{}---\nkind: Pod\n bad: [\n---\n{}", pod("a"), pod("b"));
+    let manifests = read_text(text);
+    assert_eq!(names(&manifests), ["a", "b"]);
+    assert_error(&manifests, (2, 9), &["invalid YAML"]);
+}

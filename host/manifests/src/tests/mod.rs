@@ -1,0 +1,96 @@
+//! Reading, as the command line does it: real files and folders in, subjects and errors out.
+#![allow(clippy::unwrap_used)]
+
+mod arbitrary;
+mod bad_input;
+mod documents;
+mod files;
+mod lines;
+mod lists;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+use kube_devops_core::report::ReportError;
+use kube_devops_core::{Source, Subject};
+use tempfile::TempDir;
+
+use crate::{Limits, Manifests, ReadOptions, read};
+
+fn options() -> ReadOptions {
+    ReadOptions {
+        now: chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+        default_namespace: "default".to_owned(),
+        limits: Limits::default(),
+    }
+}
+
+/// A folder with files in it.
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for (name, content) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    folder
+}
+
+fn read_paths(paths: &[&Path]) -> Manifests {
+    read(&paths.iter().map(PathBuf::from).collect::<Vec<_>>(), &options())
+}
+
+fn read_named(name: &str, content: impl AsRef<[u8]>) -> Manifests {
+    let folder = folder(&[(name, content.as_ref())]);
+    read_paths(&[&folder.path().join(name)])
+}
+
+fn read_text(text: impl AsRef<[u8]>) -> Manifests {
+    read_named("manifests.yaml", text)
+}
+
+/// A deployment of one container.
+fn deployment(name: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\nspec:\n  template:\n    spec:\n      containers:\n      - name: app\n        image: app:1\n"
+    )
+}
+
+fn pod(name: &str) -> String {
+    format!("kind: Pod\nmetadata:\n  name: {name}\nspec:\n  containers:\n  - image: a:1\n")
+}
+
+fn names(manifests: &Manifests) -> Vec<&str> {
+    manifests.subjects.iter().map(|subject| subject.name.as_str()).collect()
+}
+
+fn source(subject: &Subject) -> &Source {
+    subject.source.as_ref().unwrap()
+}
+
+fn place(source: Option<&Source>) -> (usize, usize) {
+    source.map(|source| (source.document, source.line)).unwrap()
+}
+
+/// The only error, its document and its line.
+fn only_error(manifests: &Manifests) -> (&str, (usize, usize)) {
+    let [ReportError { message, source, .. }] = manifests.extent.errors.as_slice() else {
+        panic!("not one error: {:#?}", manifests.extent.errors)
+    };
+    (message, place(source.as_ref()))
+}
+
+/// Asserts that there is one error, in this document and line, whose message holds all `parts`.
+#[track_caller]
+fn assert_error(manifests: &Manifests, place: (usize, usize), parts: &[&str]) {
+    let (message, found) = only_error(manifests);
+    for part in parts {
+        assert!(message.contains(part), "no {part:?} in {message:?}");
+    }
+    assert_eq!(found, place, "{message}");
+}
+
+/// The line that a finding about a field is shown at.
+fn line_of(subject: &Subject, pointer: &str) -> usize {
+    subject.line_of(pointer).unwrap_or(source(subject).line)
+}

@@ -1,0 +1,152 @@
+//! Values that no one expects.
+
+use super::*;
+
+fn pod_with(container: &str) -> String {
+    format!("kind: Pod\nmetadata: {{name: a, namespace: b}}\nspec:\n  containers:\n  - name: c\n    {container}\n")
+}
+
+#[test]
+fn wrong_types_name_the_field() {
+    let cases: &[(&str, &[&str])] = &[
+        (
+            "image: 5",
+            &[
+                "invalid Pod b/a: ",
+                "spec.containers[0].image: text is expected, not the number 5; put the value in quotes",
+            ],
+        ),
+        ("image: 1.5", &["image: text is expected, not the number 1.5; put"]),
+        ("image: true", &["image: text is expected, not true; put"]),
+        ("image: {a: b}", &["image: text is expected, not a map"]),
+        ("image: [a]", &["image: text is expected, not a list"]),
+        (
+            "ports: [{containerPort: '80'}]",
+            &[
+                "spec.containers[0].ports[0].containerPort: a whole number from 0 to 65535 is expected, not the text \"80\"; write the number without quotes",
+            ],
+        ),
+        (
+            "ports: [{containerPort: 70000}]",
+            &["containerPort: a whole number from 0 to 65535 is expected, not the number 70000"],
+        ),
+        (
+            "ports: [{containerPort: -1}]",
+            &["containerPort: a whole number from 0 to 65535 is expected, not the number -1"],
+        ),
+        ("ports: [{containerPort: 1e3}]", &["containerPort: a whole number"]),
+        ("ports: 80", &["spec.containers[0].ports: a list is expected, not the number 80"]),
+        ("resources: none", &["spec.containers[0].resources: a map is expected, not the text \"none\""]),
+        (
+            "restartPolicy: Sometimes",
+            &[
+                "spec.containers[0].restartPolicy: one of Always, OnFailure, Never is expected, not the text \"Sometimes\"",
+            ],
+        ),
+    ];
+    for (container, parts) in cases {
+        assert_error(&read_text(pod_with(container)), (1, 6), parts);
+    }
+    let yaml = "kind: Pod\nspec:\n  containers: [{}]\nmetadata:\n  labels:\n    a: 5\n";
+    assert_error(&read_text(yaml), (1, 6), &["invalid Pod: metadata.labels", "text is expected, not the number 5"]);
+    let time = "kind: Pod\nspec:\n  containers: [{}]\nmetadata:\n  creationTimestamp: yesterday\n";
+    assert_error(&read_text(time), (1, 5), &["metadata.creationTimestamp: a time such as"]);
+    let json = "{\"kind\": \"Pod\", \"spec\": {\"containers\": [\n{\"ports\": [{\"containerPort\":\n\"x\"}]}]}}";
+    assert_error(
+        &read_text(json),
+        (1, 2),
+        &["spec.containers[0].ports[0].containerPort: a whole number from 0 to 65535"],
+    );
+}
+
+#[test]
+fn workloads_of_any_kind_have_to_be_right() {
+    let text =
+        "kind: Rollout\nmetadata: {name: a}\nspec:\n  template:\n    spec:\n      containers:\n      - image: 5\n";
+    assert_error(&read_text(text), (1, 7), &["invalid Rollout a: spec.template.spec.containers[0].image"]);
+    let text =
+        "kind: Cron\nspec:\n  jobTemplate:\n    spec:\n      template:\n        spec:\n          containers: 5\n";
+    assert_error(&read_text(text), (1, 7), &["invalid Cron: ", "containers: a list is expected, not the number 5"]);
+    assert_eq!(read_text("kind: Certificate\nspec:\n  template: {spec: {containers: []}}\n").extent.errors, []);
+}
+
+#[test]
+fn restart_counts_are_whole_numbers() {
+    for (count, expected) in [("0", Some(0)), ("4294967295", Some(u32::MAX)), ("null", None)] {
+        let text = format!(
+            "{}status: {{phase: Running, containerStatuses: [{{name: c, restartCount: {count}}}]}}\n",
+            pod_with("image: a")
+        );
+        let manifests = read_text(text);
+        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.subjects[0].containers[0].restart_count, expected);
+    }
+    for count in ["-1", "4294967296", "99999999999999999999999", "1.5", "many"] {
+        let text = format!(
+            "{}status: {{phase: Running, containerStatuses: [{{name: c, restartCount: {count}}}]}}\n",
+            pod_with("image: a")
+        );
+        let parts = ["status.containerStatuses[0].restartCount: a whole number from 0 to 4294967295 is expected"];
+        assert_error(&read_text(text), (1, 7), &parts);
+    }
+}
+
+#[test]
+fn null_stands_for_nothing() {
+    let text = "kind: Pod\nmetadata: null\nspec:\n  initContainers: null\n  restartPolicy: null\n  containers: [{name: null, image: null, livenessProbe: null, ports: null, resources: null}]\nstatus: null\nitems: null\n";
+    let manifests = read_text(text);
+    assert_eq!(manifests.extent.errors, []);
+    let subject = &manifests.subjects[0];
+    assert_eq!((subject.name.as_str(), subject.namespace.as_str(), subject.containers.len()), ("", "default", 1));
+    assert!(!subject.containers[0].has_liveness_probe && subject.status.is_none());
+    assert!(read_text(pod_with("image: a") + "status: {}\n").subjects[0].status.is_none());
+    assert_error(&read_text("kind: Pod\nspec: null\n"), (1, 1), &["Pod default/ has no containers: /spec/containers"]);
+    assert_error(
+        &read_text("kind: CronJob\n"),
+        (1, 1),
+        &["/spec/jobTemplate/spec/template/spec/containers is missing or empty"],
+    );
+    assert_error(
+        &read_text("---\n\nkind: Job\nspec: {template: {spec: {containers: []}}}\n"),
+        (1, 3),
+        &["has no containers"],
+    );
+}
+
+#[test]
+fn duplicate_labels_are_errors() {
+    let labels = "kind: Pod\nspec: {containers: [{}]}\nmetadata:\n  labels:\n    a: x\n    a: y\n";
+    assert_error(&read_text(labels), (1, 6), &["duplicate key \"a\" in lines 5 and 6; remove one of them"]);
+    let large = "v".repeat(1 << 20);
+    let manifests =
+        read_text(format!("kind: Pod\nspec: {{containers: [{{}}]}}\nmetadata: {{labels: {{a: {large}}}}}\n"));
+    assert_eq!(manifests.subjects[0].labels, [("a".to_owned(), large)]);
+}
+
+#[test]
+fn names_are_kept_as_they_are() {
+    for name in ["grüße-✓-名前", "\u{1b}[31mred", "\u{202e}txet"] {
+        let json = format!(
+            "{{\"kind\": \"Pod\", \"metadata\": {{\"name\": {}}}, \"spec\": {{\"containers\": [{{}}]}}}}",
+            serde_json::to_string(name).unwrap()
+        );
+        assert_eq!(names(&read_text(json)), [name]);
+    }
+    let manifests = read_text("kind: Pod\nmetadata: {generateName: job-}\nspec: {containers: [{}]}\n");
+    assert_eq!(names(&manifests), ["job-"]);
+}
+
+#[test]
+fn reads_a_thousand_containers() {
+    let containers: String = (0..1_000).map(|index| format!("  - name: c{index}\n    image: i:{index}\n")).collect();
+    let manifests = read_text(format!("kind: Pod\nspec:\n  containers:\n{containers}"));
+    let subject = &manifests.subjects[0];
+    assert_eq!(subject.containers.len(), 1_000);
+    assert_eq!(line_of(subject, "/spec/containers/999/image"), 3 + 2_000);
+}
+
+#[test]
+fn finished_pods_are_counted() {
+    let manifests = read_text(pod("a") + "status: {phase: Succeeded}\n");
+    assert_eq!((manifests.subjects.len(), manifests.extent.finished), (0, 1));
+}

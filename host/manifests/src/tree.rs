@@ -1,0 +1,611 @@
+//! A document as a tree of values, each with its line.
+//!
+//! All values of a document are in one list and all of its text is in one buffer: an alias is a reference to what it stands
+//! for, not a copy, and a document costs a handful of allocations. The tree is what `kubectl` would make of the document:
+//! scalars have their types, keys are text, aliases and merge keys are resolved.
+
+use std::collections::HashMap;
+
+use kube_devops_core::lines::{Lines, PointerHash};
+use memchr::memmem;
+
+use crate::problem::Problem;
+
+/// The deepest nesting of maps and lists. No object of Kubernetes comes near it.
+const DEEPEST: usize = 500;
+
+/// From how many keys on a map is searched by hash for a key that it has already.
+const LARGE: usize = 32;
+
+/// What one value counts for beside its text in the budget of aliases, in bytes.
+const VALUE_BYTES: usize = 16;
+
+/// The place of a value in its tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NodeId(u32);
+
+/// A part of the text of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// A value. Lists and maps are chains of nodes.
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(Span),
+    List(Option<NodeId>),
+    Map(Option<NodeId>),
+    Alias(NodeId),
+}
+
+/// A scalar, as a parser gives it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Scalar<'a> {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(&'a str),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    content: Content,
+    /// The line of the file: that of the key, for the value of a key.
+    line: u32,
+    /// The key, for the value of a key.
+    key: Option<Span>,
+    /// The next one in the same list or map.
+    next: Option<NodeId>,
+    /// Whether the value came with a merge key: nothing of it is written here.
+    is_merged: bool,
+}
+
+/// A document.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tree {
+    nodes: Vec<Node>,
+    text: String,
+}
+
+impl Tree {
+    /// The value of the whole document; none where there is none.
+    pub fn root(&self) -> Option<Item<'_>> {
+        (!self.nodes.is_empty()).then(|| Item::new(self, NodeId(0)))
+    }
+
+    /// Changes texts that are values of the document.
+    pub fn replace_texts(&mut self, mut replacement: impl FnMut(&str) -> Option<Replacement>) {
+        for index in 0..self.nodes.len() {
+            let Content::Text(span) = self.nodes[index].content else { continue };
+            self.nodes[index].content = match replacement(self.slice(span)) {
+                None => continue,
+                Some(Replacement::Text(text)) => Content::Text(push(&mut self.text, &text)),
+                Some(Replacement::Integer(number)) => Content::Integer(number),
+                Some(Replacement::Bool(value)) => Content::Bool(value),
+            };
+        }
+    }
+
+    /// The value at the place of a value of the tree that this one is a copy of.
+    pub fn same(&self, item: Item<'_>) -> Option<Item<'_>> {
+        (item.at.0 < self.nodes.len() as u32).then(|| Item::new(self, item.at))
+    }
+
+    /// Whether a text or key may hold `part`.
+    pub fn may_hold(&self, part: &str) -> bool {
+        memmem::find(self.text.as_bytes(), part.as_bytes()).is_some()
+    }
+
+    fn slice(&self, span: Span) -> &str {
+        &self.text[span.start as usize..span.end as usize]
+    }
+
+    fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+}
+
+/// What takes the place of a text.
+pub(crate) enum Replacement {
+    Text(String),
+    Integer(i64),
+    Bool(bool),
+}
+
+fn push(text: &mut String, part: &str) -> Span {
+    let start = text.len() as u32;
+    text.push_str(part);
+    Span { start, end: text.len() as u32 }
+}
+
+/// A value of a tree. Aliases are followed wherever the value is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Item<'t> {
+    tree: &'t Tree,
+    /// The node that the value is written at.
+    at: NodeId,
+    content: Content,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Kind<'t> {
+    Scalar(Scalar<'t>),
+    List,
+    Map,
+}
+
+impl<'t> Item<'t> {
+    fn new(tree: &'t Tree, at: NodeId) -> Self {
+        let mut content = tree.node(at).content;
+        while let Content::Alias(target) = content {
+            content = tree.node(target).content;
+        }
+        Self { tree, at, content }
+    }
+
+    /// What the value is.
+    pub fn kind(self) -> Kind<'t> {
+        Kind::Scalar(match self.content {
+            Content::Null | Content::Alias(_) => Scalar::Null,
+            Content::Bool(value) => Scalar::Bool(value),
+            Content::Integer(number) => Scalar::Integer(number),
+            Content::Unsigned(number) => Scalar::Unsigned(number),
+            Content::Float(number) => Scalar::Float(number),
+            Content::Text(span) => Scalar::Text(self.tree.slice(span)),
+            Content::List(_) => return Kind::List,
+            Content::Map(_) => return Kind::Map,
+        })
+    }
+
+    /// The line of the file: that of the key, for the value of a key.
+    pub fn line(self) -> usize {
+        self.tree.node(self.at).line as usize
+    }
+
+    /// The text, where it is one.
+    pub fn text(self) -> Option<&'t str> {
+        match self.content {
+            Content::Text(span) => Some(self.tree.slice(span)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is nothing.
+    pub fn is_null(self) -> bool {
+        matches!(self.content, Content::Null)
+    }
+
+    /// The items of a list; none of anything else.
+    pub fn items(self) -> impl Iterator<Item = Self> {
+        let first = if let Content::List(first) = self.content { first } else { None };
+        self.chain(first)
+    }
+
+    /// The entries of a map, in the order of the document; none of anything else.
+    pub fn entries(self) -> impl Iterator<Item = (&'t str, Self)> {
+        let first = if let Content::Map(first) = self.content { first } else { None };
+        self.chain(first).map(move |item| {
+            let key = item.tree.node(item.at).key.map_or("", |key| item.tree.slice(key));
+            (key, item)
+        })
+    }
+
+    fn chain(self, first: Option<NodeId>) -> impl Iterator<Item = Self> {
+        let tree = self.tree;
+        std::iter::successors(first, move |id| tree.node(*id).next).map(move |id| Self::new(tree, id))
+    }
+
+    /// The value of a key.
+    pub fn get(self, key: &str) -> Option<Self> {
+        self.entries().find(|(known, _)| *known == key).map(|(_, item)| item)
+    }
+
+    /// The value at a path of keys.
+    pub fn at(self, path: &[&str]) -> Option<Self> {
+        path.iter().try_fold(self, |item, key| item.get(key))
+    }
+
+    /// The text of a key; empty where there is none.
+    pub fn text_of(self, key: &str) -> &'t str {
+        self.get(key).and_then(Self::text).unwrap_or_default()
+    }
+
+    /// Whether there is a list `containers` with an image in it, however deep.
+    pub fn has_containers(self) -> bool {
+        let is_image = |item: Self| item.get("image").is_some_and(|image| image.text().is_some());
+        let mut below = self.below();
+        below.any(|(_, item)| item.get("containers").is_some_and(|containers| containers.items().any(is_image)))
+    }
+
+    /// The value and all values below it, each with its key; what an alias stands for is found where it is written.
+    pub fn below(self) -> impl Iterator<Item = (&'t str, Self)> {
+        let mut open = vec![("", self)];
+        std::iter::from_fn(move || {
+            let (key, item) = open.pop()?;
+            if !matches!(item.tree.node(item.at).content, Content::Alias(_)) {
+                open.extend(item.items().map(|item| ("", item)));
+                open.extend(item.entries());
+            }
+            Some((key, item))
+        })
+    }
+
+    /// Calls `found` with every value at a path in which `*` stands for any key or index, and with the JSON Pointer to it.
+    pub fn each_at(self, path: &str, pointer: &str, found: &mut dyn FnMut(Self, String)) {
+        if path.is_empty() {
+            return found(self, pointer.to_owned());
+        }
+        let (key, rest) = path.split_once('.').unwrap_or((path, ""));
+        if key != "*" {
+            if let Some(item) = self.get(key) {
+                item.each_at(rest, &format!("{pointer}/{key}"), found);
+            }
+            return;
+        }
+        for (index, item) in self.items().enumerate() {
+            item.each_at(rest, &format!("{pointer}/{index}"), found);
+        }
+        for (key, item) in self.entries() {
+            let key = key.replace('~', "~0").replace('/', "~1");
+            item.each_at(rest, &format!("{pointer}/{key}"), found);
+        }
+    }
+
+    /// The lines of all values below, as far as they are written here: what an alias or a merge key stands for is at the
+    /// alias or the merge key.
+    pub fn lines(self) -> Lines {
+        let mut lines = Vec::with_capacity(64);
+        self.collect_lines(PointerHash::ROOT, &mut lines);
+        lines.into_iter().collect()
+    }
+
+    fn collect_lines(self, at: PointerHash, lines: &mut Vec<(PointerHash, u32)>) {
+        let node = self.tree.node(self.at);
+        lines.push((at, node.line));
+        if node.is_merged {
+            return;
+        }
+        match node.content {
+            Content::List(_) => {
+                self.items().enumerate().for_each(|(index, item)| item.collect_lines(at.index(index), lines));
+            }
+            Content::Map(_) => self.entries().for_each(|(key, item)| item.collect_lines(at.key(key), lines)),
+            _ => {}
+        }
+    }
+}
+
+/// Makes a tree out of what a parser gives.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    tree: Tree,
+    open: Vec<Open>,
+    /// The keys of all maps that are open.
+    keys: Vec<(Span, u32)>,
+    anchors: HashMap<String, Anchored>,
+    /// What the aliases so far stand for, in bytes.
+    expansion: usize,
+    expansion_limit: usize,
+}
+
+/// A list or map that is not closed yet.
+#[derive(Debug)]
+struct Open {
+    node: NodeId,
+    is_map: bool,
+    last: Option<NodeId>,
+    /// The key that the next value belongs to.
+    key: Option<(Key, u32)>,
+    has_merge: bool,
+    /// Where its keys start among those of all open maps.
+    first_key: usize,
+    /// The same keys by hash, where there are many.
+    index: Option<HashMap<Box<str>, u32>>,
+    anchor: Option<String>,
+    /// What it stands for where an alias refers to it, in bytes.
+    bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Key {
+    Text(Span),
+    Merge,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Anchored {
+    node: NodeId,
+    /// None while the value is open.
+    bytes: Option<usize>,
+}
+
+impl Builder {
+    /// A builder of a tree of about `bytes` of text, whose aliases may stand for `expansion_limit` bytes.
+    pub fn new(bytes: usize, expansion_limit: usize) -> Self {
+        let mut builder = Self { expansion_limit, ..Self::default() };
+        builder.tree.text.reserve(bytes);
+        builder.tree.nodes.reserve(bytes / 12);
+        builder
+    }
+
+    /// The finished tree.
+    pub fn finish(self) -> Tree {
+        self.tree
+    }
+
+    /// Whether the next scalar is a key.
+    pub fn awaits_key(&self) -> bool {
+        self.open.last().is_some_and(|open| open.is_map && open.key.is_none())
+    }
+
+    /// A key of the open map.
+    pub fn key(&mut self, text: &str, line: usize) -> Result<(), Problem> {
+        let line32 = line as u32;
+        let span = push(&mut self.tree.text, text);
+        let is_top = self.open.len() == 1;
+        let Some(open) = self.open.last_mut() else { return Ok(()) };
+        let keys = &self.keys[open.first_key..];
+        let before = if keys.len() < LARGE {
+            keys.iter().find(|(known, _)| self.tree.slice(*known) == text).map(|(_, line)| *line)
+        } else {
+            let tree = &self.tree;
+            let known = || keys.iter().map(|(known, line)| (tree.slice(*known).into(), *line)).collect();
+            open.index.get_or_insert_with(known).insert(text.into(), line32)
+        };
+        if let Some(before) = before {
+            return Err(Problem::at(line, duplicate(text, before as usize, line, is_top)));
+        }
+        self.keys.push((span, line32));
+        open.key = Some((Key::Text(span), line32));
+        Ok(())
+    }
+
+    /// Has an anchor stand for a key.
+    pub fn anchor_key(&mut self, anchor: String, key: &str) {
+        let content = Content::Text(push(&mut self.tree.text, key));
+        let node = NodeId(self.tree.nodes.len() as u32);
+        self.tree.nodes.push(Node { content, line: 0, key: None, next: None, is_merged: false });
+        self.anchors.insert(anchor, Anchored { node, bytes: Some(VALUE_BYTES + key.len()) });
+    }
+
+    /// A merge key of the open map.
+    pub fn merge_key(&mut self, line: usize) {
+        if let Some(open) = self.open.last_mut() {
+            open.has_merge = true;
+            open.key = Some((Key::Merge, line as u32));
+        }
+    }
+
+    /// A scalar.
+    pub fn scalar(&mut self, scalar: Scalar<'_>, line: usize, anchor: Option<String>) {
+        let (content, bytes) = match scalar {
+            Scalar::Null => (Content::Null, 0),
+            Scalar::Bool(value) => (Content::Bool(value), 0),
+            Scalar::Integer(number) => (Content::Integer(number), 0),
+            Scalar::Unsigned(number) => (Content::Unsigned(number), 0),
+            Scalar::Float(number) => (Content::Float(number), 0),
+            Scalar::Text(text) => (Content::Text(push(&mut self.tree.text, text)), text.len()),
+        };
+        let node = self.attach(content, line);
+        let bytes = self.count(VALUE_BYTES + bytes);
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, Anchored { node, bytes: Some(bytes) });
+        }
+    }
+
+    /// An alias.
+    pub fn alias(&mut self, anchor: &str, line: usize) -> Result<(), Problem> {
+        let target = self.resolve(anchor, line)?;
+        self.attach(Content::Alias(target), line);
+        Ok(())
+    }
+
+    /// An alias in the place of a key.
+    pub fn alias_key(&mut self, anchor: &str, line: usize) -> Result<(), Problem> {
+        let target = self.resolve(anchor, line)?;
+        match Item::new(&self.tree, target).text().map(str::to_owned) {
+            Some(key) => self.key(&key, line),
+            None => Err(Problem::at(line, format!("the key *{anchor} is not text; keys are text in Kubernetes"))),
+        }
+    }
+
+    fn resolve(&mut self, anchor: &str, line: usize) -> Result<NodeId, Problem> {
+        let Some(&Anchored { node, bytes }) = self.anchors.get(anchor) else {
+            let message = format!(
+                "unknown anchor: there is no &{anchor} before the alias *{anchor} in this document; define it there"
+            );
+            return Err(Problem::at(line, message).of_syntax());
+        };
+        let Some(bytes) = bytes else {
+            return Err(Problem::at(line, format!("the alias *{anchor} is within its own anchor &{anchor}")));
+        };
+        self.expand(bytes, line)?;
+        self.count(bytes);
+        Ok(node)
+    }
+
+    fn expand(&mut self, bytes: usize, line: usize) -> Result<(), Problem> {
+        self.expansion = self.expansion.saturating_add(bytes);
+        if self.expansion > self.expansion_limit {
+            return Err(Problem::at(
+                line,
+                format!(
+                    "the aliases (*name) of this document stand for more than {} MiB; write out what is needed, or use fewer \
+                     of them",
+                    self.expansion_limit >> 20
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The start of a list or map.
+    pub fn start(&mut self, is_map: bool, line: usize, anchor: Option<String>) -> Result<(), Problem> {
+        if self.awaits_key() {
+            let what = if is_map { "a map" } else { "a list" };
+            return Err(Problem::at(
+                line,
+                format!("{what} as a key: keys are text in Kubernetes; put braces or brackets in a value in quotes"),
+            ));
+        }
+        if self.open.len() == DEEPEST {
+            let message = format!(
+                "maps and lists are nested more than {DEEPEST} deep; no object of Kubernetes is, so look for a bracket that is \
+                 not closed"
+            );
+            return Err(Problem::at(line, message));
+        }
+        let node = self.attach(if is_map { Content::Map(None) } else { Content::List(None) }, line);
+        if let Some(anchor) = &anchor {
+            self.anchors.insert(anchor.clone(), Anchored { node, bytes: None });
+        }
+        let first_key = self.keys.len();
+        let open = Open {
+            node,
+            is_map,
+            last: None,
+            key: None,
+            has_merge: false,
+            first_key,
+            index: None,
+            anchor,
+            bytes: VALUE_BYTES,
+        };
+        self.open.push(open);
+        Ok(())
+    }
+
+    /// Corrects the line of the innermost list or map that is open.
+    pub fn set_line(&mut self, line: usize) {
+        if let Some(open) = self.open.last()
+            && self.tree.node(open.node).key.is_none()
+        {
+            self.tree.nodes[open.node.0 as usize].line = line as u32;
+        }
+    }
+
+    /// The end of the innermost list or map that is open.
+    pub fn end(&mut self) -> Result<(), Problem> {
+        let Some(open) = self.open.pop() else { return Ok(()) };
+        self.keys.truncate(open.first_key);
+        if open.has_merge {
+            self.merge(open.node)?;
+        }
+        if let Some(anchored) = open.anchor.and_then(|anchor| self.anchors.get_mut(&anchor))
+            && anchored.node == open.node
+        {
+            anchored.bytes = Some(open.bytes);
+        }
+        self.count(open.bytes);
+        Ok(())
+    }
+
+    /// Adds to what the innermost open list or map stands for.
+    fn count(&mut self, bytes: usize) -> usize {
+        if let Some(open) = self.open.last_mut() {
+            open.bytes = open.bytes.saturating_add(bytes);
+        }
+        bytes
+    }
+
+    fn attach(&mut self, content: Content, line: usize) -> NodeId {
+        let id = NodeId(self.tree.nodes.len() as u32);
+        let mut node = Node { content, line: line as u32, key: None, next: None, is_merged: false };
+        if let Some(open) = self.open.last_mut() {
+            match open.key.take() {
+                Some((Key::Text(key), line)) => (node.key, node.line) = (Some(key), line),
+                Some((Key::Merge, line)) => (node.is_merged, node.line) = (true, line),
+                None => {}
+            }
+            match open.last.replace(id) {
+                Some(last) => self.tree.nodes[last.0 as usize].next = Some(id),
+                None => {
+                    let first = Some(id);
+                    let content = if open.is_map { Content::Map(first) } else { Content::List(first) };
+                    self.tree.nodes[open.node.0 as usize].content = content;
+                }
+            }
+        }
+        self.tree.nodes.push(node);
+        id
+    }
+
+    /// Replaces the merge keys of a map by what they bring. As in the YAML library of kubectl (go-yaml v2), entries are set
+    /// in the order of the document: a merge key overrides what is before it, and what is behind it overrides the merge key.
+    fn merge(&mut self, map: NodeId) -> Result<(), Problem> {
+        let mut entries: Vec<NodeId> = Vec::new();
+        let mut places: HashMap<Box<str>, usize> = HashMap::new();
+        let item = Item::new(&self.tree, map);
+        let written: Vec<NodeId> = if let Content::Map(first) = item.content {
+            item.chain(first).map(|item| item.at).collect()
+        } else {
+            Vec::new()
+        };
+        for id in written {
+            let node = *self.tree.node(id);
+            let brought: Vec<NodeId> = if node.is_merged {
+                let line = node.line as usize;
+                let sources = merge_sources(Item::new(&self.tree, id))
+                    .ok_or_else(|| Problem::at(line, "a merge key (<<) must be followed by a map or a list of maps"))?;
+                let sources: Vec<NodeId> =
+                    sources.into_iter().flat_map(|source| source.entries()).map(|(_, item)| item.at).collect();
+                self.expand(sources.len() * VALUE_BYTES, line)?;
+                let copy = |source: NodeId| {
+                    let node = Node { line: node.line, next: None, is_merged: true, ..*self.tree.node(source) };
+                    self.tree.nodes.push(node);
+                    NodeId(self.tree.nodes.len() as u32 - 1)
+                };
+                sources.into_iter().map(copy).collect()
+            } else {
+                vec![id]
+            };
+            for id in brought {
+                let key = self.tree.node(id).key.map_or("", |key| self.tree.slice(key));
+                match places.get(key) {
+                    Some(&place) => entries[place] = id,
+                    None => {
+                        places.insert(key.into(), entries.len());
+                        entries.push(id);
+                    }
+                }
+            }
+        }
+        for (index, id) in entries.iter().enumerate() {
+            self.tree.nodes[id.0 as usize].next = entries.get(index + 1).copied();
+        }
+        self.tree.nodes[map.0 as usize].content = Content::Map(entries.first().copied());
+        Ok(())
+    }
+}
+
+/// The maps that a merge key brings, the strongest last; none where it is not followed by maps.
+fn merge_sources(value: Item<'_>) -> Option<Vec<Item<'_>>> {
+    match value.content {
+        Content::Map(_) => Some(vec![value]),
+        Content::List(_) => {
+            let mut items: Vec<_> = value.items().collect();
+            items.reverse();
+            items.iter().all(|item| matches!(item.content, Content::Map(_))).then_some(items)
+        }
+        _ => None,
+    }
+}
+
+fn duplicate(key: &str, before: usize, line: usize, is_top: bool) -> String {
+    let fix = if is_top && matches!(key, "apiVersion" | "kind" | "metadata") {
+        "a line `---` between two objects may be missing"
+    } else {
+        "remove one of them"
+    };
+    format!("duplicate key {key:?} in lines {before} and {line}; {fix}")
+}

@@ -1,0 +1,172 @@
+//! YAML as a tree, in one pass over the events of the parser.
+//!
+//! The rules are those of libyaml, of which the YAML library of kubectl is a port.
+
+use std::io::Read as _;
+
+use libyaml_safer::{Error, EventData, Parser};
+use memchr::memmem;
+
+use crate::Limits;
+use crate::explain;
+use crate::problem::Problem;
+use crate::tree::{Builder, Scalar, Tree};
+use crate::{scalar, split};
+
+/// Reads one document. `first_line` is the line of the file that the text starts in.
+pub(crate) fn parse(text: &str, first_line: usize, limits: &Limits) -> Result<Tree, Problem> {
+    if text.len() > limits.document_bytes {
+        return Err(Problem::at(
+            first_line,
+            format!(
+                "the document has {} MiB, and at most {} MiB are read as one; split it with `---`, or, if it is a list, write \
+                 it as `kubectl get -o yaml` or `-o json` does",
+                text.len() >> 20,
+                limits.document_bytes >> 20
+            ),
+        ));
+    }
+    let content = split::content(text);
+    if content.starts_with('%') {
+        // The parser also compares every directive with all others.
+        let line = first_line + text[..text.len() - content.len()].matches('\n').count();
+        return Err(Problem::at(line, "directives (lines that start with %) are not read by kubectl; remove them"));
+    }
+    let read = || read(text, first_line, limits);
+    // The parser is not proved to be free of panics, and one of them must not take the other documents along.
+    match std::panic::catch_unwind(read) {
+        Ok(read) => read,
+        Err(_) => Err(Problem::at(first_line, "invalid YAML: the parser failed on this document").of_syntax()),
+    }
+}
+
+fn read(text: &str, first_line: usize, limits: &Limits) -> Result<Tree, Problem> {
+    let lines = LineBreaks::of(text, first_line);
+    let mut parser = Parser::new();
+    // kubectl ends every line that it hands to its parser, and this one panics at a block scalar without a line break.
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    parser.set_input(text.as_bytes().chain(end.as_bytes()));
+    let mut builder = Builder::new(text.len(), limits.expansion_bytes);
+    let hinted = |problem: Problem| {
+        let hint = explain::template_hint(text, problem.line - first_line + 1);
+        problem.with(hint)
+    };
+    loop {
+        let event = parser.parse().map_err(|error| problem(&error, text, &lines))?;
+        let line = lines.line(event.start_mark.line, event.start_mark.index);
+        match event.data {
+            EventData::DocumentEnd { implicit: false } => {
+                let rest = text.get(event.end_mark.index as usize..).unwrap_or_default();
+                let behind = split::content(rest);
+                if !behind.is_empty() {
+                    let line = lines.first_line + text[..text.len() - behind.len()].matches('\n').count();
+                    let message = "kubectl reads nothing behind `...`; start the next document with a line `---`";
+                    return Err(Problem::at(line, message).of_syntax());
+                }
+                return Ok(builder.finish());
+            }
+            EventData::StreamEnd => return Ok(builder.finish()),
+            data => add(&mut builder, data, line).map_err(hinted)?,
+        }
+    }
+}
+
+fn add(builder: &mut Builder, data: EventData, line: usize) -> Result<(), Problem> {
+    match data {
+        EventData::Scalar { anchor, tag, value, plain_implicit, .. } => {
+            let is_merge = value == "<<" && (plain_implicit || tag.as_deref() == Some("tag:yaml.org,2002:merge"));
+            if builder.awaits_key() && is_merge {
+                builder.merge_key(line);
+                return Ok(());
+            }
+            let scalar = scalar::resolve(&value, tag.as_deref(), plain_implicit)
+                .map_err(|message| Problem::at(line, message))?;
+            if builder.awaits_key() {
+                let mut buffer = String::new();
+                let key = scalar::key(scalar, &mut buffer)
+                    .ok_or_else(|| Problem::at(line, format!("the key {value:?} is not text; put it in quotes")))?;
+                builder.key(key, line)?;
+                if let Some(anchor) = anchor {
+                    builder.anchor_key(anchor, key);
+                }
+                return Ok(());
+            }
+            if let Scalar::Float(number) = scalar
+                && !number.is_finite()
+            {
+                return Err(Problem::at(line, format!("the number {value} is not finite; put it in quotes")));
+            }
+            builder.scalar(scalar, line, anchor);
+            Ok(())
+        }
+        EventData::Alias { anchor } if builder.awaits_key() => builder.alias_key(&anchor, line),
+        EventData::Alias { anchor } => builder.alias(&anchor, line),
+        EventData::SequenceStart { anchor, .. } => builder.start(false, line, anchor),
+        EventData::MappingStart { anchor, .. } => builder.start(true, line, anchor),
+        EventData::SequenceEnd | EventData::MappingEnd => builder.end(),
+        EventData::StreamStart { .. }
+        | EventData::DocumentStart { .. }
+        | EventData::DocumentEnd { .. }
+        | EventData::StreamEnd => Ok(()),
+    }
+}
+
+/// The lines of a text, as editors count them. The parser also counts the line breaks of YAML that no editor breaks a line at.
+struct LineBreaks {
+    first_line: usize,
+    /// The bytes at which lines end, where the parser cannot be relied on.
+    ends: Option<Vec<u64>>,
+}
+
+impl LineBreaks {
+    fn of(text: &str, first_line: usize) -> Self {
+        let bytes = text.as_bytes();
+        let has = |part: &str| memmem::find(bytes, part.as_bytes()).is_some();
+        let has_lone_return = || memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n'));
+        let is_odd = !text.is_ascii() && (has("\u{85}") || has("\u{2028}") || has("\u{2029}")) || has_lone_return();
+        let ends = || memchr::memchr_iter(b'\n', bytes).map(|end| end as u64).collect();
+        Self { first_line, ends: is_odd.then(ends) }
+    }
+
+    /// The line of a mark of the parser.
+    fn line(&self, line: u64, index: u64) -> usize {
+        self.first_line
+            + match &self.ends {
+                None => line as usize,
+                Some(ends) => ends.partition_point(|end| *end < index),
+            }
+    }
+}
+
+/// What the parser has against a text.
+fn problem(error: &Error, text: &str, lines: &LineBreaks) -> Problem {
+    let said = error.problem();
+    let Some(mark) = error.problem_mark() else {
+        return forbidden_character(text, lines.first_line)
+            .unwrap_or_else(|| Problem::at(lines.first_line, format!("invalid YAML: {said}")))
+            .of_syntax();
+    };
+    let line = lines.line(mark.line, mark.index);
+    // An open quote or bracket is found at the end of the text, which ends with its last line.
+    let last_line = lines.first_line + text.trim_end().matches('\n').count();
+    let line = line.min(last_line);
+    Problem::at(line, explain::syntax(said, text, line - lines.first_line + 1)).of_syntax()
+}
+
+fn forbidden_character(text: &str, first_line: usize) -> Option<Problem> {
+    let (position, character) = text.char_indices().find(|(_, character)| is_forbidden(*character))?;
+    let code = u32::from(character);
+    let line = first_line + text[..position].matches('\n').count();
+    Some(Problem::at(
+        line,
+        format!(
+            "the control character U+{code:04X} is not allowed in YAML; remove it or write it as an escape in double quotes"
+        ),
+    ))
+}
+
+/// What YAML allows in no text, not even in quotes.
+fn is_forbidden(character: char) -> bool {
+    let is_allowed_control = matches!(character, '\t' | '\n' | '\r' | '\u{85}');
+    character.is_control() && !is_allowed_control || matches!(character, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
