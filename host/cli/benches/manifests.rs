@@ -10,8 +10,13 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kube_devops_manifests::{Limits, Manifests, ReadOptions, read};
 
 fn read_file(path: &PathBuf) -> Manifests {
-    let options =
-        ReadOptions { now: chrono::Utc::now(), default_namespace: "default".to_owned(), limits: Limits::default() };
+    let options = ReadOptions {
+        now: chrono::Utc::now(),
+        default_namespace: "default".to_owned(),
+        exclude: Vec::new(),
+        stdin_name: None,
+        limits: Limits::default(),
+    };
     let manifests = read(std::slice::from_ref(path), &options);
     assert_eq!((manifests.subjects.len(), manifests.extent.errors.len()), (DEPLOYMENTS, 0));
     manifests

@@ -167,6 +167,16 @@ pub struct AnalyzeArguments {
     /// Judge manifests: files, folders with everything below them, or - for standard input
     #[arg(short, long = "filename", num_args = 1.., value_name = "PATH")]
     pub filenames: Vec<PathBuf>,
+    /// Paths without -f, which are answered with what was meant
+    #[arg(hide = true, value_name = "PATH")]
+    pub misplaced: Vec<PathBuf>,
+    /// Leave files out of folders, in the syntax of .gitignore; can be given more than once. A .kube-devopsignore in a
+    /// folder does the same
+    #[arg(long, value_name = "PATTERN", value_parser = exclude_pattern)]
+    pub exclude: Vec<String>,
+    /// What results from standard input name as their file; Helm's "# Source:" comments go before
+    #[arg(long, value_name = "PATH")]
+    pub stdin_name: Option<String>,
     #[command(flatten)]
     pub selection: Selection,
     /// Judge by a bundle: see `policy bundle-list`
@@ -181,9 +191,10 @@ pub struct AnalyzeArguments {
     /// A further namespace that belongs to the system; can be given more than once
     #[arg(long = "system-namespace", value_name = "NAME")]
     pub system_namespaces: Vec<String>,
-    /// The form of the report
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub output: Format,
+    /// The form of the report: text, json, yaml, sarif, junit or github; with =FILE it is written to a file. Can be given more
+    /// than once, once without a file
+    #[arg(short, long = "output", default_value = "text", value_name = "FORMAT[=FILE]", value_parser = output_target)]
+    pub outputs: Vec<OutputTarget>,
     /// Exit with code 1 where a violation is at least this severe
     #[arg(long, value_name = "SEVERITY", help_heading = "Gates", value_parser = clap::builder::PossibleValuesParser::new(Severity::ALL.map(Severity::as_str)))]
     pub fail_on: Option<String>,
@@ -199,6 +210,33 @@ pub struct AnalyzeArguments {
     /// Exit with code 2 if an object of an unknown kind contains containers, which are not evaluated
     #[arg(long, help_heading = "Gates")]
     pub fail_on_unknown: bool,
+}
+
+/// One form of the report, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputTarget {
+    /// The form.
+    pub format: Format,
+    /// The file; none: standard output.
+    pub file: Option<PathBuf>,
+}
+
+fn output_target(text: &str) -> Result<OutputTarget, String> {
+    let (format, file) = text.split_once('=').map_or((text, None), |(format, file)| (format, Some(file)));
+    let format = Format::from_str(format, false).map_err(|_| {
+        let known: Vec<_> = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
+        let known: Vec<_> = known.iter().map(|value| value.get_name()).collect();
+        format!("there is no format {format:?}; the formats are {}", known.join(", "))
+    })?;
+    match file {
+        Some("") => Err("the name of a file is missing after =".to_owned()),
+        file => Ok(OutputTarget { format, file: file.map(PathBuf::from) }),
+    }
+}
+
+fn exclude_pattern(pattern: &str) -> Result<String, String> {
+    kube_devops_manifests::check_pattern(pattern)?;
+    Ok(pattern.to_owned())
 }
 
 fn percent(text: &str) -> Result<f64, String> {

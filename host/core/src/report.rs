@@ -48,6 +48,9 @@ pub struct Report {
     /// Files that were left out because a kustomization names them as patches.
     #[serde(default)]
     pub patches: usize,
+    /// Files that were left out by `--exclude` or a `.kube-devopsignore`.
+    #[serde(default)]
+    pub excluded_files: usize,
     /// One entry a check.
     pub checks: Vec<CheckReport>,
     /// One entry a namespace, by name.
@@ -199,6 +202,8 @@ pub struct Extent {
     pub scaled_to_zero: usize,
     /// Files that a kustomization names as patches.
     pub patches: usize,
+    /// Files that the user left out.
+    pub excluded_files: usize,
     /// What could not be read.
     pub errors: Vec<ReportError>,
 }
@@ -274,6 +279,7 @@ impl Report {
             owned: extent.owned,
             scaled_to_zero: extent.scaled_to_zero,
             patches: extent.patches,
+            excluded_files: extent.excluded_files,
             checks,
             namespaces: namespaces.iter().map(|(name, tally)| NamespaceReport::new(name, tally)).collect(),
             violations,

@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 mod document;
+mod exclude;
 mod explain;
 mod found;
 mod input;
@@ -43,6 +44,8 @@ use kube_devops_core::report::{Extent, ReportError};
 use kube_devops_core::{Source, Subject};
 use rayon::prelude::*;
 
+pub use exclude::check_pattern;
+
 use document::Reader;
 use found::Found;
 use paths::Input;
@@ -61,6 +64,10 @@ pub struct ReadOptions {
     pub now: DateTime<Utc>,
     /// The namespace of objects that name none.
     pub default_namespace: String,
+    /// What is left out of folders, in the syntax of `.gitignore`.
+    pub exclude: Vec<String>,
+    /// What standard input is called; otherwise [`STANDARD_INPUT`].
+    pub stdin_name: Option<String>,
     /// How much is read.
     pub limits: Limits,
 }
@@ -98,7 +105,7 @@ pub struct Manifests {
 
 /// Reads all that the paths stand for: files, folders with all manifests in them, and `-` for standard input.
 pub fn read(paths: &[PathBuf], options: &ReadOptions) -> Manifests {
-    let inputs = paths::find(paths);
+    let inputs = paths::find(paths, options);
     let files: Vec<_> = inputs.inputs.into_par_iter().map(|input| read_input(input, options)).collect();
     let mut manifests = Manifests::default();
     let mut found = Found::default();
@@ -112,6 +119,7 @@ pub fn read(paths: &[PathBuf], options: &ReadOptions) -> Manifests {
         scaled_to_zero: found.scaled_to_zero,
         owned: owners::mark(&mut found.subjects),
         patches: inputs.patches,
+        excluded_files: inputs.excluded,
         ignored: found.ignored,
         not_evaluated: found.not_evaluated,
         errors: found.errors,
@@ -133,12 +141,12 @@ struct Read {
 }
 
 fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) -> Read {
-    let (name, text) = match input {
-        Ok(input) => (input.name.clone(), input::text(&input, &options.limits)),
-        Err((name, problem)) => (name, Err(problem)),
+    let (name, text, is_stdin) = match input {
+        Ok(input) => (input.name.clone(), input::text(&input, &options.limits), input.path.is_none()),
+        Err((name, problem)) => (name, Err(problem), false),
     };
     match text {
-        Ok(text) => read_text(&name, &text, options),
+        Ok(text) => read_text(&name, &text, is_stdin, options),
         Err(problem) => {
             let source = Source { file: name, document: 1, line: problem.line, object_line: problem.line };
             let error = ReportError { message: problem.message, check: None, source: Some(source) };
@@ -147,7 +155,9 @@ fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) 
     }
 }
 
-fn read_text(name: &Arc<str>, text: &str, options: &ReadOptions) -> Read {
+/// Reads the documents of a text. In standard input, Helm says which template a document comes from; its lines are counted from the
+/// start of the document then.
+fn read_text(name: &Arc<str>, text: &str, is_stdin: bool, options: &ReadOptions) -> Read {
     let documents = split::documents(text);
     let parts: Vec<Found> = documents
         .par_chunks(BATCH)
@@ -156,7 +166,15 @@ fn read_text(name: &Arc<str>, text: &str, options: &ReadOptions) -> Read {
             let mut found = Found::default();
             for (index, document) in documents.iter().enumerate() {
                 let number = batch * BATCH + index + 1;
-                found.add(Reader { text, file: name, document, number, options }.read());
+                let origin = if is_stdin { split::helm_source(&text[document.range.clone()]) } else { None };
+                let part = match origin {
+                    Some(origin) => {
+                        let (file, document) = (&origin.into(), &document.moved_to_start());
+                        Reader { text, file, document, number, options }.read()
+                    }
+                    None => Reader { text, file: name, document, number, options }.read(),
+                };
+                found.add(part);
             }
             found
         })

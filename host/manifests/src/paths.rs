@@ -8,8 +8,9 @@ use std::sync::Arc;
 use kube_devops_core::text::escape_controls;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::kustomization;
+use crate::exclude::Exclusions;
 use crate::problem::Problem;
+use crate::{ReadOptions, kustomization};
 
 /// The path that stands for standard input.
 const STANDARD_INPUT_PATH: &str = "-";
@@ -33,22 +34,25 @@ pub(crate) struct Inputs {
     pub inputs: Vec<Result<Input, (Arc<str>, Problem)>>,
     /// How many files were left out because a kustomization names them as patches.
     pub patches: usize,
+    /// How many files were left out because `--exclude` or a `.kube-devopsignore` says so.
+    pub excluded: usize,
 }
 
 /// What the paths stand for, in their order and sorted within folders. A path that leads nowhere is a problem in its
 /// place, together with its name.
-pub(crate) fn find(paths: &[PathBuf]) -> Inputs {
+pub(crate) fn find(paths: &[PathBuf], options: &ReadOptions) -> Inputs {
     let mut found = Inputs::default();
     let mut seen = Seen::default();
     for path in paths {
         if path.as_os_str() == STANDARD_INPUT_PATH {
             if !std::mem::replace(&mut seen.standard_input, true) {
-                found.inputs.push(Ok(Input { name: crate::STANDARD_INPUT.into(), path: None }));
+                let name = options.stdin_name.as_deref().unwrap_or(crate::STANDARD_INPUT).into();
+                found.inputs.push(Ok(Input { name, path: None }));
             }
             continue;
         }
         match path.metadata() {
-            Ok(metadata) if metadata.is_dir() => find_in_folder(path, &mut seen, &mut found),
+            Ok(metadata) if metadata.is_dir() => find_in_folder(path, options, &mut seen, &mut found),
             Ok(metadata) => {
                 if seen.is_new(path, &metadata) {
                     found.inputs.push(Ok(Input { name: name(path), path: Some(path.clone()) }));
@@ -60,10 +64,12 @@ pub(crate) fn find(paths: &[PathBuf]) -> Inputs {
     found
 }
 
-fn find_in_folder(folder: &Path, seen: &mut Seen, found: &mut Inputs) {
+fn find_in_folder(folder: &Path, options: &ReadOptions, seen: &mut Seen, found: &mut Inputs) {
     let before = found.inputs.len();
     let mut known = false;
     let patches = kustomization::patches_below(folder);
+    let exclusions = Exclusions::of(folder, &options.exclude);
+    found.inputs.extend(exclusions.problems.iter().map(|(path, problem)| Err((name(path), problem.clone()))));
     let entries = WalkDir::new(folder)
         .follow_links(true)
         .sort_by_file_name()
@@ -85,6 +91,10 @@ fn find_in_folder(folder: &Path, seen: &mut Seen, found: &mut Inputs) {
             continue;
         }
         known = true;
+        if exclusions.contain(entry.path()) {
+            found.excluded += 1;
+            continue;
+        }
         if patches.contains(entry.path()) {
             found.patches += 1;
             continue;

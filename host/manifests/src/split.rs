@@ -39,6 +39,19 @@ pub(crate) struct Document {
     pub notation: Notation,
 }
 
+impl Document {
+    /// The same document with lines that are counted from its own start.
+    pub fn moved_to_start(&self) -> Self {
+        Self { line: 1, content_line: self.content_line - self.line + 1, ..self.clone() }
+    }
+}
+
+/// The template that a document comes from, as `helm template` writes it in a comment before the content.
+pub(crate) fn helm_source(document: &str) -> Option<&str> {
+    let comments = &document[..document.len() - content(document).len()];
+    comments.lines().find_map(|line| line.strip_prefix("# Source: ")).map(str::trim).filter(|source| !source.is_empty())
+}
+
 /// The documents of a text. What holds only comments is none.
 pub(crate) fn documents(text: &str) -> Vec<Document> {
     let mut documents = Vec::new();

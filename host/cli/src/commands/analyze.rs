@@ -1,7 +1,8 @@
 //! `analyze`: judges manifests or a live cluster.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::stdout;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -16,12 +17,21 @@ use kube_devops_manifests::{self as manifests, ReadOptions, STANDARD_INPUT};
 
 use super::{Outcome, with_cluster};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, Selection};
-use crate::output::{self, Shown};
+use crate::output::{self, Format, Shown};
 use crate::progress::Progress;
 use crate::terminal;
 
 /// Carries out the command.
 pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &str) -> Result<Outcome> {
+    if let Some(path) = arguments.misplaced.first() {
+        bail!(
+            "unexpected argument {path:?}; files and folders follow -f, as in `{program} analyze -f {}`",
+            path.display()
+        );
+    }
+    if arguments.outputs.iter().filter(|target| target.file.is_none()).count() > 1 {
+        bail!("several forms of the report for standard output; give all but one a file, as in -o sarif=result.sarif");
+    }
     let engine = Engine::new(Limits::default())?;
     let checks = Checks::new(kube_devops_modules::checks(&engine)?, engine.limits().clone());
     let policy = match (&arguments.bundle, &arguments.policy) {
@@ -54,8 +64,23 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
         colours: terminal::colours(),
         width: terminal::width(),
     };
-    output::write(arguments.output, &shown, &mut stdout().lock()).context("failed to write the report")?;
+    for target in &arguments.outputs {
+        match &target.file {
+            None => output::write(target.format, &shown, &mut stdout().lock()).context("failed to write the report")?,
+            Some(file) => write_to_file(target.format, &shown, file)
+                .with_context(|| format!("failed to write the report to {}", file.display()))?,
+        }
+    }
     Ok(outcome(&report, arguments))
+}
+
+/// Writes a report to a file, which is there as a whole or not at all. A file has no colours.
+fn write_to_file(format: Format, shown: &Shown<'_>, file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut written = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
+    output::write(format, &Shown { colours: false, ..*shown }, &mut written)?;
+    written.persist(file)?;
+    Ok(())
 }
 
 /// What is to be judged.
@@ -118,7 +143,13 @@ fn read_manifests(arguments: &AnalyzeArguments) -> Result<Judged> {
         [only] => only.clone(),
         _ => "default".to_owned(),
     };
-    let options = ReadOptions { now: Utc::now(), default_namespace, limits: manifests::Limits::default() };
+    let options = ReadOptions {
+        now: Utc::now(),
+        default_namespace,
+        exclude: arguments.exclude.clone(),
+        stdin_name: arguments.stdin_name.clone(),
+        limits: manifests::Limits::default(),
+    };
     let mut read = {
         let _progress = Progress::new("reading manifests");
         manifests::read(&arguments.filenames, &options)

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use kube_devops_core::report::{CheckReport, NotEvaluated, ReportError, Violation};
 use kube_devops_core::{CheckInfo, Report};
+use kube_devops_manifests::STANDARD_INPUT;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_sarif::sarif::{
@@ -114,7 +115,7 @@ fn invocation(report: &Report) -> Invocation {
 fn warning(object: &NotEvaluated) -> Notification {
     let mut notification =
         Notification::builder().level(Level::Warning.as_str()).message(message(&super::not_evaluated(object))).build();
-    if let Some(place) = object.source.as_ref().map(Place::new).and_then(physical_location) {
+    if let Some(place) = object.source.as_ref().map(Place::new).map(physical_location) {
         notification.locations = Some(vec![Location::builder().physical_location(place).build()]);
     }
     notification
@@ -123,7 +124,7 @@ fn warning(object: &NotEvaluated) -> Notification {
 fn notification(error: &ReportError, report: &Report) -> Notification {
     let mut notification =
         Notification::builder().level(Level::Error.as_str()).message(message(&error.message)).build();
-    if let Some(place) = Place::of_error(error).and_then(physical_location) {
+    if let Some(place) = Place::of_error(error).map(physical_location) {
         notification.locations = Some(vec![Location::builder().physical_location(place).build()]);
     }
     if let Some(index) = error.check.as_ref().and_then(|id| report.checks.iter().position(|check| check.id == *id)) {
@@ -153,7 +154,7 @@ fn result(violation: &Violation, place: Option<Place>, seen: &mut HashMap<[u8; 3
         .kind("resource")
         .build();
     let mut location = Location::builder().logical_locations(vec![logical]).build();
-    location.physical_location = place.and_then(physical_location);
+    location.physical_location = place.map(physical_location);
     let properties = PropertyBag::builder()
         .additional_properties(BTreeMap::from([
             ("severity".to_owned(), violation.severity.as_str().into()),
@@ -192,10 +193,12 @@ fn fingerprint(violation: &Violation, seen: &mut HashMap<[u8; 32], usize>) -> St
     format!("{hexadecimal}:{number}")
 }
 
-fn physical_location(place: Place) -> Option<PhysicalLocation> {
+fn physical_location(place: Place) -> PhysicalLocation {
     let region = Region::builder().start_line(place.line.max(1) as i64).build();
-    let artifact = ArtifactLocation::builder().uri(uri(&place.path()?)).build();
-    Some(PhysicalLocation::builder().artifact_location(artifact).region(region).build())
+    // GitHub rejects a whole file with a result that has no physical location.
+    let path = place.path().unwrap_or(STANDARD_INPUT.into());
+    let artifact = ArtifactLocation::builder().uri(uri(&path)).build();
+    PhysicalLocation::builder().artifact_location(artifact).region(region).build()
 }
 
 fn uri(path: &str) -> String {

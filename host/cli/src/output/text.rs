@@ -220,7 +220,8 @@ impl Page<'_> {
     }
 
     fn left_out(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Report { finished, excluded, filtered, owned, scaled_to_zero, patches, ignored, .. } = self.shown.report;
+        let Report { finished, excluded, filtered, owned, scaled_to_zero, patches, excluded_files, ignored, .. } =
+            self.shown.report;
         let mut parts = Vec::new();
         if *finished > 0 {
             parts.push(number(*finished, "finished pod"));
@@ -242,6 +243,9 @@ impl Page<'_> {
                 "{} of kustomize (kubectl kustomize renders what they result in)",
                 number(*patches, "patch file")
             ));
+        }
+        if *excluded_files > 0 {
+            parts.push(format!("{} by --exclude or .kube-devopsignore", number(*excluded_files, "file")));
         }
         if !ignored.is_empty() {
             let mut kinds: Vec<(&String, &usize)> = ignored.iter().collect();

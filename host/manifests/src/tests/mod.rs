@@ -21,6 +21,8 @@ fn options() -> ReadOptions {
     ReadOptions {
         now: chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
         default_namespace: "default".to_owned(),
+        exclude: Vec::new(),
+        stdin_name: None,
         limits: Limits::default(),
     }
 }

@@ -1,0 +1,115 @@
+//! Which files of a folder are evaluated, what results of standard input are called, and where reports go.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+
+use end_to_end::objects::bad_pod;
+use end_to_end::{Folder, Ran, kube_devops, run, run_with_input};
+
+fn analyze(folder: &Folder, arguments: &[&str]) -> Ran {
+    run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(folder.path()).args(arguments))
+}
+
+/// The names of the objects with violations.
+fn evaluated(ran: &Ran) -> Vec<String> {
+    let report = ran.json();
+    let names = report["violations"].as_array().unwrap().iter().map(|found| found["name"].as_str().unwrap().to_owned());
+    let mut names: Vec<_> = names.collect();
+    names.dedup();
+    names
+}
+
+fn pods(names: &[&str]) -> Folder {
+    Folder::with(names.iter().map(|name| {
+        let stem = name.rsplit('/').next().unwrap().trim_end_matches(".yaml");
+        (name.to_string(), bad_pod(stem).to_string())
+    }))
+}
+
+#[test]
+fn excluded_files_are_left_out_and_counted() {
+    let folder = pods(&["a.yaml", "generated/b.yaml", "generated/deep/c.yaml", "d.yaml"]);
+    let ran = analyze(&folder, &["--exclude", "generated/", "--exclude=/d.yaml"]).exits(0);
+    assert_eq!(evaluated(&ran), ["a"]);
+    assert_eq!(ran.json()["excludedFiles"], 3);
+    let ran = analyze(&folder, &["--exclude", "generated/*", "--exclude", "!generated/b.yaml"]).exits(0);
+    assert_eq!(evaluated(&ran), ["a", "b", "d"]);
+    let text = run(kube_devops().args(["analyze", "--exclude", "?.yaml", "-f"]).arg(folder.path())).exits(0);
+    assert!(text.stdout.contains("4 files by --exclude or .kube-devopsignore"), "{}", text.stdout);
+}
+
+#[test]
+fn an_ignore_file_holds_for_its_folder() {
+    let folder = pods(&["a.yaml", "b.yaml", "below/a.yaml", "below/b.yaml"]);
+    fs::write(folder.path().join("below/.kube-devopsignore"), "# generated\na.yaml\n").unwrap();
+    let ran = analyze(&folder, &[]).exits(0);
+    assert_eq!(ran.json()["subjects"], 3);
+    fs::write(folder.path().join(".kube-devopsignore"), "b.yaml\n").unwrap();
+    let ran = analyze(&folder, &[]).exits(0);
+    assert_eq!((evaluated(&ran), ran.json()["excludedFiles"].as_u64()), (vec!["a".to_owned()], Some(3)));
+    // A file that is named itself is read all the same.
+    let named = run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(folder.path().join("b.yaml"))).exits(0);
+    assert_eq!(evaluated(&named), ["b"]);
+}
+
+#[test]
+fn wrong_patterns_are_explained() {
+    let folder = pods(&["a.yaml"]);
+    analyze(&folder, &["--exclude", "[z-a]"]).exits(2).complains(&["invalid pattern", ".gitignore"]);
+    fs::write(folder.path().join(".kube-devopsignore"), "[z-a]\n").unwrap();
+    let ran = analyze(&folder, &[]).exits(2);
+    assert!(ran.errors()[0].contains("invalid pattern"), "{:?}", ran.errors());
+}
+
+#[test]
+fn results_of_standard_input_name_a_file() {
+    let helm = format!(
+        "---\n# Source: shop/templates/a.yaml\n{}\n---\n# Source: shop/templates/b.yaml\nkind: Pod\nmetadata: {{name: b}}\nspec:\n  containers:\n  - image: b\n---\n{}",
+        serde_norway::to_string(&bad_pod("a")).unwrap(),
+        bad_pod("c")
+    );
+    let mut command = kube_devops();
+    let ran =
+        run_with_input(command.args(["analyze", "-o", "json", "-f", "-", "--stdin-name", "all.yaml"]), helm.as_str());
+    let report = ran.exits(0).json();
+    let places: Vec<_> =
+        report["violations"].as_array().unwrap().iter().filter(|found| found["check"] == "latest-tag").collect();
+    let files: Vec<_> = places.iter().map(|found| found["source"]["file"].as_str().unwrap()).collect();
+    assert_eq!(files, ["shop/templates/a.yaml", "shop/templates/b.yaml", "all.yaml"]);
+    assert_eq!(places[1]["source"]["line"], 7);
+    let mut command = kube_devops();
+    let sarif =
+        run_with_input(command.args(["analyze", "-o", "sarif", "-f", "-"]), bad_pod("a").to_string()).exits(0).json();
+    for result in sarif["runs"][0]["results"].as_array().unwrap() {
+        assert_eq!(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], "stdin");
+    }
+}
+
+#[test]
+fn one_run_writes_several_reports() {
+    let folder = pods(&["a.yaml"]);
+    let out = Folder::with([] as [(&str, &str); 0]);
+    let file = |name: &str| out.path().join(name);
+    let to = |format: &str, name: &str| format!("{format}={}", file(name).display());
+    let mut command = kube_devops();
+    command
+        .args(["analyze", "-o", "text", "-o", &to("sarif", "a.sarif"), "-o", &to("junit", "a.xml"), "-f"])
+        .arg(folder.path());
+    let ran = run(&mut command).exits(0);
+    assert!(ran.stdout.contains("DevOps Governance Summary"), "{}", ran.stdout);
+    let sarif: serde_json::Value = serde_json::from_slice(&fs::read(file("a.sarif")).unwrap()).unwrap();
+    assert_eq!(sarif["version"], "2.1.0");
+    assert!(fs::read_to_string(file("a.xml")).unwrap().contains("<testsuites"));
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2);
+
+    analyze(&folder, &["-o", "text"]).exits(2).complains(&["several forms of the report"]);
+    analyze(&folder, &["-o", "sarif="]).exits(2).complains(&["name of a file is missing"]);
+    let nowhere = format!("sarif={}", file("no/such/folder.sarif").display());
+    analyze(&folder, &["-o", &nowhere]).exits(2).complains(&["failed to write the report to"]);
+}
+
+#[test]
+fn a_path_without_its_option_is_answered_with_the_option() {
+    run(kube_devops().args(["analyze", "deploy.yaml"])).exits(2).complains(&["analyze -f deploy.yaml"]);
+}
