@@ -58,12 +58,7 @@ pub(crate) fn json_syntax(error: &serde_json::Error) -> String {
     if said.contains(RECURSION) {
         return "maps and lists are nested more than 128 deep; no object of Kubernetes is".to_owned();
     }
-    let hint = match said.as_str() {
-        "trailing comma" => "; remove the comma before the closing bracket",
-        "key must be a string" => "; a key is text in double quotes, and JSON has no comments",
-        _ => "",
-    };
-    format!("invalid JSON: {said}{hint}")
+    format!("invalid JSON: {said}")
 }
 
 /// What to do with a template that was given as a manifest.

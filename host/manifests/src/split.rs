@@ -144,11 +144,14 @@ fn split_json(text: &str, range: Range<usize>, line: usize, documents: &mut Vec<
                     let start = json.len() - rest.len();
                     let error_line = line + error.line().saturating_sub(1);
                     let line = lines.at(start);
-                    let problem = Box::new(Problem::at(error_line, explain::json_syntax(&error)));
-                    let notation = if is_json_mistake(&error, json) {
-                        Notation::Invalid(problem)
-                    } else {
-                        Notation::Yaml { as_json: Some(problem) }
+                    let notation = match json_mistake(&error, json) {
+                        Some(mistake) => {
+                            Notation::Invalid(Box::new(Problem::at(error_line, format!("invalid JSON: {mistake}"))))
+                        }
+                        None => {
+                            let problem = Problem::at(error_line, explain::json_syntax(&error));
+                            Notation::Yaml { as_json: Some(Box::new(problem)) }
+                        }
                     };
                     documents.push(Document {
                         range: range.start + start..range.end,
@@ -163,14 +166,18 @@ fn split_json(text: &str, range: Range<usize>, line: usize, documents: &mut Vec<
     }
 }
 
-/// Whether a text is not JSON for a comment or a trailing comma.
-fn is_json_mistake(error: &serde_json::Error, json: &str) -> bool {
-    let has_comment = || {
-        let line = json.lines().nth(error.line().saturating_sub(1)).unwrap_or_default().as_bytes();
-        let column = error.column().saturating_sub(1);
-        [column, column + 1].iter().any(|&at| matches!(line.get(at..at + 2), Some(b"//" | b"/*")))
-    };
-    error.to_string().starts_with("trailing comma") || has_comment()
+/// What is wrong with a text that is not JSON for a comment or a trailing comma. The parser stops at the next character, and
+/// says something else of it.
+fn json_mistake(error: &serde_json::Error, json: &str) -> Option<&'static str> {
+    let lines_before: usize = json.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let stopped = (lines_before + error.column()).min(json.len()).saturating_sub(1);
+    let (before, behind) = json.as_bytes().split_at(stopped);
+    let last = before.iter().rev().find(|byte| !byte.is_ascii_whitespace());
+    match (last, behind) {
+        (_, [b'/', b'/' | b'*', ..]) => Some("JSON has no comments; remove the comment"),
+        (Some(b','), [b']' | b'}', ..]) => Some("trailing comma; remove the comma before the closing bracket"),
+        _ => None,
+    }
 }
 
 /// What is left of a document without its mark, blank lines and comments at the start.

@@ -61,3 +61,8 @@ pub use eventually::{DEADLINE, eventually};
 pub use kubeconfig::Kubeconfig;
 pub use namespace::Namespace;
 pub use plane::ControlPlane;
+
+/// The path of kubectl, which is built if it is not there. That can take minutes, and blocks.
+pub fn kubectl() -> anyhow::Result<std::path::PathBuf> {
+    tools::Tools::find(&[])?.path(tools::KUBECTL)
+}
