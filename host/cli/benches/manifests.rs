@@ -17,7 +17,7 @@ fn read_file(path: &PathBuf) -> Manifests {
         stdin_name: None,
         limits: Limits::default(),
     };
-    let manifests = read(std::slice::from_ref(path), &options);
+    let manifests = read(std::slice::from_ref(path), &[], &options);
     assert_eq!((manifests.subjects.len(), manifests.extent.errors.len()), (DEPLOYMENTS, 0));
     manifests
 }

@@ -167,6 +167,9 @@ pub struct AnalyzeArguments {
     /// Judge manifests: files, folders with everything below them, or - for standard input
     #[arg(short, long = "filename", num_args = 1.., value_name = "PATH")]
     pub filenames: Vec<PathBuf>,
+    /// Evaluate what a kustomization in a folder results in, as rendered by kubectl or kustomize
+    #[arg(long, value_name = "FOLDER")]
+    pub kustomize: Vec<PathBuf>,
     /// Paths without -f, which are answered with what was meant
     #[arg(hide = true, value_name = "PATH")]
     pub misplaced: Vec<PathBuf>,

@@ -30,6 +30,7 @@ const PLUGIN: &str = "kubectl-devops";
 
 /// Runs the program with its arguments, the first of which is what it was called as.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    quiet_caught_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let plugin =
         arguments.first().is_some_and(|called| Path::new(called).file_stem().is_some_and(|name| name == PLUGIN));
@@ -49,6 +50,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             commands::Outcome::NotDone.into()
         }
     }
+}
+
+/// Keeps quiet about panics of the YAML parser: they are caught, and become errors of their documents.
+fn quiet_caught_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.location().is_some_and(|location| location.file().contains("libyaml-safer")) {
+            report(panic);
+        }
+    }));
 }
 
 /// The command line as a program of this name.

@@ -103,10 +103,21 @@ pub struct Manifests {
     pub documents: usize,
 }
 
-/// Reads all that the paths stand for: files, folders with all manifests in them, and `-` for standard input.
-pub fn read(paths: &[PathBuf], options: &ReadOptions) -> Manifests {
+/// Manifests that another program rendered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// What reports name as their file.
+    pub name: Arc<str>,
+    /// The manifests.
+    pub text: String,
+}
+
+/// Reads all that the paths stand for: files, folders with all manifests in them, and `-` for standard input. Then what was
+/// rendered.
+pub fn read(paths: &[PathBuf], rendered: &[Rendered], options: &ReadOptions) -> Manifests {
     let inputs = paths::find(paths, options);
-    let files: Vec<_> = inputs.inputs.into_par_iter().map(|input| read_input(input, options)).collect();
+    let mut files: Vec<_> = inputs.inputs.into_par_iter().map(|input| read_input(input, options)).collect();
+    files.extend(rendered.iter().map(|rendered| read_text(&rendered.name, &rendered.text, true, options)));
     let mut manifests = Manifests::default();
     let mut found = Found::default();
     for read in files {
@@ -155,9 +166,9 @@ fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) 
     }
 }
 
-/// Reads the documents of a text. In standard input, Helm says which template a document comes from; its lines are counted from the
+/// Reads the documents of a text. In what was rendered, Helm says which template a document comes from; its lines are counted from the
 /// start of the document then.
-fn read_text(name: &Arc<str>, text: &str, is_stdin: bool, options: &ReadOptions) -> Read {
+fn read_text(name: &Arc<str>, text: &str, is_rendered: bool, options: &ReadOptions) -> Read {
     let documents = split::documents(text);
     let parts: Vec<Found> = documents
         .par_chunks(BATCH)
@@ -166,7 +177,7 @@ fn read_text(name: &Arc<str>, text: &str, is_stdin: bool, options: &ReadOptions)
             let mut found = Found::default();
             for (index, document) in documents.iter().enumerate() {
                 let number = batch * BATCH + index + 1;
-                let origin = if is_stdin { split::helm_source(&text[document.range.clone()]) } else { None };
+                let origin = if is_rendered { split::helm_source(&text[document.range.clone()]) } else { None };
                 let part = match origin {
                     Some(origin) => {
                         let (file, document) = (&origin.into(), &document.moved_to_start());

@@ -78,6 +78,15 @@ fn broken_yaml_is_explained_and_the_rest_is_judged() {
 }
 
 #[test]
+fn a_parser_that_fails_costs_one_document_and_no_more() {
+    // A tag before a comma is more than the parser knows.
+    let ran = judge_among_others("kind: Pod\nx: [!t,a]\n").exits(2);
+    assert!(ran.errors()[0].contains("the parser failed on this document"), "{:?}", ran.errors());
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    assert_judges(&ran, &["before", "behind", "beside"]);
+}
+
+#[test]
 fn helm_templates_are_recognised() {
     for (text, line) in [
         ("{{ if .Values.x }}\nkind: Pod\n{{ end }}\n", 1),

@@ -5,7 +5,7 @@
 use std::fs;
 
 use end_to_end::objects::bad_pod;
-use end_to_end::{Folder, Ran, kube_devops, run, run_with_input};
+use end_to_end::{Folder, Ran, kube_devops, root, run, run_with_input};
 
 fn analyze(folder: &Folder, arguments: &[&str]) -> Ran {
     run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(folder.path()).args(arguments))
@@ -112,4 +112,36 @@ fn one_run_writes_several_reports() {
 #[test]
 fn a_path_without_its_option_is_answered_with_the_option() {
     run(kube_devops().args(["analyze", "deploy.yaml"])).exits(2).complains(&["analyze -f deploy.yaml"]);
+}
+
+/// A folder of programs that has just this one, as the PATH.
+fn path_with(program: &std::path::Path) -> Folder {
+    let folder = Folder::with([] as [(&str, &str); 0]);
+    std::os::unix::fs::symlink(program, folder.path().join(program.file_name().unwrap())).unwrap();
+    folder
+}
+
+#[test]
+fn a_kustomization_is_evaluated_as_it_is_rendered() {
+    let case = root().join("tests/end-to-end/manifests/cases/kustomize");
+    let programs = path_with(&test_cluster::kubectl().unwrap());
+    let kustomize = |folder: &std::path::Path| {
+        let mut command = kube_devops();
+        command.args(["analyze", "-o", "json", "--kustomize"]).arg(folder).env("PATH", programs.path());
+        run(&mut command)
+    };
+    let report = kustomize(&case).exits(0).json();
+    assert_eq!(report["subjects"], 1);
+    // The tag of the image is from the kustomization, and so it is pinned.
+    let checks: Vec<_> =
+        report["violations"].as_array().unwrap().iter().map(|found| found["check"].as_str().unwrap()).collect();
+    assert_eq!(checks, ["missing-liveness", "missing-readiness"]);
+    assert_eq!(report["violations"][0]["source"]["file"], case.to_str().unwrap());
+
+    let empty = pods(&["a.yaml"]);
+    kustomize(empty.path()).exits(2).complains(&["failed to render", "kubectl kustomize", "kustomization.yaml"]);
+    kustomize(&case.join("app.yaml")).exits(2).complains(&["is not a folder"]);
+    let mut command = kube_devops();
+    command.args(["analyze", "--kustomize"]).arg(&case).env("PATH", empty.path());
+    run(&mut command).exits(2).complains(&["neither kubectl nor kustomize was found"]);
 }

@@ -15,7 +15,7 @@ use kube_devops_core::{CheckInfo, Policy, Report, Severity, Subject, SystemNames
 use kube_devops_engine::{Checks, Engine, Limits};
 use kube_devops_manifests::{self as manifests, ReadOptions, STANDARD_INPUT};
 
-use super::{Outcome, with_cluster};
+use super::{Outcome, kustomize, with_cluster};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, Selection};
 use crate::output::{self, Format, Shown};
 use crate::progress::Progress;
@@ -42,7 +42,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
     let rules = checks.rule_set(&policy)?;
     let infos: Vec<CheckInfo> = checks.infos().cloned().collect();
 
-    let mut judged = if arguments.filenames.is_empty() {
+    let mut judged = if arguments.filenames.is_empty() && arguments.kustomize.is_empty() {
         read_cluster(cluster, &arguments.selection)?
     } else {
         read_manifests(arguments)?
@@ -152,7 +152,9 @@ fn read_manifests(arguments: &AnalyzeArguments) -> Result<Judged> {
     };
     let mut read = {
         let _progress = Progress::new("reading manifests");
-        manifests::read(&arguments.filenames, &options)
+        let rendered: Vec<_> =
+            arguments.kustomize.iter().map(|folder| kustomize::render(folder)).collect::<Result<_>>()?;
+        manifests::read(&arguments.filenames, &rendered, &options)
     };
     let mut subjects = std::mem::take(&mut read.subjects);
     let before = subjects.len();
@@ -163,7 +165,7 @@ fn read_manifests(arguments: &AnalyzeArguments) -> Result<Judged> {
     read.extent.filtered = before - subjects.len();
     let name =
         |path: &PathBuf| if path.as_os_str() == "-" { STANDARD_INPUT.to_owned() } else { path.display().to_string() };
-    let paths: Vec<_> = arguments.filenames.iter().map(name).collect();
+    let paths: Vec<_> = arguments.filenames.iter().chain(&arguments.kustomize).map(name).collect();
     Ok(Judged { subjects, extent: std::mem::take(&mut read.extent), target: paths.join(", ") })
 }
 

@@ -6,6 +6,7 @@ mod completion;
 mod controller;
 mod crd;
 mod explain;
+mod kustomize;
 mod list;
 mod policy;
 mod reconcile;

@@ -240,7 +240,7 @@ impl Page<'_> {
         }
         if *patches > 0 {
             parts.push(format!(
-                "{} of kustomize (kubectl kustomize renders what they result in)",
+                "{} of kustomize (--kustomize evaluates what they result in)",
                 number(*patches, "patch file")
             ));
         }

@@ -47,10 +47,10 @@ fn says_which_path_is_missing() {
 fn refuses_large_files() {
     let folder = folder(&[("a.yaml", pod("a").as_bytes())]);
     let limits = Limits { file_bytes: 40, ..Limits::default() };
-    let manifests = read(&[folder.path().to_owned()], &ReadOptions { limits, ..options() });
+    let manifests = read(&[folder.path().to_owned()], &[], &ReadOptions { limits, ..options() });
     assert_error(&manifests, (1, 1), &["more than 0 MiB", "split the file"]);
     let limits = Limits { document_bytes: 40, ..Limits::default() };
-    let manifests = read(&[folder.path().to_owned()], &ReadOptions { limits, ..options() });
+    let manifests = read(&[folder.path().to_owned()], &[], &ReadOptions { limits, ..options() });
     assert_error(&manifests, (1, 1), &["read as one"]);
 }
 

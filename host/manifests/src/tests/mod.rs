@@ -39,7 +39,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 fn read_paths(paths: &[&Path]) -> Manifests {
-    read(&paths.iter().map(PathBuf::from).collect::<Vec<_>>(), &options())
+    read(&paths.iter().map(PathBuf::from).collect::<Vec<_>>(), &[], &options())
 }
 
 fn read_named(name: &str, content: impl AsRef<[u8]>) -> Manifests {

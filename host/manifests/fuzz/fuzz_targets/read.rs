@@ -1,0 +1,26 @@
+//! Reads any text as manifests: no panic, no hang, bounded memory.
+//!
+//! `cargo +nightly fuzz run read` in `host/manifests`.
+#![no_main]
+
+use kube_devops_manifests::{Limits, ReadOptions, Rendered, read};
+use libfuzzer_sys::fuzz_target;
+
+// A panic of the YAML parser is caught, and is an error of the document. Without this the hook of libfuzzer would end the process
+// before it is.
+fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |text: &str| {
+    let options = ReadOptions {
+        now: chrono::DateTime::UNIX_EPOCH,
+        default_namespace: "default".to_owned(),
+        exclude: Vec::new(),
+        stdin_name: None,
+        limits: Limits::default(),
+    };
+    let rendered = Rendered { name: "fuzz".into(), text: text.to_owned() };
+    let manifests = read(&[], &[rendered], &options);
+    let lines = 1 + text.matches('\n').count();
+    for error in &manifests.extent.errors {
+        let line = error.source.as_ref().map_or(1, |source| source.line);
+        assert!((1..=lines).contains(&line), "{error:?}");
+    }
+});
