@@ -32,6 +32,14 @@ pub enum ClusterError {
         /// What it said.
         reason: String,
     },
+    /// There is no such namespace.
+    #[error("there is no namespace {namespace:?} on {server}; `kubectl get namespaces` lists those there are")]
+    NoNamespace {
+        /// Its name.
+        namespace: String,
+        /// The API server.
+        server: String,
+    },
     /// The API server answered with another error.
     #[error("could not {what}: {reason}")]
     Request {

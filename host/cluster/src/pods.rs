@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use futures::Stream;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{ApiResource, ListParams};
 use kube::core::Request;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -53,15 +53,19 @@ pub async fn list(
         [] => vec!["/api/v1/pods".to_owned()],
         namespaces => namespaces.iter().map(|namespace| format!("/api/v1/namespaces/{namespace}/pods")).collect(),
     };
+    let what = match query.namespaces.as_slice() {
+        [] => "list the pods of all namespaces; -n NAME needs the permission in that namespace alone",
+        _ => "list pods",
+    };
     let mut pods = Vec::new();
-    for path in paths {
+    for (index, path) in paths.into_iter().enumerate() {
+        let before = pods.len();
         let mut parameters =
             ListParams { limit: Some(PAGE), label_selector: query.selector.clone(), ..ListParams::default() };
         loop {
             let request = Request::new(&path).list(&parameters);
-            let request = request.map_err(|error| connection.error(kube::Error::BuildRequest(error), "list pods"))?;
-            let page: Page =
-                connection.client.request(request).await.map_err(|error| connection.error(error, "list pods"))?;
+            let request = request.map_err(|error| connection.error(kube::Error::BuildRequest(error), what))?;
+            let page: Page = connection.client.request(request).await.map_err(|error| connection.error(error, what))?;
             pods.extend(page.items);
             seen(pods.len());
             match page.metadata.next.filter(|next| !next.is_empty()) {
@@ -69,8 +73,23 @@ pub async fn list(
                 None => break,
             }
         }
+        // A selector can leave a namespace without pods; a name that is misspelt does so too.
+        if let Some(namespace) = query.namespaces.get(index).filter(|_| pods.len() == before) {
+            check_that_it_exists(connection, namespace).await?;
+        }
     }
     Ok(pods)
+}
+
+/// Fails for a namespace that does not exist. Who may not look it up is not told.
+async fn check_that_it_exists(connection: &Connection, namespace: &str) -> Result<(), ClusterError> {
+    let api: Api<Namespace> = Api::all(connection.client.clone());
+    match api.get_metadata(namespace).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            Err(ClusterError::NoNamespace { namespace: namespace.to_owned(), server: connection.server.clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// All pods, as facts, and what becomes of them. Interruptions are errors of the stream, which goes on after a while.

@@ -155,7 +155,7 @@ fn has_manifest_ending(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
-/// What was found already, so that a file that is reached twice is judged once.
+/// What was found already, so that a file that is reached twice is evaluated once.
 #[derive(Default)]
 struct Seen {
     standard_input: bool,

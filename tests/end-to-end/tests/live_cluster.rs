@@ -214,8 +214,13 @@ async fn namespaces_and_selectors_choose_what_is_judged() -> Result<()> {
     assert_eq!(subjects(&["-n", one.name(), "-n", two.name(), "-l", "app=a"]), 2);
     assert_eq!(subjects(&["-n", one.name(), "-l", "app notin (a, b)"]), 0);
     call(kubeconfig, &["analyze", "-l", "app within (a)"]).exits(2).complains(&["error: "]);
-    let nowhere = call(kubeconfig, &["analyze", "-n", "no-such-namespace"]).exits(0);
-    nowhere.complains(&["warning: nothing was evaluated"]);
+    call(kubeconfig, &["analyze", "-n", "no-such-namespace"]).exits(2).complains(&["there is no namespace"]);
+    let empty = plane.namespace("empty").await?;
+    let nothing = call(kubeconfig, &["analyze", "-n", empty.name()]).exits(0);
+    nothing.complains(&["warning: nothing was evaluated"]);
+    call(kubeconfig, &["analyze", "-n", empty.name(), "--min-score", "0"])
+        .exits(1)
+        .complains(&["nothing was evaluated"]);
     Ok(())
 }
 
@@ -333,7 +338,7 @@ async fn missing_permissions_are_named_with_what_to_do() -> Result<()> {
         let arguments: Vec<_> = command.split(' ').collect();
         let ran = call(nobody.path(), &arguments).exits(2);
         assert_eq!(ran.stdout, "");
-        ran.complains(&["error: not allowed to list pods: ", "\"nobody\"", "`kube-devops check` lists"]);
+        ran.complains(&["error: not allowed to list ", "pods is forbidden", "\"nobody\"", "`kube-devops check` lists"]);
     }
     Ok(())
 }
