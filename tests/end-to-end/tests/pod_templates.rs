@@ -225,7 +225,7 @@ fn each_kind_of_the_table_has_a_manifest() {
         let is_of = |(api_version, kind, ..): &(&str, &str, &str, &[&str])| {
             *kind == workload.kind && kube_devops_core::workload::group(api_version) == workload.group
         };
-        assert!(MANIFESTS.iter().any(|manifest| is_of(manifest)), "{workload:?}");
+        assert!(MANIFESTS.iter().any(is_of), "{workload:?}");
     }
 }
 
