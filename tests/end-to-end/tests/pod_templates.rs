@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use end_to_end::{Folder, Ran, kube_devops, run};
+use end_to_end::{Folder, Ran, kube_devops, root, run};
 use kube_devops_core::workload::{Lifetime, WORKLOADS, Workload};
 use serde_json::Value;
 
@@ -272,4 +272,30 @@ fn argo_fills_in_its_own_placeholders() {
     let text = "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {name: 'w-{{x}}'}\nspec:\n  templates:\n  - name: t\n    container: {image: '{{inputs.parameters.image}}'}\n";
     let report = analyze(text, &["-o", "json"]).exits(0).json();
     assert!(report["violations"][0]["message"].as_str().unwrap().contains("unresolved placeholder"), "{report}");
+}
+
+/// The manifests in `manifests/kinds` are as people write them. A comment `# latest: CONTAINER` is behind each image without a
+/// version that must be found, and nothing else may be.
+#[test]
+fn manifests_as_people_write_them_are_evaluated() {
+    let folder = root().join("tests/end-to-end/manifests/kinds");
+    let mut files = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let marked = text
+            .lines()
+            .zip(1_u64..)
+            .filter_map(|(line, number)| Some((number, line.split_once("# latest: ")?.1.trim().to_owned())));
+        let marked: BTreeSet<_> = marked.collect();
+        let report = run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(&path)).exits(0).json();
+        let found = report["violations"].as_array().unwrap().iter().filter(|found| found["check"] == "latest-tag");
+        let found: BTreeSet<_> = found
+            .map(|found| (found["source"]["line"].as_u64().unwrap(), found["container"].as_str().unwrap().to_owned()))
+            .collect();
+        assert_eq!(found, marked, "{}", path.display());
+        assert!(!marked.is_empty() && report["notEvaluated"] == Value::Array(Vec::new()), "{}", path.display());
+        files += 1;
+    }
+    assert!(files >= 50, "{files}");
 }
