@@ -180,6 +180,7 @@ fn subject(pod: WatchedPod, created: Option<DateTime<Utc>>, now: DateTime<Utc>) 
         return None;
     }
     let owner = |owner: k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| OwnerReference {
+        api_version: owner.api_version,
         kind: owner.kind,
         name: owner.name,
         controller: owner.controller,

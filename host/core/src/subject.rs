@@ -11,6 +11,8 @@ use crate::lines::Lines;
 /// A pod, or the pod template of a workload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subject {
+    /// The API group of the object; empty for the core group, and where it is not known.
+    pub group: String,
     /// `Pod`, or the kind of the workload whose template this is.
     pub kind: String,
     /// The namespace.
@@ -147,8 +149,11 @@ pub enum RestartPolicy {
 }
 
 /// The object that controls a pod.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Controller {
+    /// Its API group; empty for the core group.
+    #[serde(skip)]
+    pub group: String,
     /// Its kind, such as `ReplicaSet`.
     pub kind: String,
     /// Its name.

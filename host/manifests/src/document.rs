@@ -219,7 +219,10 @@ impl Walk<'_> {
                 Some(object) if !object.is_null() => {
                     self.value(object, Around { depth: around.depth + 1, ..Around::default() }, object.line())
                 }
-                _ => self.ignore(item, api_version, kind, line),
+                _ => {
+                    *self.found.ignored.entry(kind.to_owned()).or_default() += 1;
+                    Ok(())
+                }
             },
             _ => self.object(item, api_version, kind, line),
         }

@@ -1,4 +1,7 @@
-//! The kinds that Kubernetes itself has, to tell a misspelt one from a custom one.
+//! The kinds that Kubernetes itself has, to tell a misspelt one from a custom one. The workloads have a
+//! table of their own.
+
+use kube_devops_core::workload::WORKLOADS;
 
 /// Group and kinds.
 /// <https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.33/>
@@ -37,11 +40,11 @@ const KINDS: &[(&str, &[&str])] = &[
     ("admissionregistration.k8s.io", &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]),
 ];
 
-/// The kind that is meant by one in the wrong case; none where it is right, or is not one of Kubernetes.
+/// The kind that is meant by one in the wrong case; none where it is right, or is not known.
 pub(crate) fn meant_by(group: &str, kind: &str) -> Option<&'static str> {
-    let (_, kinds) = KINDS.iter().find(|(known, _)| *known == group)?;
-    if kinds.contains(&kind) {
-        return None;
-    }
-    kinds.iter().copied().find(|known| known.eq_ignore_ascii_case(kind))
+    let listed = KINDS.iter().filter(|(known, _)| *known == group).flat_map(|(_, kinds)| kinds.iter().copied());
+    let workloads = WORKLOADS.iter().filter(|workload| workload.group == group).map(|workload| workload.kind);
+    let mut alike = listed.chain(workloads).filter(|known| known.eq_ignore_ascii_case(kind)).peekable();
+    let meant = *alike.peek()?;
+    (!alike.any(|known| known == kind)).then_some(meant)
 }

@@ -9,15 +9,16 @@ pub(crate) fn mark(subjects: &mut Vec<Subject>) -> usize {
     if subjects.iter().all(|subject| subject.controller.is_none()) {
         return 0;
     }
-    let owners: HashSet<(String, String, String)> = subjects
+    let owners: HashSet<[String; 4]> = subjects
         .iter()
-        .map(|subject| (subject.namespace.clone(), subject.kind.clone(), subject.name.clone()))
+        .map(|subject| [&subject.namespace, &subject.group, &subject.kind, &subject.name].map(String::clone))
         .collect();
     let before = subjects.len();
     subjects.retain_mut(|subject| {
         let owner = subject.controller.as_ref();
-        subject.is_owned = owner
-            .is_some_and(|owner| owners.contains(&(subject.namespace.clone(), owner.kind.clone(), owner.name.clone())));
+        subject.is_owned = owner.is_some_and(|owner| {
+            owners.contains(&[&subject.namespace, &owner.group, &owner.kind, &owner.name].map(String::clone))
+        });
         !subject.is_owned || subject.status.is_some()
     });
     before - subjects.len()
@@ -31,7 +32,11 @@ mod tests {
     use super::*;
 
     fn subject(kind: &str, name: &str, owner: Option<(&str, &str)>) -> Subject {
-        let controller = owner.map(|(kind, name)| Controller { kind: kind.to_owned(), name: name.to_owned() });
+        let controller = owner.map(|(kind, name)| Controller {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            ..Controller::default()
+        });
         Subject { kind: kind.to_owned(), name: name.to_owned(), controller, ..Subject::default() }
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use kube_devops_core::object::{ContainerSpec, Context, Header, PodFacts, PodStatus, PodTemplate, Spec};
-use kube_devops_core::workload::{Form, Lifetime, Template, USUAL_TEMPLATES, Workload};
+use kube_devops_core::workload::{Form, Lifetime, Template, USUAL_TEMPLATES, Workload, group};
 use kube_devops_core::{Container, ContainerKind, Place, Subject};
 
 use crate::explain::TEMPLATE_HINT;
@@ -63,7 +63,8 @@ pub(crate) fn of(object: Item<'_>, header: &Header, context: &Context) -> Result
     }
     let has_no_replicas = || {
         let replicas: Option<u32> = object.at(&["spec", "replicas"]).and_then(|replicas| values::read(replicas).ok());
-        header.kind == "ReplicaSet" && replicas == Some(0)
+        let is_builtin = workload.is_some_and(|workload| workload.is_builtin && workload.kind == "ReplicaSet");
+        is_builtin && replicas == Some(0)
     };
     Ok(if has_no_replicas() { Pods::ScaledToZero } else { Pods::Subjects(subjects) })
 }
@@ -215,7 +216,7 @@ impl Containers<'_, '_> {
 /// Refuses images that are still to be rendered. Argo fills in `{{...}}` when it runs a workflow, so there they are left to
 /// the checks.
 fn refuse_placeholders(header: &Header, facts: &PodFacts, spec: Item<'_>) -> Result<(), Problem> {
-    let is_argo = kube_devops_core::workload::group(&header.api_version) == "argoproj.io";
+    let is_argo = group(&header.api_version) == "argoproj.io";
     let Some(container) = facts.containers.iter().find(|container| !is_argo && container.image.contains("{{")) else {
         return Ok(());
     };
@@ -234,7 +235,8 @@ fn refuse_placeholders(header: &Header, facts: &PodFacts, spec: Item<'_>) -> Res
 /// <https://docs.openshift.com/container-platform/latest/openshift_images/triggering-updates-on-imagestream-changes.html>
 fn fill_in_images(object: Item<'_>, header: &Header, subjects: &mut [Subject]) {
     const UNKNOWN: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
-    if header.kind != "DeploymentConfig" {
+    // The group was empty before OpenShift 3.7.
+    if header.kind != "DeploymentConfig" || !matches!(group(&header.api_version), "apps.openshift.io" | "") {
         return;
     }
     for trigger in object.at(&["spec", "triggers"]).into_iter().flat_map(Item::items) {

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
 
 use end_to_end::{Folder, Ran, kube_devops, root, run};
 use kube_devops_core::workload::{Lifetime, WORKLOADS, Workload};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// In these manifests `POD(name)` stands for a pod template with one container of that name, and `C(name)` for a container.
 const MANIFESTS: &[(&str, &str, &str, &[&str])] = &[
@@ -274,28 +276,223 @@ fn argo_fills_in_its_own_placeholders() {
     assert!(report["violations"][0]["message"].as_str().unwrap().contains("unresolved placeholder"), "{report}");
 }
 
-/// The manifests in `manifests/kinds` are as people write them. A comment `# latest: CONTAINER` is behind each image without a
-/// version that must be found, and nothing else may be.
-#[test]
-fn manifests_as_people_write_them_are_evaluated() {
-    let folder = root().join("tests/end-to-end/manifests/kinds");
-    let mut files = 0;
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let marked = text
-            .lines()
-            .zip(1_u64..)
-            .filter_map(|(line, number)| Some((number, line.split_once("# latest: ")?.1.trim().to_owned())));
-        let marked: BTreeSet<_> = marked.collect();
-        let report = run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(&path)).exits(0).json();
-        let found = report["violations"].as_array().unwrap().iter().filter(|found| found["check"] == "latest-tag");
-        let found: BTreeSet<_> = found
-            .map(|found| (found["source"]["line"].as_u64().unwrap(), found["container"].as_str().unwrap().to_owned()))
-            .collect();
-        assert_eq!(found, marked, "{}", path.display());
-        assert!(!marked.is_empty() && report["notEvaluated"] == Value::Array(Vec::new()), "{}", path.display());
-        files += 1;
+/// A manifest of `manifests/kinds`, as the documentation of its kind has it.
+fn kind_file(workload: &Workload) -> PathBuf {
+    let group = if workload.group.is_empty() { "core" } else { workload.group };
+    root().join("tests/end-to-end/manifests/kinds").join(format!("{}-{group}.yaml", workload.kind))
+}
+
+/// Container and line of what a manifest marks by `# latest: CONTAINER`.
+fn marked(text: &str) -> Vec<(u64, String)> {
+    let lines = (1..).zip(text.lines());
+    lines.filter_map(|(number, line)| Some((number, line.split_once("# latest: ")?.1.to_owned()))).collect()
+}
+
+/// Line and container of the violations of a check, in the order of lines.
+fn found(report: &Value, check: &str) -> Vec<(u64, String)> {
+    let violations = report["violations"].as_array().unwrap().iter().filter(|violation| violation["check"] == check);
+    let mut found: Vec<_> = violations
+        .map(|violation| {
+            (violation["source"]["line"].as_u64().unwrap(), violation["container"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// The values at a path of the table.
+fn at<'v>(value: &'v Value, path: &[&str]) -> Vec<&'v Value> {
+    match (path, value) {
+        ([] | [""], _) => vec![value],
+        (["*", rest @ ..], Value::Array(items)) => items.iter().flat_map(|item| at(item, rest)).collect(),
+        (["*", rest @ ..], Value::Object(items)) => items.values().flat_map(|item| at(item, rest)).collect(),
+        ([key, rest @ ..], _) => value.get(key).map(|item| at(item, rest)).unwrap_or_default(),
     }
-    assert!(files >= 50, "{files}");
+}
+
+#[test]
+fn every_kind_of_the_table_has_a_manifest() {
+    for workload in WORKLOADS {
+        let file = kind_file(workload);
+        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let documents: Vec<Value> = text.split("\n---\n").map(|text| serde_norway::from_str(text).unwrap()).collect();
+        for object in &documents {
+            let api_version = object["apiVersion"].as_str().unwrap();
+            assert_eq!(Workload::find(api_version, object["kind"].as_str().unwrap()), Some(workload), "{file:?}");
+        }
+        for template in workload.templates {
+            let path: Vec<_> = template.path.split('.').collect();
+            let is_there = documents.iter().any(|object| !at(object, &path).is_empty());
+            assert!(is_there, "nothing is at {} in {}", template.path, file.display());
+        }
+    }
+    let folder = root().join("tests/end-to-end/manifests/kinds");
+    assert_eq!(fs::read_dir(folder).unwrap().count(), WORKLOADS.len(), "a manifest is of no kind of the table");
+}
+
+#[test]
+fn every_image_of_every_kind_is_evaluated_at_its_line() {
+    for workload in WORKLOADS {
+        let file = kind_file(workload);
+        let marked = marked(&fs::read_to_string(&file).unwrap());
+        let ran = run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(&file)).exits(0);
+        let report = ran.is_quiet().json();
+        assert_eq!(found(&report, "latest-tag"), marked, "{}", file.display());
+        assert_eq!((&report["notEvaluated"], &report["ignored"]), (&json!([]), &json!({})), "{}", file.display());
+        let marked: BTreeSet<_> = marked.into_iter().map(|(_, name)| name).collect();
+        for check in ["missing-liveness", "missing-readiness"] {
+            let without: BTreeSet<_> = found(&report, check).into_iter().map(|(_, name)| name).collect();
+            // What has to run to completion before a service starts has no probe, and neither has a service with a fixed tag.
+            let expected: BTreeSet<_> = match workload.lifetime {
+                Lifetime::ToCompletion => BTreeSet::new(),
+                _ => marked.iter().filter(|name| !name.starts_with("init-")).cloned().collect(),
+            };
+            let without: BTreeSet<_> = without.into_iter().filter(|name| name != "proxy").collect();
+            assert_eq!(without, expected, "{check} of {}", file.display());
+        }
+    }
+}
+
+#[test]
+fn parameters_of_a_template_stand_for_values_of_their_type() {
+    let text = r#"apiVersion: template.openshift.io/v1
+kind: Template
+metadata: {name: shop}
+parameters:
+- {name: NAME, value: shop, required: true}
+- {name: IMAGE, value: "reg.example.org/shop:latest"}
+- {name: REPLICAS, value: "0"}
+- {name: PORT, value: "8080"}
+- {name: TAG}
+objects:
+- apiVersion: apps/v1
+  kind: ReplicaSet
+  metadata: {name: earlier}
+  spec:
+    replicas: ${{REPLICAS}}
+    template: {spec: {containers: [{name: c, image: "c:latest"}]}}
+- apiVersion: apps.openshift.io/v1
+  kind: DeploymentConfig
+  metadata: {name: "${NAME}-${NAME}"}
+  spec:
+    replicas: ${{REPLICAS}}
+    template:
+      spec:
+        containers:
+        - name: web
+          image: ${IMAGE}
+          ports:
+          - containerPort: ${{PORT}}
+        - name: side
+          image: reg.example.org/side:${TAG}
+        - name: other
+          image: reg.example.org/other:${UNDECLARED}
+"#;
+    let report = analyze(text, &["-o", "json"]).exits(0).json();
+    let expected = [(26, "web"), (30, "side"), (32, "other")].map(|(line, name)| (line, name.to_owned()));
+    assert_eq!(found(&report, "latest-tag"), expected);
+    assert_eq!((&report["subjects"], &report["scaledToZero"]), (&json!(1), &json!(1)));
+    let messages: Vec<_> = messages(&report, "latest-tag");
+    assert_eq!(report["violations"][0]["name"], "shop-shop");
+    for part in [
+        "reg.example.org/shop:latest uses the tag latest",
+        "unresolved placeholder ${TAG}",
+        "unresolved placeholder ${UNDECLARED}",
+    ] {
+        assert!(messages.iter().any(|message| message.contains(part)), "{part}: {messages:?}");
+    }
+    // A value that does not fit is an error at the place where it is used.
+    for (value, part) in [("value: http", "not the text \"http\""), ("description: x", "replace the placeholder")] {
+        let text = text.replace("PORT, value: \"8080\"", &format!("PORT, {value}"));
+        let ran = analyze(&text, &["-o", "json"]).exits(2);
+        let errors = ran.errors();
+        assert!(errors.len() == 1 && errors[0].contains(":28: ") && errors[0].contains(part), "{errors:?}");
+    }
+}
+
+fn messages(report: &Value, check: &str) -> Vec<String> {
+    let violations = report["violations"].as_array().unwrap().iter().filter(|violation| violation["check"] == check);
+    violations.map(|violation| violation["message"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_deployment_config_needs_an_image_where_no_trigger_gives_one() {
+    let without = "apiVersion: apps.openshift.io/v1\nkind: DeploymentConfig\nmetadata: {name: dc}\nspec:\n  template:\n    spec:\n      containers:\n      - name: web\n        image: ' '\n";
+    let report = analyze(without, &["-o", "json"]).exits(0).json();
+    assert_eq!(found(&report, "latest-tag"), [(9, "web".to_owned())]);
+    assert_eq!(messages(&report, "latest-tag"), ["no image is given"]);
+    let trigger = "  triggers:\n  - type: ImageChange\n    imageChangeParams: {automatic: true, containerNames: [web], from: {kind: ImageStreamTag, name: 'web:latest'}}\n";
+    let report = analyze(&format!("{without}{trigger}"), &["-o", "json"]).exits(0).json();
+    assert_eq!(found(&report, "latest-tag"), []);
+    assert_eq!(found(&report, "missing-liveness"), [(8, "web".to_owned())]);
+    for other in ["containerNames: [side]", "containerNames: []"] {
+        let text = format!("{without}{trigger}").replace("containerNames: [web]", other);
+        assert_eq!(found(&analyze(&text, &["-o", "json"]).exits(0).json(), "latest-tag").len(), 1, "{other}");
+    }
+}
+
+#[test]
+fn steps_of_tekton_have_their_image_from_elsewhere() {
+    let steps = "apiVersion: tekton.dev/v1\nkind: Task\nmetadata: {name: t}\nspec:\n  steps:\n  - name: shared\n    ref: {name: git-clone}\n  - name: own\n    image: own:1\n  - name: script\n    script: echo\n";
+    let report = analyze(steps, &["-o", "json"]).exits(0).json();
+    assert_eq!(found(&report, "latest-tag"), [(10, "script".to_owned())]);
+    let common = |image: &str| {
+        analyze(&format!("{steps}  stepTemplate: {{image: '{image}'}}\n"), &["-o", "json"]).exits(0).json()
+    };
+    assert_eq!(found(&common("go:latest"), "latest-tag"), [(10, "script".to_owned())]);
+    assert_eq!(found(&common("go:1.26"), "latest-tag"), []);
+    let only = "apiVersion: tekton.dev/v1\nkind: Task\nmetadata: {name: t}\nspec: {steps: [{name: s, ref: {name: git-clone}}]}\n";
+    let report = analyze(only, &["-o", "json"]).exits(0).json();
+    assert_eq!((&report["subjects"], &report["notEvaluated"], &report["errors"]), (&json!(0), &json!([]), &json!([])));
+}
+
+#[test]
+fn an_image_that_argo_fills_in_has_its_line() {
+    let text = "apiVersion: argoproj.io/v1alpha1\nkind: WorkflowTemplate\nmetadata: {name: w}\nspec:\n  templates:\n  - name: t\n    inputs: {parameters: [{name: image}]}\n    container:\n      image: '{{inputs.parameters.image}}'\n";
+    let report = analyze(text, &["-o", "json"]).exits(0).json();
+    assert_eq!(found(&report, "latest-tag"), [(9, "container".to_owned())]);
+    assert!(
+        messages(&report, "latest-tag")[0].contains("unresolved placeholder {{inputs.parameters.image}}"),
+        "{report}"
+    );
+}
+
+#[test]
+fn an_unknown_kind_is_evaluated_where_its_template_is_the_usual_one() {
+    let object =
+        |spec: &str| format!("apiVersion: example.com/v1\nkind: Machine\nmetadata: {{name: m}}\nspec:\n  {spec}\n");
+    let template = "template: {spec: {containers: [{name: a, image: 'a:latest'}]}}";
+    for spec in [template.to_owned(), format!("jobTemplate: {{spec: {{{template}}}}}")] {
+        let report = analyze(&object(&spec), &["-o", "json", "--fail-on-unknown"]).exits(0).json();
+        assert_eq!(found(&report, "latest-tag"), [(5, "a".to_owned())]);
+        assert_eq!((&report["subjects"], &report["notEvaluated"]), (&json!(1), &json!([])));
+    }
+    let elsewhere = object("pods: [{containers: [{name: a, image: 'a:latest'}]}]");
+    let report = analyze(&elsewhere, &["-o", "json"]).exits(0).json();
+    let source = &report["notEvaluated"][0]["source"];
+    assert!(source["file"].as_str().unwrap().ends_with("manifest.yaml"), "{source}");
+    assert_eq!((&source["line"], &source["document"], &report["score"]), (&json!(1), &json!(1), &Value::Null));
+    analyze(&elsewhere, &["-o", "json", "--fail-on-unknown"]).exits(2);
+    // Without images there is nothing that runs.
+    let report =
+        analyze(&object("containers: [{name: a, size: 20}]"), &["-o", "json", "--fail-on-unknown"]).exits(0).json();
+    assert_eq!((&report["notEvaluated"], &report["ignored"]), (&json!([]), &json!({"Machine": 1})));
+    let definition = r#"apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: machines.example.com}
+spec:
+  group: example.com
+  versions:
+  - name: v1
+    schema:
+      openAPIV3Schema:
+        properties:
+          spec:
+            properties:
+              containers:
+                default: [{image: "a:latest"}]
+                items: {properties: {image: {type: string}}}
+"#;
+    let report = analyze(definition, &["-o", "json", "--fail-on-unknown"]).exits(0).json();
+    assert_eq!(report["notEvaluated"], json!([]));
 }

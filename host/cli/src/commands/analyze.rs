@@ -107,6 +107,9 @@ impl Judged {
         let Extent { excluded, filtered, .. } = self.extent;
         let target = &self.target;
         match (excluded, filtered) {
+            (0, 0) if self.extent.scaled_to_zero > 0 => {
+                format!("{target} holds ReplicaSets of 0 replicas alone")
+            }
             (0, 0) => format!("no pod and no workload was found in {target}"),
             (0, _) => {
                 format!("none of the {filtered} pods and workloads in {target} has the namespace and labels asked for")

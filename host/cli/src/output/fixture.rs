@@ -109,7 +109,11 @@ fn pod(name: &str, magnitude: u32, check: &str, severity: Severity, message: &st
         magnitude,
         kind: "Pod".to_owned(),
         name: name.to_owned(),
-        controller: Some(Controller { kind: "ReplicaSet".to_owned(), name: "api-7d9f".to_owned() }),
+        controller: Some(Controller {
+            kind: "ReplicaSet".to_owned(),
+            name: "api-7d9f".to_owned(),
+            ..Controller::default()
+        }),
         field: None,
         source: None,
         ..violation(check, severity, if check == "high-restarts" { 6 } else { 3 }, message)
@@ -236,7 +240,7 @@ pub fn hostile() -> Report {
         source: source(HARM, 1, 0),
         ..violation("", Severity::High, 50, HARM)
     };
-    let controlled = Controller { kind: text(), name: text() };
+    let controlled = Controller { kind: text(), name: text(), ..Controller::default() };
     let huge = format!("{} ::warning::x {}", "x".repeat(1_000_000), "::y ".repeat(10_000));
     report.violations = vec![
         harmful.clone(),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::lines::Lines;
 use crate::subject::{Container, ContainerKind, Controller, Phase, Place, RestartPolicy, Source, Status, Subject};
-use crate::workload::{Lifetime, USUAL_TEMPLATES, Workload};
+use crate::workload::{Lifetime, USUAL_TEMPLATES, Workload, group};
 
 /// What the extraction of subjects needs to know beside the object.
 #[derive(Debug, Clone)]
@@ -187,11 +187,16 @@ impl Header {
             (Lifetime::ToCompletion, _) => RestartPolicy::OnFailure,
         };
         Subject {
+            group: group(&self.api_version).to_owned(),
             kind: self.kind.clone(),
             namespace: self.namespace(context),
             name: self.metadata.name().to_owned(),
             labels: labels.0.clone(),
-            controller: controller.map(|owner| Controller { kind: owner.kind.clone(), name: owner.name.clone() }),
+            controller: controller.map(|owner| Controller {
+                group: group(&owner.api_version).to_owned(),
+                kind: owner.kind.clone(),
+                name: owner.name.clone(),
+            }),
             restart_policy,
             containers: facts.containers,
             status,

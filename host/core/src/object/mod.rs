@@ -81,6 +81,9 @@ pub struct Metadata {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct OwnerReference {
+    /// The group and version of the owner.
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
     /// The kind of the owner.
     pub kind: String,
     /// The name of the owner.
