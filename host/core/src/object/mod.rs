@@ -62,7 +62,8 @@ pub struct Metadata {
     /// The start of the name, where the API server generates the rest.
     #[serde(deserialize_with = "text")]
     pub generate_name: String,
-    /// The namespace. kubectl passes over one that is no text, such as `n`, which is a boolean in YAML 1.1.
+    /// The namespace. In an item of a `List`, kubectl passes over one that is not text, such as `n`, which is a boolean in YAML
+    /// 1.1; in a document of its own it fails.
     #[serde(deserialize_with = "text_or_nothing")]
     pub namespace: String,
     /// The labels.
