@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{Error, Match};
-use walkdir::WalkDir;
 
 use crate::problem::Problem;
 
-/// The name of the files.
-const NAME: &str = ".kube-devopsignore";
+/// The name of the files of rules.
+pub(crate) const NAME: &str = ".kube-devopsignore";
 
 /// What is left out of a folder.
 pub(crate) struct Exclusions {
@@ -20,8 +19,8 @@ pub(crate) struct Exclusions {
 }
 
 impl Exclusions {
-    /// What `patterns` and the files in the folder and below it leave out.
-    pub fn of(folder: &Path, patterns: &[String]) -> Self {
+    /// What `patterns` and the files of rules in the folder and below it leave out.
+    pub fn of<'p>(folder: &Path, patterns: &[String], files: impl Iterator<Item = &'p Path>) -> Self {
         let mut exclusions = Self { rules: Vec::new(), problems: Vec::new() };
         let mut builder = GitignoreBuilder::new(folder);
         for pattern in patterns {
@@ -31,18 +30,18 @@ impl Exclusions {
         if let Ok(rules) = builder.build() {
             exclusions.rules.push((folder.to_owned(), rules));
         }
-        let entries = WalkDir::new(folder).sort_by_file_name().into_iter().filter_map(Result::ok);
-        for entry in entries.filter(|entry| entry.file_type().is_file() && entry.file_name() == NAME) {
-            let below = entry.path().parent().unwrap_or(folder);
+        for file in files {
+            let below = file.parent().unwrap_or(folder);
             let mut builder = GitignoreBuilder::new(below);
-            let added = builder.add(entry.path());
+            let added = builder.add(file);
             match (added, builder.build()) {
                 (None, Ok(rules)) => exclusions.rules.push((below.to_owned(), rules)),
                 (Some(error), _) | (None, Err(error)) => {
-                    exclusions.problems.push((entry.into_path(), Problem::new(in_words(&error))));
+                    exclusions.problems.push((file.to_owned(), Problem::new(in_words(&error))));
                 }
             }
         }
+        exclusions.rules.sort_by_key(|(folder, _)| folder.components().count());
         exclusions
     }
 

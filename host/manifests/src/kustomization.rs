@@ -2,30 +2,20 @@
 //!
 //! <https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/>
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-
-use walkdir::WalkDir;
 
 use crate::tree::Item;
 use crate::{Limits, yaml};
 
 /// The names of the file.
-const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+pub(crate) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// The largest kustomization that is looked into, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// The patches of all kustomizations in a folder and below it, with the paths that a walk through the folder gives them.
-pub(crate) fn patches_below(folder: &Path) -> BTreeSet<PathBuf> {
-    let entries = WalkDir::new(folder).into_iter().filter_map(Result::ok);
-    let files =
-        entries.filter(|entry| entry.file_type().is_file() && NAMES.iter().any(|name| entry.file_name() == *name));
-    files.flat_map(|entry| patches_in(entry.path())).collect()
-}
-
-fn patches_in(file: &Path) -> Vec<PathBuf> {
+/// The patches that a kustomization names, with the paths that a walk through its folder gives them.
+pub(crate) fn patches(file: &Path) -> Vec<PathBuf> {
     let is_small = fs::metadata(file).is_ok_and(|metadata| metadata.len() <= LARGEST);
     let text = if is_small { fs::read_to_string(file).unwrap_or_default() } else { String::new() };
     // What is wrong with the file is found where it is read as a manifest.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kube_devops_core::text::escape_controls;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::exclude::Exclusions;
+use crate::exclude::{self, Exclusions};
 use crate::problem::Problem;
 use crate::{ReadOptions, kustomization};
 
@@ -67,14 +67,20 @@ pub(crate) fn find(paths: &[PathBuf], options: &ReadOptions) -> Inputs {
 fn find_in_folder(folder: &Path, options: &ReadOptions, seen: &mut Seen, found: &mut Inputs) {
     let before = found.inputs.len();
     let mut known = false;
-    let patches = kustomization::patches_below(folder);
-    let exclusions = Exclusions::of(folder, &options.exclude);
-    found.inputs.extend(exclusions.problems.iter().map(|(path, problem)| Err((name(path), problem.clone()))));
-    let entries = WalkDir::new(folder)
+    let entries: Vec<_> = WalkDir::new(folder)
         .follow_links(true)
         .sort_by_file_name()
         .into_iter()
-        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry));
+        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry) || is_readable_file(entry, exclude::NAME))
+        .collect();
+    let named = |name: &'static str| entries.iter().flatten().filter(move |entry| is_readable_file(entry, name));
+    let patches: BTreeSet<PathBuf> = kustomization::NAMES
+        .into_iter()
+        .flat_map(named)
+        .flat_map(|entry| kustomization::patches(entry.path()))
+        .collect();
+    let exclusions = Exclusions::of(folder, &options.exclude, named(exclude::NAME).map(DirEntry::path));
+    found.inputs.extend(exclusions.problems.iter().map(|(path, problem)| Err((name(path), problem.clone()))));
     for entry in entries {
         let entry = match entry {
             Ok(entry) => entry,
@@ -149,6 +155,10 @@ fn is_hidden(entry: &DirEntry) -> bool {
 /// A pipe or device in a folder could block for ever, and no repository holds one on purpose.
 fn is_readable(file_type: FileType) -> bool {
     file_type.is_file()
+}
+
+fn is_readable_file(entry: &DirEntry, name: &str) -> bool {
+    is_readable(entry.file_type()) && entry.file_name() == name
 }
 
 fn has_manifest_ending(path: &Path) -> bool {

@@ -145,3 +145,15 @@ fn a_kustomization_is_evaluated_as_it_is_rendered() {
     command.args(["analyze", "--kustomize"]).arg(&case).env("PATH", empty.path());
     run(&mut command).exits(2).complains(&["neither kubectl nor kustomize was found"]);
 }
+
+#[test]
+fn the_ignore_file_of_an_inner_folder_counts_more_whatever_the_folder_is_called() {
+    // `+` sorts before the dot of the file of rules, and `z` behind it.
+    let folder = pods(&["+first/a.yaml", "z-last/a.yaml", "other/a.yaml"]);
+    fs::write(folder.path().join(".kube-devopsignore"), "a.yaml\n").unwrap();
+    for inner in ["+first", "z-last"] {
+        fs::write(folder.path().join(inner).join(".kube-devopsignore"), "!a.yaml\n").unwrap();
+    }
+    let report = analyze(&folder, &[]).exits(0).json();
+    assert_eq!((report["subjects"].as_u64(), report["excludedFiles"].as_u64()), (Some(2), Some(1)));
+}
