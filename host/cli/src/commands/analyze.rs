@@ -1,4 +1,4 @@
-//! `analyze`: judges manifests or a live cluster.
+//! `analyze`: evaluates manifests or a live cluster.
 
 use std::fs::{self, Permissions};
 use std::io::stdout;
@@ -42,24 +42,24 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
     let rules = checks.rule_set(&policy)?;
     let infos: Vec<CheckInfo> = checks.infos().cloned().collect();
 
-    let mut judged = if arguments.filenames.is_empty() && arguments.kustomize.is_empty() {
+    let mut selected = if arguments.filenames.is_empty() && arguments.kustomize.is_empty() {
         read_cluster(cluster, &arguments.selection)?
     } else {
         read_manifests(arguments)?
     };
-    judged.leave_out_system(arguments);
+    selected.leave_out_system(arguments);
     let outcomes = {
         let _progress = Progress::new("evaluating");
-        rules.evaluate(&judged.subjects, None)
+        rules.evaluate(&selected.subjects, None)
     };
-    if judged.subjects.is_empty() && judged.extent.errors.is_empty() {
-        eprintln!("warning: nothing was evaluated: {}", judged.why_nothing());
+    if selected.subjects.is_empty() && selected.extent.errors.is_empty() {
+        eprintln!("warning: nothing was evaluated: {}", selected.why_nothing());
     }
-    let report = Report::new(&judged.subjects, &outcomes, judged.extent);
+    let report = Report::new(&selected.subjects, &outcomes, selected.extent);
     let shown = Shown {
         report: &report,
         checks: &infos,
-        target: &judged.target,
+        target: &selected.target,
         program,
         colours: terminal::colours(),
         width: terminal::width(),
@@ -83,15 +83,15 @@ fn write_to_file(format: Format, shown: &Shown<'_>, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is to be judged.
-struct Judged {
+/// What is to be selected.
+struct Selected {
     subjects: Vec<Subject>,
     extent: Extent,
     /// In words.
     target: String,
 }
 
-impl Judged {
+impl Selected {
     fn leave_out_system(&mut self, arguments: &AnalyzeArguments) {
         if arguments.include_system {
             return;
@@ -121,7 +121,7 @@ impl Judged {
     }
 }
 
-fn read_cluster(cluster: &ClusterArguments, selection: &Selection) -> Result<Judged> {
+fn read_cluster(cluster: &ClusterArguments, selection: &Selection) -> Result<Selected> {
     let query = PodQuery { namespaces: selection.namespaces.clone(), selector: selection.selector.clone() };
     with_cluster(cluster, async |connection| {
         let progress = Progress::new("listing pods");
@@ -130,7 +130,7 @@ fn read_cluster(cluster: &ClusterArguments, selection: &Selection) -> Result<Jud
             Some(context) => format!("{} (context {context})", connection.server),
             None => connection.server.clone(),
         };
-        Ok(Judged {
+        Ok(Selected {
             subjects: extracted.subjects,
             extent: Extent { finished: extracted.finished, ..Extent::default() },
             target,
@@ -138,7 +138,7 @@ fn read_cluster(cluster: &ClusterArguments, selection: &Selection) -> Result<Jud
     })
 }
 
-fn read_manifests(arguments: &AnalyzeArguments) -> Result<Judged> {
+fn read_manifests(arguments: &AnalyzeArguments) -> Result<Selected> {
     let selection = &arguments.selection;
     let selector = selection.selector.as_deref().map(LabelSelector::parse).transpose()?;
     // An object without a namespace is in the one that it is applied to, as with kubectl.
@@ -169,7 +169,7 @@ fn read_manifests(arguments: &AnalyzeArguments) -> Result<Judged> {
     let name =
         |path: &PathBuf| if path.as_os_str() == "-" { STANDARD_INPUT.to_owned() } else { path.display().to_string() };
     let paths: Vec<_> = arguments.filenames.iter().chain(&arguments.kustomize).map(name).collect();
-    Ok(Judged { subjects, extent: std::mem::take(&mut read.extent), target: paths.join(", ") })
+    Ok(Selected { subjects, extent: std::mem::take(&mut read.extent), target: paths.join(", ") })
 }
 
 fn read_policy(file: &Path) -> Result<Policy> {
