@@ -318,6 +318,13 @@ impl Workload {
         WORKLOADS.iter().find(|workload| named(workload) && workload.group == group)
     }
 
+    /// Whether its pods are described where [`crate::object::Object`] has them: it is a pod, or its template is in a usual
+    /// place.
+    pub fn has_usual_template(&self) -> bool {
+        (self.is_builtin && self.kind == "Pod")
+            || self.templates.iter().all(|template| USUAL_TEMPLATES.contains(template))
+    }
+
     /// Where an object has the spec of its pods by this table, as a JSON Pointer, where there is one such place.
     pub fn spec_pointer(&self) -> String {
         let path = self.templates.first().map_or("", |template| template.path);

@@ -6,7 +6,7 @@ use kube_devops_core::Source;
 use kube_devops_core::object::{Context, Header};
 use kube_devops_core::report::{NotEvaluated, ReportError};
 use kube_devops_core::text::cut;
-use kube_devops_core::workload::{Workload, group};
+use kube_devops_core::workload::{USUAL_TEMPLATES, Workload, group};
 use rayon::prelude::*;
 
 use crate::explain::TEMPLATE_HINT;
@@ -87,7 +87,7 @@ impl Reader<'_> {
         sum(items.par_chunks(BATCH).map(|items| each(items, read)).collect())
     }
 
-    /// Reads a list in YAML item by item; none where it cannot be split or the items depend on one another.
+    /// Reads a list in YAML item by item, or as a whole where the items depend on one another; none where it cannot be split.
     fn read_yaml_list(&self, text: &str) -> Option<Found> {
         let limits = &self.options.limits;
         let list = list::split(text)?;
@@ -105,7 +105,11 @@ impl Reader<'_> {
         };
         let found = sum(list.items.par_chunks(BATCH).map(|items| each(items, read)).collect());
         // An item that is broken by itself may be right as a part of the whole: it can use anchors of others, for one.
-        if found.is_broken && yaml::parse(text, self.document.line, limits).is_ok() { None } else { Some(found) }
+        let whole = if found.is_broken { yaml::parse(text, self.document.line, limits).ok() } else { None };
+        Some(match whole {
+            Some(tree) => self.read_tree(Ok(tree), Around::default(), self.document.content_line, false),
+            None => found,
+        })
     }
 
     /// `is_item` says that the text is a list of one, as an item of a list stands in a file.
@@ -215,7 +219,7 @@ impl Walk<'_> {
             ("template.openshift.io" | "", "Template") if item.get("objects").is_some() => {
                 self.openshift_template(item, around, line)
             }
-            ("admission.k8s.io", "AdmissionReview") => match item.at(&["request", "object"]) {
+            ("admission.k8s.io", "AdmissionReview") => match item.at("request.object") {
                 Some(object) if !object.is_null() => {
                     self.value(object, Around { depth: around.depth + 1, ..Around::default() }, object.line())
                 }
@@ -280,7 +284,7 @@ impl Walk<'_> {
         if !self.has_braces || group(api_version) == "argoproj.io" {
             return Ok(());
         }
-        let name = item.at(&["metadata", "name"]);
+        let name = item.at("metadata.name");
         let in_name = name.and_then(|name| Some((name.text()?, name.line()))).filter(|(name, _)| name.contains("{{"));
         let in_key = || item.below().find(|(key, _)| key.contains("{{")).map(|(key, item)| (key, item.line()));
         let Some((what, line)) = in_name.or_else(in_key) else { return Ok(()) };
@@ -299,9 +303,8 @@ impl Walk<'_> {
 
     fn object(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) -> Result<(), Problem> {
         let workload = Workload::find(api_version, kind);
-        let is_candidate = workload.is_some()
-            || item.at(&["spec", "template"]).is_some()
-            || item.at(&["spec", "jobTemplate"]).is_some();
+        let is_candidate =
+            workload.is_some() || USUAL_TEMPLATES.iter().any(|template| item.at(template.path).is_some());
         if !is_candidate {
             return self.ignore(item, api_version, kind, line);
         }
@@ -311,8 +314,7 @@ impl Walk<'_> {
                 return self.ignore(item, api_version, kind, line);
             }
             Err(error) => {
-                let metadata = |key| item.get("metadata").map_or("", |metadata| metadata.text_of(key));
-                let title = title(kind, metadata("namespace"), metadata("name"));
+                let title = title(kind, metadata(item, "namespace"), metadata(item, "name"));
                 return Err(Problem::at(error.line(), format!("invalid {title}: {}", error.message(""))));
             }
         };
@@ -323,7 +325,7 @@ impl Walk<'_> {
             default_namespace: options.default_namespace.clone(),
             source: Some(self.reader.source(line)),
         };
-        match pods::of(item, &header, &context)? {
+        match pods::of(item, header, &context)? {
             Pods::Subjects(subjects) => self.found.subjects.extend(subjects),
             Pods::Finished => self.found.finished += 1,
             Pods::ScaledToZero => self.found.scaled_to_zero += 1,
@@ -337,12 +339,11 @@ impl Walk<'_> {
         *self.found.ignored.entry(kind.to_owned()).or_default() += 1;
         // A policy about containers describes some, and runs none.
         if group(api_version) != "apiextensions.k8s.io" && item.has_containers() {
-            let metadata = |key| item.get("metadata").map_or("", |metadata| metadata.text_of(key)).to_owned();
             self.found.not_evaluated.push(NotEvaluated {
                 api_version: api_version.to_owned(),
                 kind: kind.to_owned(),
-                namespace: metadata("namespace"),
-                name: metadata("name"),
+                namespace: metadata(item, "namespace").to_owned(),
+                name: metadata(item, "name").to_owned(),
                 source: Some(self.reader.source(line)),
             });
         }
@@ -350,16 +351,20 @@ impl Walk<'_> {
     }
 }
 
+/// A text of the metadata of an object; empty where there is none.
+fn metadata<'t>(object: Item<'t>, key: &str) -> &'t str {
+    object.get("metadata").map_or("", |metadata| metadata.text_of(key))
+}
+
 fn example(key: &str) -> &'static str {
     if key == "kind" { "Deployment" } else { "apps/v1" }
 }
 
+/// Whether there is a list of containers, or something in its place, where custom workloads mostly have it.
 fn has_pod_template(item: Item<'_>) -> bool {
-    const PLACES: [&[&str]; 2] = [
-        &["spec", "template", "spec", "containers"],
-        &["spec", "jobTemplate", "spec", "template", "spec", "containers"],
-    ];
-    PLACES.iter().any(|place| item.at(place).is_some())
+    USUAL_TEMPLATES
+        .iter()
+        .any(|template| item.at(template.path).and_then(|template| template.at("spec.containers")).is_some())
 }
 
 /// Whether kubectl knows the kind as that of a list.

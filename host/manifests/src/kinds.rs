@@ -3,7 +3,7 @@
 
 use kube_devops_core::workload::WORKLOADS;
 
-/// Group and kinds.
+/// Group and kinds that run no pods.
 /// <https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.33/>
 const KINDS: &[(&str, &[&str])] = &[
     (
@@ -18,19 +18,15 @@ const KINDS: &[(&str, &[&str])] = &[
             "Node",
             "PersistentVolume",
             "PersistentVolumeClaim",
-            "Pod",
-            "PodTemplate",
-            "ReplicationController",
             "ResourceQuota",
             "Secret",
             "Service",
             "ServiceAccount",
         ],
     ),
-    ("apps", &["ControllerRevision", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"]),
-    ("extensions", &["DaemonSet", "Deployment", "Ingress", "ReplicaSet"]),
+    ("apps", &["ControllerRevision"]),
+    ("extensions", &["Ingress"]),
     ("autoscaling", &["HorizontalPodAutoscaler"]),
-    ("batch", &["CronJob", "Job"]),
     ("networking.k8s.io", &["Ingress", "IngressClass", "NetworkPolicy"]),
     ("policy", &["PodDisruptionBudget"]),
     ("rbac.authorization.k8s.io", &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"]),

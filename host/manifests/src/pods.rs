@@ -25,31 +25,31 @@ pub(crate) enum Pods {
 }
 
 /// The pods of an object. The error is of an object that must describe pods, and does not do so as Kubernetes requires.
-pub(crate) fn of(object: Item<'_>, header: &Header, context: &Context) -> Result<Pods, Problem> {
+pub(crate) fn of(object: Item<'_>, header: Header, context: &Context) -> Result<Pods, Problem> {
     let workload = Workload::find(&header.api_version, &header.kind);
     let (templates, lifetime) = match workload {
         Some(workload) => (workload.templates, workload.lifetime),
         None => (USUAL_TEMPLATES, Lifetime::ByRestartPolicy),
     };
-    let invalid = |error: &values::ValueError, pointer: &str| invalid(header, error, pointer);
     let status: PodStatus = match object.get("status").filter(|_| header.is_pod()) {
-        Some(status) if !status.is_null() => values::read(status).map_err(|error| invalid(&error, "/status"))?,
+        Some(status) if !status.is_null() => {
+            values::read(status).map_err(|error| invalid(&header, &error, "/status"))?
+        }
         _ => PodStatus::default(),
     };
-    let mut subjects = Vec::new();
+    let mut described = Vec::new();
     for template in templates {
         let mut places = Vec::new();
         object.each_at(template.path, "", &mut |item, pointer| places.push((item, pointer)));
         for (item, pointer) in places {
             let place = Described { object, item, pointer, template };
-            let Some((facts, spec, pointer)) = place.facts(header, workload, &status)? else { continue };
-            refuse_placeholders(header, &facts, spec)?;
-            let lines = spec.lines();
-            subjects.push(header.subject(facts, lifetime, &status, pointer, lines, context));
+            let Some((mut facts, spec, pointer)) = place.facts(&header, workload, &status)? else { continue };
+            refuse_placeholders(&header, &facts, spec)?;
+            fill_in_images(object, &header, &mut facts.containers);
+            described.push((facts, spec, pointer));
         }
     }
-    fill_in_images(object, header, &mut subjects);
-    if subjects.is_empty() {
+    let Some(last) = described.pop() else {
         return match workload.filter(|workload| workload.is_builtin) {
             Some(workload) => {
                 let error = header.no_containers(workload.spec_pointer(), context);
@@ -57,16 +57,22 @@ pub(crate) fn of(object: Item<'_>, header: &Header, context: &Context) -> Result
             }
             None => Ok(Pods::None),
         };
-    }
+    };
     if header.is_finished(&status) {
         return Ok(Pods::Finished);
     }
-    let has_no_replicas = || {
-        let replicas: Option<u32> = object.at(&["spec", "replicas"]).and_then(|replicas| values::read(replicas).ok());
-        let is_builtin = workload.is_some_and(|workload| workload.is_builtin && workload.kind == "ReplicaSet");
-        is_builtin && replicas == Some(0)
+    if workload.is_some_and(|workload| workload.is_builtin && workload.kind == "ReplicaSet") {
+        let replicas: Option<u32> = object.at("spec.replicas").and_then(|replicas| values::read(replicas).ok());
+        if replicas == Some(0) {
+            return Ok(Pods::ScaledToZero);
+        }
+    }
+    let subject = |header: Header, (facts, spec, pointer): Facts<'_>| {
+        header.subject(facts, lifetime, &status, pointer, spec.lines(), context)
     };
-    Ok(if has_no_replicas() { Pods::ScaledToZero } else { Pods::Subjects(subjects) })
+    let mut subjects: Vec<_> = described.into_iter().map(|facts| subject(header.clone(), facts)).collect();
+    subjects.push(subject(header, last));
+    Ok(Pods::Subjects(subjects))
 }
 
 /// The message about a value at `pointer` into an object.
@@ -181,7 +187,7 @@ impl Containers<'_, '_> {
     }
 
     fn list(&mut self, path: &str, key: &'static str, kind: ContainerKind) -> Result<(), Problem> {
-        let list = path.split('.').try_fold(self.item, |item, key| item.get(key));
+        let list = self.item.at(path);
         for (index, item) in list.into_iter().flat_map(Item::items).enumerate() {
             // A step that refers to a StepAction has what is needed there.
             if item.get("ref").is_none() {
@@ -200,8 +206,7 @@ impl Containers<'_, '_> {
         let mut container = read.container(kind, place);
         if container.image.is_empty() {
             // What all steps have in common: https://tekton.dev/docs/pipelines/tasks/#specifying-a-step-template
-            container.image =
-                self.item.at(&["stepTemplate", "image"]).and_then(Item::text).unwrap_or_default().to_owned();
+            container.image = self.item.at("stepTemplate.image").and_then(Item::text).unwrap_or_default().to_owned();
         }
         self.containers.push(container);
         Ok(())
@@ -233,20 +238,19 @@ fn refuse_placeholders(header: &Header, facts: &PodFacts, spec: Item<'_>) -> Res
 /// Fills in the images that OpenShift fills in by a trigger of a DeploymentConfig. It writes the digest that the tag of the
 /// image stream stands for, which nobody knows before.
 /// <https://docs.openshift.com/container-platform/latest/openshift_images/triggering-updates-on-imagestream-changes.html>
-fn fill_in_images(object: Item<'_>, header: &Header, subjects: &mut [Subject]) {
+fn fill_in_images(object: Item<'_>, header: &Header, containers: &mut [Container]) {
     const UNKNOWN: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
     // The group was empty before OpenShift 3.7.
     if header.kind != "DeploymentConfig" || !matches!(group(&header.api_version), "apps.openshift.io" | "") {
         return;
     }
-    for trigger in object.at(&["spec", "triggers"]).into_iter().flat_map(Item::items) {
+    for trigger in object.at("spec.triggers").into_iter().flat_map(Item::items) {
         let Some(parameters) = trigger.get("imageChangeParams") else { continue };
-        let from = parameters.at(&["from", "name"]).and_then(Item::text).unwrap_or_default();
+        let from = parameters.at("from.name").and_then(Item::text).unwrap_or_default();
         let name = from.split([':', '@']).next().unwrap_or_default();
         let names: Vec<&str> =
             parameters.get("containerNames").into_iter().flat_map(Item::items).filter_map(Item::text).collect();
-        let containers = subjects.iter_mut().flat_map(|subject| &mut subject.containers);
-        for container in containers.filter(|container| names.contains(&container.name.as_str())) {
+        for container in containers.iter_mut().filter(|container| names.contains(&container.name.as_str())) {
             container.image = format!("{name}@{UNKNOWN}");
         }
     }

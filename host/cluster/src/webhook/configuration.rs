@@ -8,6 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::api::ObjectMeta;
 use kube_devops_core::SystemNamespaces;
+use kube_devops_core::workload::{WORKLOADS, Workload};
 
 /// The path that reviews are sent to.
 pub const PATH: &str = "/validate";
@@ -58,11 +59,7 @@ pub struct ConfigurationOptions {
 
 /// The configuration.
 pub fn configuration(options: &ConfigurationOptions) -> ValidatingWebhookConfiguration {
-    let mut rules = vec![
-        rule("", &["pods", "pods/ephemeralcontainers", "replicationcontrollers"]),
-        rule("apps", &["deployments", "statefulsets", "daemonsets", "replicasets"]),
-        rule("batch", &["jobs", "cronjobs"]),
-    ];
+    let mut rules: Vec<_> = ["", "apps", "batch"].map(|group| rule(group, &resources(group))).into();
     rules.extend(options.resources.iter().map(|further| rule(&further.group, &[&further.resource])));
     let selector = LabelSelector {
         match_expressions: Some(vec![LabelSelectorRequirement {
@@ -92,6 +89,18 @@ pub fn configuration(options: &ConfigurationOptions) -> ValidatingWebhookConfigu
             webhook(options, "policies", vec![rule("devops.stochastic.io", &["devopspolicies"])], None, vec![changed]),
         ]),
     }
+}
+
+/// The resources of a group of Kubernetes itself that run pods.
+fn resources(group: &str) -> Vec<&'static str> {
+    let is_evaluated =
+        |workload: &&Workload| workload.is_builtin && workload.group == group && workload.has_usual_template();
+    let resources = WORKLOADS.iter().filter(is_evaluated).map(|workload| workload.resource);
+    // Containers are added to a running pod by a resource of their own.
+    resources
+        .flat_map(|resource| [Some(resource), (resource == "pods").then_some("pods/ephemeralcontainers")])
+        .flatten()
+        .collect()
 }
 
 fn webhook(

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::lines::Lines;
 use crate::subject::{Container, ContainerKind, Controller, Phase, Place, RestartPolicy, Source, Status, Subject};
-use crate::workload::{Lifetime, USUAL_TEMPLATES, Workload, group};
+use crate::workload::{Lifetime, Workload, group};
 
 /// What the extraction of subjects needs to know beside the object.
 #[derive(Debug, Clone)]
@@ -88,11 +88,8 @@ impl Object {
     pub fn extract(self, context: &Context) -> Result<Extraction, ExtractError> {
         let Self { api_version, kind, metadata, spec, status } = self;
         let workload = Workload::find(&api_version, &kind);
-        let is_usual = |workload: &Workload| {
-            workload.kind == "Pod" || workload.templates.iter().all(|template| USUAL_TEMPLATES.contains(template))
-        };
         let header = Header { api_version, kind, metadata };
-        if let Some(workload) = workload.filter(|workload| !is_usual(workload)) {
+        if let Some(workload) = workload.filter(|workload| !workload.has_usual_template()) {
             let (namespace, name) = (header.namespace(context), header.metadata.name().to_owned());
             return Err(ExtractError::OtherPlace { kind: workload.kind.to_owned(), namespace, name });
         }
@@ -139,7 +136,7 @@ impl Metadata {
 impl Header {
     /// Whether the object is a pod.
     pub fn is_pod(&self) -> bool {
-        Workload::find(&self.api_version, &self.kind).is_some_and(|workload| workload.kind == "Pod")
+        self.kind == "Pod" && group(&self.api_version).is_empty()
     }
 
     /// Whether the object has finished or is being deleted.
@@ -162,7 +159,7 @@ impl Header {
 
     /// The subject of a pod template of the object. `status` counts for pods alone.
     pub fn subject(
-        &self,
+        self,
         facts: PodFacts,
         lifetime: Lifetime,
         status: &PodStatus,
@@ -178,8 +175,10 @@ impl Header {
             let age = created.map(|created| (context.now - created).num_seconds());
             Status { phase, pending_seconds: age.map(|seconds| seconds.try_into().unwrap_or(0)) }
         });
-        let controller = self.metadata.owner_references.iter().find(|owner| owner.controller == Some(true));
-        let labels = if is_pod { &self.metadata.labels } else { &facts.labels };
+        let namespace = self.namespace(context);
+        let Metadata { name, generate_name, labels, owner_references, .. } = self.metadata;
+        let controller = owner_references.into_iter().find(|owner| owner.controller == Some(true));
+        let labels = if is_pod { labels } else { facts.labels };
         let restart_policy = match (lifetime, facts.restart_policy) {
             (Lifetime::ByRestartPolicy, policy) => policy,
             (Lifetime::Forever, _) => RestartPolicy::Always,
@@ -188,14 +187,14 @@ impl Header {
         };
         Subject {
             group: group(&self.api_version).to_owned(),
-            kind: self.kind.clone(),
-            namespace: self.namespace(context),
-            name: self.metadata.name().to_owned(),
-            labels: labels.0.clone(),
+            kind: self.kind,
+            namespace,
+            name: if name.is_empty() { generate_name } else { name },
+            labels: labels.0,
             controller: controller.map(|owner| Controller {
                 group: group(&owner.api_version).to_owned(),
-                kind: owner.kind.clone(),
-                name: owner.name.clone(),
+                kind: owner.kind,
+                name: owner.name,
             }),
             restart_policy,
             containers: facts.containers,

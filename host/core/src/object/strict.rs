@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// Whether a map has entries, whatever they are.
@@ -63,7 +63,7 @@ impl<'de> Deserialize<'de> for Labels {
                 }
                 labels.sort();
                 if let Some(twice) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                    return Err(serde::de::Error::custom(format!("duplicate label {:?}", twice[0].0)));
+                    return Err(Error::custom(format!("duplicate label {:?}", twice[0].0)));
                 }
                 Ok(Labels(labels))
             }
@@ -76,68 +76,59 @@ impl<'de> Deserialize<'de> for Labels {
 /// Text, and nothing that merely could be written as text: YAML parsers would take `image: 5` for a string, and Kubernetes
 /// does not. `null` stands for no text.
 pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    struct TextVisitor;
-
-    impl Visitor<'_> for TextVisitor {
-        type Value = String;
-
-        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            formatter.write_str("a string")
-        }
-
-        fn visit_str<E>(self, text: &str) -> Result<String, E> {
-            Ok(text.to_owned())
-        }
-
-        fn visit_string<E>(self, text: String) -> Result<String, E> {
-            Ok(text)
-        }
-
-        fn visit_unit<E>(self) -> Result<String, E> {
-            Ok(String::new())
-        }
-    }
-
-    deserializer.deserialize_any(TextVisitor)
+    deserializer.deserialize_any(TextVisitor { takes_scalars: false })
 }
 
 /// Text; a scalar of another type stands for no text.
 pub fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    struct TextVisitor;
+    deserializer.deserialize_any(TextVisitor { takes_scalars: true })
+}
 
-    impl Visitor<'_> for TextVisitor {
-        type Value = String;
+struct TextVisitor {
+    /// Whether scalars of other types are no text, and not an error.
+    takes_scalars: bool,
+}
 
-        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            formatter.write_str("a string")
-        }
+impl TextVisitor {
+    fn other<E: Error>(self, found: Unexpected<'_>) -> Result<String, E> {
+        if self.takes_scalars { Ok(String::new()) } else { Err(E::invalid_type(found, &self)) }
+    }
+}
 
-        fn visit_str<E>(self, text: &str) -> Result<String, E> {
-            Ok(text.to_owned())
-        }
+impl Visitor<'_> for TextVisitor {
+    type Value = String;
 
-        fn visit_bool<E>(self, _: bool) -> Result<String, E> {
-            Ok(String::new())
-        }
-
-        fn visit_i64<E>(self, _: i64) -> Result<String, E> {
-            Ok(String::new())
-        }
-
-        fn visit_u64<E>(self, _: u64) -> Result<String, E> {
-            Ok(String::new())
-        }
-
-        fn visit_f64<E>(self, _: f64) -> Result<String, E> {
-            Ok(String::new())
-        }
-
-        fn visit_unit<E>(self) -> Result<String, E> {
-            Ok(String::new())
-        }
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a string")
     }
 
-    deserializer.deserialize_any(TextVisitor)
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<String, E> {
+        Ok(text)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<String, E> {
+        self.other(Unexpected::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<String, E> {
+        self.other(Unexpected::Signed(number))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<String, E> {
+        self.other(Unexpected::Unsigned(number))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<String, E> {
+        self.other(Unexpected::Float(number))
+    }
+
+    fn visit_unit<E>(self) -> Result<String, E> {
+        Ok(String::new())
+    }
 }
 
 /// The value of a label.
