@@ -65,6 +65,8 @@ impl<'de> Deserialize<'de> for Labels {
                 if let Some(twice) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
                     return Err(Error::custom(format!("duplicate label {:?}", twice[0].0)));
                 }
+                // They are kept for as long as the subject, and most pods have few.
+                labels.shrink_to_fit();
                 Ok(Labels(labels))
             }
         }
