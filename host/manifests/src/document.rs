@@ -16,7 +16,7 @@ use crate::pods::{self, Pods, title};
 use crate::problem::Problem;
 use crate::split::{Document, LineCount, Notation};
 use crate::tree::{Item, Kind, Tree};
-use crate::{BATCH, NO_KIND, ReadOptions, json, kinds, list, openshift, split, values, yaml};
+use crate::{BATCH, NO_KIND, ReadOptions, json, kinds, list, metadata, openshift, split, values, yaml};
 
 /// The deepest nesting of lists in lists.
 const DEEPEST_LIST: usize = 4;
@@ -198,6 +198,13 @@ impl Walk<'_> {
         let Some(kind) = kind else {
             return self.ignore(item, "", NO_KIND, line);
         };
+        // Of the items of a list, kubectl looks at no more than it needs.
+        if around.depth == 0
+            && let Err(error) = metadata::check(item)
+        {
+            let title = title(kind, text_of_metadata(item, "namespace"), text_of_metadata(item, "name"));
+            return Err(Problem::at(error.line(), format!("invalid {title}: {}", error.message("/metadata"))));
+        }
         let items = item.get("items").filter(|items| items.kind() == Kind::List);
         let is_list =
             kind.ends_with("List") || items.is_some_and(|items| items.items().any(|item| item.get("kind").is_some()));
@@ -314,7 +321,7 @@ impl Walk<'_> {
                 return self.ignore(item, api_version, kind, line);
             }
             Err(error) => {
-                let title = title(kind, metadata(item, "namespace"), metadata(item, "name"));
+                let title = title(kind, text_of_metadata(item, "namespace"), text_of_metadata(item, "name"));
                 return Err(Problem::at(error.line(), format!("invalid {title}: {}", error.message(""))));
             }
         };
@@ -342,8 +349,8 @@ impl Walk<'_> {
             self.found.not_evaluated.push(NotEvaluated {
                 api_version: api_version.to_owned(),
                 kind: kind.to_owned(),
-                namespace: metadata(item, "namespace").to_owned(),
-                name: metadata(item, "name").to_owned(),
+                namespace: text_of_metadata(item, "namespace").to_owned(),
+                name: text_of_metadata(item, "name").to_owned(),
                 source: Some(self.reader.source(line)),
             });
         }
@@ -352,7 +359,7 @@ impl Walk<'_> {
 }
 
 /// A text of the metadata of an object; empty where there is none.
-fn metadata<'t>(object: Item<'t>, key: &str) -> &'t str {
+fn text_of_metadata<'t>(object: Item<'t>, key: &str) -> &'t str {
     object.get("metadata").map_or("", |metadata| metadata.text_of(key))
 }
 

@@ -23,6 +23,7 @@ mod json;
 mod kinds;
 mod kustomization;
 mod list;
+mod metadata;
 mod openshift;
 mod owners;
 mod paths;
@@ -167,7 +168,7 @@ fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) 
 }
 
 /// Reads the documents of a text. In what was rendered, Helm says which template a document comes from; its lines are counted from the
-/// start of the document then.
+/// start of the content then.
 fn read_text(name: &Arc<str>, text: &str, is_rendered: bool, options: &ReadOptions) -> Read {
     let documents = split::documents(text);
     let parts: Vec<Found> = documents
@@ -180,7 +181,7 @@ fn read_text(name: &Arc<str>, text: &str, is_rendered: bool, options: &ReadOptio
                 let origin = if is_rendered { split::helm_source(&text[document.range.clone()]) } else { None };
                 let part = match origin {
                     Some(origin) => {
-                        let (file, document) = (&origin.into(), &document.moved_to_start());
+                        let (file, document) = (&origin.into(), &document.from_content(text));
                         Reader { text, file, document, number, options }.read()
                     }
                     None => Reader { text, file: name, document, number, options }.read(),

@@ -58,7 +58,8 @@ pub(crate) fn of(object: Item<'_>, header: Header, context: &Context) -> Result<
             None => Ok(Pods::None),
         };
     };
-    if header.is_finished(&status) {
+    // The API server drops the status of what it creates, and when it was deleted: only what it has stored can have finished.
+    if header.metadata.is_stored() && header.is_finished(&status) {
         return Ok(Pods::Finished);
     }
     if workload.is_some_and(|workload| workload.is_builtin && workload.kind == "ReplicaSet") {

@@ -3,6 +3,8 @@
 //! <https://github.com/yaml/go-yaml/blob/v2/resolve.go>: YAML 1.1, so `yes` and `on` are true, `0777` is octal, and digits may
 //! be grouped by `_`. A time is text.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+
 use crate::tree::Scalar;
 
 const PREFIX: &str = "tag:yaml.org,2002:";
@@ -13,8 +15,7 @@ pub(crate) fn resolve<'a>(text: &'a str, tag: Option<&str>, is_plain: bool) -> R
         return Ok(if is_plain { untagged(text) } else { Scalar::Text(text) });
     };
     let resolved = match tag.strip_prefix(PREFIX) {
-        Some("str" | "timestamp") => Scalar::Text(text),
-        Some("binary") => return Err("!!binary is not supported; write the base64 text without the tag".to_owned()),
+        Some("str" | "timestamp" | "binary") => Scalar::Text(text),
         Some("int" | "float" | "bool" | "null") => untagged(text),
         _ => Scalar::Text(text),
     };
@@ -29,6 +30,15 @@ pub(crate) fn resolve<'a>(text: &'a str, tag: Option<&str>, is_plain: bool) -> R
         Ok(resolved)
     } else {
         Err(format!("the value does not fit its tag !!{}", tag.trim_start_matches(PREFIX)))
+    }
+}
+
+/// The text that base64 with the tag `!!binary` stands for.
+pub(crate) fn binary(text: &str) -> Result<String, &'static str> {
+    let packed: String = text.chars().filter(|character| !matches!(character, '\r' | '\n')).collect();
+    match BASE64_STANDARD.decode(packed) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(_) => Err("the value does not fit its tag !!binary: base64 is expected"),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Splits a text into documents, so that each can be parsed by itself and a broken one spoils no other.
 //!
-//! A document ends at a line `---`, as for kubectl, which looks at lines and not at YAML: `--- {a: b}` is an error, and `...`
-//! ends nothing.
+//! A YAML document ends at a line `---`, as for kubectl, which looks at lines and not at YAML: `--- {a: b}` is an error, and
+//! `...` ends nothing. Only a text that starts with a brace is JSON.
 
 use std::ops::Range;
 
 use kube_devops_core::text::cut;
 use memchr::memchr;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::explain;
@@ -14,6 +15,8 @@ use crate::problem::Problem;
 
 /// The byte order mark, which some editors put before the text.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
+/// The spaces of JSON.
+const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// How a document is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +43,13 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// The same document with lines that are counted from its own start.
-    pub fn moved_to_start(&self) -> Self {
-        Self { line: 1, content_line: self.content_line - self.line + 1, ..self.clone() }
+    /// The same document from its content on, with lines that are counted from there.
+    pub fn from_content(&self, text: &str) -> Self {
+        let content_start = self.range.end - content(&text[self.range.clone()]).len();
+        let start = text[self.range.start..content_start]
+            .rfind('\n')
+            .map_or(self.range.start, |end| self.range.start + end + 1);
+        Self { range: start..self.range.end, line: 1, content_line: 1, notation: self.notation.clone() }
     }
 }
 
@@ -53,43 +60,61 @@ pub(crate) fn helm_source(document: &str) -> Option<&str> {
 }
 
 /// The documents of a text. What holds only comments is none.
+///
+/// A text that starts with a brace is JSON, of which one value may follow another; from the first on that is no JSON, it is
+/// YAML. Behind a second value kubectl takes nothing but JSON. This is `YAMLOrJSONDecoder` of
+/// <https://github.com/kubernetes/apimachinery/blob/v0.37.2/pkg/util/yaml/decoder.go>.
 pub(crate) fn documents(text: &str) -> Vec<Document> {
     let mut documents = Vec::new();
+    let start = text.len() - text.trim_start_matches(BYTE_ORDER_MARK).len();
+    let is_json = text[start..].trim_start().starts_with('{');
+    let position = if is_json { split_json(text, start, &mut documents) } else { 0 };
+    split_yaml(text, position, &mut documents);
+    documents
+}
+
+/// Splits what follows `position` at the lines `---`.
+fn split_yaml(text: &str, position: usize, documents: &mut Vec<Document>) {
     let mut open: Option<Open> = None;
-    for line in Lines::new(text) {
+    let line_before = memchr::memchr_iter(b'\n', &text.as_bytes()[..position]).count();
+    for line in Lines::new(&text[position..]) {
+        let (start, number) = (position + line.start, line_before + line.number);
         let marked = line.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line.text);
-        let start = line.start + (line.text.len() - marked.len());
+        let content_start = start + (line.text.len() - marked.len());
         match mark(marked) {
             Some(rest) => {
+                let is_separator = open.is_some();
                 if let Some(before) = open.take() {
-                    before.close(text, line.start, &mut documents);
+                    before.close(text, start, documents);
                 }
-                let mut next = Open { start, line: line.number, content_line: None, problem: None };
                 if !is_blank_or_comment(rest) {
                     let message = format!(
                         "invalid document separator: {:?} follows `---`, which kubectl does not read; put it on a line of its own",
                         cut(rest.trim(), 40)
                     );
-                    (next.content_line, next.problem) = (Some(line.number), Some(Problem::at(line.number, message)));
+                    let problem = Some(Problem::at(number, message));
+                    open = Some(Open { start: content_start, line: number, content_line: Some(number), problem });
+                } else if !is_separator {
+                    // kubectl hands this mark to its parser, and so it makes a difference: `...` can follow it.
+                    open = Some(Open { start: content_start, line: number, content_line: None, problem: None });
                 }
-                open = Some(next);
             }
             None => {
-                let opened = open.get_or_insert(Open { start, line: line.number, content_line: None, problem: None });
+                let opened =
+                    open.get_or_insert(Open { start: content_start, line: number, content_line: None, problem: None });
                 if opened.content_line.is_none() && !is_blank_or_comment(marked) {
-                    opened.content_line = Some(line.number);
+                    opened.content_line = Some(number);
                     // A byte order mark is no content, but within a document parsers take it for that.
                     if marked.len() < line.text.len() {
-                        (opened.start, opened.line) = (start, line.number);
+                        (opened.start, opened.line) = (content_start, number);
                     }
                 }
             }
         }
     }
     if let Some(last) = open {
-        last.close(text, text.len(), &mut documents);
+        last.close(text, text.len(), documents);
     }
-    documents
 }
 
 /// A document whose end is not found yet.
@@ -106,63 +131,71 @@ impl Open {
     fn close(self, text: &str, end: usize, documents: &mut Vec<Document>) {
         let Some(content_line) = self.content_line else { return };
         let range = self.start..end;
-        let content = content(&text[range.clone()]);
-        if self.problem.is_some() || !content.starts_with(['{', '[']) {
-            let yaml = Notation::Yaml { as_json: None };
-            let notation = self.problem.map_or(yaml, |problem| Notation::Invalid(Box::new(problem)));
-            documents.push(Document { range, line: self.line, content_line, notation });
-            return;
-        }
-        let start = end - content.len();
-        split_json(text, start..end, content_line, documents);
+        let notation = match self.problem {
+            Some(problem) => Notation::Invalid(Box::new(problem)),
+            None => json_within_yaml(content(&text[range.clone()]), content_line),
+        };
+        documents.push(Document { range, line: self.line, content_line, notation });
     }
 }
 
-/// Splits values that follow one another. From the first on that is no JSON, the text is left to YAML, which knows more ways
-/// to write maps and lists with brackets, but for what is a mistake in JSON and means something else in YAML.
-fn split_json(text: &str, range: Range<usize>, line: usize, documents: &mut Vec<Document>) {
-    let json = text[range.clone()].trim_end_matches([' ', '\t', '\r', '\n']);
+/// Splits the values at the start of a text, of which one follows another. Gives where YAML begins.
+fn split_json(text: &str, start: usize, documents: &mut Vec<Document>) -> usize {
+    let json = text[start..].trim_end_matches(BLANK);
     let mut values = serde_json::Deserializer::from_str(json).into_iter::<&RawValue>();
-    let mut lines = LineCount::new(json, line);
+    let mut lines = LineCount::new(json, 1);
     let mut read_to = 0;
     while let Some(value) = values.next() {
         match value {
             Ok(value) => {
                 read_to = values.byte_offset();
-                let start = read_to - value.get().len();
-                let line = lines.at(start);
-                documents.push(Document {
-                    range: range.start + start..range.start + read_to,
-                    line,
-                    content_line: line,
-                    notation: Notation::Json,
-                });
+                let value_start = read_to - value.get().len();
+                let line = lines.at(value_start);
+                let range = start + value_start..start + read_to;
+                documents.push(Document { range, line, content_line: line, notation: Notation::Json });
             }
             Err(error) => {
-                let rest = content(&json[read_to..]);
-                if !rest.is_empty() {
-                    let start = json.len() - rest.len();
-                    let error_line = line + error.line().saturating_sub(1);
-                    let line = lines.at(start);
-                    let notation = match json_mistake(&error, json) {
-                        Some(mistake) => {
-                            Notation::Invalid(Box::new(Problem::at(error_line, format!("invalid JSON: {mistake}"))))
-                        }
-                        None => {
-                            let problem = Problem::at(error_line, explain::json_syntax(&error));
-                            Notation::Yaml { as_json: Some(Box::new(problem)) }
-                        }
-                    };
-                    documents.push(Document {
-                        range: range.start + start..range.end,
-                        line,
-                        content_line: line,
-                        notation,
-                    });
+                let rest = &json[read_to..];
+                let content = content(rest);
+                if content.is_empty() {
+                    break;
                 }
-                return;
+                let content_line = lines.at(json.len() - content.len());
+                if documents.len() > 1 {
+                    let message = match json_mistake(&error, json) {
+                        Some(mistake) => format!("invalid JSON: {mistake}"),
+                        None => "behind several JSON objects, kubectl reads only JSON; separate all documents by `---`"
+                            .to_owned(),
+                    };
+                    let notation = Notation::Invalid(Box::new(Problem::at(error.line(), message)));
+                    let range = start + json.len() - content.len()..text.len();
+                    documents.push(Document { range, line: content_line, content_line, notation });
+                    break;
+                }
+                // The rest of the line of the last value, if that is blank, belongs to neither.
+                let blank = rest.len() - rest.trim_start_matches(BLANK).len();
+                let begin = memchr(b'\n', rest[..blank].as_bytes()).map_or(blank, |end| end + 1);
+                return if documents.is_empty() { 0 } else { start + read_to + begin };
             }
         }
+    }
+    text.len()
+}
+
+/// The notation of a document that kubectl reads as YAML. What looks like JSON is still refused for what is a mistake in JSON and
+/// means something else in YAML.
+fn json_within_yaml(content: &str, line: usize) -> Notation {
+    if !content.starts_with(['{', '[']) {
+        return Notation::Yaml { as_json: None };
+    }
+    let content = content.trim_end_matches(BLANK);
+    let Some(Err(error)) = serde_json::Deserializer::from_str(content).into_iter::<IgnoredAny>().next() else {
+        return Notation::Yaml { as_json: None };
+    };
+    let error_line = line + error.line().saturating_sub(1);
+    match json_mistake(&error, content) {
+        Some(mistake) => Notation::Invalid(Box::new(Problem::at(error_line, format!("invalid JSON: {mistake}")))),
+        None => Notation::Yaml { as_json: Some(Box::new(Problem::at(error_line, explain::json_syntax(&error)))) },
     }
 }
 
@@ -183,11 +216,11 @@ fn json_mistake(error: &serde_json::Error, json: &str) -> Option<&'static str> {
 /// What is left of a document without its mark, blank lines and comments at the start.
 pub(crate) fn content(document: &str) -> &str {
     let mut rest = document.strip_prefix(BYTE_ORDER_MARK).unwrap_or(document);
-    if rest.starts_with("---") && rest[3..].starts_with([' ', '\t', '\r', '\n']) {
+    if rest.starts_with("---") && rest[3..].starts_with(BLANK) {
         rest = &rest[3..];
     }
     loop {
-        rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        rest = rest.trim_start_matches(BLANK);
         if !rest.starts_with('#') {
             return rest;
         }
@@ -273,7 +306,7 @@ impl<'a> LineCount<'a> {
     /// The line of the brace that opens the map whose first key this is.
     pub fn line_of_brace_before(&mut self, key: &str) -> Option<usize> {
         let before = self.text.get(..self.offset(key)?)?.strip_suffix('"')?;
-        let before = before.trim_end_matches([' ', '\t', '\r', '\n']);
+        let before = before.trim_end_matches(BLANK);
         before.ends_with('{').then(|| self.at(before.len() - 1))
     }
 

@@ -126,6 +126,7 @@ fn in_words(expected: &str) -> String {
         "a string" => "text".to_owned(),
         "u16" => "a whole number from 0 to 65535".to_owned(),
         "u32" => "a whole number from 0 to 4294967295".to_owned(),
+        "i64" => "a whole number".to_owned(),
         "a sequence" => "a list".to_owned(),
         "a boolean" => "true or false".to_owned(),
         _ if expected.starts_with("struct ") => "a map".to_owned(),

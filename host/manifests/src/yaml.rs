@@ -4,7 +4,7 @@
 
 use std::io::Read as _;
 
-use libyaml_safer::{Error, EventData, Parser};
+use libyaml_safer::{Error, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 use memchr::memmem;
 
 use crate::Limits;
@@ -47,6 +47,7 @@ fn read(text: &str, first_line: usize, limits: &Limits) -> Result<Tree, Problem>
     let end = if text.ends_with('\n') { "" } else { "\n" };
     parser.set_input(text.as_bytes().chain(end.as_bytes()));
     let mut builder = Builder::new(text.len(), limits.expansion_bytes);
+    let mut go = GoYaml::new(text);
     let hinted = |problem: Problem| {
         let hint = explain::template_hint(text, problem.line - first_line + 1);
         problem.with(hint)
@@ -66,7 +67,11 @@ fn read(text: &str, first_line: usize, limits: &Limits) -> Result<Tree, Problem>
                 return Ok(builder.finish());
             }
             EventData::StreamEnd => return Ok(builder.finish()),
-            data => add(&mut builder, data, line).map_err(hinted)?,
+            data => {
+                go.check(&data, event.start_mark.index..event.end_mark.index)
+                    .map_err(|message| Problem::at(line, message).of_syntax())?;
+                add(&mut builder, data, line).map_err(hinted)?;
+            }
         }
     }
 }
@@ -79,6 +84,9 @@ fn add(builder: &mut Builder, data: EventData, line: usize) -> Result<(), Proble
                 builder.merge_key(line);
                 return Ok(());
             }
+            let is_binary = tag.as_deref() == Some("tag:yaml.org,2002:binary");
+            let value =
+                if is_binary { scalar::binary(&value).map_err(|message| Problem::at(line, message))? } else { value };
             let scalar = scalar::resolve(&value, tag.as_deref(), plain_implicit)
                 .map_err(|message| Problem::at(line, message))?;
             if builder.awaits_key() {
@@ -108,6 +116,49 @@ fn add(builder: &mut Builder, data: EventData, line: usize) -> Result<(), Proble
         | EventData::DocumentStart { .. }
         | EventData::DocumentEnd { .. }
         | EventData::StreamEnd => Ok(()),
+    }
+}
+
+/// What libyaml reads, and its port to Go, which kubectl uses, does not.
+/// <https://github.com/yaml/go-yaml/blob/v2.4.4/scannerc.go>
+struct GoYaml<'t> {
+    text: &'t str,
+    /// Whether the text may hold the escape `\/`.
+    may_escape_slash: bool,
+    /// How many brackets are open.
+    depth: usize,
+}
+
+impl<'t> GoYaml<'t> {
+    fn new(text: &'t str) -> Self {
+        Self { text, may_escape_slash: memmem::find(text.as_bytes(), br"\/").is_some(), depth: 0 }
+    }
+
+    /// What is wrong with an event. `range` is the part of the text that it comes from.
+    fn check(&mut self, data: &EventData, range: std::ops::Range<u64>) -> Result<(), &'static str> {
+        match data {
+            EventData::SequenceStart { style, .. } if self.depth > 0 || *style == SequenceStyle::Flow => {
+                self.depth += 1
+            }
+            EventData::MappingStart { style, .. } if self.depth > 0 || *style == MappingStyle::Flow => self.depth += 1,
+            EventData::SequenceEnd | EventData::MappingEnd => self.depth = self.depth.saturating_sub(1),
+            EventData::Scalar { style: ScalarStyle::Plain, value, .. } if self.depth > 0 && value.contains('?') => {
+                return Err("invalid YAML: within brackets, a text with a question mark must be in quotes");
+            }
+            EventData::Scalar { style: ScalarStyle::DoubleQuoted, .. } if self.may_escape_slash => {
+                let text = self.text.get(range.start as usize..range.end as usize).unwrap_or_default();
+                let mut rest = text.bytes();
+                while let Some(byte) = rest.next() {
+                    if byte == b'\\' && rest.next() == Some(b'/') {
+                        return Err(
+                            "invalid YAML: YAML has no escape `\\/`; write `/`. A document is JSON only at the start of a file",
+                        );
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 

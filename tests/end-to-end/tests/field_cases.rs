@@ -126,7 +126,7 @@ metadata:
     double: "h \
       &i h:1"
     in&i: x&i
-    flow: {k: '&i k:1', "l": "&i", m: z&i}
+x-flow: {k: '&i k:1', "l": "&i", m: z&i}
 spec:
   containers:
   - name: c

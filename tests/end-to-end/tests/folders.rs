@@ -77,7 +77,7 @@ fn results_of_standard_input_name_a_file() {
         report["violations"].as_array().unwrap().iter().filter(|found| found["check"] == "latest-tag").collect();
     let files: Vec<_> = places.iter().map(|found| found["source"]["file"].as_str().unwrap()).collect();
     assert_eq!(files, ["shop/templates/a.yaml", "shop/templates/b.yaml", "all.yaml"]);
-    assert_eq!(places[1]["source"]["line"], 7);
+    assert_eq!(places[1]["source"]["line"], 5);
     let mut command = kube_devops();
     let sarif =
         run_with_input(command.args(["analyze", "-o", "sarif", "-f", "-"]), bad_pod("a").to_string()).exits(0).json();

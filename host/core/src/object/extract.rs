@@ -131,6 +131,11 @@ impl Metadata {
     pub fn name(&self) -> &str {
         if self.name.is_empty() { &self.generate_name } else { &self.name }
     }
+
+    /// Whether the object comes from an API server, and not from a manifest: none can be created with a version.
+    pub fn is_stored(&self) -> bool {
+        !self.resource_version.is_empty()
+    }
 }
 
 impl Header {

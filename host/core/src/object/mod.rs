@@ -76,6 +76,9 @@ pub struct Metadata {
     pub creation_timestamp: Option<DateTime<Utc>>,
     /// Set while the object is being deleted.
     pub deletion_timestamp: Option<IgnoredAny>,
+    /// The version that the API server has stored; nothing else has one.
+    #[serde(deserialize_with = "text_or_nothing")]
+    pub resource_version: String,
 }
 
 /// One owner of an object.

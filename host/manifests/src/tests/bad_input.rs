@@ -232,7 +232,7 @@ fn deep_nesting_is_refused() {
 fn brackets_in_text_are_no_nesting() {
     let brackets = "[{".repeat(3_000);
     let text = format!(
-        "kind: Pod\n# {brackets}\nmetadata:\n  name: a\n  annotations:\n    a: '{brackets}'\n    b: \"{brackets}\\\"\"\n    c: x{brackets}\n    d: |\n      {brackets}\n      x\n    e: [\"{brackets}\", '{brackets}''' # {brackets}\n      ]\nlist:\n- |\n  {brackets}\n- >-\n\n   {brackets}\n- k: |\n    {brackets}\nspec:\n  containers:\n  - {{}}\n"
+        "kind: Pod\n# {brackets}\nmetadata:\n  name: a\n  annotations:\n    a: '{brackets}'\n    b: \"{brackets}\\\"\"\n    c: x{brackets}\n    d: |\n      {brackets}\n      x\nlist:\n- e: [\"{brackets}\", '{brackets}''' # {brackets}\n      ]\n- |\n  {brackets}\n- >-\n\n   {brackets}\n- k: |\n    {brackets}\nspec:\n  containers:\n  - {{}}\n"
     );
     let manifests = read_text(text);
     assert_eq!(manifests.extent.errors, []);
@@ -244,4 +244,53 @@ fn one_giant_line_is_refused() {
     let manifests = read_text("x".repeat(20 << 20));
     assert_error(&manifests, (1, 1), &["20 MiB", "at most 8 MiB are read as one"]);
     assert_error(&read_text("{".repeat(20 << 20)), (1, 1), &["MiB"]);
+}
+
+#[test]
+fn metadata_have_their_types() {
+    for (metadata, path) in [
+        ("{annotations: {a: true}}", "metadata.annotations.a: text is expected, not true; put the value in quotes"),
+        ("{annotations: [a]}", "metadata.annotations: a map of texts is expected, not a list"),
+        ("{labels: {a: 5}}", "metadata.labels.a: text is expected, not the number 5"),
+        ("{namespace: n}", "metadata.namespace: text is expected, not false"),
+        ("{uid: 5}", "metadata.uid"),
+        ("{generation: '1'}", "metadata.generation: a whole number is expected"),
+        ("{deletionTimestamp: x}", "metadata.deletionTimestamp: a time such as"),
+        ("{finalizers: [a, 1]}", "metadata.finalizers[1]: text is expected"),
+        (
+            "{ownerReferences: [{controller: 'yes'}]}",
+            "metadata.ownerReferences[0].controller: true or false is expected",
+        ),
+        ("{managedFields: [{time: x}]}", "metadata.managedFields[0].time"),
+        ("[a]", "metadata: a map is expected, not a list"),
+        ("text", "metadata: a map is expected, not the text \"text\""),
+    ] {
+        for kind in ["Pod", "ConfigMap", "Widget", "List"] {
+            let text = format!(
+                "apiVersion: v1\nkind: {kind}\nmetadata: {metadata}\nitems: []\nspec: {{containers: [{{}}]}}\n"
+            );
+            assert_error(&read_text(&text), (1, 3), &[&format!("invalid {kind}"), path]);
+        }
+    }
+    let right =
+        "{name: ~, annotations: {a: ~, b: ''}, labels: ~, finalizers: [x], generation: 1, creationTimestamp: null}";
+    assert_eq!(read_text(format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {right}\n")).extent.errors, []);
+}
+
+#[test]
+fn what_the_yaml_library_of_kubectl_does_not_read_is_an_error() {
+    for (value, part) in [
+        ("[what?]", "question mark"),
+        ("{a: [b, c ? d]}", "question mark"),
+        ("\"a\\/b\"", "no escape `\\/`"),
+        ("{\"a\": \"b\\\\\\/\"}", "no escape `\\/`"),
+        ("!!binary '?'", "!!binary"),
+    ] {
+        assert_error(&read_text(format!("a: b\nx: {value}\n")), (1, 2), &[part]);
+    }
+    for value in ["what?", "['what?']", "\"a\\\\/b\"", "'a\\/b'", "!!binary aGVs\n"] {
+        assert_eq!(read_text(format!("a: b\nx: {value}\n")).extent.errors, [], "{value}");
+    }
+    let image = "kind: Pod\nspec: {containers: [{image: !!binary YXBwOjE=}]}\n";
+    assert_eq!(read_text(image).subjects[0].containers[0].image, "app:1");
 }

@@ -72,10 +72,34 @@ fn reads_json() {
     let json = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"image": "a:1"}]}}"#;
     let more = "{\n\t\"kind\": \"Pod\",\n\t\"metadata\": {\"name\": \"b\"},\n\t\"spec\": {\"containers\": [{}]}\n}";
     for name in ["a.json", "a.yaml", "a.txt"] {
-        let manifests = read_named(name, format!("{json}{json}\n\n{more}\n{json}\n---\n{json}\n---\n{}", pod("c")));
+        let manifests = read_named(name, format!(" {json}{json}\n\n{more}\n{json}\n"));
         assert_eq!(manifests.extent.errors, []);
-        let expected = [("a", 1, 1), ("a", 2, 1), ("b", 3, 3), ("a", 4, 8), ("a", 5, 10), ("c", 6, 12)];
-        assert_eq!(places(&manifests), expected);
+        assert_eq!(places(&manifests), [("a", 1, 1), ("a", 2, 1), ("b", 3, 3), ("a", 4, 8)]);
+        let manifests = read_named(name, format!("{more} # comment\n---\n{json}\n---\n{}", pod("c")));
+        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(places(&manifests), [("b", 1, 1), ("a", 2, 7), ("c", 3, 9)]);
+    }
+}
+
+#[test]
+fn json_that_does_not_start_a_file_is_yaml() {
+    let json = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"image": "a:1"}]}}"#;
+    let escaped = json.replace("a:1", "x\\/a:1");
+    assert_eq!(read_text(&escaped).subjects[0].containers[0].image, "x/a:1");
+    for (text, errors) in [
+        (format!("{json}\n---\n{escaped}"), vec![(2, 3)]),
+        (format!("---\n{escaped}"), vec![(1, 2)]),
+        (format!("# comment\n{escaped}"), vec![(1, 2)]),
+        (format!("---\n{json}\n{json}"), vec![(1, 3)]),
+        (format!("---\n{}", json.replace("\"image\"", "\"image\"\n")), vec![(1, 3)]),
+        (format!("{json}{json}\n---\n{json}"), vec![(3, 2)]),
+        (format!("{json}\n{json}\n{}", pod("b")), vec![(3, 3)]),
+        (format!("{}---\n...\n---\n{}", pod("a"), pod("b")), vec![(2, 8)]),
+    ] {
+        let manifests = read_text(&text);
+        let found: Vec<_> = manifests.extent.errors.iter().filter_map(|error| error.source.as_ref()).collect();
+        let found: Vec<_> = found.iter().map(|source| (source.document, source.line)).collect();
+        assert_eq!(found, errors, "{text}\n{:?}", manifests.extent.errors);
     }
 }
 
@@ -95,7 +119,7 @@ fn counts_what_is_no_workload() {
     let manifests = read_text(text);
     assert_eq!(manifests.extent.errors, []);
     assert_eq!(manifests.extent.ignored, [(NO_KIND.to_owned(), 3)].into());
-    let custom = "kind: Widget\nspec: 5\nstatus: [a]\nitems: x\nmetadata: {labels: [1]}\n---\nkind: Widget\nspec: {containers: 5, template: {spec: 3}}\n---\nkind: ConfigMap\nspec: text\n";
+    let custom = "kind: Widget\nspec: 5\nstatus: [a]\nitems: x\n---\nkind: Widget\nspec: {containers: 5, template: {spec: 3}}\n---\nkind: ConfigMap\nspec: text\n";
     let manifests = read_text(custom);
     assert_eq!(manifests.extent.errors, []);
     assert_eq!(manifests.extent.ignored, [("ConfigMap".to_owned(), 1), ("Widget".to_owned(), 2)].into());

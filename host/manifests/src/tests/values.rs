@@ -147,6 +147,17 @@ fn reads_a_thousand_containers() {
 
 #[test]
 fn finished_pods_are_counted() {
-    let manifests = read_text(pod("a") + "status: {phase: Succeeded}\n");
-    assert_eq!((manifests.subjects.len(), manifests.extent.finished), (0, 1));
+    let stored = pod("a").replace("  name: a", "  name: a\n  resourceVersion: '5'");
+    for (text, finished) in [
+        (stored.clone() + "status: {phase: Succeeded}\n", 1),
+        (stored.replace("'5'", "'5'\n  deletionTimestamp: 2026-01-31T12:00:00Z"), 1),
+        (stored, 0),
+        // The API server does not take these along when it creates a pod.
+        (pod("a") + "status: {phase: Succeeded}\n", 0),
+        (pod("a").replace("  name: a", "  name: a\n  deletionTimestamp: 2026-01-31T12:00:00Z"), 0),
+    ] {
+        let manifests = read_text(&text);
+        assert_eq!(manifests.extent.errors, []);
+        assert_eq!((manifests.subjects.len(), manifests.extent.finished), (1 - finished, finished), "{text}");
+    }
 }

@@ -1,0 +1,165 @@
+//! Generated manifests are read as the real kubectl reads them: the same images and probes, or an error. Where kubectl
+//! fails, an error of the program is required; where kubectl reads a mistake without a word, such as a duplicate key, the
+//! generator says so and an error is allowed.
+//!
+//! `READING_DOCUMENTS` and `READING_SEED` choose a deeper run.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod composer;
+mod expected;
+mod file;
+mod json;
+mod node;
+mod random;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use end_to_end::{Folder, kube_devops, run};
+use serde_json::Value;
+
+use composer::{BEHIND, Composer};
+use expected::expected_of;
+use file::File;
+use random::Random;
+
+/// How many calls of kubectl run at a time.
+const THREADS: usize = 4;
+
+/// A number of the environment.
+fn number(name: &str, otherwise: u64) -> u64 {
+    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// What kubectl makes of a file: the objects that it could read, and what it complains of.
+fn objects_by_kubectl(kubectl: &Path, file: &Path) -> (Vec<Value>, Option<String>) {
+    let mut command = Command::new(kubectl);
+    command.args(["annotate", "--local", "x=y", "-o", "json", "-f"]).arg(file);
+    let output = command.env("KUBECONFIG", "/nowhere").stdin(Stdio::null()).output().unwrap();
+    let objects = serde_json::Deserializer::from_slice(&output.stdout).into_iter().collect::<Result<_, _>>().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    (objects, (!output.status.success()).then_some(complaint))
+}
+
+/// What the program says of a file: violations as object and line, and errors with their line.
+#[derive(Debug, Default)]
+struct Reading {
+    violations: Vec<(String, String)>,
+    errors: Vec<(usize, String)>,
+}
+
+fn readings(folder: &Folder) -> BTreeMap<String, Reading> {
+    let report = run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(folder.path())).json();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let file =
+        |found: &Value| Path::new(&text(&found["source"]["file"])).file_name().unwrap().to_str().unwrap().to_owned();
+    let mut readings: BTreeMap<String, Reading> = BTreeMap::new();
+    for found in report["violations"].as_array().unwrap() {
+        let line = format!("{} {}", text(&found["check"]), text(&found["container"]));
+        readings.entry(file(found)).or_default().violations.push((text(&found["name"]), line));
+    }
+    for error in report["errors"].as_array().unwrap() {
+        let line = error["source"]["line"].as_u64().unwrap() as usize;
+        readings.entry(file(error)).or_default().errors.push((line, text(&error["message"])));
+    }
+    readings
+}
+
+/// What is read differently in a file, if anything is.
+fn difference(file: &File, objects: &[Value], complaint: Option<&str>, ours: &Reading) -> Option<String> {
+    let is_alone = file.documents.len() == 1;
+    let mut start = 0;
+    let mut is_cut_off = false;
+    for (document, end) in file.documents.iter().zip(&file.ends) {
+        let name = format!("p{}", document.number);
+        let object = if is_alone {
+            objects.first()
+        } else {
+            objects.iter().find(|object| object["metadata"]["name"].as_str().is_some_and(|found| found.trim() == name))
+        };
+        let ends_elsewhere = document.allowed.contains(&BEHIND);
+        let is_error = ours.errors.iter().any(|(line, _)| ends_elsewhere || (start + 1..=*end).contains(line));
+        let mut found: Vec<_> = ours
+            .violations
+            .iter()
+            .filter(|(of, _)| is_alone || of.trim() == name)
+            .map(|(_, line)| line.clone())
+            .collect();
+        found.sort();
+        start = *end;
+        // Behind what it cannot read, kubectl reads nothing more of a file.
+        is_cut_off |= object.is_some() && complaint.is_some() && is_error && ends_elsewhere;
+        let is_right = match object {
+            Some(object) if !matches!(object["kind"].as_str(), Some("Pod" | "Deployment")) => true,
+            Some(object) => match expected_of(object) {
+                None => is_error,
+                // It can complain of what stands behind an object, too.
+                Some(expected) if is_error && complaint.is_some() => !document.allowed.is_empty() || found == expected,
+                Some(_) if is_error => !document.allowed.is_empty(),
+                Some(expected) => found == expected,
+            },
+            None if is_cut_off => true,
+            None => {
+                is_cut_off = complaint.is_some();
+                // What has neither kind nor apiVersion is counted, and no error.
+                let is_no_object = complaint
+                    .is_some_and(|text| text.contains("Object 'Kind' is missing") && !text.contains("\"apiVersion\":"));
+                is_error || (complaint.is_none() || is_no_object) && found.is_empty()
+            }
+        };
+        if !is_right {
+            let theirs = match object {
+                Some(object) => format!("{:?} of {object}; {complaint:?}", expected_of(object)),
+                None => format!("nothing; {complaint:?}"),
+            };
+            return Some(format!(
+                "{name} ({:?}) of\n{}\n{:?}\nkubectl: {theirs}\nours: {ours:?}\n",
+                document.allowed, file.text, file.text
+            ));
+        }
+    }
+    None
+}
+
+#[test]
+fn documents_of_many_notations_are_read_as_kubectl_reads_them() {
+    let documents = number("READING_DOCUMENTS", 500) as usize;
+    let mut random = Random::new(number("READING_SEED", 0x5eed));
+    let mut composer =
+        Composer { random: &mut random, anchors: BTreeMap::new(), allowed: Vec::new(), quoted_merges: 0, oddity: 0 };
+    let (mut files, mut count) = (Vec::new(), 0);
+    while count < documents {
+        let file = composer.file(count);
+        count += file.documents.len();
+        files.push(file);
+    }
+    let name = |index: usize| format!("{index:06}.yaml");
+    let folder = Folder::with(files.iter().enumerate().map(|(index, file)| (name(index), &file.text)));
+    let readings = readings(&folder);
+    let kubectl = test_cluster::kubectl().unwrap();
+
+    let nothing = Reading::default();
+    let check = |index: usize| {
+        let (objects, complaint) = objects_by_kubectl(&kubectl, &folder.path().join(name(index)));
+        let ours = readings.get(&name(index)).unwrap_or(&nothing);
+        difference(&files[index], &objects, complaint.as_deref(), ours)
+    };
+    let wrong: Vec<String> = thread::scope(|scope| {
+        let (check, files) = (&check, &files);
+        let workers: Vec<_> = (0..THREADS)
+            .map(|worker| {
+                scope.spawn(move || (worker..files.len()).step_by(THREADS).filter_map(check).collect::<Vec<_>>())
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    let errors = readings.values().filter(|reading| !reading.errors.is_empty()).count();
+    let shown: String = wrong.iter().take(5).map(|text| format!("----\n{text}\n")).collect();
+    assert!(wrong.is_empty(), "{} of {} files are read differently:\n{shown}", wrong.len(), files.len());
+    assert!(errors * 2 < files.len(), "{errors} of {} files have errors, so little is compared", files.len());
+}
