@@ -62,7 +62,7 @@ Exit code 1 says that a permission is missing.")]
     #[command(after_help = "\
 Examples:
   kube-devops analyze -f deploy/ -f extra.yaml             manifests, without a cluster
-  helm template ./chart | kube-devops analyze -f -         what a chart renders
+  kube-devops analyze --helm-chart ./chart --values production.yaml
   kube-devops analyze -n production -l app=web             pods of the current cluster
   kube-devops analyze -f . --bundle restricted --fail-on high
   kube-devops analyze -f . -o sarif > result.sarif         for code scanning
@@ -170,6 +170,15 @@ pub struct AnalyzeArguments {
     /// Evaluate what a kustomization in a folder results in, as rendered by kubectl or kustomize
     #[arg(long, value_name = "FOLDER")]
     pub kustomize: Vec<PathBuf>,
+    /// Evaluate what a Helm chart results in, as rendered by helm: the folder of a chart, or a packed chart
+    #[arg(long, value_name = "CHART")]
+    pub helm_chart: Vec<PathBuf>,
+    /// A file of values for --helm-chart; can be given more than once
+    #[arg(long, value_name = "FILE", requires = "helm_chart")]
+    pub values: Vec<PathBuf>,
+    /// A value for --helm-chart; can be given more than once
+    #[arg(long, value_name = "KEY=VALUE", requires = "helm_chart")]
+    pub set: Vec<String>,
     /// Paths without -f, which are answered with what was meant
     #[arg(hide = true, value_name = "PATH")]
     pub misplaced: Vec<PathBuf>,

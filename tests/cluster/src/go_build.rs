@@ -213,6 +213,7 @@ mod tests {
             package(component.program()).expect("a package");
         }
         assert_eq!(package("kubectl").expect("a package"), "k8s.io/kubernetes/cmd/kubectl");
+        assert_eq!(package("helm").expect("a package"), "helm.sh/helm/v4/cmd/helm");
         package("kubelet").expect_err("nobody builds it");
     }
 

@@ -66,3 +66,8 @@ pub use plane::ControlPlane;
 pub fn kubectl() -> anyhow::Result<std::path::PathBuf> {
     tools::Tools::find(&[])?.path(tools::KUBECTL)
 }
+
+/// The path of helm, which is built if it is not there. That can take minutes, and blocks.
+pub fn helm() -> anyhow::Result<std::path::PathBuf> {
+    tools::Tools::find_program(tools::HELM)
+}

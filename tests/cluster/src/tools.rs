@@ -13,6 +13,7 @@ use crate::{component::Component, go_build};
 /// Names a folder with ready-made programs; other Kubernetes projects use the same variable.
 const ASSETS_VARIABLE: &str = "KUBEBUILDER_ASSETS";
 pub(crate) const KUBECTL: &str = "kubectl";
+pub(crate) const HELM: &str = "helm";
 
 /// The programs that were found, each by its path.
 #[derive(Clone, Debug)]
@@ -24,11 +25,13 @@ impl Tools {
     /// Finds kubectl and the programs of `components`, and builds those that are not there. That can take minutes, and
     /// blocks.
     pub(crate) fn find(components: &[Component]) -> Result<Self> {
-        let assets = env::var_os(ASSETS_VARIABLE).filter(|value| !value.is_empty());
-        // Components are started in another folder than this process.
-        let assets = assets.map(path::absolute).transpose().with_context(|| format!("cannot use {ASSETS_VARIABLE}"))?;
         let names = components.iter().map(|component| component.program()).chain([KUBECTL]);
-        Self::find_by_name(&names.collect::<Vec<_>>(), assets.as_deref())
+        Self::find_by_name(&names.collect::<Vec<_>>(), assets()?.as_deref())
+    }
+
+    /// Finds a program that no control plane needs, and builds it if it is not there.
+    pub(crate) fn find_program(name: &str) -> Result<PathBuf> {
+        Self::find_by_name(&[name], assets()?.as_deref())?.path(name)
     }
 
     fn find_by_name(names: &[&str], assets: Option<&Path>) -> Result<Self> {
@@ -65,6 +68,13 @@ impl Tools {
         let found = self.paths.iter().find(|(known, _)| known == name);
         Ok(found.with_context(|| format!("{name} was not looked for"))?.1.clone())
     }
+}
+
+/// The folder of ready-made programs, if there is one.
+fn assets() -> Result<Option<PathBuf>> {
+    let assets = env::var_os(ASSETS_VARIABLE).filter(|value| !value.is_empty());
+    // Components are started in another folder than this process.
+    assets.map(path::absolute).transpose().with_context(|| format!("cannot use {ASSETS_VARIABLE}"))
 }
 
 /// Says something to the person who waits. Not by `eprintln`, which the test runner keeps to itself until a test fails.

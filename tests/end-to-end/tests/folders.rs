@@ -6,6 +6,7 @@ use std::fs;
 
 use end_to_end::objects::bad_pod;
 use end_to_end::{Folder, Ran, kube_devops, root, run, run_with_input};
+use serde_json::json;
 
 fn analyze(folder: &Folder, arguments: &[&str]) -> Ran {
     run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(folder.path()).args(arguments))
@@ -144,6 +145,46 @@ fn a_kustomization_is_evaluated_as_it_is_rendered() {
     let mut command = kube_devops();
     command.args(["analyze", "--kustomize"]).arg(&case).env("PATH", empty.path());
     run(&mut command).exits(2).complains(&["neither kubectl nor kustomize was found"]);
+}
+
+#[test]
+fn a_chart_is_evaluated_as_it_is_rendered() {
+    let chart = root().join("tests/end-to-end/manifests/chart");
+    let programs = path_with(&test_cluster::helm().unwrap());
+    let analyze = |arguments: &[&str]| {
+        let mut command = kube_devops();
+        command.args(["analyze", "-o", "json", "--helm-chart"]).arg(&chart).args(arguments);
+        run(command.env("PATH", programs.path()))
+    };
+    let checks = |arguments: &[&str]| -> Vec<String> {
+        let report = analyze(arguments).exits(0).json();
+        let checks = report["violations"].as_array().unwrap().iter();
+        checks.map(|found| found["check"].as_str().unwrap().to_owned()).collect()
+    };
+    let report = analyze(&["-n", "shop"]).exits(0).json();
+    let latest = &report["violations"][0];
+    assert_eq!((&latest["check"], &latest["namespace"]), (&json!("latest-tag"), &json!("shop")));
+    assert_eq!(latest["source"]["file"], "shop/templates/web.yaml");
+    // The first lines of the template have no directives, so its lines are those of the result.
+    assert_eq!(latest["source"]["line"], 14);
+    assert_eq!(checks(&[]), ["latest-tag", "missing-liveness", "missing-readiness"]);
+    let production = chart.join("production.yaml");
+    let production = ["--values", production.to_str().unwrap()];
+    assert_eq!(checks(&production), ["missing-liveness", "missing-readiness"]);
+    assert_eq!(checks(&["--set", "image.tag=5", "--set", "probes=true"]), [""; 0]);
+    assert_eq!(checks(&[production[0], production[1], "--set", "image.tag=latest"])[0], "latest-tag");
+
+    analyze(&["--set", "image.repository="]).exits(2).complains(&[
+        "failed to render",
+        "helm template",
+        "image.repository is missing",
+    ]);
+    analyze(&["--values", "missing.yaml"]).exits(2).complains(&["failed to render", "missing.yaml"]);
+    run(kube_devops().args(["analyze", "--helm-chart", "bitnami/web"])).exits(2).complains(&["was not found"]);
+    run(kube_devops().args(["analyze", "-f", "a.yaml", "--set", "a=b"])).exits(2).complains(&["--helm-chart"]);
+    let mut command = kube_devops();
+    command.args(["analyze", "--helm-chart"]).arg(&chart).env("PATH", "/nowhere");
+    run(&mut command).exits(2).complains(&["helm was not found"]);
 }
 
 #[test]

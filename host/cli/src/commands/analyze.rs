@@ -15,7 +15,8 @@ use kube_devops_core::{CheckInfo, Policy, Report, Severity, Subject, SystemNames
 use kube_devops_engine::{Checks, Engine, Limits};
 use kube_devops_manifests::{self as manifests, ReadOptions, STANDARD_INPUT};
 
-use super::{Outcome, kustomize, with_cluster};
+use super::render::{self, ChartValues};
+use super::{Outcome, with_cluster};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, Selection};
 use crate::output::{self, Format, Shown};
 use crate::progress::Progress;
@@ -42,11 +43,10 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
     let rules = checks.rule_set(&policy)?;
     let infos: Vec<CheckInfo> = checks.infos().cloned().collect();
 
-    let mut selected = if arguments.filenames.is_empty() && arguments.kustomize.is_empty() {
-        read_cluster(cluster, &arguments.selection)?
-    } else {
-        read_manifests(arguments)?
-    };
+    let has_manifests =
+        [&arguments.filenames, &arguments.kustomize, &arguments.helm_chart].iter().any(|paths| !paths.is_empty());
+    let mut selected =
+        if has_manifests { read_manifests(arguments)? } else { read_cluster(cluster, &arguments.selection)? };
     selected.leave_out_system(arguments);
     let outcomes = {
         let _progress = Progress::new("evaluating");
@@ -155,8 +155,14 @@ fn read_manifests(arguments: &AnalyzeArguments) -> Result<Selected> {
     };
     let mut read = {
         let _progress = Progress::new("reading manifests");
-        let rendered: Vec<_> =
-            arguments.kustomize.iter().map(|folder| kustomize::render(folder)).collect::<Result<_>>()?;
+        let values = ChartValues {
+            files: &arguments.values,
+            set: &arguments.set,
+            namespace: selection.namespaces.first().filter(|_| selection.namespaces.len() == 1).map(String::as_str),
+        };
+        let kustomizations = arguments.kustomize.iter().map(|folder| render::kustomization(folder));
+        let charts = arguments.helm_chart.iter().map(|chart| render::chart(chart, values));
+        let rendered: Vec<_> = kustomizations.chain(charts).collect::<Result<_>>()?;
         manifests::read(&arguments.filenames, &rendered, &options)
     };
     let mut subjects = std::mem::take(&mut read.subjects);
@@ -168,7 +174,8 @@ fn read_manifests(arguments: &AnalyzeArguments) -> Result<Selected> {
     read.extent.filtered = before - subjects.len();
     let name =
         |path: &PathBuf| if path.as_os_str() == "-" { STANDARD_INPUT.to_owned() } else { path.display().to_string() };
-    let paths: Vec<_> = arguments.filenames.iter().chain(&arguments.kustomize).map(name).collect();
+    let paths: Vec<_> =
+        arguments.filenames.iter().chain(&arguments.kustomize).chain(&arguments.helm_chart).map(name).collect();
     Ok(Selected { subjects, extent: std::mem::take(&mut read.extent), target: paths.join(", ") })
 }
 

@@ -6,11 +6,11 @@ mod completion;
 mod controller;
 mod crd;
 mod explain;
-mod kustomize;
 mod list;
 mod policy;
 mod reconcile;
 pub mod reference;
+mod render;
 mod watch;
 mod webhook;
 

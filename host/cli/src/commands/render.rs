@@ -1,0 +1,83 @@
+//! Manifests that are rendered by the program that the user has: a kustomization by kubectl or kustomize, a chart by Helm.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use kube_devops_manifests::Rendered;
+
+/// The programs that render a kustomization, and their arguments before the folder.
+const KUSTOMIZE: [(&str, &[&str]); 2] = [("kubectl", &["kustomize", "--"]), ("kustomize", &["build", "--"])];
+
+/// The manifests of a kustomization.
+pub fn kustomization(folder: &Path) -> Result<Rendered> {
+    if !folder.is_dir() {
+        bail!("{} is not a folder; --kustomize takes the folder with the kustomization", folder.display());
+    }
+    for (program, arguments) in KUSTOMIZE {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(folder);
+        if let Some(text) = output(command, folder)? {
+            return Ok(Rendered { name: folder.to_string_lossy().into(), text });
+        }
+    }
+    bail!("neither kubectl nor kustomize was found; install one of them, or pipe what is rendered elsewhere to `-f -`")
+}
+
+/// What a chart is rendered with.
+#[derive(Debug, Clone, Copy)]
+pub struct ChartValues<'a> {
+    /// Files of values.
+    pub files: &'a [PathBuf],
+    /// Single values, as `key=value`.
+    pub set: &'a [String],
+    /// The namespace of the release.
+    pub namespace: Option<&'a str>,
+}
+
+/// The manifests of a chart: a folder or a packed chart.
+pub fn chart(chart: &Path, values: ChartValues<'_>) -> Result<Rendered> {
+    // Helm would take a path that does not exist for the name of a chart in a repository.
+    if !chart.exists() {
+        bail!("{} was not found; --helm-chart takes the folder of a chart, or a packed chart", chart.display());
+    }
+    let mut command = Command::new("helm");
+    command.arg("template").args(chart_arguments(values)).args(["--", "release-name"]).arg(chart);
+    match output(command, chart)? {
+        Some(text) => Ok(Rendered { name: chart.to_string_lossy().into(), text }),
+        None => bail!("helm was not found; install it, or pipe what is rendered elsewhere to `-f -`"),
+    }
+}
+
+fn chart_arguments(values: ChartValues<'_>) -> Vec<OsString> {
+    let mut arguments = Vec::new();
+    for file in values.files {
+        arguments.extend(["--values".into(), file.into()]);
+    }
+    for set in values.set {
+        arguments.extend(["--set".into(), set.into()]);
+    }
+    if let Some(namespace) = values.namespace {
+        arguments.extend(["--namespace".into(), namespace.into()]);
+    }
+    arguments
+}
+
+/// What a program prints; none if it is not installed.
+fn output(mut command: Command, rendered: &Path) -> Result<Option<String>> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = match command.stdin(Stdio::null()).output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        output => output.with_context(|| format!("failed to run {program}"))?,
+    };
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let subcommand = command.get_args().next().unwrap_or_default().to_string_lossy();
+        bail!("failed to render {}: {program} {subcommand}: {}", rendered.display(), said.trim());
+    }
+    let text =
+        String::from_utf8(output.stdout).with_context(|| format!("{program} printed something that is not UTF-8"))?;
+    Ok(Some(text))
+}
