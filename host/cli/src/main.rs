@@ -1,12 +1,11 @@
 //! `kube-devops`: Kubernetes governance.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+mod allocator;
 
 use std::process::ExitCode;
 
-/// Much of the work is small texts that come and go on all cores.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::set_up();
     kube_devops::run(std::env::args_os())
 }
