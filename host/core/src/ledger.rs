@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::outcome::{CheckOutcome, Judgement};
-use crate::report::Violation;
+use crate::report::{Fields, Violation};
 use crate::score::Compliance;
 use crate::subject::Subject;
 use crate::tally::Tally;
@@ -55,9 +55,10 @@ pub fn judge<S: Borrow<Subject>>(subjects: &[S], outcomes: &[CheckOutcome]) -> V
             }
         }
         let check: Arc<str> = outcome.check.as_str().into();
+        let mut fields = Fields::default();
         for finding in &outcome.findings {
             if let (Some(judged), Some(subject)) = (judged.get_mut(finding.subject), subjects.get(finding.subject)) {
-                judged.violations.push(outcome.violation(&check, finding, subject.borrow()));
+                judged.violations.push(outcome.violation(&check, finding, subject.borrow(), &mut fields));
             }
         }
         for error in &outcome.errors {
@@ -134,9 +135,9 @@ mod tests {
 
     fn subject(name: &str) -> Subject {
         Subject {
-            kind: "Pod".to_owned(),
-            namespace: "default".to_owned(),
-            name: name.to_owned(),
+            kind: "Pod".into(),
+            namespace: "default".into(),
+            name: name.into(),
             spec_pointer: "/spec".into(),
             ..Subject::default()
         }
@@ -150,7 +151,7 @@ mod tests {
                     subject,
                     container: None,
                     field: None,
-                    message: format!("finding {number}"),
+                    message: format!("finding {number}").into(),
                     magnitude: number as u32,
                 })
             };
@@ -186,7 +187,7 @@ mod tests {
             for counts in [&before, &findings] {
                 let subjects = subjects(counts.len());
                 for (subject, judged) in subjects.iter().zip(judge(&subjects, &outcomes(counts))) {
-                    let name = subject.name.as_str().into();
+                    let name = subject.name.clone();
                     ledger.set(&name, judged.clone());
                     prop_assert!(!ledger.set(&name, judged), "the same once more is no change");
                 }
@@ -200,7 +201,7 @@ mod tests {
             }
             let subjects: Vec<_> = kept.iter().map(|index| subject(&format!("pod-{index:02}"))).collect();
             let counts: Vec<_> = kept.iter().map(|&index| findings[index]).collect();
-            let report = Report::new(&subjects, &outcomes(&counts), Extent::default());
+            let report = Report::new(&subjects, outcomes(&counts), Extent::default());
             let total = ledger.total();
             prop_assert_eq!(total.subjects, report.subjects);
             let evaluated = total.subjects > 0;

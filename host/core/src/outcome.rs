@@ -1,5 +1,7 @@
 //! What the evaluation of one check on a list of subjects gives.
 
+use std::sync::Arc;
+
 use crate::Severity;
 
 /// What a check answers about a subject.
@@ -12,7 +14,7 @@ pub struct Finding {
     /// JSON Pointer relative to the container, or to the pod's spec.
     pub field: Option<String>,
     /// One sentence.
-    pub message: String,
+    pub message: Arc<str>,
     /// How many times the check's weight it costs.
     pub magnitude: u32,
 }

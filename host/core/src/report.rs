@@ -1,6 +1,7 @@
 //! The report: what the outcomes of the checks amount to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -10,7 +11,7 @@ use crate::Severity;
 use crate::outcome::{CheckOutcome, Finding, Judgement};
 use crate::policy_fields::POLICY_FIELDS;
 use crate::score::{Classification, Grade, HIGHEST_MAGNITUDE};
-use crate::subject::{Controller, Source, Subject};
+use crate::subject::{Container, Controller, Source, Subject};
 use crate::tally::Tally;
 
 /// What was found in a set of subjects. Its JSON form only ever grows.
@@ -116,22 +117,22 @@ pub struct Violation {
     /// How many times it costs that.
     pub magnitude: u32,
     /// The namespace of the object.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// The kind of the object.
-    pub kind: String,
+    pub kind: Arc<str>,
     /// The name of the object.
-    pub name: String,
+    pub name: Arc<str>,
     /// The object that controls it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub controller: Option<Controller>,
+    pub controller: Option<Arc<Controller>>,
     /// The container to blame.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub container: Option<String>,
+    pub container: Option<Arc<str>>,
     /// JSON Pointer into the object to the one place to blame. The place need not exist.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub field: Option<String>,
+    pub field: Option<Arc<str>>,
     /// What is wrong.
-    pub message: String,
+    pub message: Arc<str>,
     /// Where the object was read, when it came from a file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source: Option<Source>,
@@ -210,7 +211,7 @@ pub struct Extent {
 
 impl Report {
     /// Adds up what the checks found in `subjects`.
-    pub fn new(subjects: &[Subject], outcomes: &[CheckOutcome], extent: Extent) -> Self {
+    pub fn new(subjects: &[Subject], outcomes: Vec<CheckOutcome>, extent: Extent) -> Self {
         let mut cluster = Tally::default();
         let mut namespaces: BTreeMap<&str, Tally> = BTreeMap::new();
         for subject in subjects {
@@ -222,6 +223,7 @@ impl Report {
         let mut violations = Vec::with_capacity(outcomes.iter().map(|outcome| outcome.findings.len()).sum());
         let mut errors = extent.errors;
         let mut checks = Vec::with_capacity(outcomes.len());
+        let mut fields = Fields::default();
         for outcome in outcomes {
             let mut check = CheckReport {
                 id: outcome.check.clone(),
@@ -245,17 +247,17 @@ impl Report {
                 };
                 *(if failed { &mut check.failed } else { &mut check.passed }) += 1;
                 cluster.compliance.add(outcome.weight, failed);
-                if let Some(tally) = namespaces.get_mut(subject.namespace.as_str()) {
+                if let Some(tally) = namespaces.get_mut(&*subject.namespace) {
                     tally.compliance.add(outcome.weight, failed);
                 }
             }
             let id: Arc<str> = outcome.check.as_str().into();
             for finding in &outcome.findings {
                 let Some(subject) = subjects.get(finding.subject) else { continue };
-                let violation = outcome.violation(&id, finding, subject);
+                let violation = outcome.violation(&id, finding, subject, &mut fields);
                 check.magnitudes += u64::from(violation.magnitude);
                 cluster.count(&violation);
-                if let Some(tally) = namespaces.get_mut(violation.namespace.as_str()) {
+                if let Some(tally) = namespaces.get_mut(&*violation.namespace) {
                     tally.count(&violation);
                 }
                 violations.push(violation);
@@ -325,14 +327,20 @@ impl NamespaceReport {
 
 impl CheckOutcome {
     /// A finding of this check about `subject` as a violation. `check` is the id of the check.
-    pub(crate) fn violation(&self, check: &Arc<str>, finding: &Finding, subject: &Subject) -> Violation {
+    pub(crate) fn violation(
+        &self,
+        check: &Arc<str>,
+        finding: &Finding,
+        subject: &Subject,
+        fields: &mut Fields,
+    ) -> Violation {
         let container = finding.container.and_then(|index| subject.containers.get(index));
         let field = match (container, &finding.field) {
             (Some(container), field) => {
                 let field = field.as_deref().unwrap_or_default();
-                Some(format!("{}{}{field}", subject.spec_pointer, container.pointer()))
+                Some(fields.shared(format_args!("{}{}{field}", subject.spec_pointer, container.pointer())))
             }
-            (None, Some(field)) => Some(format!("{}{field}", subject.spec_pointer)),
+            (None, Some(field)) => Some(fields.shared(format_args!("{}{field}", subject.spec_pointer))),
             (None, None) => None,
         };
         Violation {
@@ -344,7 +352,7 @@ impl CheckOutcome {
             kind: subject.kind.clone(),
             name: subject.name.clone(),
             controller: subject.controller.clone(),
-            container: container.map(|container| container.title().into_owned()),
+            container: container.map(Container::shared_title),
             message: finding.message.clone(),
             source: subject.source.clone().map(|source| {
                 let line = field.as_deref().and_then(|field| subject.line_of(field));
@@ -352,6 +360,27 @@ impl CheckOutcome {
             }),
             field,
         }
+    }
+}
+
+/// The fields of violations. Most violations of a report are about the same few, and share their texts.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    known: HashSet<Arc<str>>,
+    text: String,
+}
+
+impl Fields {
+    fn shared(&mut self, field: fmt::Arguments<'_>) -> Arc<str> {
+        self.text.clear();
+        // Writing to a text cannot fail.
+        let _ = self.text.write_fmt(field);
+        if let Some(known) = self.known.get(self.text.as_str()) {
+            return known.clone();
+        }
+        let new: Arc<str> = self.text.as_str().into();
+        self.known.insert(new.clone());
+        new
     }
 }
 

@@ -14,15 +14,15 @@ pub struct Subject {
     /// The API group of the object; empty for the core group, and where it is not known.
     pub group: String,
     /// `Pod`, or the kind of the workload whose template this is.
-    pub kind: String,
+    pub kind: Arc<str>,
     /// The namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// The name of the object.
-    pub name: String,
+    pub name: Arc<str>,
     /// The labels of the pod, sorted by key.
     pub labels: Vec<(String, String)>,
     /// The object that controls the pod.
-    pub controller: Option<Controller>,
+    pub controller: Option<Arc<Controller>>,
     /// Whether containers are started again.
     pub restart_policy: RestartPolicy,
     /// App containers first, then init containers and sidecars, then ephemeral containers.
@@ -52,7 +52,7 @@ impl Subject {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Container {
     /// The name; may be empty in a manifest.
-    pub name: String,
+    pub name: Arc<str>,
     /// What the container is for.
     pub kind: ContainerKind,
     /// The image reference as written; empty where none is given.
@@ -82,6 +82,11 @@ impl Container {
             Some(index) => format!("/{}/{index}", self.place.key),
             None => format!("/{}", self.place.key),
         }
+    }
+
+    /// The title, which shares the name.
+    pub(crate) fn shared_title(&self) -> Arc<str> {
+        if self.name.is_empty() { self.title().into() } else { self.name.clone() }
     }
 
     /// The name; the place in the pod's spec, such as `containers[0]`, of a container without one.

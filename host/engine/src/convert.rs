@@ -7,9 +7,9 @@ use crate::bindings::check::devops::policy::types;
 /// A subject as the contract has it.
 pub fn subject(subject: &Subject) -> types::Subject {
     types::Subject {
-        kind: subject.kind.clone(),
-        namespace: subject.namespace.clone(),
-        name: subject.name.clone(),
+        kind: subject.kind.to_string(),
+        namespace: subject.namespace.to_string(),
+        name: subject.name.to_string(),
         labels: subject.labels.clone(),
         controller: subject
             .controller
@@ -36,7 +36,7 @@ pub fn subject(subject: &Subject) -> types::Subject {
 
 fn container(container: &kube_devops_core::Container) -> types::Container {
     types::Container {
-        name: container.name.clone(),
+        name: container.name.to_string(),
         kind: match container.kind {
             ContainerKind::App => types::ContainerKind::App,
             ContainerKind::Init => types::ContainerKind::Init,

@@ -106,7 +106,7 @@ impl Rule {
                     subject: finding.subject as usize,
                     container: finding.container.map(|container| container as usize),
                     field: finding.field.filter(|field| is_pointer(field)),
-                    message: kube_devops_core::text::cut(&finding.message, limits.message),
+                    message: kube_devops_core::text::cut(&finding.message, limits.message).into(),
                     magnitude: finding.magnitude,
                 })
             })

@@ -22,7 +22,7 @@ fn many_subjects_are_judged_in_their_order_whatever_the_batches() {
     let subjects: Vec<_> = (0..1000).map(|number| subject(&format!("pod-{number}"))).collect();
     let outcomes = hostile(&limits, "echo-name").unwrap().evaluate(&subjects, None);
     let messages: Vec<_> =
-        outcomes[0].findings.iter().map(|finding| (finding.subject, finding.message.clone())).collect();
+        outcomes[0].findings.iter().map(|finding| (finding.subject, finding.message.to_string())).collect();
     let expected: Vec<_> = (0..1000).map(|number| (number, format!("pod-{number}"))).collect();
     assert_eq!(messages, expected);
 }
@@ -44,7 +44,7 @@ fn a_check_that_imports_object_sees_the_whole_object_behind_its_subject() {
     let objects: Objects =
         (0..5).map(|number| json!({"spec": {"containers": [{"image": format!("image-{number}")}]}})).collect();
     let messages = |outcome: &kube_devops_core::CheckOutcome| -> Vec<String> {
-        outcome.findings.iter().map(|finding| finding.message.clone()).collect()
+        outcome.findings.iter().map(|finding| finding.message.to_string()).collect()
     };
     let outcomes = rules.evaluate(&subjects, Some(&objects));
     assert_eq!(messages(&outcomes[0]), [0, 1, 2, 3, 4].map(|number| format!("\"image-{number}\"")));

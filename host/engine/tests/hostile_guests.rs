@@ -112,8 +112,8 @@ fn the_other_rules_of_a_policy_stand_and_the_host_goes_on() {
         let outcomes = rules.evaluate(&subjects, None);
         assert_eq!(outcomes[0].judgements, [NotJudged]);
         assert_eq!(outcomes[1].judgements, [Failed]);
-        assert_eq!(outcomes[1].findings[0].message, round.to_string(), "the instance of the other rule is kept");
-        let report = Report::new(&subjects, &outcomes, Default::default());
+        assert_eq!(*outcomes[1].findings[0].message, round.to_string(), "the instance of the other rule is kept");
+        let report = Report::new(&subjects, outcomes, Default::default());
         assert_eq!((report.checks[0].passed, report.checks[0].not_judged), (0, 1));
         assert_eq!(
             report.errors[0].message,
@@ -129,7 +129,7 @@ fn instances_are_replaced_after_some_calls() {
     let rules = hostile(&limits, "count-calls").unwrap();
     let mut counts = Vec::new();
     for _ in 0..5 {
-        counts.push(rules.evaluate(&[subject("a")], None)[0].findings[0].message.clone());
+        counts.push(rules.evaluate(&[subject("a")], None)[0].findings[0].message.to_string());
     }
     assert_eq!(counts, ["1", "2", "1", "2", "1"]);
 }
@@ -142,7 +142,7 @@ fn answers_are_cut_and_capped() {
     assert_eq!(outcome.findings[0].field, None);
     let subjects = [subject("a")];
     let outcomes = hostile(&limits(), "absurd-magnitude").unwrap().evaluate(&subjects, None);
-    assert_eq!(Report::new(&subjects, &outcomes, Default::default()).violations[0].magnitude, 5);
+    assert_eq!(Report::new(&subjects, outcomes, Default::default()).violations[0].magnitude, 5);
 }
 
 #[test]

@@ -1,23 +1,33 @@
 //! Each workload counts once: what another object of the same input made is not evaluated for what it was asked to run.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use kube_devops_core::Subject;
+use kube_devops_core::{Controller, Subject};
 
 /// Marks the subjects that another subject controls, and drops those that have not run. Gives the number of those.
 pub(crate) fn mark(subjects: &mut Vec<Subject>) -> usize {
     if subjects.iter().all(|subject| subject.controller.is_none()) {
         return 0;
     }
-    let owners: HashSet<[String; 4]> = subjects
+    let owners: HashSet<[Arc<str>; 4]> = subjects
         .iter()
-        .map(|subject| [&subject.namespace, &subject.group, &subject.kind, &subject.name].map(String::clone))
+        .map(|subject| {
+            let Subject { namespace, group, kind, name, .. } = subject;
+            [namespace.clone(), group.as_str().into(), kind.clone(), name.clone()]
+        })
         .collect();
     let before = subjects.len();
     subjects.retain_mut(|subject| {
         let owner = subject.controller.as_ref();
         subject.is_owned = owner.is_some_and(|owner| {
-            owners.contains(&[&subject.namespace, &owner.group, &owner.kind, &owner.name].map(String::clone))
+            let Controller { group, kind, name } = &**owner;
+            owners.contains(&[
+                subject.namespace.clone(),
+                group.as_str().into(),
+                kind.as_str().into(),
+                name.as_str().into(),
+            ])
         });
         !subject.is_owned || subject.status.is_some()
     });
@@ -26,18 +36,15 @@ pub(crate) fn mark(subjects: &mut Vec<Subject>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_core::Controller;
     use kube_devops_core::subject::{Phase, Status};
 
     use super::*;
 
     fn subject(kind: &str, name: &str, owner: Option<(&str, &str)>) -> Subject {
-        let controller = owner.map(|(kind, name)| Controller {
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-            ..Controller::default()
+        let controller = owner.map(|(kind, name)| {
+            Arc::new(Controller { kind: kind.to_owned(), name: name.to_owned(), ..Controller::default() })
         });
-        Subject { kind: kind.to_owned(), name: name.to_owned(), controller, ..Subject::default() }
+        Subject { kind: kind.into(), name: name.into(), controller, ..Subject::default() }
     }
 
     #[test]
@@ -50,7 +57,7 @@ mod tests {
             Subject { status, ..subject("Pod", "other", Some(("ReplicaSet", "gone"))) },
         ];
         assert_eq!(mark(&mut subjects), 1);
-        let marked: Vec<_> = subjects.iter().map(|subject| (subject.name.as_str(), subject.is_owned)).collect();
+        let marked: Vec<_> = subjects.iter().map(|subject| (&*subject.name, subject.is_owned)).collect();
         assert_eq!(marked, [("web", false), ("web-1-x", true), ("other", false)]);
     }
 }

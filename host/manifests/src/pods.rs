@@ -251,7 +251,7 @@ fn fill_in_images(object: Item<'_>, header: &Header, containers: &mut [Container
         let name = from.split([':', '@']).next().unwrap_or_default();
         let names: Vec<&str> =
             parameters.get("containerNames").into_iter().flat_map(Item::items).filter_map(Item::text).collect();
-        for container in containers.iter_mut().filter(|container| names.contains(&container.name.as_str())) {
+        for container in containers.iter_mut().filter(|container| names.contains(&&*container.name)) {
             container.image = format!("{name}@{UNKNOWN}");
         }
     }

@@ -11,7 +11,7 @@ use kube_devops_sdk as sdk;
 /// A running pod of two containers and three labels. One that is not good breaks every check but `pending`.
 fn subject(index: usize, good: bool) -> Subject {
     let container = |index: usize, name: &str| Container {
-        name: name.to_owned(),
+        name: name.into(),
         kind: ContainerKind::App,
         image: format!("registry.example.com:5000/shop/{name}{}", if good { ":1.4.2" } else { "" }),
         has_liveness_probe: good,
@@ -25,9 +25,9 @@ fn subject(index: usize, good: bool) -> Subject {
     };
     let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     Subject {
-        kind: "Pod".to_owned(),
-        namespace: "shop".to_owned(),
-        name: format!("web-{index}"),
+        kind: "Pod".into(),
+        namespace: "shop".into(),
+        name: format!("web-{index}").into(),
         labels: vec![label("app", "web"), label("tier", "front"), label("version", "1.4.2")],
         containers: vec![container(0, "app"), container(1, "proxy")],
         status: Some(Status { phase: Phase::Running, pending_seconds: None }),
@@ -39,7 +39,7 @@ fn subject(index: usize, good: bool) -> Subject {
 /// The same pod as a check sees it.
 fn shown(subject: &Subject) -> sdk::Subject {
     let container = |container: &Container| sdk::Container {
-        name: container.name.clone(),
+        name: container.name.to_string(),
         has_liveness_probe: container.has_liveness_probe,
         has_readiness_probe: container.has_readiness_probe,
         ports: container.ports.clone(),
@@ -49,7 +49,7 @@ fn shown(subject: &Subject) -> sdk::Subject {
         ..sdk::testing::container(sdk::ContainerKind::App, &container.image)
     };
     let pod = sdk::testing::pod(subject.containers.iter().map(container).collect());
-    let pod = sdk::Subject { labels: subject.labels.clone(), name: subject.name.clone(), ..pod };
+    let pod = sdk::Subject { labels: subject.labels.clone(), name: subject.name.to_string(), ..pod };
     sdk::testing::with_status(pod, sdk::Phase::Running, None)
 }
 

@@ -55,7 +55,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
     if selected.subjects.is_empty() && selected.extent.errors.is_empty() {
         eprintln!("warning: nothing was evaluated: {}", selected.why_nothing());
     }
-    let report = Report::new(&selected.subjects, &outcomes, selected.extent);
+    let report = Report::new(&selected.subjects, outcomes, selected.extent);
     let shown = Shown {
         report: &report,
         checks: &infos,
@@ -168,7 +168,8 @@ fn read_manifests(arguments: &AnalyzeArguments) -> Result<Selected> {
     let mut subjects = std::mem::take(&mut read.subjects);
     let before = subjects.len();
     subjects.retain(|subject| {
-        let in_namespace = selection.namespaces.is_empty() || selection.namespaces.contains(&subject.namespace);
+        let mut namespaces = selection.namespaces.iter();
+        let in_namespace = selection.namespaces.is_empty() || namespaces.any(|name| **name == *subject.namespace);
         in_namespace && selector.as_ref().is_none_or(|selector| selector.matches(&subject.labels))
     });
     read.extent.filtered = before - subjects.len();

@@ -93,13 +93,13 @@ pub fn violation(check: &str, severity: Severity, weight: u32, message: &str) ->
         severity,
         weight,
         magnitude: 1,
-        namespace: "shop".to_owned(),
-        kind: "Deployment".to_owned(),
-        name: "web".to_owned(),
+        namespace: "shop".into(),
+        kind: "Deployment".into(),
+        name: "web".into(),
         controller: None,
-        container: Some("app".to_owned()),
-        field: Some("/spec/template/spec/containers/0/image".to_owned()),
-        message: message.to_owned(),
+        container: Some("app".into()),
+        field: Some("/spec/template/spec/containers/0/image".into()),
+        message: message.into(),
         source: source("./deploy/shop/web.yaml", 2, 14),
     }
 }
@@ -107,13 +107,11 @@ pub fn violation(check: &str, severity: Severity, weight: u32, message: &str) ->
 fn pod(name: &str, magnitude: u32, check: &str, severity: Severity, message: &str) -> Violation {
     Violation {
         magnitude,
-        kind: "Pod".to_owned(),
-        name: name.to_owned(),
-        controller: Some(Controller {
-            kind: "ReplicaSet".to_owned(),
-            name: "api-7d9f".to_owned(),
-            ..Controller::default()
-        }),
+        kind: "Pod".into(),
+        name: name.into(),
+        controller: Some(
+            Controller { kind: "ReplicaSet".into(), name: "api-7d9f".into(), ..Controller::default() }.into(),
+        ),
         field: None,
         source: None,
         ..violation(check, severity, if check == "high-restarts" { 6 } else { 3 }, message)
@@ -127,9 +125,9 @@ pub fn report() -> Report {
     let liveness = "no liveness probe";
     let mut violations = vec![
         Violation {
-            kind: "Pod".to_owned(),
-            name: "batch-0".to_owned(),
-            namespace: "default".to_owned(),
+            kind: "Pod".into(),
+            name: "batch-0".into(),
+            namespace: "default".into(),
             container: None,
             field: None,
             source: None,
@@ -137,11 +135,11 @@ pub fn report() -> Report {
         },
         violation("latest-tag", Severity::High, 5, "image \"nginx\" has no tag"),
         Violation {
-            field: Some("/spec/template/spec/containers/0/livenessProbe".to_owned()),
+            field: Some("/spec/template/spec/containers/0/livenessProbe".into()),
             ..violation("missing-liveness", Severity::Medium, 3, liveness)
         },
         Violation {
-            field: Some("/spec/template/spec/containers/0/readinessProbe".to_owned()),
+            field: Some("/spec/template/spec/containers/0/readinessProbe".into()),
             ..violation("missing-readiness", Severity::Low, 2, "no readiness probe")
         },
         pod("api-7d9f-a", 5, "high-restarts", Severity::Medium, "restarted 23 times, more than 3"),
@@ -150,10 +148,10 @@ pub fn report() -> Report {
         pod("api-7d9f-b", 1, "missing-liveness", Severity::Medium, liveness),
         pod("api-7d9f-c", 1, "missing-liveness", Severity::Medium, liveness),
         Violation {
-            namespace: "überprüfung-世界".to_owned(),
-            kind: "StatefulSet".to_owned(),
-            name: "datenbank".to_owned(),
-            container: Some("データ".to_owned()),
+            namespace: "überprüfung-世界".into(),
+            kind: "StatefulSet".into(),
+            name: "datenbank".into(),
+            container: Some("データ".into()),
             source: source("deploy/größe & co/a,b: 100%.yaml", 1, 1),
             ..violation("no-root", Severity::Critical, 9, LONG)
         },
@@ -169,9 +167,9 @@ pub fn report() -> Report {
         ignored: BTreeMap::from([("ConfigMap".to_owned(), 1), ("Service".to_owned(), 4), ("Widget".to_owned(), 1)]),
         not_evaluated: vec![NotEvaluated {
             api_version: "example.com/v1".to_owned(),
-            kind: "Widget".to_owned(),
-            namespace: "shop".to_owned(),
-            name: "gears".to_owned(),
+            kind: "Widget".into(),
+            namespace: "shop".into(),
+            name: "gears".into(),
             source: source("deploy/widget.yaml", 1, 3),
         }],
         excluded: 3,
@@ -198,7 +196,7 @@ pub fn report() -> Report {
         violations,
         errors: vec![
             ReportError {
-                message: "deploy/broken.yaml:7: did not find expected key; see the indentation".to_owned(),
+                message: "deploy/broken.yaml:7: did not find expected key; see the indentation".into(),
                 check: None,
                 source: source("deploy/broken.yaml", 1, 7),
             },
@@ -232,11 +230,11 @@ pub fn hostile() -> Report {
     let mut report = report();
     let harmful = Violation {
         check: HARM.into(),
-        namespace: text(),
-        kind: text(),
-        name: text(),
-        container: Some(text()),
-        field: Some(text()),
+        namespace: HARM.into(),
+        kind: HARM.into(),
+        name: HARM.into(),
+        container: Some(HARM.into()),
+        field: Some(HARM.into()),
         source: source(HARM, 1, 0),
         ..violation("", Severity::High, 50, HARM)
     };
@@ -244,9 +242,9 @@ pub fn hostile() -> Report {
     let huge = format!("{} ::warning::x {}", "x".repeat(1_000_000), "::y ".repeat(10_000));
     report.violations = vec![
         harmful.clone(),
-        Violation { controller: Some(controlled), source: None, ..harmful.clone() },
-        Violation { message: huge.clone(), ..harmful.clone() },
-        Violation { message: "::error::a ".repeat(100), ..harmful },
+        Violation { controller: Some(controlled.into()), source: None, ..harmful.clone() },
+        Violation { message: huge.as_str().into(), ..harmful.clone() },
+        Violation { message: "::error::a ".repeat(100).into(), ..harmful },
     ];
     report.checks[0].id = text();
     report.checks[0].title = text();

@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn follows_the_schema_and_counts_right() {
-        for report in [report(), clean(), hostile(), Report::new(&[], &[], Default::default())] {
+        for report in [report(), clean(), hostile(), Report::new(&[], Vec::new(), Default::default())] {
             let text = show(Format::Junit, &report);
             let document = Document::parse(&text).expect("it is XML");
             let root = document.root_element();

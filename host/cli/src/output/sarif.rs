@@ -146,7 +146,7 @@ fn write_results<S: serde::Serializer>(shown: &&Shown, serializer: S) -> std::re
 }
 
 fn result(violation: &Violation, place: Option<Place>, seen: &mut HashMap<[u8; 32], usize>) -> Result {
-    let mut qualified = vec![violation.namespace.as_str(), &violation.kind, &violation.name];
+    let mut qualified = vec![&*violation.namespace, &violation.kind, &violation.name];
     qualified.extend(violation.container.as_deref());
     let logical = LogicalLocation::builder()
         .name(plain::name(violation.container.as_deref().unwrap_or(&violation.name)))
@@ -244,7 +244,7 @@ mod tests {
         let schema: Value = serde_json::from_str(&schema).expect("a schema is JSON");
         let validator =
             jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is valid");
-        for report in [report(), clean(), hostile(), Report::new(&[], &[], Default::default())] {
+        for report in [report(), clean(), hostile(), Report::new(&[], Vec::new(), Default::default())] {
             let log = log(&report);
             let errors: Vec<String> =
                 validator.iter_errors(&log).map(|error| format!("{}: {error}", error.instance_path())).collect();
@@ -277,7 +277,7 @@ mod tests {
         let before = fingerprints(&report);
         assert_eq!(before.iter().map(Value::to_string).collect::<HashSet<_>>().len(), report.violations.len());
         for violation in &mut report.violations {
-            violation.message.push_str(" now");
+            violation.message = format!("{} now", violation.message).into();
             if let Some(source) = &mut violation.source {
                 source.line += 10;
             }

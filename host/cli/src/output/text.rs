@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn nothing_judged() {
-        let nothing = Report::new(&[], &[], Default::default());
+        let nothing = Report::new(&[], Vec::new(), Default::default());
         insta::assert_snapshot!(show(Format::Text, &nothing));
     }
 
@@ -383,7 +383,7 @@ mod tests {
         report.violations.clear();
         for number in 0..3_000 {
             let mut violation = violation("latest-tag", Severity::High, 5, &format!("message {number}"));
-            violation.name = format!("web-{:03}", number / 20);
+            violation.name = format!("web-{:03}", number / 20).into();
             report.violations.push(violation);
         }
         report.violations[2_999].weight = 50;

@@ -39,9 +39,9 @@ pub fn worst_first(violations: &[Violation]) -> Vec<Workload<'_>> {
     for violation in violations {
         let (kind, name, source) = match &violation.controller {
             Some(controller) => (controller.kind.as_str(), controller.name.as_str(), None),
-            None => (violation.kind.as_str(), violation.name.as_str(), violation.source.as_ref().map(Source::object)),
+            None => (&*violation.kind, &*violation.name, violation.source.as_ref().map(Source::object)),
         };
-        let namespace = violation.namespace.as_str();
+        let namespace = &*violation.namespace;
         let index = *found.entry((namespace, kind, name, source)).or_insert_with(|| {
             let workload = Workload { namespace, kind, name, pods: None, penalty: 0, lines: Vec::new() };
             workloads.push((workload, Vec::new()));
@@ -67,8 +67,7 @@ fn lines<'a>(members: &[&'a Violation]) -> Vec<Line<'a>> {
     let mut lines: Vec<Line> = Vec::new();
     for violation in members {
         let Violation { check, container, field, message, source, .. } = violation;
-        let key =
-            (&**check, container.as_deref(), field.as_deref(), message.as_str(), source.as_ref().map(Source::object));
+        let key = (&**check, container.as_deref(), field.as_deref(), &**message, source.as_ref().map(Source::object));
         let index = *found.entry(key).or_insert_with(|| {
             lines.push(Line { violation, times: 0 });
             lines.len() - 1

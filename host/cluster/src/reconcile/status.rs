@@ -186,13 +186,13 @@ mod tests {
             severity,
             weight: 5,
             magnitude: 1,
-            namespace: "shop".to_owned(),
-            kind: "Pod".to_owned(),
-            name: name.to_owned(),
+            namespace: "shop".into(),
+            kind: "Pod".into(),
+            name: name.into(),
             controller: None,
-            container: Some("app".to_owned()),
+            container: Some("app".into()),
             field: None,
-            message: "image nginx has no tag\u{1b}[2J".to_owned(),
+            message: "image nginx has no tag\u{1b}[2J".into(),
             source: None,
         }
     }

@@ -266,7 +266,7 @@ fn asks_for_the_same(before: &Subject, now: &Subject) -> bool {
 fn added_containers<'a>(before: Option<&Subject>, now: &'a Subject) -> Vec<&'a str> {
     let before = before.map_or(&[][..], |before| &before.containers);
     let is_added = |container: &&Container| container.kind == ContainerKind::Ephemeral && !before.contains(container);
-    now.containers.iter().filter(is_added).map(|container| container.name.as_str()).collect()
+    now.containers.iter().filter(is_added).map(|container| &*container.name).collect()
 }
 
 /// The objects of a review as a whole, for checks that read all of them.

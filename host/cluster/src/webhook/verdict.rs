@@ -266,13 +266,13 @@ mod tests {
             severity,
             weight: 1,
             magnitude: 1,
-            namespace: "shop".to_owned(),
-            kind: "Pod".to_owned(),
-            name: "web".to_owned(),
+            namespace: "shop".into(),
+            kind: "Pod".into(),
+            name: "web".into(),
             controller: None,
-            container: Some("app".to_owned()),
+            container: Some("app".into()),
             field: None,
-            message: message.to_owned(),
+            message: message.into(),
             source: None,
         };
         Breach { violation, policy: "strict".into() }

@@ -1,6 +1,7 @@
 //! From an object to the facts about its pods.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -192,14 +193,13 @@ impl Header {
         };
         Subject {
             group: group(&self.api_version).to_owned(),
-            kind: self.kind,
-            namespace,
-            name: if name.is_empty() { generate_name } else { name },
+            kind: self.kind.into(),
+            namespace: namespace.into(),
+            name: if name.is_empty() { generate_name } else { name }.into(),
             labels: labels.0,
-            controller: controller.map(|owner| Controller {
-                group: group(&owner.api_version).to_owned(),
-                kind: owner.kind,
-                name: owner.name,
+            controller: controller.map(|owner| {
+                let group = group(&owner.api_version).to_owned();
+                Arc::new(Controller { group, kind: owner.kind, name: owner.name })
             }),
             restart_policy,
             containers: facts.containers,
@@ -290,7 +290,7 @@ impl ContainerSpec {
         Container {
             kind,
             restart_count: None,
-            name: self.name,
+            name: self.name.into(),
             image: self.image,
             has_liveness_probe: self.liveness_probe.is_some(),
             has_readiness_probe: self.readiness_probe.is_some(),

@@ -54,10 +54,10 @@ pub fn misbehave(limits: &Limits, behaviour: &str, names: &[&str]) -> CheckOutco
 /// A pod with one container and without status.
 pub fn subject(name: &str) -> Subject {
     Subject {
-        kind: "Pod".to_owned(),
-        namespace: "default".to_owned(),
-        name: name.to_owned(),
-        containers: vec![Container { name: "app".to_owned(), image: "nginx".to_owned(), ..Container::default() }],
+        kind: "Pod".into(),
+        namespace: "default".into(),
+        name: name.into(),
+        containers: vec![Container { name: "app".into(), image: "nginx".to_owned(), ..Container::default() }],
         spec_pointer: "/spec".into(),
         ..Subject::default()
     }

@@ -114,11 +114,11 @@ fn an_alias_is_the_last_anchor_before_it() {
     let key = "kind: Pod\nmetadata: {&k name: a}\nx: *k\nspec: {containers: [{*k : c, image: 'a:1'}]}\n";
     let manifests = read_text(key);
     assert_eq!(manifests.extent.errors, []);
-    assert_eq!(manifests.subjects[0].containers[0].name, "c");
+    assert_eq!(&*manifests.subjects[0].containers[0].name, "c");
     let script = "kind: Pod\nmetadata: &x {name: a}\ngrüße: \"a &x b &x c\"\nd: &y\n  # &x\n  b: |\n    &x &y\nspec: &z !!map\n  containers: [*x]\n";
     let manifests = read_text(script);
     assert_eq!(manifests.extent.errors, []);
-    assert_eq!(manifests.subjects[0].containers[0].name, "a");
+    assert_eq!(&*manifests.subjects[0].containers[0].name, "a");
 }
 
 #[test]
@@ -155,12 +155,7 @@ spec:
         .containers
         .iter()
         .map(|container| {
-            (
-                container.name.as_str(),
-                container.image.as_str(),
-                container.has_liveness_probe,
-                container.has_resource_limits,
-            )
+            (&*container.name, container.image.as_str(), container.has_liveness_probe, container.has_resource_limits)
         })
         .collect();
     let expected = [

@@ -5,11 +5,7 @@ use crate::NO_KIND;
 
 /// Name, document and line of each subject.
 fn places(manifests: &Manifests) -> Vec<(&str, usize, usize)> {
-    manifests
-        .subjects
-        .iter()
-        .map(|subject| (subject.name.as_str(), source(subject).document, source(subject).line))
-        .collect()
+    manifests.subjects.iter().map(|subject| (&*subject.name, source(subject).document, source(subject).line)).collect()
 }
 
 #[test]

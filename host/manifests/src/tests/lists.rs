@@ -36,7 +36,7 @@ fn reads_long_and_short_lists_alike() {
         assert_eq!(manifests.extent.errors, []);
         assert_eq!((manifests.subjects.len(), manifests.documents), (400, 1));
         let odd = &manifests.subjects[200];
-        assert_eq!(odd.name, "odd");
+        assert_eq!(&*odd.name, "odd");
         assert_eq!(source(odd).line, 6 + 200 * 10);
         assert_eq!(line_of(odd, "/spec/containers/0/image"), 6 + 200 * 10 + 5);
         assert_eq!(source(&manifests.subjects[201]).line, 6 + 200 * 10 + 6);
@@ -125,7 +125,7 @@ fn reads_typed_lists() {
     let items: String = (0..400).map(|_| indented(&pod("p").replace("kind: Pod\n", ""), 0)).collect();
     let manifests = read_text(format!("kind: PodList\nitems:\n{items}"));
     assert_eq!(manifests.extent.errors, []);
-    assert!(manifests.subjects.len() == 400 && manifests.subjects.iter().all(|subject| subject.kind == "Pod"));
+    assert!(manifests.subjects.len() == 400 && manifests.subjects.iter().all(|subject| &*subject.kind == "Pod"));
     let json =
         r#"{"kind": "PodList", "items": [{"spec": {"containers": [{}]}}, {"spec": {"containers": [{"image": 5}]}}]}"#;
     let manifests = read_text(json);

@@ -63,7 +63,7 @@ fn pod(name: &str) -> String {
 }
 
 fn names(manifests: &Manifests) -> Vec<&str> {
-    manifests.subjects.iter().map(|subject| subject.name.as_str()).collect()
+    manifests.subjects.iter().map(|subject| &*subject.name).collect()
 }
 
 fn source(subject: &Subject) -> &Source {

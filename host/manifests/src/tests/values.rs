@@ -97,7 +97,7 @@ fn null_stands_for_nothing() {
     let manifests = read_text(text);
     assert_eq!(manifests.extent.errors, []);
     let subject = &manifests.subjects[0];
-    assert_eq!((subject.name.as_str(), subject.namespace.as_str(), subject.containers.len()), ("", "default", 1));
+    assert_eq!((&*subject.name, &*subject.namespace, subject.containers.len()), ("", "default", 1));
     assert!(!subject.containers[0].has_liveness_probe && subject.status.is_none());
     assert!(read_text(pod_with("image: a") + "status: {}\n").subjects[0].status.is_none());
     assert_error(&read_text("kind: Pod\nspec: null\n"), (1, 1), &["Pod default/ has no containers: /spec/containers"]);
