@@ -52,6 +52,7 @@ pub enum Command {
 Examples:
   kube-devops check
   kube-devops check --context production --namespace kube-devops
+  kube-devops check --analyze-namespace shop               what analyze -n shop needs
 
 Exit code 1 says that a permission is missing.")]
     Check(CheckArguments),
@@ -116,6 +117,9 @@ pub struct CheckArguments {
     /// The namespace that the controllers run in
     #[arg(short, long, default_value = "kube-devops", value_name = "NAME")]
     pub namespace: String,
+    /// Check only whether the pods of this namespace can be evaluated, as `analyze -n NAME` does; can be given more than once
+    #[arg(long = "analyze-namespace", value_name = "NAME", conflicts_with = "namespace")]
+    pub analyze_namespaces: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

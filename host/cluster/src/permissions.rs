@@ -147,35 +147,59 @@ pub struct Answer {
     pub permission: Permission,
     /// The verb.
     pub verb: &'static str,
+    /// The namespace that it was asked for; none: the whole cluster.
+    pub namespace: Option<String>,
     /// What the API server said.
     pub allowed: bool,
 }
 
 /// Asks the API server for every permission. `namespace` is the one that components would run in.
 pub async fn ask(connection: &Connection, namespace: &str) -> Result<Vec<Answer>, ClusterError> {
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(connection.client.clone());
     let mut answers = Vec::new();
     for permission in PERMISSIONS {
-        for verb in permission.verbs {
-            let (resource, subresource) = match permission.resource.split_once('/') {
-                Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
-                None => (permission.resource, None),
-            };
-            let attributes = ResourceAttributes {
-                group: Some(permission.group.to_owned()),
-                resource: Some(resource.to_owned()),
-                subresource,
-                verb: Some((*verb).to_owned()),
-                namespace: permission.own_namespace.then(|| namespace.to_owned()),
-                ..ResourceAttributes::default()
-            };
-            let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
-            let review = SelfSubjectAccessReview { spec, ..Default::default() };
-            let review = reviews.create(&PostParams::default(), &review).await;
-            let review = review.map_err(|error| connection.error(error, "ask for permissions"))?;
-            let allowed = review.status.is_some_and(|status| status.allowed);
-            answers.push(Answer { permission: *permission, verb, allowed });
+        let namespace = permission.own_namespace.then(|| namespace.to_owned());
+        ask_for(connection, permission, namespace, &mut answers).await?;
+    }
+    Ok(answers)
+}
+
+/// Asks the API server for what `analyze` needs in some namespaces.
+pub async fn ask_to_analyze(connection: &Connection, namespaces: &[String]) -> Result<Vec<Answer>, ClusterError> {
+    let mut answers = Vec::new();
+    for namespace in namespaces {
+        for permission in PERMISSIONS.iter().filter(|permission| permission.needed_by.contains(&Component::Cli)) {
+            ask_for(connection, permission, Some(namespace.clone()), &mut answers).await?;
         }
     }
     Ok(answers)
+}
+
+async fn ask_for(
+    connection: &Connection,
+    permission: &Permission,
+    namespace: Option<String>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), ClusterError> {
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(connection.client.clone());
+    let (resource, subresource) = match permission.resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (permission.resource, None),
+    };
+    for verb in permission.verbs {
+        let attributes = ResourceAttributes {
+            group: Some(permission.group.to_owned()),
+            resource: Some(resource.to_owned()),
+            subresource: subresource.clone(),
+            verb: Some((*verb).to_owned()),
+            namespace: namespace.clone(),
+            ..ResourceAttributes::default()
+        };
+        let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+        let review = SelfSubjectAccessReview { spec, ..Default::default() };
+        let review = reviews.create(&PostParams::default(), &review).await;
+        let review = review.map_err(|error| connection.error(error, "ask for permissions"))?;
+        let allowed = review.status.is_some_and(|status| status.allowed);
+        answers.push(Answer { permission: *permission, verb, namespace: namespace.clone(), allowed });
+    }
+    Ok(())
 }

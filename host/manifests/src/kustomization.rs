@@ -3,8 +3,9 @@
 //! <https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/>
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use crate::origin::joined;
 use crate::tree::Item;
 use crate::{Limits, yaml};
 
@@ -26,19 +27,4 @@ pub(crate) fn patches(file: &Path) -> Vec<PathBuf> {
     let with_path = list("patches").chain(list("patchesJson6902")).filter_map(|patch| patch.get("path")?.text());
     let named = list("patchesStrategicMerge").filter_map(Item::text).filter(|patch| !patch.contains('\n'));
     with_path.chain(named).map(|path| joined(folder, path)).collect()
-}
-
-/// The path of a file that is named in a file of the folder, without `.` and `..`.
-fn joined(folder: &Path, path: &str) -> PathBuf {
-    let mut joined = folder.to_owned();
-    for part in Path::new(path).components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if joined.file_name().is_some() => {
-                joined.pop();
-            }
-            part => joined.push(part),
-        }
-    }
-    joined
 }

@@ -25,6 +25,7 @@ mod kustomization;
 mod list;
 mod metadata;
 mod openshift;
+mod origin;
 mod owners;
 mod paths;
 mod pods;
@@ -37,7 +38,7 @@ mod tree;
 mod values;
 mod yaml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -107,8 +108,10 @@ pub struct Manifests {
 /// Manifests that another program rendered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
-    /// What reports name as their file.
+    /// What reports name as their file, unless the manifests themselves do.
     pub name: Arc<str>,
+    /// The folder that the files are in which the manifests name.
+    pub folder: Option<PathBuf>,
     /// The manifests.
     pub text: String,
 }
@@ -118,7 +121,10 @@ pub struct Rendered {
 pub fn read(paths: &[PathBuf], rendered: &[Rendered], options: &ReadOptions) -> Manifests {
     let inputs = paths::find(paths, options);
     let mut files: Vec<_> = inputs.inputs.into_par_iter().map(|input| read_input(input, options)).collect();
-    files.extend(rendered.iter().map(|rendered| read_text(&rendered.name, &rendered.text, true, options)));
+    files.extend(rendered.iter().map(|rendered| {
+        let Rendered { name, folder, text } = rendered;
+        read_text(name, text, Origins::Named(folder.as_deref()), options)
+    }));
     let mut manifests = Manifests::default();
     let mut found = Found::default();
     for read in files {
@@ -158,7 +164,10 @@ fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) 
         Err((name, problem)) => (name, Err(problem), false),
     };
     match text {
-        Ok(text) => read_text(&name, &text, is_stdin, options),
+        Ok(text) => {
+            let origins = if is_stdin { Origins::Named(None) } else { Origins::TheFile };
+            read_text(&name, &text, origins, options)
+        }
         Err(problem) => {
             let source = Source { file: name, document: 1, line: problem.line, object_line: problem.line };
             let error = ReportError { message: problem.message, check: None, source: Some(source) };
@@ -167,9 +176,17 @@ fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) 
     }
 }
 
-/// Reads the documents of a text. In what was rendered, Helm says which template a document comes from; its lines are counted from the
-/// start of the content then.
-fn read_text(name: &Arc<str>, text: &str, is_rendered: bool, options: &ReadOptions) -> Read {
+/// Which file the documents of a text come from.
+#[derive(Clone, Copy)]
+enum Origins<'a> {
+    /// The file that they were read from.
+    TheFile,
+    /// The one that a document names, in this folder; its lines are counted from the start of its content then.
+    Named(Option<&'a Path>),
+}
+
+/// Reads the documents of a text.
+fn read_text(name: &Arc<str>, text: &str, origins: Origins<'_>, options: &ReadOptions) -> Read {
     let documents = split::documents(text);
     let parts: Vec<Found> = documents
         .par_chunks(BATCH)
@@ -178,10 +195,13 @@ fn read_text(name: &Arc<str>, text: &str, is_rendered: bool, options: &ReadOptio
             let mut found = Found::default();
             for (index, document) in documents.iter().enumerate() {
                 let number = batch * BATCH + index + 1;
-                let origin = if is_rendered { split::helm_source(&text[document.range.clone()]) } else { None };
+                let origin = match origins {
+                    Origins::TheFile => None,
+                    Origins::Named(folder) => origin::of(&text[document.range.clone()], folder),
+                };
                 let part = match origin {
                     Some(origin) => {
-                        let (file, document) = (&origin.into(), &document.from_content(text));
+                        let (file, document) = (&origin, &document.without_mark(text));
                         Reader { text, file, document, number, options }.read()
                     }
                     None => Reader { text, file: name, document, number, options }.read(),

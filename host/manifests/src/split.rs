@@ -44,19 +44,13 @@ pub(crate) struct Document {
 
 impl Document {
     /// The same document from its content on, with lines that are counted from there.
-    pub fn from_content(&self, text: &str) -> Self {
+    pub fn without_mark(&self, text: &str) -> Self {
         let content_start = self.range.end - content(&text[self.range.clone()]).len();
         let start = text[self.range.start..content_start]
             .rfind('\n')
             .map_or(self.range.start, |end| self.range.start + end + 1);
         Self { range: start..self.range.end, line: 1, content_line: 1, notation: self.notation.clone() }
     }
-}
-
-/// The template that a document comes from, as `helm template` writes it in a comment before the content.
-pub(crate) fn helm_source(document: &str) -> Option<&str> {
-    let comments = &document[..document.len() - content(document).len()];
-    comments.lines().find_map(|line| line.strip_prefix("# Source: ")).map(str::trim).filter(|source| !source.is_empty())
 }
 
 /// The documents of a text. What holds only comments is none.
@@ -174,7 +168,7 @@ fn split_json(text: &str, start: usize, documents: &mut Vec<Document>) -> usize 
                 }
                 // The rest of the line of the last value, if that is blank, belongs to neither.
                 let blank = rest.len() - rest.trim_start_matches(BLANK).len();
-                let begin = memchr(b'\n', rest[..blank].as_bytes()).map_or(blank, |end| end + 1);
+                let begin = memchr(b'\n', &rest.as_bytes()[..blank]).map_or(blank, |end| end + 1);
                 return if documents.is_empty() { 0 } else { start + read_to + begin };
             }
         }

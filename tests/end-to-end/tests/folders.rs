@@ -139,6 +139,14 @@ fn a_kustomization_is_evaluated_as_it_is_rendered() {
     assert_eq!(checks, ["missing-liveness", "missing-readiness"]);
     assert_eq!(report["violations"][0]["source"]["file"], case.to_str().unwrap());
 
+    let origins = Folder::with([
+        ("base/kustomization.yaml", "resources: [app.yaml]\n".to_owned()),
+        ("base/app.yaml", bad_pod("a").to_string()),
+        ("top/kustomization.yaml", "resources: [../base]\nbuildMetadata: [originAnnotations]\n".to_owned()),
+    ]);
+    let report = kustomize(&origins.path().join("top")).exits(0).json();
+    assert_eq!(report["violations"][0]["source"]["file"], origins.path().join("base/app.yaml").to_str().unwrap());
+
     let empty = pods(&["a.yaml"]);
     kustomize(empty.path()).exits(2).complains(&["failed to render", "kubectl kustomize", "kustomization.yaml"]);
     kustomize(&case.join("app.yaml")).exits(2).complains(&["is not a folder"]);
@@ -164,7 +172,7 @@ fn a_chart_is_evaluated_as_it_is_rendered() {
     let report = analyze(&["-n", "shop"]).exits(0).json();
     let latest = &report["violations"][0];
     assert_eq!((&latest["check"], &latest["namespace"]), (&json!("latest-tag"), &json!("shop")));
-    assert_eq!(latest["source"]["file"], "shop/templates/web.yaml");
+    assert_eq!(latest["source"]["file"], chart.join("templates/web.yaml").to_str().unwrap());
     // The first lines of the template have no directives, so its lines are those of the result.
     assert_eq!(latest["source"]["line"], 14);
     assert_eq!(checks(&[]), ["latest-tag", "missing-liveness", "missing-readiness"]);

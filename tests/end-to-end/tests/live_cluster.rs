@@ -330,6 +330,23 @@ async fn missing_permissions_are_named_with_what_to_do() -> Result<()> {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
 
+    // Who may see one namespace alone asks for that one.
+    let namespace = plane.namespace("visible").await?;
+    let user = "one-namespace";
+    let binding = ["create", "rolebinding", user, "--clusterrole=view", "--user", user, "-n", namespace.name()];
+    plane.kubectl(binding).await?;
+    let visitor = plane.kubeconfig_for_user(user, &[])?;
+    eventually(DEADLINE, "the role", || visitor.kubectl(["get", "pods", "-n", namespace.name()])).await?;
+    let ran = call(visitor.path(), &["check", "--analyze-namespace", namespace.name()]).exits(0).is_quiet();
+    let command = format!("You can run: kube-devops analyze -n {}", namespace.name());
+    assert!(ran.stdout.contains(&command), "{}", ran.stdout);
+    call(visitor.path(), &["analyze", "-n", namespace.name()]).exits(0);
+    let both = ["check", "--analyze-namespace", namespace.name(), "--analyze-namespace", "default"];
+    let ran = call(visitor.path(), &both).exits(1).is_quiet();
+    let refused: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("NO")).collect();
+    assert!(refused.len() == 1 && refused[0].contains("list pods in default"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("the pods of default cannot be evaluated"), "{}", ran.stdout);
+
     // That one permission is all that these two need.
     call(lister.path(), &["list", "pods"]).exits(0);
     call(lister.path(), &["analyze"]).exits(0);

@@ -20,7 +20,7 @@ pub fn kustomization(folder: &Path) -> Result<Rendered> {
         let mut command = Command::new(program);
         command.args(arguments).arg(folder);
         if let Some(text) = output(command, folder)? {
-            return Ok(Rendered { name: folder.to_string_lossy().into(), text });
+            return Ok(Rendered { name: folder.to_string_lossy().into(), folder: Some(folder.to_owned()), text });
         }
     }
     bail!("neither kubectl nor kustomize was found; install one of them, or pipe what is rendered elsewhere to `-f -`")
@@ -46,7 +46,10 @@ pub fn chart(chart: &Path, values: ChartValues<'_>) -> Result<Rendered> {
     let mut command = Command::new("helm");
     command.arg("template").args(chart_arguments(values)).args(["--", "release-name"]).arg(chart);
     match output(command, chart)? {
-        Some(text) => Ok(Rendered { name: chart.to_string_lossy().into(), text }),
+        Some(text) => {
+            let folder = chart.is_dir().then(|| chart.to_owned());
+            Ok(Rendered { name: chart.to_string_lossy().into(), folder, text })
+        }
         None => bail!("helm was not found; install it, or pipe what is rendered elsewhere to `-f -`"),
     }
 }

@@ -3,7 +3,8 @@
 //! A suite for each namespace holds a failed case for each violation, so that it says what to mend; a suite of its own
 //! says which checks found nothing, and what could not be judged. What passed is not listed object by object.
 //!
-//! The elements and attributes are those that Jenkins accepts (junit-10.xsd of its xUnit plugin), the strictest reader.
+//! The elements and attributes are those of junit-10.xsd of Jenkins' xUnit plugin, and the `file` of a case, which GitLab links
+//! to. A case has the time 0, which some readers require: an object is evaluated in microseconds.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -93,7 +94,7 @@ fn write_checks(checks: &[&CheckReport], report: &Report, xml: &mut Xml) -> io::
     counts.open("testsuite", "kube-devops", xml)?;
     let mut names = Names::default();
     for check in checks {
-        let case = case("kube-devops.check", &names.unique(name(&check.id)));
+        let case = case("kube-devops.check", &names.unique(name(&check.id)), None);
         if check.passed > 0 {
             xml.write_event(Event::Empty(case))?;
         } else {
@@ -102,21 +103,25 @@ fn write_checks(checks: &[&CheckReport], report: &Report, xml: &mut Xml) -> io::
         }
     }
     for object in not_evaluated {
-        let place = object.source.as_ref().map(|source| Place::new(source).text());
+        let place = object.source.as_ref().map(Place::new);
+        let file = place.as_ref().map(Place::file);
+        let place = place.map(|place| place.text());
         let title = format!("{} {}", name(&object.kind), name(&object.name));
         let case_name = place.map_or_else(|| title.clone(), |place| format!("{title}: {place}"));
         let message = text(&super::not_evaluated(object));
         let skipped = BytesStart::new("skipped").with_attributes([("message", message.as_str())]);
-        write_case(case("kube-devops.not-evaluated", &names.unique(case_name)), skipped, None, xml)?;
+        write_case(case("kube-devops.not-evaluated", &names.unique(case_name), file), skipped, None, xml)?;
     }
     for error in errors {
-        let place = Place::of_error(error).map(|place| place.text());
+        let place = Place::of_error(error);
+        let file = place.as_ref().map(Place::file);
+        let place = place.map(|place| place.text());
         let who = error.check.as_deref().map_or_else(|| "input".to_owned(), name);
         let case_name = place.as_ref().map_or_else(|| who.clone(), |place| format!("{who}: {place}"));
         let message = text(&error.message);
         let element = BytesStart::new("error").with_attributes([("type", "not-evaluated"), ("message", &message)]);
         let body = place.map_or_else(|| message.clone(), |place| format!("{message}\nWhere: {place}"));
-        write_case(case("kube-devops.error", &names.unique(case_name)), element, Some(&body), xml)?;
+        write_case(case("kube-devops.error", &names.unique(case_name), file), element, Some(&body), xml)?;
     }
     close("testsuite", xml)
 }
@@ -130,7 +135,9 @@ fn write_violation(violation: &Violation, shown: &Shown, names: &mut Names, xml:
     let class = format!("{}.{}.{}", name(namespace), name(kind), name(object));
     let message = text(&violation.message);
     let mut body = text(&super::sentence(violation, LONGEST_MESSAGE));
-    if let Some(place) = shown.place(violation) {
+    let place = shown.place(violation);
+    let file = place.as_ref().map(Place::file);
+    if let Some(place) = place {
         body.push_str(&format!("\nWhere: {}", place.text()));
     }
     if let Some(field) = field {
@@ -140,7 +147,7 @@ fn write_violation(violation: &Violation, shown: &Shown, names: &mut Names, xml:
         body.push_str(&format!("\nRemedy: {remedy}"));
     }
     let element = BytesStart::new("failure").with_attributes([("type", severity.as_str()), ("message", &message)]);
-    write_case(case(&class, &names.unique(case_name)), element, Some(&body), xml)
+    write_case(case(&class, &names.unique(case_name), file), element, Some(&body), xml)
 }
 
 /// The first paragraph of the remedy: the examples that follow are too long to be repeated for each violation.
@@ -148,8 +155,12 @@ fn remedy(info: &CheckInfo) -> String {
     text(info.remedy.trim_start().split("\n\n").next().unwrap_or_default())
 }
 
-fn case(class: &str, name: &str) -> BytesStart<'static> {
-    BytesStart::new("testcase").with_attributes([("name", name), ("classname", class)]).into_owned()
+fn case(class: &str, name: &str, file: Option<String>) -> BytesStart<'static> {
+    let mut case = BytesStart::new("testcase").with_attributes([("name", name), ("classname", class), ("time", "0")]);
+    if let Some(file) = &file {
+        case.push_attribute(("file", file.as_str()));
+    }
+    case.into_owned()
 }
 
 fn write_case(case: BytesStart, element: BytesStart, body: Option<&str>, xml: &mut Xml) -> io::Result<()> {
@@ -217,7 +228,7 @@ mod tests {
             ),
             "testcase" => (
                 &["name"],
-                &["time", "classname", "group"],
+                &["time", "classname", "group", "file"],
                 &["skipped", "error", "failure", "system-out", "system-err"],
                 false,
             ),

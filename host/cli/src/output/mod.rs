@@ -150,10 +150,15 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// The file, harmless on a terminal.
+    fn file(&self) -> String {
+        const LONGEST: usize = 400;
+        plain::one_line(self.path().as_deref().unwrap_or(STANDARD_INPUT), LONGEST)
+    }
+
     /// `file:line`, harmless on a terminal.
     fn text(&self) -> String {
-        const LONGEST: usize = 400;
-        format!("{}:{}", plain::one_line(self.path().as_deref().unwrap_or(STANDARD_INPUT), LONGEST), self.line)
+        format!("{}:{}", self.file(), self.line)
     }
 }
 

@@ -16,7 +16,7 @@ fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |text: &str| {
         stdin_name: None,
         limits: Limits::default(),
     };
-    let rendered = Rendered { name: "fuzz".into(), text: text.to_owned() };
+    let rendered = Rendered { name: "fuzz".into(), folder: None, text: text.to_owned() };
     let manifests = read(&[], &[rendered], &options);
     let lines = 1 + text.matches('\n').count();
     for error in &manifests.extent.errors {
