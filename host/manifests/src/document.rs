@@ -47,7 +47,7 @@ struct Around<'a> {
 
 impl<'a> Around<'a> {
     fn items_of(self, api_version: &'a str, kind: &'a str) -> Self {
-        let kind = kind.strip_suffix("List").unwrap_or_default();
+        let kind = kind.strip_suffix("List").unwrap_or(kind);
         Self { api_version: if kind.is_empty() { "" } else { api_version }, kind, depth: self.depth + 1 }
     }
 }
@@ -205,11 +205,25 @@ impl Walk<'_> {
             let title = title(kind, text_of_metadata(item, "namespace"), text_of_metadata(item, "name"));
             return Err(Problem::at(error.line(), format!("invalid {title}: {}", error.message("/metadata"))));
         }
-        let items = item.get("items").filter(|items| items.kind() == Kind::List);
-        let is_list =
-            kind.ends_with("List") || items.is_some_and(|items| items.items().any(|item| item.get("kind").is_some()));
-        if let Some(items) = items.filter(|_| is_list) {
-            return self.list(items, around.items_of(api_version, kind), line);
+        // kubectl takes every object with items for a list of objects, whatever its kind is called, but for items of lists.
+        let is_outermost = around.depth == 0 || kind.ends_with("List");
+        match item.get("items") {
+            Some(items) if is_outermost && Workload::find(api_version, kind).is_some() => {
+                let message =
+                    format!("a {kind} has no items, and kubectl takes an object with items for a list; remove them");
+                return Err(Problem::at(items.line(), message));
+            }
+            Some(items)
+                if items.kind() == Kind::List
+                    && (is_outermost || items.items().any(|item| item.get("kind").is_some())) =>
+            {
+                return self.list(items, around.items_of(api_version, kind), line);
+            }
+            Some(items) if items.kind() != Kind::List && !items.is_null() && is_outermost => {
+                let message = "items: a list of objects is expected; start each object with `- `";
+                return Err(Problem::at(items.line(), message));
+            }
+            _ => {}
         }
         if kind.ends_with("List") && item.get("items").is_none() && is_known_list(api_version, kind) {
             return Err(Problem::at(
@@ -255,12 +269,17 @@ impl Walk<'_> {
             }
         }
         let api_version = Some(item.text_of("apiVersion")).filter(|version| !version.is_empty());
+        let misspelt = |right: &str| item.entries().find(|(key, _)| key.eq_ignore_ascii_case(right) && *key != right);
+        if let (None, Some((key, value))) = (api_version, misspelt("apiVersion")) {
+            let message =
+                format!("apiVersion is missing: keys are case-sensitive, so `{key}:` is not read; write `apiVersion:`");
+            return Err(Problem::at(value.line(), message));
+        }
         let kind = Some(item.text_of("kind")).filter(|kind| !kind.is_empty());
         if let Some(kind) = kind {
             return Ok((api_version.unwrap_or(around.api_version), Some(kind)));
         }
-        let misspelt = item.entries().find(|(key, _)| key.eq_ignore_ascii_case("kind") && *key != "kind");
-        if let Some((key, value)) = misspelt {
+        if let Some((key, value)) = misspelt("kind") {
             let message = format!("kind is missing: keys are case-sensitive, so `{key}:` is not read; write `kind:`");
             return Err(Problem::at(value.line(), message));
         }

@@ -115,7 +115,7 @@ fn counts_what_is_no_workload() {
     let manifests = read_text(text);
     assert_eq!(manifests.extent.errors, []);
     assert_eq!(manifests.extent.ignored, [(NO_KIND.to_owned(), 3)].into());
-    let custom = "kind: Widget\nspec: 5\nstatus: [a]\nitems: x\n---\nkind: Widget\nspec: {containers: 5, template: {spec: 3}}\n---\nkind: ConfigMap\nspec: text\n";
+    let custom = "kind: Widget\nspec: 5\nstatus: [a]\n---\nkind: Widget\nspec: {containers: 5, template: {spec: 3}}\n---\nkind: ConfigMap\nspec: text\n";
     let manifests = read_text(custom);
     assert_eq!(manifests.extent.errors, []);
     assert_eq!(manifests.extent.ignored, [("ConfigMap".to_owned(), 1), ("Widget".to_owned(), 2)].into());
@@ -135,6 +135,12 @@ fn what_is_no_object_is_an_error() {
         ("apiVersion: 1\nkind: Pod\n", "apiVersion: text is expected"),
         ("apiVersion: v1\nmetadata: {name: a}\n", "kind is missing"),
         ("apiVersion: v1\nKind: Pod\n", "`Kind:` is not read"),
+        ("apiversion: v1\nkind: Pod\n", "`apiversion:` is not read"),
+        ("apiVersion: v1\nkind: List\nitems:\n  kind: Pod\n", "start each object with `- `"),
+        ("apiVersion: v1\nkind: Pod\nitems: []\nspec: {containers: [{}]}\n", "a Pod has no items"),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, name: b}\n", "duplicate key \"name\" in one line"),
+        ("apiVersion: example.com/v1\nkind: AllowList\nitems: x\n", "a list of objects is expected"),
+        ("apiVersion: example.com/v1\nkind: Widget\nitems: [x]\n", "an object is expected"),
         ("apiVersion: v1\nkind: pod\n", "write `kind: Pod`"),
         ("apiVersion: apps/v1\nkind: Statefulset\n", "write `kind: StatefulSet`"),
         ("apiVersion: v1\nkind: List\n", "the List has no items"),
@@ -151,6 +157,7 @@ fn what_is_no_object_is_an_error() {
     }
     for (text, kind) in [
         ("apiVersion: example.com/v1\nkind: pod\n", "pod"),
+        ("apiVersion: example.com/v1\nkind: Widget\nitems: [{a: b}]\n", "Widget"),
         ("apiVersion: example.com/v1\nkind: AllowList\n", "AllowList"),
     ] {
         let manifests = read_text(text);

@@ -93,7 +93,7 @@ fn restart_counts_are_whole_numbers() {
 
 #[test]
 fn null_stands_for_nothing() {
-    let text = "kind: Pod\nmetadata: null\nspec:\n  initContainers: null\n  restartPolicy: null\n  containers: [{name: null, image: null, livenessProbe: null, ports: null, resources: null}]\nstatus: null\nitems: null\n";
+    let text = "kind: Pod\nmetadata: null\nspec:\n  initContainers: null\n  restartPolicy: null\n  containers: [{name: null, image: null, livenessProbe: null, ports: null, resources: null}]\nstatus: null\n";
     let manifests = read_text(text);
     assert_eq!(manifests.extent.errors, []);
     let subject = &manifests.subjects[0];

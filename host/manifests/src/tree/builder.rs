@@ -336,5 +336,8 @@ fn duplicate(key: &str, before: usize, line: usize, is_top: bool) -> String {
     } else {
         "remove one of them"
     };
+    if before == line {
+        return format!("duplicate key {key:?} in one line; {fix}");
+    }
     format!("duplicate key {key:?} in lines {before} and {line}; {fix}")
 }

@@ -137,6 +137,7 @@ impl Composer<'_> {
     fn end_of_document(&mut self, text: &mut String) {
         match self.random.below(100) {
             0 => text.push_str("...\n"),
+            10 => text.push_str(self.random.pick(&["items: []\n", "items: ~\n", "items: x\n", "items: [{}]\n"])),
             1 => text.push_str("... # &i *j\n# no more\n\n"),
             2 => {
                 self.allow(BEHIND);

@@ -6,7 +6,7 @@ use crate::composer::{BEHIND, Composer, MARKS, SLIPS, Written};
 pub struct File {
     pub documents: Vec<Written>,
     pub text: String,
-    /// The line that each document ends before.
+    /// The last line of each document, with its separator.
     pub ends: Vec<usize>,
 }
 
@@ -37,12 +37,13 @@ impl Composer<'_> {
                 text.push_str(self.random.pick(&MARKS));
                 text.push('\n');
             }
+            // What is wrong at the end of a document can be found in the comments behind it.
+            if index > 0 {
+                ends.push(text.lines().count());
+            }
             text.push_str(&document.text);
-            ends.push(text.lines().count());
         }
-        if let Some(last) = ends.last_mut() {
-            *last = usize::MAX;
-        }
+        ends.push(usize::MAX);
         if self.random.chance(8) {
             text = text.replace('\n', "\r\n").replace("\r\r", "\r");
         }
