@@ -6,8 +6,8 @@ use crate::composer::{BEHIND, Composer, MARKS, SLIPS, Written};
 pub struct File {
     pub documents: Vec<Written>,
     pub text: String,
-    /// The last line of each document, with its separator.
-    pub ends: Vec<usize>,
+    /// The last line of each document, and that of the separator behind it: what is wrong there can be found in either.
+    pub ends: Vec<(usize, usize)>,
 }
 
 impl Composer<'_> {
@@ -37,13 +37,12 @@ impl Composer<'_> {
                 text.push_str(self.random.pick(&MARKS));
                 text.push('\n');
             }
-            // What is wrong at the end of a document can be found in the comments behind it.
-            if index > 0 {
-                ends.push(text.lines().count());
+            if let Some((_, separator)) = ends.last_mut() {
+                *separator = text.lines().count();
             }
             text.push_str(&document.text);
+            ends.push((text.lines().count(), usize::MAX));
         }
-        ends.push(usize::MAX);
         if self.random.chance(8) {
             text = text.replace('\n', "\r\n").replace("\r\r", "\r");
         }

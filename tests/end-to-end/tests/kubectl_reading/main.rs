@@ -75,7 +75,7 @@ fn difference(file: &File, objects: &[Value], complaint: Option<&str>, ours: &Re
     let is_alone = file.documents.len() == 1;
     let mut start = 0;
     let mut is_cut_off = false;
-    for (document, end) in file.documents.iter().zip(&file.ends) {
+    for (document, (end, separator)) in file.documents.iter().zip(&file.ends) {
         let name = format!("p{}", document.number);
         let object = if is_alone {
             objects.first()
@@ -83,7 +83,7 @@ fn difference(file: &File, objects: &[Value], complaint: Option<&str>, ours: &Re
             objects.iter().find(|object| object["metadata"]["name"].as_str().is_some_and(|found| found.trim() == name))
         };
         let ends_elsewhere = document.allowed.contains(&BEHIND);
-        let is_error = ours.errors.iter().any(|(line, _)| ends_elsewhere || (start + 1..=*end).contains(line));
+        let is_error = ours.errors.iter().any(|(line, _)| ends_elsewhere || (start + 1..=*separator).contains(line));
         let mut found: Vec<_> = ours
             .violations
             .iter()
