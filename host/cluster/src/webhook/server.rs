@@ -14,6 +14,7 @@ use axum::routing::post;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use http_body_util::{BodyExt, Collected, Limited};
 use tokio::task::JoinHandle;
 
 use super::admission::Admission;
@@ -38,6 +39,22 @@ struct Served {
 /// Answers reviews that are posted to [`PATH`].
 pub fn router(admission: Arc<Admission>, largest_body: usize) -> Router {
     Router::new().route(PATH, post(validate)).with_state(Served { admission, largest_body })
+}
+
+/// Reads what is left of a body that is refused, unless it is much or slow. A connection that is closed with unread bytes is
+/// reset, and then the client may not see the answer.
+async fn discard(body: &mut Body, served: &Served, arrived: Instant) {
+    let rest = async {
+        let mut count = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            count += frame.data_ref().map_or(0, Bytes::len);
+            if count > 2 * served.largest_body {
+                break;
+            }
+        }
+    };
+    let left = served.admission.deadline().saturating_sub(arrived.elapsed());
+    let _ = tokio::time::timeout(left, rest).await;
 }
 
 /// Listens on `address`, where port 0 stands for any that is free, and serves in the background until `handle` is told to
@@ -69,22 +86,29 @@ async fn validate(State(served): State<Served>, request: Request) -> Response {
         tracing::warn!(reason = reason.as_str(), "a request was not judged: {text}");
         (status, text + "\n").into_response()
     };
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     if !content_type.is_some_and(is_json) {
         return refuse(Reason::Malformed, StatusCode::UNSUPPORTED_MEDIA_TYPE, "not application/json".to_owned());
     }
     let too_large = || format!("more than {} bytes", served.largest_body);
     // Refused before it is read where the client says how large it is.
-    if body.size_hint().lower() > served.largest_body as u64 {
+    let declared = body.size_hint().lower();
+    if declared > served.largest_body as u64 {
+        if declared <= 2 * served.largest_body as u64 {
+            discard(&mut body, &served, arrived).await;
+        }
         return refuse(Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, too_large());
     }
-    match tokio::time::timeout(admission.deadline(), read(body, served.largest_body)).await {
+    match tokio::time::timeout(admission.deadline(), read(&mut body, served.largest_body)).await {
         Ok(Ok(body)) => match admission.answer(&body, arrived) {
             Ok(response) => ([(CONTENT_TYPE, "application/json")], response.to_json()).into_response(),
             Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
         },
-        Ok(Err(ReadError::TooLarge)) => refuse(Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, too_large()),
+        Ok(Err(ReadError::TooLarge)) => {
+            discard(&mut body, &served, arrived).await;
+            refuse(Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, too_large())
+        }
         Ok(Err(ReadError::Broken(error))) => refuse(Reason::Malformed, StatusCode::BAD_REQUEST, error),
         Err(_) => {
             let text = format!("it did not arrive within {:?}", admission.deadline());
@@ -103,9 +127,8 @@ enum ReadError {
     Broken(String),
 }
 
-async fn read(body: Body, largest: usize) -> Result<Bytes, ReadError> {
-    axum::body::to_bytes(body, largest).await.map_err(|error| {
-        let error: axum::BoxError = error.into_inner();
+async fn read(body: &mut Body, largest: usize) -> Result<Bytes, ReadError> {
+    Limited::new(body, largest).collect().await.map(Collected::to_bytes).map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
             ReadError::TooLarge
         } else {
