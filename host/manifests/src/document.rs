@@ -269,19 +269,15 @@ impl Walk<'_> {
             }
         }
         let api_version = Some(item.text_of("apiVersion")).filter(|version| !version.is_empty());
-        let misspelt = |right: &str| item.entries().find(|(key, _)| key.eq_ignore_ascii_case(right) && *key != right);
-        if let (None, Some((key, value))) = (api_version, misspelt("apiVersion")) {
-            let message =
-                format!("apiVersion is missing: keys are case-sensitive, so `{key}:` is not read; write `apiVersion:`");
-            return Err(Problem::at(value.line(), message));
+        if let (None, Some(problem)) = (api_version, misspelt(item, "apiVersion")) {
+            return Err(problem);
         }
         let kind = Some(item.text_of("kind")).filter(|kind| !kind.is_empty());
         if let Some(kind) = kind {
             return Ok((api_version.unwrap_or(around.api_version), Some(kind)));
         }
-        if let Some((key, value)) = misspelt("kind") {
-            let message = format!("kind is missing: keys are case-sensitive, so `{key}:` is not read; write `kind:`");
-            return Err(Problem::at(value.line(), message));
+        if let Some(problem) = misspelt(item, "kind") {
+            return Err(problem);
         }
         if !around.kind.is_empty() {
             return Ok((api_version.unwrap_or(around.api_version), Some(around.kind)));
@@ -380,6 +376,13 @@ impl Walk<'_> {
 /// A text of the metadata of an object; empty where there is none.
 fn text_of_metadata<'t>(object: Item<'t>, key: &str) -> &'t str {
     object.get("metadata").map_or("", |metadata| metadata.text_of(key))
+}
+
+/// What is wrong with an object that has a key in the wrong case.
+fn misspelt(object: Item<'_>, right: &str) -> Option<Problem> {
+    let (key, value) = object.entries().find(|(key, _)| key.eq_ignore_ascii_case(right) && *key != right)?;
+    let message = format!("{right} is missing: keys are case-sensitive, so `{key}:` is not read; write `{right}:`");
+    Some(Problem::at(value.line(), message))
 }
 
 fn example(key: &str) -> &'static str {

@@ -201,7 +201,7 @@ fn read_text(name: &Arc<str>, text: &str, origins: Origins<'_>, options: &ReadOp
                 };
                 let part = match origin {
                     Some(origin) => {
-                        let (file, document) = (&origin, &document.without_mark(text));
+                        let (file, document) = (&origin, &document.starting_at_content(text));
                         Reader { text, file, document, number, options }.read()
                     }
                     None => Reader { text, file: name, document, number, options }.read(),

@@ -44,7 +44,7 @@ pub(crate) struct Document {
 
 impl Document {
     /// The same document from its content on, with lines that are counted from there.
-    pub fn without_mark(&self, text: &str) -> Self {
+    pub fn starting_at_content(&self, text: &str) -> Self {
         let content_start = self.range.end - content(&text[self.range.clone()]).len();
         let start = text[self.range.start..content_start]
             .rfind('\n')

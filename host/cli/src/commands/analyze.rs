@@ -83,7 +83,7 @@ fn write_to_file(format: Format, shown: &Shown<'_>, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is to be selected.
+/// What is to be evaluated.
 struct Selected {
     subjects: Vec<Subject>,
     extent: Extent,
@@ -142,24 +142,20 @@ fn read_manifests(arguments: &AnalyzeArguments) -> Result<Selected> {
     let selection = &arguments.selection;
     let selector = selection.selector.as_deref().map(LabelSelector::parse).transpose()?;
     // An object without a namespace is in the one that it is applied to, as with kubectl.
-    let default_namespace = match selection.namespaces.as_slice() {
-        [only] => only.clone(),
-        _ => "default".to_owned(),
+    let namespace = match selection.namespaces.as_slice() {
+        [only] => Some(only.as_str()),
+        _ => None,
     };
     let options = ReadOptions {
         now: Utc::now(),
-        default_namespace,
+        default_namespace: namespace.unwrap_or("default").to_owned(),
         exclude: arguments.exclude.clone(),
         stdin_name: arguments.stdin_name.clone(),
         limits: manifests::Limits::default(),
     };
     let mut read = {
         let _progress = Progress::new("reading manifests");
-        let values = ChartValues {
-            files: &arguments.values,
-            set: &arguments.set,
-            namespace: selection.namespaces.first().filter(|_| selection.namespaces.len() == 1).map(String::as_str),
-        };
+        let values = ChartValues { files: &arguments.values, set: &arguments.set, namespace };
         let kustomizations = arguments.kustomize.iter().map(|folder| render::kustomization(folder));
         let charts = arguments.helm_chart.iter().map(|chart| render::chart(chart, values));
         let rendered: Vec<_> = kustomizations.chain(charts).collect::<Result<_>>()?;
