@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::outcome::{CheckOutcome, Judgement};
-use crate::report::{Fields, Violation};
 use crate::score::Compliance;
 use crate::subject::Subject;
 use crate::tally::Tally;
+use crate::violation::{Fields, Violation};
 
 /// What a set of rules said of one subject.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

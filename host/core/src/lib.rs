@@ -26,6 +26,7 @@ mod severity;
 pub mod subject;
 pub mod tally;
 pub mod text;
+mod violation;
 pub mod workload;
 
 pub use check_info::{CheckInfo, Stage};
@@ -33,7 +34,8 @@ pub use ledger::{Judged, Ledger};
 pub use namespaces::SystemNamespaces;
 pub use outcome::{CheckOutcome, Edit, EvaluationError, Finding, Judgement};
 pub use policy::{Bundle, DefaultProbe, DefaultResources, Enforcement, Policy, RuleConfig};
-pub use report::{Report, Violation};
+pub use report::Report;
 pub use severity::Severity;
 pub use subject::{Container, ContainerKind, Controller, Phase, Place, RestartPolicy, Source, Status, Subject};
 pub use tally::Tally;
+pub use violation::Violation;

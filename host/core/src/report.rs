@@ -1,18 +1,18 @@
 //! The report: what the outcomes of the checks amount to.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt::{self, Write as _};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Severity;
-use crate::outcome::{CheckOutcome, Finding, Judgement};
+use crate::outcome::{CheckOutcome, Judgement};
 use crate::policy_fields::POLICY_FIELDS;
-use crate::score::{Classification, Grade, HIGHEST_MAGNITUDE};
-use crate::subject::{Container, Controller, Source, Subject};
+use crate::score::{Classification, Grade};
+use crate::subject::{Source, Subject};
 use crate::tally::Tally;
+use crate::violation::{Fields, Violation};
 
 /// What was found in a set of subjects. Its JSON form only ever grows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,56 +104,6 @@ pub struct NamespaceReport {
     pub violations: usize,
 }
 
-/// A finding with the policy's severity and the check's weight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Violation {
-    /// The id of the check.
-    pub check: Arc<str>,
-    /// How much it matters.
-    pub severity: Severity,
-    /// What it costs.
-    pub weight: u32,
-    /// How many times it costs that.
-    pub magnitude: u32,
-    /// The namespace of the object.
-    pub namespace: Arc<str>,
-    /// The kind of the object.
-    pub kind: Arc<str>,
-    /// The name of the object.
-    pub name: Arc<str>,
-    /// The object that controls it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub controller: Option<Arc<Controller>>,
-    /// The container to blame.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub container: Option<Arc<str>>,
-    /// JSON Pointer into the object to the one place to blame. The place need not exist.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub field: Option<Arc<str>>,
-    /// What is wrong.
-    pub message: Arc<str>,
-    /// Where the object was read, when it came from a file.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub source: Option<Source>,
-}
-
-impl Violation {
-    /// What the violation takes off the score, before the average: weight x magnitude.
-    pub fn penalty(&self) -> u64 {
-        u64::from(self.weight) * u64::from(self.magnitude)
-    }
-
-    /// The violation in one line, as the status of a policy lists it.
-    pub fn line(&self) -> String {
-        let kind = self.kind.to_lowercase();
-        match &self.container {
-            Some(container) => format!("{kind}/{}: container {container}: {}", self.name, self.message),
-            None => format!("{kind}/{}: {}", self.name, self.message),
-        }
-    }
-}
-
 /// An object that seems to run containers, of a kind whose pods cannot be found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -212,60 +162,9 @@ pub struct Extent {
 impl Report {
     /// Adds up what the checks found in `subjects`.
     pub fn new(subjects: &[Subject], outcomes: Vec<CheckOutcome>, extent: Extent) -> Self {
-        let mut cluster = Tally::default();
-        let mut namespaces: BTreeMap<&str, Tally> = BTreeMap::new();
-        for subject in subjects {
-            let counted = usize::from(!subject.is_owned);
-            cluster.subjects += counted;
-            namespaces.entry(&subject.namespace).or_default().subjects += counted;
-        }
-        // Reports can have hundreds of thousands of violations: growing step by step would need twice the room at the end.
-        let mut violations = Vec::with_capacity(outcomes.iter().map(|outcome| outcome.findings.len()).sum());
         let mut errors = extent.errors;
-        let mut checks = Vec::with_capacity(outcomes.len());
-        let mut fields = Fields::default();
-        for outcome in outcomes {
-            let mut check = CheckReport {
-                id: outcome.check.clone(),
-                title: outcome.title.clone(),
-                severity: outcome.severity,
-                passed: 0,
-                failed: 0,
-                not_judged: 0,
-                violations: outcome.findings.len(),
-                magnitudes: 0,
-            };
-            for (subject, judgement) in subjects.iter().zip(&outcome.judgements) {
-                let failed = match judgement {
-                    Judgement::NotApplicable => continue,
-                    Judgement::NotJudged => {
-                        check.not_judged += 1;
-                        continue;
-                    }
-                    Judgement::Passed => false,
-                    Judgement::Failed => true,
-                };
-                *(if failed { &mut check.failed } else { &mut check.passed }) += 1;
-                cluster.compliance.add(outcome.weight, failed);
-                if let Some(tally) = namespaces.get_mut(&*subject.namespace) {
-                    tally.compliance.add(outcome.weight, failed);
-                }
-            }
-            let id: Arc<str> = outcome.check.as_str().into();
-            for finding in &outcome.findings {
-                let Some(subject) = subjects.get(finding.subject) else { continue };
-                let violation = outcome.violation(&id, finding, subject, &mut fields);
-                check.magnitudes += u64::from(violation.magnitude);
-                cluster.count(&violation);
-                if let Some(tally) = namespaces.get_mut(&*violation.namespace) {
-                    tally.count(&violation);
-                }
-                violations.push(violation);
-            }
-            errors.extend(outcome.errors.iter().map(|error| not_judged(error, subjects)));
-            checks.push(check);
-        }
-        violations.sort_unstable_by(|one, other| sort_key(one).cmp(&sort_key(other)));
+        errors.extend(outcomes.iter().flat_map(|outcome| &outcome.errors).map(|error| not_judged(error, subjects)));
+        let Totals { cluster, namespaces, checks, violations } = Totals::of(subjects, &outcomes);
         let evaluated = cluster.subjects > 0;
         Self {
             score: evaluated.then(|| cluster.score()),
@@ -283,7 +182,7 @@ impl Report {
             patches: extent.patches,
             excluded_files: extent.excluded_files,
             checks,
-            namespaces: namespaces.iter().map(|(name, tally)| NamespaceReport::new(name, tally)).collect(),
+            namespaces,
             violations,
             errors,
         }
@@ -325,70 +224,108 @@ impl NamespaceReport {
     }
 }
 
-impl CheckOutcome {
-    /// A finding of this check about `subject` as a violation. `check` is the id of the check.
-    pub(crate) fn violation(
-        &self,
-        check: &Arc<str>,
-        finding: &Finding,
-        subject: &Subject,
-        fields: &mut Fields,
-    ) -> Violation {
-        let container = finding.container.and_then(|index| subject.containers.get(index));
-        let field = match (container, &finding.field) {
-            (Some(container), field) => {
-                let field = field.as_deref().unwrap_or_default();
-                Some(fields.shared(format_args!("{}{}{field}", subject.spec_pointer, container.pointer())))
-            }
-            (None, Some(field)) => Some(fields.shared(format_args!("{}{field}", subject.spec_pointer))),
-            (None, None) => None,
+/// What the outcomes come to.
+struct Totals {
+    cluster: Tally,
+    namespaces: Vec<NamespaceReport>,
+    checks: Vec<CheckReport>,
+    violations: Vec<Violation>,
+}
+
+impl Totals {
+    /// Adds up subject by subject in the order of the report: to sort the subjects is cheaper than to sort the violations.
+    fn of(subjects: &[Subject], outcomes: &[CheckOutcome]) -> Self {
+        let object = |index: &usize| {
+            let Subject { namespace, kind, name, source, .. } = &subjects[*index];
+            (namespace, kind, name, source.as_ref().map(Source::object))
         };
-        Violation {
-            check: check.clone(),
-            severity: self.severity,
-            weight: self.weight,
-            magnitude: finding.magnitude.clamp(1, HIGHEST_MAGNITUDE),
-            namespace: subject.namespace.clone(),
-            kind: subject.kind.clone(),
-            name: subject.name.clone(),
-            controller: subject.controller.clone(),
-            container: container.map(Container::shared_title),
-            message: finding.message.clone(),
-            source: subject.source.clone().map(|source| {
-                let line = field.as_deref().and_then(|field| subject.line_of(field));
-                Source { line: line.unwrap_or(source.line), ..source }
-            }),
-            field,
+        let mut order: Vec<usize> = (0..subjects.len()).collect();
+        order.sort_unstable_by(|one, other| object(one).cmp(&object(other)));
+        let mut sums: Vec<_> = outcomes.iter().map(|outcome| CheckSum::new(outcome, subjects.len())).collect();
+        // Reports can have hundreds of thousands of violations: growing step by step would need twice the room at the end.
+        let mut violations = Vec::with_capacity(outcomes.iter().map(|outcome| outcome.findings.len()).sum());
+        let mut fields = Fields::default();
+        let (mut cluster, mut namespaces) = (Tally::default(), Vec::new());
+        for of_namespace in order.chunk_by(|one, other| subjects[*one].namespace == subjects[*other].namespace) {
+            let mut tally = Tally::default();
+            for of_object in of_namespace.chunk_by(|one, other| object(one) == object(other)) {
+                let first = violations.len();
+                for &index in of_object {
+                    tally.subjects += usize::from(!subjects[index].is_owned);
+                    for sum in &mut sums {
+                        sum.add(index, &subjects[index], &mut tally, &mut fields, &mut violations);
+                    }
+                }
+                violations[first..].sort_unstable_by(|one, other| one.place().cmp(&other.place()));
+            }
+            cluster.add(&tally);
+            let name = of_namespace.first().map_or("", |index| &*subjects[*index].namespace);
+            namespaces.push(NamespaceReport::new(name, &tally));
         }
+        Self { cluster, namespaces, checks: sums.into_iter().map(|sum| sum.report).collect(), violations }
     }
 }
 
-/// The fields of violations. Most violations of a report are about the same few, and share their texts.
-#[derive(Debug, Default)]
-pub(crate) struct Fields {
-    known: HashSet<Arc<str>>,
-    text: String,
+/// The sum of what a check gave.
+struct CheckSum<'a> {
+    outcome: &'a CheckOutcome,
+    id: Arc<str>,
+    /// The position of the first finding about each subject, and behind the last.
+    starts: Vec<u32>,
+    report: CheckReport,
 }
 
-impl Fields {
-    fn shared(&mut self, field: fmt::Arguments<'_>) -> Arc<str> {
-        self.text.clear();
-        // Writing to a text cannot fail.
-        let _ = self.text.write_fmt(field);
-        if let Some(known) = self.known.get(self.text.as_str()) {
-            return known.clone();
+impl<'a> CheckSum<'a> {
+    fn new(outcome: &'a CheckOutcome, subjects: usize) -> Self {
+        let mut starts = Vec::with_capacity(subjects + 1);
+        let mut position = 0;
+        for subject in 0..=subjects {
+            while outcome.findings.get(position).is_some_and(|finding| finding.subject < subject) {
+                position += 1;
+            }
+            starts.push(position as u32);
         }
-        let new: Arc<str> = self.text.as_str().into();
-        self.known.insert(new.clone());
-        new
+        let report = CheckReport {
+            id: outcome.check.clone(),
+            title: outcome.title.clone(),
+            severity: outcome.severity,
+            passed: 0,
+            failed: 0,
+            not_judged: 0,
+            violations: outcome.findings.len(),
+            magnitudes: 0,
+        };
+        Self { outcome, id: outcome.check.as_str().into(), starts, report }
     }
-}
 
-fn sort_key(violation: &Violation) -> impl Ord + '_ {
-    (
-        (&violation.namespace, &violation.kind, &violation.name, violation.source.as_ref().map(Source::object)),
-        (&violation.container, &violation.check, &violation.field, &violation.message),
-    )
+    /// Adds what the check gave about the subject at `index`.
+    fn add(
+        &mut self,
+        index: usize,
+        subject: &Subject,
+        tally: &mut Tally,
+        fields: &mut Fields,
+        violations: &mut Vec<Violation>,
+    ) {
+        match self.outcome.judgements.get(index) {
+            Some(Judgement::Passed) => {
+                self.report.passed += 1;
+                tally.compliance.add(self.outcome.weight, false);
+            }
+            Some(Judgement::Failed) => {
+                self.report.failed += 1;
+                tally.compliance.add(self.outcome.weight, true);
+            }
+            Some(Judgement::NotJudged) => self.report.not_judged += 1,
+            Some(Judgement::NotApplicable) | None => {}
+        }
+        for finding in &self.outcome.findings[self.starts[index] as usize..self.starts[index + 1] as usize] {
+            let violation = self.outcome.violation(&self.id, finding, subject, fields);
+            self.report.magnitudes += u64::from(violation.magnitude);
+            tally.count(&violation);
+            violations.push(violation);
+        }
+    }
 }
 
 fn not_judged(error: &crate::EvaluationError, subjects: &[Subject]) -> ReportError {

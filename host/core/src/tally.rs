@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::Severity;
-use crate::report::Violation;
 use crate::score::{Classification, Compliance, Grade, health};
+use crate::violation::Violation;
 
 /// What was found in a set of subjects, as numbers. Totals of parts can be added to those of the whole and taken away again,
 /// so that a change of one pod costs nothing but that pod.

@@ -71,7 +71,10 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
                 .with_context(|| format!("failed to write the report to {}", file.display()))?,
         }
     }
-    Ok(outcome(&report, arguments))
+    let outcome = outcome(&report, arguments);
+    // The process ends here; to free a hundred thousand texts one by one first would only take time.
+    std::mem::forget((report, selected.subjects));
+    Ok(outcome)
 }
 
 /// Writes a report to a file, which is there as a whole or not at all. A file has no colours.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use kube_devops_core::report::{CheckReport, NamespaceReport, NotEvaluated, ReportError, Violation};
+use kube_devops_core::report::{CheckReport, NamespaceReport, NotEvaluated, ReportError};
 use kube_devops_core::score::{Classification, Grade};
-use kube_devops_core::{CheckInfo, Controller, Report, Severity, Source, Stage};
+use kube_devops_core::{CheckInfo, Controller, Report, Severity, Source, Stage, Violation};
 use serde_json::json;
 
 use super::{Format, Shown, write};

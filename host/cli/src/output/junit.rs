@@ -9,8 +9,8 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use kube_devops_core::report::{CheckReport, Violation};
-use kube_devops_core::{CheckInfo, Report};
+use kube_devops_core::report::CheckReport;
+use kube_devops_core::{CheckInfo, Report, Violation};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 

@@ -29,8 +29,8 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
-use kube_devops_core::report::{NamespaceReport, NotEvaluated, ReportError, Violation};
-use kube_devops_core::{CheckInfo, Report, Severity, Source};
+use kube_devops_core::report::{NamespaceReport, NotEvaluated, ReportError};
+use kube_devops_core::{CheckInfo, Report, Severity, Source, Violation};
 
 use kube_devops_manifests::STANDARD_INPUT;
 use palette::Palette;

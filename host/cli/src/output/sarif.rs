@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-use kube_devops_core::report::{CheckReport, NotEvaluated, ReportError, Violation};
-use kube_devops_core::{CheckInfo, Report};
+use kube_devops_core::report::{CheckReport, NotEvaluated, ReportError};
+use kube_devops_core::{CheckInfo, Report, Violation};
 use kube_devops_manifests::STANDARD_INPUT;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;

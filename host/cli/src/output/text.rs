@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use anstyle::Style;
-use kube_devops_core::Report;
-use kube_devops_core::report::{NamespaceReport, Violation};
+use kube_devops_core::report::NamespaceReport;
+use kube_devops_core::{Report, Violation};
 use unicode_width::UnicodeWidthStr;
 
 use super::palette::Palette;
@@ -64,30 +64,31 @@ impl Page<'_> {
         let found = number(violations.len(), "violation");
         let where_found = number(workloads.len(), "workload");
         writeln!(out, "{bold}{found} in {where_found}{bold:#} {quiet}of {target}, the worst first{quiet:#}\n")?;
-        let shown_workloads = &workloads[..workloads.len().min(MOST_WORKLOADS)];
+        let shown_workloads: Vec<_> =
+            workloads.iter().take(MOST_WORKLOADS).map(|workload| (workload, workload.lines())).collect();
         let check_width = shown_workloads
             .iter()
-            .flat_map(|workload| workload.lines.iter().take(MOST_LINES))
+            .flat_map(|(_, lines)| lines.iter().take(MOST_LINES))
             .map(|line| name(&line.violation.check).width())
             .max()
             .unwrap_or(0);
-        for workload in shown_workloads {
-            self.workload(workload, check_width, out)?;
+        for (workload, lines) in &shown_workloads {
+            self.workload(workload, lines, check_width, out)?;
         }
         self.more(workloads.len().saturating_sub(MOST_WORKLOADS), "workload", true, out)
     }
 
-    fn workload(&self, workload: &Workload, check_width: usize, out: &mut dyn Write) -> io::Result<()> {
+    fn workload(&self, workload: &Workload, lines: &[Line], check_width: usize, out: &mut dyn Write) -> io::Result<()> {
         let (bold, quiet) = (self.palette.bold(), self.palette.quiet());
         write!(out, "{bold}{} {}{bold:#} in {}", name(workload.kind), name(workload.name), name(workload.namespace))?;
         if let Some(pods) = workload.pods {
             write!(out, " ({})", number(pods, "pod"))?;
         }
         writeln!(out, "{quiet}, penalty {}{quiet:#}", workload.penalty)?;
-        for line in workload.lines.iter().take(MOST_LINES) {
+        for line in lines.iter().take(MOST_LINES) {
             self.line(line, check_width, out)?;
         }
-        self.more(workload.lines.len().saturating_sub(MOST_LINES), "violation", false, out)?;
+        self.more(lines.len().saturating_sub(MOST_LINES), "violation", false, out)?;
         writeln!(out)
     }
 
