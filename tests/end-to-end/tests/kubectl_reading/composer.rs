@@ -96,6 +96,8 @@ pub struct Composer<'r> {
     pub quoted_merges: usize,
     /// The percentage of values that are as odd as values can be.
     pub oddity: usize,
+    /// Whether the name of a document must tell it from the others of its file.
+    pub needs_name: bool,
 }
 
 impl Composer<'_> {
@@ -227,7 +229,7 @@ impl Composer<'_> {
         let value = match self.random.below(14) {
             0 => plain(&format!("\"\\u0070{number}\"")),
             1 => Node::Block(self.random.pick(&[">-", "|-", ">", "|", "|2-"]), vec![name]),
-            2 if self.random.chance(20) => self.odd(),
+            2 if !self.needs_name && self.random.chance(20) => self.odd(),
             _ => self.styled(&name),
         };
         let mut entries = vec![("name".to_owned(), value)];

@@ -13,6 +13,7 @@ pub struct File {
 impl Composer<'_> {
     pub fn file(&mut self, first: usize) -> File {
         let count = if self.random.chance(15) { 2 + self.random.below(2) } else { 1 };
+        self.needs_name = count > 1;
         let mut documents: Vec<Written> = (first..first + count).map(|number| self.document(number)).collect();
         if count == 1 && self.random.chance(12) {
             let document = &mut documents[0];
