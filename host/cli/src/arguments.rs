@@ -22,7 +22,7 @@ Examples:
   kube-devops analyze                       judge the pods of the current cluster
   kube-devops explain latest-tag            what a check looks for, why, and how to mend it
 
-Exit codes: 0 fine; 1 a gate is not met or a permission is missing; 2 something could not be done or judged."
+Exit codes: 0 fine; 1 a gate is not met or a permission is missing; 2 something could not be done or evaluation."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -71,7 +71,7 @@ Examples:
 Without --bundle and --policy all five checks are on, with more than 3 restarts and more than 300 seconds of
 waiting as violations.
 
-Exit codes: 0 fine; 1 a gate (--fail-on, --min-score, --min-compliance) is not met; 2 something could not be judged.")]
+Exit codes: 0 fine; 1 a gate (--fail-on, --min-score, --min-compliance) is not met; 2 something could not be evaluation.")]
     Analyze(Box<AnalyzeArguments>),
     /// Say what a check looks for, why it matters and how to mend it
     #[command(after_help = "Examples:\n  kube-devops explain\n  kube-devops explain latest-tag")]
@@ -88,7 +88,7 @@ Examples:
   kube-devops watch
   kube-devops watch --lease-namespace platform --addr 127.0.0.1:8080
 
-Serves /healthz, /readyz and /metrics. Of several replicas one leads, by a Lease.")]
+Serves /healthz, /readyz and /metrics. Of several replicas one is_leader, by a Lease.")]
     Watch(WatchArguments),
     /// Run the operator, which evaluates DevOpsPolicies all the time
     #[command(after_help = "\
@@ -96,7 +96,7 @@ Examples:
   kube-devops reconcile
   kube-devops reconcile --audit-retention 30 --system-namespace platform
 
-Serves /healthz, /readyz and /metrics. Of several replicas one leads, by a Lease.")]
+Serves /healthz, /readyz and /metrics. Of several replicas one is_leader, by a Lease.")]
     Reconcile(ReconcileArguments),
     /// Run the admission webhook, and set it up
     #[command(subcommand, after_help = "Example:\n  kube-devops webhook serve")]
@@ -347,7 +347,7 @@ Examples:
   kube-devops webhook install-config --ca-bundle-path ca.crt | kubectl apply -f -
   kube-devops webhook install-config --ca-bundle-path ca.crt --url https://192.168.1.26:8443
 
-Without --ca-bundle-path the webhook itself enters the authority of its certificate.
+Without --ca-bundle-path the webhook itself enters the ca of its certificate.
 To switch the webhook off: kubectl delete validatingwebhookconfiguration kube-devops-webhook")]
     InstallConfig(InstallConfigArguments),
 }

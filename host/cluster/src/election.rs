@@ -77,7 +77,12 @@ impl Observed {
 
 /// Takes part in the election until `stop`, and tells by `leads` whether this replica is the one that acts. At the end the
 /// lease is given back, so that another replica need not wait for it to run out; whoever acts must have stopped before.
-pub async fn take_part(client: Client, options: ElectionOptions, leads: watch::Sender<bool>, stop: CancellationToken) {
+pub async fn run_election(
+    client: Client,
+    options: ElectionOptions,
+    is_leader: watch::Sender<bool>,
+    stop: CancellationToken,
+) {
     let api: Api<Lease> = Api::namespaced(client, &options.namespace);
     let mut observed = Observed::default();
     let mut renewed: Option<Instant> = None;
@@ -91,13 +96,13 @@ pub async fn take_part(client: Client, options: ElectionOptions, leads: watch::S
         }
         let started = Instant::now();
         // A request that hangs must not keep a leader from noticing that its time is up.
-        let patience = match renewed {
+        let timeout_left = match renewed {
             Some(renewed) => (renewed + options.renew_deadline()).saturating_duration_since(started),
             None => options.renew_deadline(),
         };
         let attempt = tokio::select! {
             () = stop.cancelled() => break,
-            attempt = timeout(patience, step(&api, &options, &mut observed, renewed.is_some())) => attempt,
+            attempt = timeout(timeout_left, step(&api, &options, &mut observed, renewed.is_some())) => attempt,
         };
         match attempt {
             Ok(Ok(true)) => {
@@ -120,14 +125,14 @@ pub async fn take_part(client: Client, options: ElectionOptions, leads: watch::S
             renewed = None;
         }
         let lead = renewed.is_some();
-        leads.send_if_modified(|before| {
+        is_leader.send_if_modified(|before| {
             if *before != lead {
                 tracing::info!(lease = %options.name, identity = %options.identity, "{}", if lead { "leading" } else { "no longer leading" });
             }
             std::mem::replace(before, lead) != lead
         });
     }
-    leads.send_replace(false);
+    is_leader.send_replace(false);
     if renewed.is_some()
         && let Some(mut lease) = observed.lease
     {
@@ -144,9 +149,9 @@ async fn step(
     api: &Api<Lease>,
     options: &ElectionOptions,
     observed: &mut Observed,
-    leads: bool,
+    is_leader: bool,
 ) -> Result<bool, kube::Error> {
-    if !leads || observed.lease.is_none() {
+    if !is_leader || observed.lease.is_none() {
         match api.get_opt(&options.name).await? {
             Some(lease) => observed.see(lease),
             None => *observed = Observed::default(),

@@ -2,125 +2,62 @@
 //!
 //! A report is made once, of everything; a controller lives on with what it knows, and judges again only what changed.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::outcome::{CheckOutcome, Judgement};
-use crate::score::Compliance;
-use crate::subject::Subject;
-use crate::tally::Tally;
-use crate::violation::{Fields, Violation};
-
-/// What a set of rules said of one subject.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Judged {
-    /// The violations, by check.
-    pub violations: Vec<Violation>,
-    /// The checks that could be asked.
-    pub compliance: Compliance,
-    /// Why checks could not judge it. A subject with errors has not passed.
-    pub errors: Vec<String>,
-}
-
-impl Judged {
-    /// Whether both say the same, whatever the words. The text of a violation may count seconds.
-    pub fn agrees_with(&self, other: &Self) -> bool {
-        let same = |one: &Violation, other: &Violation| {
-            (&one.check, one.severity, one.magnitude, &one.container, &one.field)
-                == (&other.check, other.severity, other.magnitude, &other.container, &other.field)
-        };
-        self.compliance == other.compliance
-            && self.errors == other.errors
-            && self.violations.len() == other.violations.len()
-            && self.violations.iter().zip(&other.violations).all(|(one, other)| same(one, other))
-    }
-
-    fn tally(&self) -> Tally {
-        let mut tally = Tally { subjects: 1, compliance: self.compliance, ..Tally::default() };
-        self.violations.iter().for_each(|violation| tally.count(violation));
-        tally
-    }
-}
-
-/// What the outcomes of the checks say of each of `subjects`, in their order.
-pub fn judge<S: Borrow<Subject>>(subjects: &[S], outcomes: &[CheckOutcome]) -> Vec<Judged> {
-    let mut judged = vec![Judged::default(); subjects.len()];
-    for outcome in outcomes {
-        for (judged, judgement) in judged.iter_mut().zip(&outcome.judgements) {
-            match judgement {
-                Judgement::Passed => judged.compliance.add(outcome.weight, false),
-                Judgement::Failed => judged.compliance.add(outcome.weight, true),
-                Judgement::NotApplicable | Judgement::NotJudged => {}
-            }
-        }
-        let check: Arc<str> = outcome.check.as_str().into();
-        let mut fields = Fields::default();
-        for finding in &outcome.findings {
-            if let (Some(judged), Some(subject)) = (judged.get_mut(finding.subject), subjects.get(finding.subject)) {
-                judged.violations.push(outcome.violation(&check, finding, subject.borrow(), &mut fields));
-            }
-        }
-        for error in &outcome.errors {
-            for &position in &error.subjects {
-                if let Some(judged) = judged.get_mut(position) {
-                    judged.errors.push(error.to_string());
-                }
-            }
-        }
-    }
-    judged
-}
+use crate::evaluation::Evaluation;
+use crate::totals::Totals;
+use crate::violation::Violation;
 
 /// What is known of the subjects of one scope, such as the pods of a namespace under a policy.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    judged: BTreeMap<Arc<str>, Judged>,
-    total: Tally,
+    evaluation: BTreeMap<Arc<str>, Evaluation>,
+    total: Totals,
 }
 
 impl Ledger {
     /// Enters what was said of a subject, in the place of what was said before. Answers whether anything is different.
-    pub fn set(&mut self, name: &Arc<str>, judged: Judged) -> bool {
-        if self.judged.get(name).is_some_and(|before| *before == judged) {
+    pub fn set(&mut self, name: &Arc<str>, evaluation: Evaluation) -> bool {
+        if self.evaluation.get(name).is_some_and(|before| *before == evaluation) {
             return false;
         }
         self.remove(name);
-        self.total.add(&judged.tally());
-        self.judged.insert(name.clone(), judged);
+        self.total.add(&evaluation.totals());
+        self.evaluation.insert(name.clone(), evaluation);
         true
     }
 
     /// Forgets a subject. Answers whether it was known.
     pub fn remove(&mut self, name: &str) -> bool {
-        let Some(judged) = self.judged.remove(name) else { return false };
-        self.total.subtract(&judged.tally());
+        let Some(evaluation) = self.evaluation.remove(name) else { return false };
+        self.total.subtract(&evaluation.totals());
         true
     }
 
     /// What was said of a subject.
-    pub fn get(&self, name: &str) -> Option<&Judged> {
-        self.judged.get(name)
+    pub fn get(&self, name: &str) -> Option<&Evaluation> {
+        self.evaluation.get(name)
     }
 
     /// The totals of all subjects.
-    pub fn total(&self) -> &Tally {
+    pub fn total(&self) -> &Totals {
         &self.total
     }
 
     /// Whether nothing is known of any subject.
     pub fn is_empty(&self) -> bool {
-        self.judged.is_empty()
+        self.evaluation.is_empty()
     }
 
     /// All violations, by the name of the subject.
     pub fn violations(&self) -> impl Iterator<Item = &Violation> {
-        self.judged.values().flat_map(|judged| &judged.violations)
+        self.evaluation.values().flat_map(|evaluation| &evaluation.violations)
     }
 
     /// All errors, by the name of the subject.
     pub fn errors(&self) -> impl Iterator<Item = &str> {
-        self.judged.values().flat_map(|judged| judged.errors.iter().map(String::as_str))
+        self.evaluation.values().flat_map(|evaluation| evaluation.errors.iter().map(String::as_str))
     }
 }
 
@@ -160,9 +97,9 @@ mod tests {
                 title: check.to_owned(),
                 severity,
                 weight,
-                judgements: counts
+                results: counts
                     .iter()
-                    .map(|&count| if count > 0 { Judgement::Failed } else { Judgement::Passed })
+                    .map(|&count| if count > 0 { CheckResult::Failed } else { CheckResult::Passed })
                     .collect(),
                 findings: counts.iter().enumerate().flat_map(of_subject).collect(),
                 errors: Vec::new(),
@@ -186,10 +123,10 @@ mod tests {
             let mut ledger = Ledger::default();
             for counts in [&before, &findings] {
                 let subjects = subjects(counts.len());
-                for (subject, judged) in subjects.iter().zip(judge(&subjects, &outcomes(counts))) {
+                for (subject, evaluation) in subjects.iter().zip(evaluations(&subjects, &outcomes(counts))) {
                     let name = subject.name.clone();
-                    ledger.set(&name, judged.clone());
-                    prop_assert!(!ledger.set(&name, judged), "the same once more is no change");
+                    ledger.set(&name, evaluation.clone());
+                    prop_assert!(!ledger.set(&name, evaluation), "the same once more is no change");
                 }
             }
             for index in findings.len()..before.len() {
@@ -212,7 +149,7 @@ mod tests {
             prop_assert_eq!(total.by_severity.iter().sum::<usize>(), total.violations);
             prop_assert_eq!(ledger.violations().count(), total.violations);
             if kept.is_empty() {
-                prop_assert_eq!(total, &Tally::default());
+                prop_assert_eq!(total, &Totals::default());
             }
         }
     }

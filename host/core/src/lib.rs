@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod check_info;
+mod evaluation;
 pub mod ledger;
 pub mod lines;
 pub mod namespaces;
@@ -24,18 +25,19 @@ pub mod report;
 pub mod score;
 mod severity;
 pub mod subject;
-pub mod tally;
 pub mod text;
+pub mod totals;
 mod violation;
 pub mod workload;
 
 pub use check_info::{CheckInfo, Stage};
-pub use ledger::{Judged, Ledger};
+pub use evaluation::{Evaluation, evaluations};
+pub use ledger::Ledger;
 pub use namespaces::SystemNamespaces;
-pub use outcome::{CheckOutcome, Edit, EvaluationError, Finding, Judgement};
+pub use outcome::{CheckOutcome, CheckResult, Edit, EvaluationError, Finding};
 pub use policy::{Bundle, DefaultProbe, DefaultResources, Enforcement, Policy, RuleConfig};
 pub use report::Report;
 pub use severity::Severity;
 pub use subject::{Container, ContainerKind, Controller, Phase, Place, RestartPolicy, Source, Status, Subject};
-pub use tally::Tally;
+pub use totals::Totals;
 pub use violation::Violation;

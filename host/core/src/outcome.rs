@@ -34,7 +34,7 @@ pub struct Edit {
 
 /// What became of a check on one subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
+pub enum CheckResult {
     /// The check has nothing to say about it: a runtime check, and the subject has no status.
     NotApplicable,
     /// No finding.
@@ -42,7 +42,7 @@ pub enum Judgement {
     /// At least one finding.
     Failed,
     /// The evaluation failed; never to be taken for a pass.
-    NotJudged,
+    NotEvaluated,
 }
 
 /// What a check gave on a list of subjects.
@@ -57,7 +57,7 @@ pub struct CheckOutcome {
     /// What a violation costs.
     pub weight: u32,
     /// One for each subject.
-    pub judgements: Vec<Judgement>,
+    pub results: Vec<CheckResult>,
     /// The findings, sorted by subject.
     pub findings: Vec<Finding>,
     /// Why subjects were not judged.
@@ -83,8 +83,8 @@ pub struct EvaluationError {
 impl CheckOutcome {
     /// Adds the outcome of the same check on further subjects, which follow those of `self`.
     pub fn append(&mut self, other: Self) {
-        let first = self.judgements.len();
-        self.judgements.extend(other.judgements);
+        let first = self.results.len();
+        self.results.extend(other.results);
         self.findings
             .extend(other.findings.into_iter().map(|finding| Finding { subject: finding.subject + first, ..finding }));
         for mut error in other.errors {

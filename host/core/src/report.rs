@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Severity;
-use crate::outcome::{CheckOutcome, Judgement};
+use crate::outcome::{CheckOutcome, CheckResult};
 use crate::policy_fields::POLICY_FIELDS;
 use crate::score::{Classification, Grade};
 use crate::subject::{Source, Subject};
-use crate::tally::Tally;
+use crate::totals::Totals;
 use crate::violation::{Fields, Violation};
 
 /// What was found in a set of subjects. Its JSON form only ever grows.
@@ -77,7 +77,7 @@ pub struct CheckReport {
     /// Subjects with at least one violation.
     pub failed: usize,
     /// Subjects that could not be judged.
-    pub not_judged: usize,
+    pub not_evaluated: usize,
     /// Violations; a subject can have several.
     pub violations: usize,
     /// The sum of the magnitudes of the violations.
@@ -163,8 +163,8 @@ impl Report {
     /// Adds up what the checks found in `subjects`.
     pub fn new(subjects: &[Subject], outcomes: Vec<CheckOutcome>, extent: Extent) -> Self {
         let mut errors = extent.errors;
-        errors.extend(outcomes.iter().flat_map(|outcome| &outcome.errors).map(|error| not_judged(error, subjects)));
-        let Totals { cluster, namespaces, checks, violations } = Totals::of(subjects, &outcomes);
+        errors.extend(outcomes.iter().flat_map(|outcome| &outcome.errors).map(|error| not_evaluated(error, subjects)));
+        let Summary { cluster, namespaces, checks, violations } = Summary::of(subjects, &outcomes);
         let evaluated = cluster.subjects > 0;
         Self {
             score: evaluated.then(|| cluster.score()),
@@ -211,28 +211,28 @@ impl Report {
 
 impl NamespaceReport {
     /// The totals of the subjects of a namespace.
-    pub fn new(name: &str, tally: &Tally) -> Self {
+    pub fn new(name: &str, totals: &Totals) -> Self {
         Self {
             name: name.to_owned(),
-            score: tally.score(),
-            classification: tally.classification(),
-            compliance: tally.compliance.percent(),
-            grade: tally.grade(),
-            subjects: tally.subjects,
-            violations: tally.violations,
+            score: totals.score(),
+            classification: totals.classification(),
+            compliance: totals.compliance.percent(),
+            grade: totals.grade(),
+            subjects: totals.subjects,
+            violations: totals.violations,
         }
     }
 }
 
 /// What the outcomes come to.
-struct Totals {
-    cluster: Tally,
+struct Summary {
+    cluster: Totals,
     namespaces: Vec<NamespaceReport>,
     checks: Vec<CheckReport>,
     violations: Vec<Violation>,
 }
 
-impl Totals {
+impl Summary {
     /// Adds up subject by subject in the order of the report: to sort the subjects is cheaper than to sort the violations.
     fn of(subjects: &[Subject], outcomes: &[CheckOutcome]) -> Self {
         let object = |index: &usize| {
@@ -245,22 +245,22 @@ impl Totals {
         // Reports can have hundreds of thousands of violations: growing step by step would need twice the room at the end.
         let mut violations = Vec::with_capacity(outcomes.iter().map(|outcome| outcome.findings.len()).sum());
         let mut fields = Fields::default();
-        let (mut cluster, mut namespaces) = (Tally::default(), Vec::new());
+        let (mut cluster, mut namespaces) = (Totals::default(), Vec::new());
         for of_namespace in order.chunk_by(|one, other| subjects[*one].namespace == subjects[*other].namespace) {
-            let mut tally = Tally::default();
+            let mut totals = Totals::default();
             for of_object in of_namespace.chunk_by(|one, other| object(one) == object(other)) {
                 let first = violations.len();
                 for &index in of_object {
-                    tally.subjects += usize::from(!subjects[index].is_owned);
+                    totals.subjects += usize::from(!subjects[index].is_owned);
                     for sum in &mut sums {
-                        sum.add(index, &subjects[index], &mut tally, &mut fields, &mut violations);
+                        sum.add(index, &subjects[index], &mut totals, &mut fields, &mut violations);
                     }
                 }
                 violations[first..].sort_unstable_by(|one, other| one.place().cmp(&other.place()));
             }
-            cluster.add(&tally);
+            cluster.add(&totals);
             let name = of_namespace.first().map_or("", |index| &*subjects[*index].namespace);
-            namespaces.push(NamespaceReport::new(name, &tally));
+            namespaces.push(NamespaceReport::new(name, &totals));
         }
         Self { cluster, namespaces, checks: sums.into_iter().map(|sum| sum.report).collect(), violations }
     }
@@ -291,7 +291,7 @@ impl<'a> CheckSum<'a> {
             severity: outcome.severity,
             passed: 0,
             failed: 0,
-            not_judged: 0,
+            not_evaluated: 0,
             violations: outcome.findings.len(),
             magnitudes: 0,
         };
@@ -303,32 +303,32 @@ impl<'a> CheckSum<'a> {
         &mut self,
         index: usize,
         subject: &Subject,
-        tally: &mut Tally,
+        totals: &mut Totals,
         fields: &mut Fields,
         violations: &mut Vec<Violation>,
     ) {
-        match self.outcome.judgements.get(index) {
-            Some(Judgement::Passed) => {
+        match self.outcome.results.get(index) {
+            Some(CheckResult::Passed) => {
                 self.report.passed += 1;
-                tally.compliance.add(self.outcome.weight, false);
+                totals.compliance.add(self.outcome.weight, false);
             }
-            Some(Judgement::Failed) => {
+            Some(CheckResult::Failed) => {
                 self.report.failed += 1;
-                tally.compliance.add(self.outcome.weight, true);
+                totals.compliance.add(self.outcome.weight, true);
             }
-            Some(Judgement::NotJudged) => self.report.not_judged += 1,
-            Some(Judgement::NotApplicable) | None => {}
+            Some(CheckResult::NotEvaluated) => self.report.not_evaluated += 1,
+            Some(CheckResult::NotApplicable) | None => {}
         }
         for finding in &self.outcome.findings[self.starts[index] as usize..self.starts[index + 1] as usize] {
             let violation = self.outcome.violation(&self.id, finding, subject, fields);
             self.report.magnitudes += u64::from(violation.magnitude);
-            tally.count(&violation);
+            totals.count(&violation);
             violations.push(violation);
         }
     }
 }
 
-fn not_judged(error: &crate::EvaluationError, subjects: &[Subject]) -> ReportError {
+fn not_evaluated(error: &crate::EvaluationError, subjects: &[Subject]) -> ReportError {
     const MOST_NAMED: usize = 3;
     let names: BTreeSet<String> = error
         .subjects

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use kube_devops_core::{CheckOutcome, EvaluationError, Finding, Judgement, Severity, Stage, Subject};
+use kube_devops_core::{CheckOutcome, CheckResult, EvaluationError, Finding, Severity, Stage, Subject};
 
 use crate::bindings::check::devops::policy::types;
 use crate::instance::Objects;
@@ -18,14 +18,14 @@ pub struct Batch<'a, S> {
 }
 
 /// What is left of a rule's patience in one evaluation.
-pub struct Patience {
+pub struct RetryBudget {
     failed_calls: AtomicUsize,
     /// How long a call may take, and until when the evaluation as a whole.
     batch_time: Duration,
     deadline: Option<Instant>,
 }
 
-impl Patience {
+impl RetryBudget {
     pub fn new(limits: &Limits, deadline: Option<Instant>) -> Self {
         Self { failed_calls: AtomicUsize::new(limits.failed_calls), batch_time: limits.batch_time, deadline }
     }
@@ -83,14 +83,14 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     }
 
     /// What the rule gives on the batch.
-    pub fn evaluate(&self, rule: &Rule, severity: Severity, patience: &Patience) -> CheckOutcome {
+    pub fn evaluate(&self, rule: &Rule, severity: Severity, budget: &RetryBudget) -> CheckOutcome {
         let info = rule.module().info();
         let mut outcome = CheckOutcome {
             check: info.id.clone(),
             title: info.title.clone(),
             severity,
             weight: info.weight,
-            judgements: vec![Judgement::NotApplicable; self.subjects.len()],
+            results: vec![CheckResult::NotApplicable; self.subjects.len()],
             findings: Vec::new(),
             errors: Vec::new(),
         };
@@ -101,53 +101,53 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         let positions: Vec<usize> =
             (0..self.subjects.len()).filter(|&index| applies(self.subjects[index].borrow())).collect();
         if positions.len() == self.subjects.len() {
-            self.judge(rule, &self.converted, &positions, patience, &mut outcome);
+            self.evaluate_subjects(rule, &self.converted, &positions, budget, &mut outcome);
         } else if !positions.is_empty() {
             let applicable: Vec<_> = positions.iter().map(|&position| self.converted[position].clone()).collect();
-            self.judge(rule, &applicable, &positions, patience, &mut outcome);
+            self.evaluate_subjects(rule, &applicable, &positions, budget, &mut outcome);
         }
         outcome.findings.sort_by_key(|finding| finding.subject);
         outcome
     }
 
     /// Judges `shown`, which stand at `positions` of the batch.
-    fn judge(
+    fn evaluate_subjects(
         &self,
         rule: &Rule,
         shown: &[types::Subject],
         positions: &[usize],
-        patience: &Patience,
+        budget: &RetryBudget,
         outcome: &mut CheckOutcome,
     ) {
-        if !patience.is_left() {
+        if !budget.is_left() {
             let gave_up = "it failed too often in this evaluation, or ran out of time, and was not asked again";
-            return not_judged(rule, positions, gave_up.to_owned(), false, outcome);
+            return not_evaluated(rule, positions, gave_up.to_owned(), false, outcome);
         }
-        let time = patience.time();
+        let time = budget.time();
         if time.is_zero() {
             let late = "the time for this evaluation had run out before it was asked";
-            return not_judged(rule, positions, late.to_owned(), true, outcome);
+            return not_evaluated(rule, positions, late.to_owned(), true, outcome);
         }
         match rule.call(shown, self.objects_at(rule, positions), time) {
             Ok(findings) => {
                 for &position in positions {
-                    outcome.judgements[position] = Judgement::Passed;
+                    outcome.results[position] = CheckResult::Passed;
                 }
                 for finding in findings {
                     let subject = positions[finding.subject];
-                    outcome.judgements[subject] = Judgement::Failed;
+                    outcome.results[subject] = CheckResult::Failed;
                     outcome.findings.push(Finding { subject, ..finding });
                 }
             }
             Err(cause) => {
-                patience.use_up(&cause);
+                budget.use_up(&cause);
                 let timed_out = matches!(cause, CallError::Time(_));
                 if shown.len() == 1 || timed_out {
-                    not_judged(rule, positions, cause.to_string(), timed_out, outcome);
+                    not_evaluated(rule, positions, cause.to_string(), timed_out, outcome);
                 } else {
                     let half = shown.len() / 2;
-                    self.judge(rule, &shown[..half], &positions[..half], patience, outcome);
-                    self.judge(rule, &shown[half..], &positions[half..], patience, outcome);
+                    self.evaluate_subjects(rule, &shown[..half], &positions[..half], budget, outcome);
+                    self.evaluate_subjects(rule, &shown[half..], &positions[half..], budget, outcome);
                 }
             }
         }
@@ -159,9 +159,9 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     }
 }
 
-fn not_judged(rule: &Rule, positions: &[usize], cause: String, timed_out: bool, outcome: &mut CheckOutcome) {
+fn not_evaluated(rule: &Rule, positions: &[usize], cause: String, timed_out: bool, outcome: &mut CheckOutcome) {
     for &position in positions {
-        outcome.judgements[position] = Judgement::NotJudged;
+        outcome.results[position] = CheckResult::NotEvaluated;
     }
     let module = rule.module().digest();
     match outcome.errors.iter_mut().find(|error| error.cause == cause) {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use kube_devops_core::{CheckInfo, CheckOutcome, Edit, EvaluationError, Policy, RuleConfig, Severity, Subject};
 use rayon::prelude::*;
 
-use crate::batch::{Batch, Patience, split};
+use crate::batch::{Batch, RetryBudget, split};
 use crate::instance::Objects;
 use crate::{CallError, CheckModule, Limits, Rule, RuleError, convert};
 
@@ -115,7 +115,7 @@ impl RuleSet {
         objects: Option<&Objects>,
         deadline: Option<Instant>,
     ) -> Vec<CheckOutcome> {
-        let patience: Vec<Patience> = self.rules.iter().map(|_| Patience::new(&self.limits, deadline)).collect();
+        let budget: Vec<RetryBudget> = self.rules.iter().map(|_| RetryBudget::new(&self.limits, deadline)).collect();
         let mut first = 0;
         let batches: Vec<(usize, &[S])> = split(subjects, &self.limits)
             .into_iter()
@@ -127,8 +127,8 @@ impl RuleSet {
             .collect();
         let evaluate = |&(start, subjects): &(usize, &[S])| {
             let batch = Batch::new(subjects, objects.map(|objects| (objects.clone(), start)));
-            let rules = self.rules.iter().zip(&patience);
-            rules.map(|((rule, severity), patience)| batch.evaluate(rule, *severity, patience)).collect::<Vec<_>>()
+            let rules = self.rules.iter().zip(&budget);
+            rules.map(|((rule, severity), budget)| batch.evaluate(rule, *severity, budget)).collect::<Vec<_>>()
         };
         let mut outcomes = match batches.as_slice() {
             [] => vec![evaluate(&(0, &[]))],

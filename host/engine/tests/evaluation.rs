@@ -4,7 +4,7 @@
 mod guests;
 
 use guests::{hostile, load, subject};
-use kube_devops_core::Judgement::Failed;
+use kube_devops_core::CheckResult::Failed;
 use kube_devops_core::Subject;
 use kube_devops_engine::{Engine, Limits, Objects};
 use serde_json::json;
@@ -13,7 +13,7 @@ use serde_json::json;
 fn no_subjects_give_an_empty_outcome_of_every_rule() {
     let outcomes = hostile(&Limits::default(), "count-calls").unwrap().evaluate::<Subject>(&[], None);
     assert_eq!(outcomes.len(), 1);
-    assert!(outcomes[0].judgements.is_empty() && outcomes[0].errors.is_empty());
+    assert!(outcomes[0].results.is_empty() && outcomes[0].errors.is_empty());
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn a_subject_with_more_containers_than_a_batch_holds_is_judged() {
     large.containers = vec![large.containers[0].clone(); 10_000];
     let outcomes =
         hostile(&Limits::default(), "echo-name").unwrap().evaluate(&[subject("a"), large, subject("b")], None);
-    assert_eq!(outcomes[0].judgements, [Failed; 3]);
+    assert_eq!(outcomes[0].results, [Failed; 3]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guests::{hostile, load, misbehave, policy, subject};
-use kube_devops_core::Judgement::{Failed, NotJudged, Passed};
+use kube_devops_core::CheckResult::{Failed, NotEvaluated, Passed};
 use kube_devops_core::{CheckOutcome, Report};
 use kube_devops_engine::{CheckModule, Checks, Engine, Limits, LoadError, RuleError};
 
@@ -18,7 +18,7 @@ fn limits() -> Limits {
 
 /// The one cause for which nothing was judged.
 fn cause(outcome: &CheckOutcome) -> &str {
-    assert!(outcome.judgements.iter().all(|judgement| *judgement == NotJudged), "{outcome:?}");
+    assert!(outcome.results.iter().all(|result| *result == NotEvaluated), "{outcome:?}");
     assert!(outcome.findings.is_empty(), "{outcome:?}");
     let [error] = outcome.errors.as_slice() else { panic!("{outcome:?}") };
     assert_eq!((error.check.as_str(), error.module.as_str()), ("hostile", "sha256:test"));
@@ -79,8 +79,8 @@ fn one_subject_that_makes_a_check_trap_does_not_cost_its_neighbours() {
     let mut names = vec!["fine"; 600];
     names[300] = "poison";
     let outcome = misbehave(&limits(), "trap-on-poison", &names);
-    for (index, judgement) in outcome.judgements.iter().enumerate() {
-        assert_eq!(*judgement, if index == 300 { NotJudged } else { Passed }, "{index}");
+    for (index, result) in outcome.results.iter().enumerate() {
+        assert_eq!(*result, if index == 300 { NotEvaluated } else { Passed }, "{index}");
     }
     assert_eq!(outcome.errors.len(), 1);
     assert_eq!(outcome.errors[0].subjects, [300]);
@@ -92,10 +92,10 @@ fn a_rule_that_ran_out_of_time_is_not_asked_again() {
     names[0] = "poison";
     names[1999] = "poison";
     let outcome = misbehave(&Limits { batch_time: Duration::from_millis(20), ..limits() }, "loop-on-poison", &names);
-    assert_eq!(outcome.judgements[0], NotJudged);
-    assert_eq!(outcome.judgements[1999], NotJudged);
+    assert_eq!(outcome.results[0], NotEvaluated);
+    assert_eq!(outcome.results[1999], NotEvaluated);
     assert!(outcome.errors.iter().any(|error| error.cause.contains("was stopped")), "{:?}", outcome.errors);
-    assert!(!outcome.judgements.contains(&Failed));
+    assert!(!outcome.results.contains(&Failed));
 }
 
 #[test]
@@ -110,11 +110,11 @@ fn the_other_rules_of_a_policy_stand_and_the_host_goes_on() {
     for round in 1..=3 {
         let subjects = [subject("a")];
         let outcomes = rules.evaluate(&subjects, None);
-        assert_eq!(outcomes[0].judgements, [NotJudged]);
-        assert_eq!(outcomes[1].judgements, [Failed]);
+        assert_eq!(outcomes[0].results, [NotEvaluated]);
+        assert_eq!(outcomes[1].results, [Failed]);
         assert_eq!(*outcomes[1].findings[0].message, round.to_string(), "the instance of the other rule is kept");
         let report = Report::new(&subjects, outcomes, Default::default());
-        assert_eq!((report.checks[0].passed, report.checks[0].not_judged), (0, 1));
+        assert_eq!((report.checks[0].passed, report.checks[0].not_evaluated), (0, 1));
         assert_eq!(
             report.errors[0].message,
             "check hostile (module sha256:test) could not judge Pod default/a: it crashed: wasm trap: wasm `unreachable` \
@@ -147,7 +147,7 @@ fn answers_are_cut_and_capped() {
 
 #[test]
 fn a_flooded_log_costs_nothing_but_lines() {
-    assert_eq!(misbehave(&limits(), "log-flood", &["a"]).judgements, [Passed]);
+    assert_eq!(misbehave(&limits(), "log-flood", &["a"]).results, [Passed]);
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn find_in_folder(folder: &Path, options: &ReadOptions, seen: &mut Seen, found: 
 fn of_walk(path: &Path, error: &walkdir::Error) -> Problem {
     if let Some(ancestor) = error.loop_ancestor() {
         return Problem::new(format!(
-            "a symbolic link leads back to the folder {}, which is being read already; remove the link or name the folders \
+            "a symbolic link is_leader back to the folder {}, which is being read already; remove the link or name the folders \
              one by one",
             escape_controls(&ancestor.to_string_lossy())
         ));

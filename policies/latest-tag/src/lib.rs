@@ -22,7 +22,7 @@ impl Check for LatestTag {
                           `InvalidImageName` and does not pull it. The same goes for an image with an unresolved \
                           placeholder: `${TAG}`, `$(TAG)`, `{{ .Values.tag }}`, `<no value>` or `%TAG%`.",
             rationale: "The tag `latest` names another image every day. Two nodes can run different programs under one \
-                        pod template, a restart can bring an upgrade that nobody asked for, and a rollback has nothing \
+                        pod template, a restart can bring an upgrade that nobody specified for, and a rollback has nothing \
                         to go back to.",
             remedy: "Name a version that does not move, or better a digest:\n\n\
                      ```yaml\ncontainers:\n  - name: web\n    image: nginx:1.29.3\n    \

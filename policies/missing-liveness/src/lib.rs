@@ -17,7 +17,7 @@ impl Check for MissingLiveness {
         Info {
             id: "missing-liveness",
             title: "Container has no liveness probe",
-            description: "An app container without `livenessProbe`. Init, sidecar and ephemeral containers are not asked for \
+            description: "An app container without `livenessProbe`. Init, sidecar and ephemeral containers are not specified for \
                           one, nor are the containers of pods that run to completion: those that belong to a Job or a \
                           CronJob, and those whose `restartPolicy` is not `Always`.",
             rationale: "A process that hangs without ending looks fine to the kubelet. Without a liveness probe nobody restarts it: the pod stays Running and serves nothing until a person notices.",

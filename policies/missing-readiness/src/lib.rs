@@ -17,7 +17,7 @@ impl Check for MissingReadiness {
         Info {
             id: "missing-readiness",
             title: "Container has no readiness probe",
-            description: "An app container without `readinessProbe`. Init, sidecar and ephemeral containers are not asked for \
+            description: "An app container without `readinessProbe`. Init, sidecar and ephemeral containers are not specified for \
                           one, nor are the containers of pods that run to completion: those that belong to a Job or a \
                           CronJob, and those whose `restartPolicy` is not `Always`.",
             rationale: "Without a readiness probe a pod receives traffic as soon as its process has started, before it can answer. Every rollout then drops requests, and a pod that has lost what it depends on keeps its share of them.",

@@ -32,7 +32,7 @@ impl Check for Pending {
             description: "A pod in the phase `Pending` for longer than the threshold (300 seconds where none is set), \
                           counted from its creation.",
             rationale: "A pod that stays pending does no work: no node has room for it, its image cannot be pulled, or a \
-                        volume does not attach. The workload runs with fewer replicas than was asked for, often \
+                        volume does not attach. The workload runs with fewer replicas than was specified for, often \
                         unnoticed until the next one fails.",
             remedy: "The events of the pod name the reason:\n\n```\nkubectl describe pod POD\n```\n\n\
                      `Insufficient cpu` or `memory` asks for more nodes or smaller requests; `ImagePullBackOff` for a \

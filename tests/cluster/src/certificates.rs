@@ -8,7 +8,7 @@ use rcgen::{
 };
 
 /// Signs the certificate of the API server and those by which people and components prove who they are.
-pub(crate) struct Authority {
+pub(crate) struct Ca {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Certificate {
     pub(crate) key: String,
 }
 
-impl Authority {
+impl Ca {
     /// Makes an authority and writes into `folder` what the components read.
     pub(crate) fn create(folder: &Path) -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
@@ -31,13 +31,13 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.pem();
         let key_text = key.serialize_pem();
-        let authority = Self { certificate, issuer: Issuer::new(params, key) };
+        let ca = Self { certificate, issuer: Issuer::new(params, key) };
 
-        let server = authority.for_server()?;
+        let server = ca.for_server()?;
         let service_accounts = KeyPair::generate()?;
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         for (name, text) in [
-            ("authority.crt", &authority.certificate),
+            ("authority.crt", &ca.certificate),
             ("authority.key", &key_text),
             ("api-server.crt", &server.certificate),
             ("api-server.key", &server.key),
@@ -47,7 +47,7 @@ impl Authority {
             let path = folder.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        Ok(authority)
+        Ok(ca)
     }
 
     /// The certificate of the authority itself, as PEM text.
@@ -83,7 +83,7 @@ impl Authority {
     }
 }
 
-impl fmt::Debug for Authority {
+impl fmt::Debug for Ca {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The key of the issuer cannot be shown.
         formatter.debug_struct("Authority").finish_non_exhaustive()

@@ -28,7 +28,7 @@ use crate::{apply, certificates::Certificate};
 pub(crate) struct Access {
     pub(crate) server: String,
     /// PEM text.
-    pub(crate) authority: String,
+    pub(crate) ca: String,
     pub(crate) kubectl: PathBuf,
     /// Where the files and kubectl's cache are put.
     pub(crate) folder: PathBuf,
@@ -193,8 +193,7 @@ impl Kubeconfig {
                 "as-groups": groups,
             }),
         };
-        let cluster =
-            json!({ "server": self.access.server, "certificate-authority-data": data(&self.access.authority) });
+        let cluster = json!({ "server": self.access.server, "certificate-authority-data": data(&self.access.ca) });
         // Cluster and user are called like the context, so that files can be merged.
         json!({
             "apiVersion": "v1",

@@ -24,7 +24,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     Builder, Component, DEADLINE, Kubeconfig, Namespace,
-    certificates::Authority,
+    certificates::Ca,
     eventually::poll,
     kubeconfig::{Access, Credential},
     nodes, pods,
@@ -45,7 +45,7 @@ const ADMINISTRATORS: &str = "system:masters";
 pub struct ControlPlane {
     supervisor: Supervisor,
     processes: BTreeMap<Component, Process>,
-    authority: Arc<Authority>,
+    ca: Arc<Ca>,
     access: Arc<Access>,
     administrator: Kubeconfig,
     namespaces: AtomicU32,
@@ -96,17 +96,17 @@ impl ControlPlane {
         let supervisor = Supervisor::start()?;
         let folder = supervisor.folder().to_path_buf();
         fs::create_dir(folder.join("logs")).with_context(|| format!("cannot write into {}", folder.display()))?;
-        let authority = Authority::create(&folder.join("certificates")).context("cannot make certificates")?;
+        let ca = Ca::create(&folder.join("certificates")).context("cannot make certificates")?;
         let port = ReservedPort::new()?;
         let access = Arc::new(Access {
             server: format!("https://127.0.0.1:{}", port.number()),
-            authority: authority.certificate().to_string(),
+            ca: ca.certificate().to_string(),
             kubectl: tools.path(KUBECTL)?,
             folder: folder.clone(),
             files: AtomicU32::new(0),
         });
         // One file each, so that audit logs and managed fields tell who did what.
-        let credential = |user: &str| authority.for_client(user, Some(ADMINISTRATORS)).map(Credential::Certificate);
+        let credential = |user: &str| ca.for_client(user, Some(ADMINISTRATORS)).map(Credential::Certificate);
         for name in ["controller-manager", "scheduler", "kwok"] {
             Kubeconfig::create(&access, credential(&format!("system:{name}"))?, name, "default", Some(name))?;
         }
@@ -132,7 +132,7 @@ impl ControlPlane {
         Ok(Self {
             supervisor,
             processes,
-            authority: Arc::new(authority),
+            ca: Arc::new(ca),
             access,
             administrator,
             namespaces: AtomicU32::new(0),
@@ -161,10 +161,10 @@ impl ControlPlane {
     /// of more groups is impersonated by an administrator, which makes no difference to RBAC and to webhooks.
     pub fn kubeconfig_for_user(&self, user: &str, groups: &[&str]) -> Result<Kubeconfig> {
         let credential = match groups {
-            [] => Credential::Certificate(self.authority.for_client(user, None)?),
-            [group] => Credential::Certificate(self.authority.for_client(user, Some(group))?),
+            [] => Credential::Certificate(self.ca.for_client(user, None)?),
+            [group] => Credential::Certificate(self.ca.for_client(user, Some(group))?),
             groups => Credential::ActingFor {
-                administrator: self.authority.for_client("administrator", Some(ADMINISTRATORS))?,
+                administrator: self.ca.for_client("administrator", Some(ADMINISTRATORS))?,
                 user: user.to_string(),
                 groups: groups.iter().map(ToString::to_string).collect(),
             },

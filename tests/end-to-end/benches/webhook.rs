@@ -133,9 +133,9 @@ impl Measured {
                         let mut client = Client::new(http, self.path, &self.body)?;
                         let mut latencies = Vec::new();
                         while !ended.load(Ordering::Relaxed) {
-                            let asked = Instant::now();
+                            let specified = Instant::now();
                             client.ask()?;
-                            latencies.push(asked.elapsed());
+                            latencies.push(specified.elapsed());
                         }
                         anyhow::Ok(latencies)
                     })

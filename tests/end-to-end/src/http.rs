@@ -57,7 +57,7 @@ impl Http {
         let config = match &self.trust {
             Trust::Plain => return Ok(Connection::Plain(stream)),
             Trust::Anybody => anybody(),
-            Trust::Authorities(authorities) => trusting(authorities)?,
+            Trust::Authorities(ca_bundle) => trusting(ca_bundle)?,
         };
         let name = ServerName::IpAddress(self.address.ip().into());
         let mut stream = StreamOwned::new(ClientConnection::new(config, name)?, stream);
@@ -184,10 +184,10 @@ fn anybody() -> Arc<ClientConfig> {
     CONFIG.get_or_init(config).clone()
 }
 
-fn trusting(authorities: &str) -> Result<Arc<ClientConfig>> {
+fn trusting(ca_bundle: &str) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
-    for authority in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
-        roots.add(authority?)?;
+    for ca in CertificateDer::pem_slice_iter(ca_bundle.as_bytes()) {
+        roots.add(ca?)?;
     }
     Ok(Arc::new(builder().with_root_certificates(roots).with_no_client_auth()))
 }

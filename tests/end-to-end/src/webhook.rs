@@ -63,7 +63,7 @@ impl Webhook {
     }
 
     /// The authorities of its certificate.
-    pub fn authorities(&self) -> Result<Arc<str>> {
+    pub fn ca_bundle(&self) -> Result<Arc<str>> {
         Ok(std::fs::read_to_string(self.certificates.path().join("ca.crt"))?.into())
     }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const ALL_THREE: &[&str] = &["latest-tag", "missing-liveness", "missing-readiness"];
 
 /// Judges objects as the documents of standard input, and gives the JSON report.
-fn judge(objects: &[Value], arguments: &[&str]) -> Ran {
+fn evaluate(objects: &[Value], arguments: &[&str]) -> Ran {
     let mut command = kube_devops();
     command.args(["analyze", "-o", "json"]).args(arguments).args(["-f", "-"]);
     run_with_input(&mut command, documents(objects))
@@ -30,7 +30,7 @@ fn judge_paths<P: AsRef<Path>>(paths: &[P], arguments: &[&str]) -> Ran {
 
 /// The checks that one object violates, each as often as it does.
 fn checks_of(object: &Value) -> Vec<String> {
-    let ran = judge(std::slice::from_ref(object), &[]).exits(0).is_quiet();
+    let ran = evaluate(std::slice::from_ref(object), &[]).exits(0).is_quiet();
     assert_eq!(ran.json()["subjects"], 1, "{object}");
     ran.json()["violations"]
         .as_array()
@@ -41,7 +41,7 @@ fn checks_of(object: &Value) -> Vec<String> {
 }
 
 /// The names of what was judged; the objects must violate something to be seen.
-fn judged(ran: &Ran) -> Vec<String> {
+fn evaluated(ran: &Ran) -> Vec<String> {
     let report = ran.json();
     let mut names: Vec<String> = report["violations"]
         .as_array()
@@ -94,7 +94,7 @@ fn paths_can_be_given_in_one_or_in_several_options() {
     command.args(["analyze", "-o", "json", "-f"]).arg(path("b.json")).arg(path("a.json"));
     command.arg("--filename").arg(path("c.json"));
     let ran = run(&mut command).exits(0).is_quiet();
-    assert_eq!(judged(&ran), ["a", "b", "c"]);
+    assert_eq!(evaluated(&ran), ["a", "b", "c"]);
 }
 
 #[test]
@@ -117,14 +117,14 @@ fn folders_are_read_with_everything_below_them() {
         (".f.yaml", bad_pod("f").to_string()),
     ]);
     let ran = judge_paths(&[folder.path()], &[]).exits(0).is_quiet();
-    assert_eq!(judged(&ran), ["a", "b", "c", "d"]);
+    assert_eq!(evaluated(&ran), ["a", "b", "c", "d"]);
 }
 
 #[test]
 fn a_file_that_is_named_is_read_whatever_it_is_called() {
     let folder = Folder::with([("manifest.txt", bad_pod("a").to_string()), (".hidden", bad_pod("b").to_string())]);
     let ran = judge_paths(&[folder.path().join("manifest.txt"), folder.path().join(".hidden")], &[]).exits(0);
-    assert_eq!(judged(&ran), ["a", "b"]);
+    assert_eq!(evaluated(&ran), ["a", "b"]);
 }
 
 #[test]
@@ -157,8 +157,8 @@ fn namespaces_are_chosen_by_name() {
         (&["--namespace=default"], &["unnamed"]),
         (&["-n", "on", "-n", "of"], &[]),
     ] {
-        let ran = judge(&all, arguments).exits(0);
-        assert_eq!(judged(&ran), expected, "{arguments:?}");
+        let ran = evaluate(&all, arguments).exits(0);
+        assert_eq!(evaluated(&ran), expected, "{arguments:?}");
         assert_eq!(ran.stderr.is_empty(), !expected.is_empty(), "{}", ran.stderr);
     }
 }
@@ -182,9 +182,9 @@ fn selectors_mean_what_they_mean_to_kubectl() {
         ("app=nothing", &[]),
         ("", &["a", "b", "c", "d"]),
     ] {
-        assert_eq!(judged(&judge(&pods, &["-l", selector]).exits(0)), expected, "{selector}");
+        assert_eq!(evaluated(&evaluate(&pods, &["-l", selector]).exits(0)), expected, "{selector}");
     }
-    judge(&pods, &["--selector", "app within (a)"]).exits(2).complains(&["error: ", "app within (a)", "key in (a,b)"]);
+    evaluate(&pods, &["--selector", "app within (a)"]).exits(2).complains(&["error: ", "app within (a)", "key in (a,b)"]);
 }
 
 #[test]
@@ -192,8 +192,8 @@ fn a_selector_looks_at_the_labels_that_the_pods_will_have() {
     let mut deployment = workload("apps/v1", "Deployment", "a", json!({ "containers": [bad_container("app")] }));
     deployment["metadata"]["labels"] = json!({ "app": "outer" });
     deployment["spec"]["template"]["metadata"] = json!({ "labels": { "app": "inner" } });
-    assert_eq!(judged(&judge(std::slice::from_ref(&deployment), &["-l", "app=inner"])), ["a"]);
-    assert!(judged(&judge(&[deployment], &["-l", "app=outer"])).is_empty());
+    assert_eq!(evaluated(&evaluate(std::slice::from_ref(&deployment), &["-l", "app=inner"])), ["a"]);
+    assert!(evaluated(&evaluate(&[deployment], &["-l", "app=outer"])).is_empty());
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn every_kind_of_workload_is_judged_by_its_pod_template() {
     ] {
         let object = workload(api_version, kind, "a", spec.clone());
         assert_eq!(checks_of(&object), ALL_THREE, "{kind}");
-        let found = &judge(&[object], &[]).json()["violations"][0];
+        let found = &evaluate(&[object], &[]).json()["violations"][0];
         assert_eq!((&found["kind"], &found["field"]), (&json!(kind), &json!("/spec/template/spec/containers/0/image")));
     }
     assert_eq!(checks_of(&bad_pod("a")), ALL_THREE);
@@ -239,7 +239,7 @@ fn pods_that_run_to_completion_are_not_asked_for_probes() {
     }
     let always = workload("example.com/v1", "Whatever", "a", with_policy("Always"));
     assert_eq!(checks_of(&always), ALL_THREE);
-    let field = judge(&[cron_job("a", with_policy("Never"))], &[]).json()["violations"][0]["field"].clone();
+    let field = evaluate(&[cron_job("a", with_policy("Never"))], &[]).json()["violations"][0]["field"].clone();
     assert_eq!(field, "/spec/jobTemplate/spec/template/spec/containers/0/image");
 }
 
@@ -248,21 +248,21 @@ fn the_items_of_lists_are_judged() {
     let deployment = workload("apps/v1", "Deployment", "b", json!({ "containers": [bad_container("app")] }));
     let list =
         json!({ "apiVersion": "v1", "kind": "List", "items": [bad_pod("a"), deployment, { "kind": "Service" }] });
-    let ran = judge(&[list], &[]).exits(0);
+    let ran = evaluate(&[list], &[]).exits(0);
     assert_eq!(ran.json()["subjects"], 2);
     assert_eq!(ran.json()["ignored"], json!({ "Service": 1 }));
-    assert_eq!(judged(&ran), ["b", "a"], "Deployment stands before Pod");
+    assert_eq!(evaluated(&ran), ["b", "a"], "Deployment stands before Pod");
 
     let mut pods = [bad_pod("a"), bad_pod("b")];
     for pod in &mut pods {
         pod.as_object_mut().unwrap().remove("kind");
     }
     let list = json!({ "apiVersion": "v1", "kind": "PodList", "items": pods });
-    assert_eq!(judged(&judge(&[list], &[]).exits(0)), ["a", "b"]);
+    assert_eq!(evaluated(&evaluate(&[list], &[]).exits(0)), ["a", "b"]);
     let empty = json!({ "apiVersion": "v1", "kind": "List", "items": [] });
-    assert_eq!(judge(&[empty], &[]).exits(0).json()["subjects"], 0);
+    assert_eq!(evaluate(&[empty], &[]).exits(0).json()["subjects"], 0);
     let nested = json!({ "kind": "List", "items": [{ "kind": "List", "items": [bad_pod("deep")] }] });
-    assert_eq!(judged(&judge(&[nested], &[]).exits(0)), ["deep"]);
+    assert_eq!(evaluated(&evaluate(&[nested], &[]).exits(0)), ["deep"]);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn objects_without_a_pod_template_are_ignored_and_counted() {
         json!({ "kind": "CustomResourceDefinition", "spec": { "names": { "kind": "Pod" }, "versions": [] } }),
         json!({ "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": ["a.yaml"] }),
     ];
-    let ran = judge(&objects, &[]).exits(0);
+    let ran = evaluate(&objects, &[]).exits(0);
     let expected = json!({
         "ApplicationSet": 1, "ConfigMap": 2, "CustomResourceDefinition": 1, "Fleet": 1, "Kustomization": 1,
         "MachineDeployment": 1, "Rendered": 1, "Rollout": 1,
@@ -327,7 +327,7 @@ fn image_references_are_understood() {
         }
         pods.push(pod(&name, [container]));
     }
-    assert_eq!(judge(&pods, &[]).exits(0).violations(), expected);
+    assert_eq!(evaluate(&pods, &[]).exits(0).violations(), expected);
 }
 
 #[test]
@@ -345,7 +345,7 @@ fn images_of_all_containers_count_and_probes_of_app_containers_only() {
     let mut object = pod("a", [bad("app")]);
     object["spec"]["initContainers"] = json!([bad("init"), sidecar]);
     object["spec"]["ephemeralContainers"] = json!([bad("debug")]);
-    let ran = judge(&[object], &[]).exits(0);
+    let ran = evaluate(&[object], &[]).exits(0);
     let expected = [
         "latest-tag Pod/a app",
         "missing-liveness Pod/a app",
@@ -389,13 +389,13 @@ fn system_namespaces_are_left_out_unless_asked_for() {
         "platform",
     ];
     let objects = namespaces.map(|namespace| in_namespace(bad_pod(namespace), namespace));
-    let ran = judge(&objects, &[]).exits(0);
-    assert_eq!(judged(&ran), ["platform", "system"]);
+    let ran = evaluate(&objects, &[]).exits(0);
+    assert_eq!(evaluated(&ran), ["platform", "system"]);
     assert_eq!((&ran.json()["excluded"], &ran.json()["subjects"]), (&json!(6), &json!(2)));
-    let ran = judge(&objects, &["--include-system"]).exits(0);
+    let ran = evaluate(&objects, &["--include-system"]).exits(0);
     assert_eq!((&ran.json()["excluded"], &ran.json()["subjects"]), (&json!(0), &json!(8)));
-    let ran = judge(&objects, &["--system-namespace", "platform", "--system-namespace=other"]).exits(0);
-    assert_eq!(judged(&ran), ["system"]);
+    let ran = evaluate(&objects, &["--system-namespace", "platform", "--system-namespace=other"]).exits(0);
+    assert_eq!(evaluated(&ran), ["system"]);
     let text = run_with_input(kube_devops().args(["analyze", "-f", "-"]), documents(&objects)).exits(0).stdout;
     assert!(text.contains("Not evaluated: 6 in system namespaces (--include-system evaluates them)."), "{text}");
 }
@@ -405,7 +405,7 @@ fn restarts_are_judged_where_there_is_a_status() {
     for (restarts, magnitude) in
         [(0, None), (3, None), (4, Some(4)), (5, Some(5)), (6, Some(5)), (2_147_483_647, Some(5))]
     {
-        let ran = judge(&[restarted(good_pod("a"), restarts)], &[]).exits(0);
+        let ran = evaluate(&[restarted(good_pod("a"), restarts)], &[]).exits(0);
         let magnitudes: Vec<_> =
             ran.json()["violations"].as_array().unwrap().iter().map(|found| found["magnitude"].clone()).collect();
         assert_eq!(
@@ -421,7 +421,7 @@ fn restarts_belong_to_the_container_of_their_name() {
     let object = pod("a", [good_container("one"), good_container("two")]);
     let statuses = json!([{ "name": "two", "restartCount": 9 }, { "name": "one", "restartCount": 0 }]);
     let object = with_status(object, json!({ "phase": "Running", "containerStatuses": statuses }));
-    assert_eq!(judge(&[object], &[]).violations(), ["high-restarts Pod/a two"]);
+    assert_eq!(evaluate(&[object], &[]).violations(), ["high-restarts Pod/a two"]);
 }
 
 #[test]
@@ -442,7 +442,7 @@ fn pods_that_wait_for_long_are_found() {
 #[test]
 fn without_a_status_the_runtime_checks_have_nothing_to_judge() {
     let applied = |object: Value| {
-        let report = judge(&[object], &[]).exits(0).json();
+        let report = evaluate(&[object], &[]).exits(0).json();
         let checks = report["checks"].as_array().unwrap().clone();
         let applied = checks.into_iter().filter(|check| check["passed"] != 0 || check["failed"] != 0);
         applied.map(|check| check["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
@@ -467,17 +467,17 @@ fn finished_and_deleted_pods_of_a_cluster_are_not_evaluated() {
         bad_pod("alive"),
     ];
     // As manifests they create pods that run: the API server drops what it does not expect of them.
-    let ran = judge(&objects, &[]).exits(0);
+    let ran = evaluate(&objects, &[]).exits(0);
     assert_eq!((&ran.json()["finished"], &ran.json()["subjects"]), (&json!(0), &json!(4)));
     objects.iter_mut().for_each(|object| object["metadata"]["resourceVersion"] = "7".into());
-    let ran = judge(&objects, &[]).exits(0);
-    assert_eq!(judged(&ran), ["alive"]);
+    let ran = evaluate(&objects, &[]).exits(0);
+    assert_eq!(evaluated(&ran), ["alive"]);
     assert_eq!((&ran.json()["finished"], &ran.json()["subjects"]), (&json!(3), &json!(1)));
 }
 
 /// Score, classification, compliance and grade.
 fn verdict(objects: &[Value]) -> (u64, String, f64, String) {
-    let report = judge(objects, &[]).exits(0).json();
+    let report = evaluate(objects, &[]).exits(0).json();
     let text = |key: &str| report[key].as_str().unwrap().to_owned();
     let compliance = report["compliance"].as_f64().unwrap();
     (report["score"].as_u64().unwrap(), text("classification"), compliance, text("grade"))
@@ -519,7 +519,7 @@ fn every_namespace_has_a_score_of_its_own() {
         in_namespace(good_pod("b"), "two"),
         in_namespace(pod("c", (0..7).map(|index| bad_container(&index.to_string())).collect::<Vec<_>>()), "three"),
     ];
-    let report = judge(&objects, &[]).json();
+    let report = evaluate(&objects, &[]).json();
     let scores: Vec<_> = report["namespaces"]
         .as_array()
         .unwrap()

@@ -15,7 +15,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 
 /// Judges a file or folder, and gives the JSON report.
-fn judge(path: impl AsRef<Path>) -> Ran {
+fn evaluate(path: impl AsRef<Path>) -> Ran {
     run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(path.as_ref()))
 }
 
@@ -25,7 +25,7 @@ fn judge_among_others(text: impl AsRef<[u8]>) -> Ran {
     let around = |name: &str| bad_pod(name).to_string().into_bytes();
     let file = [&around("before"), b"\n---\n".as_slice(), text.as_ref(), b"\n---\n", &around("behind")].concat();
     let folder = Folder::with([("beside.yaml", around("beside")), ("broken.yaml", file)]);
-    judge(folder.path())
+    evaluate(folder.path())
 }
 
 /// Requires one error in the second document, at a line of it, that says all of these parts, and that the others are
@@ -49,10 +49,10 @@ fn assert_explained(text: &str, line: usize, parts: &[&str]) {
 #[track_caller]
 fn assert_judges(ran: &Ran, names: &[&str]) {
     let report = ran.json();
-    let mut judged: Vec<_> =
+    let mut evaluation: Vec<_> =
         report["violations"].as_array().unwrap().iter().map(|found| found["name"].as_str().unwrap()).collect();
-    judged.dedup();
-    assert_eq!(judged, names);
+    evaluation.dedup();
+    assert_eq!(evaluation, names);
     assert_eq!(report["subjects"], names.len());
 }
 
@@ -169,14 +169,14 @@ fn messages_about_numbers_speak_no_rust() {
 #[test]
 fn the_largest_restart_count_is_no_error() {
     let folder = Folder::with([("a.json", restarted(good_pod("a"), 4_294_967_295).to_string())]);
-    let ran = judge(folder.path()).exits(0).is_quiet();
+    let ran = evaluate(folder.path()).exits(0).is_quiet();
     assert_eq!(ran.json()["violations"][0]["magnitude"], 5);
 }
 
 #[test]
 fn numbers_in_messages_agree_with_their_nouns() {
     let folder = Folder::with([("a.yaml", "kind: [\n")]);
-    judge(folder.path()).exits(2).complains(&["1 error: not everything was evaluated"]);
+    evaluate(folder.path()).exits(2).complains(&["1 error: not everything was evaluated"]);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn what_is_no_text_is_explained() {
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", 1, "binary"),
     ] {
         let folder = Folder::with([("bad.yaml", bytes), ("good.yaml", b"kind: ConfigMap\n")]);
-        let ran = judge(folder.path()).exits(2);
+        let ran = evaluate(folder.path()).exits(2);
         let errors = ran.errors();
         assert!(errors.len() == 1 && errors[0].contains(part), "{errors:?}");
         assert!(errors[0].starts_with(&format!("bad.yaml:1:{line}: ")), "{errors:?}");
@@ -274,15 +274,15 @@ fn a_path_that_does_not_exist_is_named_and_the_others_are_judged() {
     assert_eq!(ran.errors().len(), 1);
     assert!(ran.errors()[0].contains("missing.yaml does not exist"), "{:?}", ran.errors());
     assert_judges(&ran, &["good"]);
-    judge("").exits(2);
-    judge(folder.path().join("good.yaml/below")).exits(2);
+    evaluate("").exits(2);
+    evaluate(folder.path().join("good.yaml/below")).exits(2);
 }
 
 #[test]
 fn folders_without_manifests_are_errors() {
     for files in [&[][..], &["README.md"], &["deep/.hidden.yaml", ".git/config.yaml"]] {
         let folder = Folder::with(files.iter().map(|name| (name, "kind: Pod\n")));
-        let ran = judge(folder.path()).exits(2);
+        let ran = evaluate(folder.path()).exits(2);
         assert!(ran.errors().len() == 1 && ran.errors()[0].contains("holds no manifests"), "{:?}", ran.errors());
     }
 }
@@ -290,7 +290,7 @@ fn folders_without_manifests_are_errors() {
 #[test]
 fn folders_that_are_called_like_manifests_are_folders() {
     let folder = Folder::with([("folder.yaml/a.yaml", bad_pod("a").to_string())]);
-    assert_judges(&judge(folder.path()).exits(0), &["a"]);
+    assert_judges(&evaluate(folder.path()).exits(0), &["a"]);
 }
 
 #[test]
@@ -320,11 +320,11 @@ mod unix {
         let folder = Folder::with([("a/good.yaml", bad_pod("good").to_string())]);
         symlink(folder.path(), folder.path().join("a/loop")).unwrap();
         symlink("self.yaml", folder.path().join("a/self.yaml")).unwrap();
-        let ran = judge(folder.path()).exits(2);
+        let ran = evaluate(folder.path()).exits(2);
         assert_eq!(ran.errors().len(), 2, "{:?}", ran.errors());
         assert!(ran.errors().iter().all(|error| error.contains("symbolic link")), "{:?}", ran.errors());
         assert_judges(&ran, &["good"]);
-        judge(folder.path().join("a/self.yaml")).exits(2);
+        evaluate(folder.path().join("a/self.yaml")).exits(2);
     }
 
     #[test]
@@ -333,9 +333,9 @@ mod unix {
         symlink("real", folder.path().join("link")).unwrap();
         symlink("real/a.yaml", folder.path().join("b.yaml")).unwrap();
         symlink("nowhere", folder.path().join("dangling.txt")).unwrap();
-        assert_judges(&judge(folder.path()).exits(0), &["a"]);
+        assert_judges(&evaluate(folder.path()).exits(0), &["a"]);
         symlink("nowhere", folder.path().join("dangling.yaml")).unwrap();
-        let ran = judge(folder.path()).exits(2);
+        let ran = evaluate(folder.path()).exits(2);
         assert!(ran.errors()[0].starts_with("dangling.yaml:1:1: "), "{:?}", ran.errors());
         assert_judges(&ran, &["a"]);
     }
@@ -352,7 +352,7 @@ mod unix {
         };
         set("locked.yaml", 0);
         set("shut", 0);
-        let ran = judge(folder.path());
+        let ran = evaluate(folder.path());
         let may_read_anything = File::open(folder.path().join("locked.yaml")).is_ok();
         set("shut", 0o755);
         if may_read_anything {
@@ -375,7 +375,7 @@ mod unix {
         let _socket = UnixListener::bind(folder.path().join("socket.yaml")).unwrap();
         symlink("/dev/zero", folder.path().join("zero.yaml")).unwrap();
         symlink("pipe.yaml", folder.path().join("link.yaml")).unwrap();
-        assert_judges(&judge(folder.path()).exits(0), &["good"]);
+        assert_judges(&evaluate(folder.path()).exits(0), &["good"]);
     }
 
     #[test]
@@ -387,13 +387,13 @@ mod unix {
             let pipe = pipe.clone();
             std::thread::spawn(move || fs::write(pipe, bad_pod("piped").to_string()).unwrap())
         };
-        assert_judges(&judge(&pipe).exits(0), &["piped"]);
+        assert_judges(&evaluate(&pipe).exits(0), &["piped"]);
         writer.join().unwrap();
     }
 
     #[test]
     fn devices_without_an_end_are_read_up_to_the_limit() {
-        let ran = judge("/dev/zero").exits(2);
+        let ran = evaluate("/dev/zero").exits(2);
         assert!(ran.errors()[0].contains("MiB"), "{:?}", ran.errors());
     }
 
@@ -412,7 +412,7 @@ mod unix {
             }
         }
         for name in names {
-            let ran = judge(folder.path().join(OsStr::from_bytes(name))).exits(2);
+            let ran = evaluate(folder.path().join(OsStr::from_bytes(name))).exits(2);
             assert_eq!(ran.json()["subjects"], 1);
         }
     }
@@ -422,7 +422,7 @@ mod unix {
 fn a_pod_of_a_thousand_containers_is_judged() {
     let containers: Vec<_> = (0..1_000).map(|index| bad_container(&format!("c{index:04}"))).collect();
     let folder = Folder::with([("a.json", restarted(pod("a", containers), 9).to_string())]);
-    let ran = judge(folder.path()).exits(0).is_quiet();
+    let ran = evaluate(folder.path()).exits(0).is_quiet();
     assert_eq!(ran.violations().len(), 4_000);
     assert_eq!((&ran.json()["score"], &ran.json()["subjects"]), (&json!(0), &json!(1)));
     let text = run(kube_devops().args(["analyze", "-f"]).arg(folder.path())).exits(0).stdout;
@@ -436,7 +436,7 @@ fn long_labels_names_and_messages_are_judged_and_cut() {
     object["metadata"]["namespace"] = long.as_str().into();
     object["spec"]["containers"][0]["image"] = long.as_str().into();
     let folder = Folder::with([("a.json", object.to_string())]);
-    assert_eq!(judge(folder.path()).exits(0).is_quiet().violations().len(), 3);
+    assert_eq!(evaluate(folder.path()).exits(0).is_quiet().violations().len(), 3);
     let text = run(kube_devops().args(["analyze", "-f"]).arg(folder.path())).exits(0).stdout;
     assert!(text.len() < 10_000, "{}", text.len());
     let selected = run(kube_devops().args(["analyze", "-o", "json", "-l", "long", "-f"]).arg(folder.path())).exits(0);
@@ -468,7 +468,7 @@ fn a_hundred_megabytes_of_documents_are_judged() {
         format!("---\n{object}\n")
     });
     folder.write("small.yaml", bad_pod("small").to_string());
-    let ran = judge(folder.path()).exits(0).is_quiet();
+    let ran = evaluate(folder.path()).exits(0).is_quiet();
     assert_eq!(ran.json()["subjects"], 251);
     assert_eq!(ran.json()["violations"].as_array().unwrap().len(), 3);
 }
@@ -478,7 +478,7 @@ fn a_hundred_megabytes_in_one_line_are_refused() {
     let folder = Folder::with([("small.yaml", bad_pod("small").to_string())]);
     let line = "x".repeat(1_000_000);
     write_large(&folder, "large.yaml", 100_000_000, |_| line.clone());
-    let ran = judge(folder.path()).exits(2);
+    let ran = evaluate(folder.path()).exits(2);
     assert!(ran.errors().len() == 1 && ran.errors()[0].starts_with("large.yaml:1:1: "), "{:?}", ran.errors());
     assert!(ran.errors()[0].contains("MiB"), "{:?}", ran.errors());
     assert_judges(&ran, &["small"]);
@@ -491,7 +491,7 @@ fn files_of_nothing_are_refused_whatever_their_size() {
         // A hole takes no room on the disk.
         File::create(folder.path().join(name)).unwrap().set_len(size).unwrap();
     }
-    let ran = judge(folder.path()).exits(2);
+    let ran = evaluate(folder.path()).exits(2);
     let errors = ran.errors();
     assert!(errors.len() == 2 && errors[0].contains("binary") && errors[1].contains("more than 512 MiB"), "{errors:?}");
     assert_judges(&ran, &["small"]);
@@ -503,7 +503,7 @@ fn hundreds_of_errors_are_counted_and_the_first_are_shown() {
     let ran = run(kube_devops().args(["analyze", "-f"]).arg(folder.path())).exits(2);
     assert!(ran.stdout.contains("300 errors: not everything was evaluated"), "{}", ran.stdout);
     assert!(ran.stdout.contains("... and 280 more errors; -o json lists all"), "{}", ran.stdout);
-    assert_eq!(judge(folder.path()).errors().len(), 300);
+    assert_eq!(evaluate(folder.path()).errors().len(), 300);
 }
 
 #[test]
@@ -585,12 +585,12 @@ fn mutated_examples_are_judged_or_explained() {
         mutations.iter().for_each(|mutation| mutation.apply(&mut text));
         folder.write(format!("{index:03}.yaml"), text);
     }
-    let mut judged = 0;
+    let mut evaluation = 0;
     for format in ["json", "text", "sarif"] {
         let ran = run(kube_devops().args(["analyze", "-o", format, "-f"]).arg(folder.path()));
         assert!(matches!(ran.code, Some(0 | 2)), "{ran:?}");
         if format == "json" {
-            judged = ran.json()["subjects"].as_u64().unwrap();
+            evaluation = ran.json()["subjects"].as_u64().unwrap();
             let report = ran.json();
             for error in report["errors"].as_array().unwrap() {
                 let source = &error["source"];
@@ -599,5 +599,5 @@ fn mutated_examples_are_judged_or_explained() {
             }
         }
     }
-    assert!(judged > FILES as u64 / 2, "only {judged} subjects: the mutations destroy too much");
+    assert!(evaluation > FILES as u64 / 2, "only {judged} subjects: the mutations destroy too much");
 }

@@ -1,4 +1,4 @@
-//! A check that crashes or never ends: what it could not judge is said to be unjudged, and everything else goes on.
+//! A check that crashes or never ends: what it could not admission is said to be failed_open, and everything else goes on.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -126,9 +126,9 @@ impl Judge {
         Ok(self.admission.answer(review_of(object, "shop").to_string().as_bytes(), Instant::now())?)
     }
 
-    fn unjudged(&self, reason: &str) -> f64 {
+    fn failed_open(&self, reason: &str) -> f64 {
         let families = self.registry.gather();
-        let family = families.iter().find(|family| family.name() == "webhook_unjudged_total").unwrap();
+        let family = families.iter().find(|family| family.name() == "webhook_fail_open_total").unwrap();
         let is_it = |metric: &&prometheus::proto::Metric| metric.get_label()[0].value() == reason;
         family.get_metric().iter().find(is_it).unwrap().get_counter().get_value()
     }
@@ -139,17 +139,17 @@ const LONG: Duration = Duration::from_secs(60);
 #[test]
 fn the_webhook_lets_in_what_it_could_not_judge_and_says_so() -> Result<()> {
     let spec = json!({ "forbidLatestTag": true, "requireLivenessProbe": true });
-    let judge = Judge::new(false, LONG, 64)?.knowing(std::slice::from_ref(&spec))?;
-    let crashed = judge.answer(&good_pod("poison"))?;
+    let admission = Judge::new(false, LONG, 64)?.knowing(std::slice::from_ref(&spec))?;
+    let crashed = admission.answer(&good_pod("poison"))?;
     let warning = "let in without being judged: check hostile (module sha256:hostile) failed: it crashed";
     assert!(crashed.allowed && crashed.warnings[0].starts_with(warning), "{crashed:?}");
-    assert_eq!(crashed.audit_annotations["unjudged"], "check_failed");
-    assert_eq!(judge.unjudged("check_failed"), 1.0);
+    assert_eq!(crashed.audit_annotations["not_evaluated"], "check_failed");
+    assert_eq!(admission.failed_open("check_failed"), 1.0);
     // What the other check found stands.
-    let denied = judge.answer(&bad_pod("poison"))?;
+    let denied = admission.answer(&bad_pod("poison"))?;
     assert!(!denied.allowed && denied.status.unwrap().message.contains("has no liveness probe"));
     // The check is made anew, and judges on.
-    let fine = judge.answer(&good_pod("fine"))?;
+    let fine = admission.answer(&good_pod("fine"))?;
     assert!(fine.allowed && fine.warnings.is_empty(), "{fine:?}");
 
     let closed = Judge::new(true, LONG, 64)?.knowing(&[spec])?;
@@ -162,67 +162,67 @@ fn the_webhook_lets_in_what_it_could_not_judge_and_says_so() -> Result<()> {
 #[test]
 fn a_check_that_does_not_end_is_stopped_at_the_deadline_of_the_request() -> Result<()> {
     let spec = json!({ "forbidLatestTag": true });
-    let judge = Judge::new(false, Duration::from_millis(50), 64)?.knowing(&[spec.clone(), spec])?;
-    let late = judge.answer(&good_pod("tar-pit"))?;
+    let admission = Judge::new(false, Duration::from_millis(50), 64)?.knowing(&[spec.clone(), spec])?;
+    let late = admission.answer(&good_pod("tar-pit"))?;
     assert!(late.allowed, "{late:?}");
     assert_eq!(late.warnings.len(), 2, "one of each policy: {late:?}");
     assert!(late.warnings[1].contains("run out"), "the second policy is not waited for: {late:?}");
-    assert_eq!(judge.unjudged("timeout"), 1.0);
+    assert_eq!(admission.failed_open("timeout"), 1.0);
     Ok(())
 }
 
 #[test]
 fn more_requests_than_can_be_judged_at_a_time_are_let_in_and_counted() -> Result<()> {
-    let judge = Judge::new(false, LONG, 1)?.knowing(&[json!({ "forbidLatestTag": true })])?;
+    let admission = Judge::new(false, LONG, 1)?.knowing(&[json!({ "forbidLatestTag": true })])?;
     let started = Instant::now();
-    let goes_on = || judge.unjudged("overload") == 0.0 && started.elapsed() < DEADLINE;
+    let goes_on = || admission.failed_open("overload") == 0.0 && started.elapsed() < DEADLINE;
     std::thread::scope(|scope| {
         let busy = scope.spawn(|| {
             // Each takes as long as a check may.
             while goes_on() {
-                judge.answer(&good_pod("tar-pit")).unwrap();
+                admission.answer(&good_pod("tar-pit")).unwrap();
             }
         });
         while goes_on() {
-            let answer = judge.answer(&good_pod("fine"))?;
+            let answer = admission.answer(&good_pod("fine"))?;
             assert!(answer.allowed, "{answer:?}");
         }
         busy.join().unwrap();
         anyhow::Ok(())
     })?;
-    assert!(judge.unjudged("overload") > 0.0);
-    assert!(judge.answer(&good_pod("fine"))?.warnings.is_empty(), "it judges again");
+    assert!(admission.failed_open("overload") > 0.0);
+    assert!(admission.answer(&good_pod("fine"))?.warnings.is_empty(), "it judges again");
     Ok(())
 }
 
 #[test]
 fn what_is_not_known_yet_or_not_valid_is_let_in_and_counted() -> Result<()> {
-    let judge = Judge::new(false, LONG, 64)?;
-    let early = judge.answer(&bad_pod("early"))?;
+    let admission = Judge::new(false, LONG, 64)?;
+    let early = admission.answer(&bad_pod("early"))?;
     assert!(early.allowed && early.warnings == ["let in without being judged: the policies are not known yet"]);
-    assert_eq!(judge.unjudged("not_synced"), 1.0);
+    assert_eq!(admission.failed_open("not_synced"), 1.0);
 
     // The stand-in for high-restarts refuses the settings.
     let specs = [json!({ "maxRestartCount": 3 }), json!({ "requireLivenessProbe": true })];
-    let judge = judge.knowing(&specs)?;
-    let denied = judge.answer(&bad_pod("bad"))?;
+    let admission = admission.knowing(&specs)?;
+    let denied = admission.answer(&bad_pod("bad"))?;
     assert!(!denied.allowed, "the valid policy applies: {denied:?}");
-    let warned = judge.answer(&good_pod("good"))?;
+    let warned = admission.answer(&good_pod("good"))?;
     assert!(warned.allowed && warned.warnings[0].contains("policy policy-0 is not valid"), "{warned:?}");
-    assert_eq!(judge.unjudged("invalid_policy"), 2.0);
+    assert_eq!(admission.failed_open("invalid_policy"), 2.0);
 
     // Such a policy is refused in the first place, with what the check says.
     let mut object: Value = serde_json::from_str(&policy("refused", &specs[0]))?;
     object["metadata"]["namespace"] = "shop".into();
     let mut review = review_of(&object, "shop");
     review["request"]["resource"]["resource"] = "devopspolicies".into();
-    let answer = judge.admission.answer(review.to_string().as_bytes(), Instant::now())?;
+    let answer = admission.admission.answer(review.to_string().as_bytes(), Instant::now())?;
     let refusal = answer.status.unwrap();
     assert!(!answer.allowed && refusal.code == 422, "{refusal:?}");
     assert!(refusal.message.contains("does not accept the settings {\"threshold\":3}"), "{}", refusal.message);
     // What the operator writes into an old policy is not held up by it.
     review["request"]["operation"] = "UPDATE".into();
     review["request"]["oldObject"] = review["request"]["object"].clone();
-    assert!(judge.admission.answer(review.to_string().as_bytes(), Instant::now())?.allowed);
+    assert!(admission.admission.answer(review.to_string().as_bytes(), Instant::now())?.allowed);
     Ok(())
 }

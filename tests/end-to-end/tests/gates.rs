@@ -7,7 +7,7 @@ use end_to_end::{Folder, Ran, kube_devops, run, run_with_input};
 use serde_json::json;
 
 /// A pod that violates everything, and one that is fine: score 95, compliance 50 %.
-fn judge(arguments: &[&str]) -> Ran {
+fn evaluate(arguments: &[&str]) -> Ran {
     let mut command = kube_devops();
     command.args(["analyze", "-o", "json", "-f", "-"]).args(arguments);
     run_with_input(&mut command, documents(&[bad_pod("bad"), good_pod("good")]))
@@ -23,12 +23,12 @@ fn judge_with_severity(severity: &str, arguments: &[&str]) -> Ran {
     });
     let folder = Folder::with([("policy.yaml", policy.to_string())]);
     let path = folder.path().join("policy.yaml");
-    judge(&[&["--policy", path.to_str().unwrap()], arguments].concat())
+    evaluate(&[&["--policy", path.to_str().unwrap()], arguments].concat())
 }
 
 #[test]
 fn without_gates_violations_are_no_failure() {
-    judge(&[]).exits(0).is_quiet();
+    evaluate(&[]).exits(0).is_quiet();
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn fail_on_is_met_by_what_is_less_severe() {
 
 #[test]
 fn gates_say_how_many_violations_there_are_in_words_that_agree() {
-    judge(&["--fail-on", "low"])
+    evaluate(&["--fail-on", "low"])
         .exits(1)
         .complains(&["gate not met: 3 violations are low or more severe, the worst medium\n"]);
     let ran = judge_with_severity("high", &["--fail-on", "high"]).exits(1);
@@ -65,7 +65,7 @@ fn fail_on_is_met_where_there_is_nothing_wrong() {
 #[test]
 fn the_score_has_to_reach_the_bar() {
     for (bar, code) in [("0", 0), ("94", 0), ("95", 0), ("96", 1), ("100", 1)] {
-        let ran = judge(&["--min-score", bar]).exits(code);
+        let ran = evaluate(&["--min-score", bar]).exits(code);
         let message =
             if code == 0 { String::new() } else { format!("gate not met: the health score 95 is below {bar}\n") };
         assert_eq!(ran.stderr, message);
@@ -75,7 +75,7 @@ fn the_score_has_to_reach_the_bar() {
 #[test]
 fn the_compliance_has_to_reach_the_bar() {
     for (bar, code) in [("0", 0), ("49.9", 0), ("50", 0), ("50.0", 0), ("50.1", 1), ("100", 1)] {
-        let ran = judge(&["--min-compliance", bar]).exits(code);
+        let ran = evaluate(&["--min-compliance", bar]).exits(code);
         let message =
             if code == 0 { String::new() } else { format!("gate not met: the compliance of 50 % is below {bar} %\n") };
         assert_eq!(ran.stderr, message);
@@ -85,18 +85,18 @@ fn the_compliance_has_to_reach_the_bar() {
 #[test]
 fn every_gate_that_is_not_met_is_named() {
     let all = ["--fail-on", "medium", "--min-score", "96", "--min-compliance", "90"];
-    let ran = judge(&all).exits(1);
+    let ran = evaluate(&all).exits(1);
     assert_eq!(ran.stderr.lines().count(), 3, "{}", ran.stderr);
     assert!(ran.stderr.lines().all(|line| line.starts_with("gate not met: ")), "{}", ran.stderr);
     let one = ["--fail-on", "high", "--min-score", "95", "--min-compliance", "90"];
-    let ran = judge(&one).exits(1);
+    let ran = evaluate(&one).exits(1);
     assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
-    judge(&["--fail-on", "high", "--min-score", "95", "--min-compliance", "50"]).exits(0).is_quiet();
+    evaluate(&["--fail-on", "high", "--min-score", "95", "--min-compliance", "50"]).exits(0).is_quiet();
 }
 
 #[test]
 fn the_report_is_the_same_whether_a_gate_is_met_or_not() {
-    assert_eq!(judge(&["--fail-on", "low"]).stdout, judge(&[]).stdout);
+    assert_eq!(evaluate(&["--fail-on", "low"]).stdout, evaluate(&[]).stdout);
     for format in ["text", "yaml", "sarif", "junit", "github"] {
         let report = |arguments: &[&str]| {
             run(kube_devops().args(["analyze", "-f", "examples", "-o", format]).args(arguments)).stdout
@@ -108,14 +108,14 @@ fn the_report_is_the_same_whether_a_gate_is_met_or_not() {
 #[test]
 fn what_could_not_be_judged_wins_over_gates() {
     let folder = Folder::with([("bad.json", bad_pod("bad").to_string()), ("broken.yaml", "kind: [\n".to_owned())]);
-    let judge = |arguments: &[&str]| {
+    let evaluate = |arguments: &[&str]| {
         run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(folder.path()).args(arguments)).exits(2)
     };
-    judge(&[]).complains(&["not everything was evaluated"]);
-    let ran = judge(&["--fail-on", "low", "--min-score", "100"]);
+    evaluate(&[]).complains(&["not everything was evaluated"]);
+    let ran = evaluate(&["--fail-on", "low", "--min-score", "100"]);
     let ran = ran.complains(&["gate not met: ", "not everything was evaluated"]);
     assert_eq!(ran.json()["subjects"], 1);
-    judge(&["--fail-on", "critical"]).complains(&["not everything was evaluated"]);
+    evaluate(&["--fail-on", "critical"]).complains(&["not everything was evaluated"]);
 }
 
 #[test]

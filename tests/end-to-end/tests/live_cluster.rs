@@ -229,12 +229,12 @@ async fn system_namespaces_of_a_cluster_are_left_out_and_counted() -> Result<()>
     let plane = ControlPlane::shared().await?;
     let pod = in_namespace(bad_pod("of-the-system"), "kube-system").to_string();
     eventually(DEADLINE, "a pod in kube-system", || plane.kubectl_with_input(["apply", "-f", "-"], &pod)).await?;
-    let judge = |arguments: &[&str]| {
+    let evaluate = |arguments: &[&str]| {
         call(plane.kubeconfig().path(), &[&["analyze", "-o", "json", "-n", "kube-system"], arguments].concat()).exits(0)
     };
-    let without = judge(&[]);
+    let without = evaluate(&[]);
     assert_eq!((&without.json()["subjects"], &without.json()["excluded"]), (&json!(0), &json!(1)));
-    assert_eq!(judge(&["--include-system"]).json()["subjects"], 1);
+    assert_eq!(evaluate(&["--include-system"]).json()["subjects"], 1);
     Ok(())
 }
 

@@ -122,8 +122,8 @@ async fn whatever_is_sent_is_answered_and_nothing_that_is_wrong_is_denied() -> R
         assert!(!is_denied, "{}: {answer:?}", String::from_utf8_lossy(&body[..body.len().min(2000)]));
     }
     assert_eq!(webhook.process.metric("webhook_denials_total")?, denials);
-    let unjudged = webhook.process.metric("webhook_unjudged_total{reason=\"malformed\"}")?.unwrap();
-    assert!(unjudged >= 200.0, "{unjudged}");
+    let failed_open = webhook.process.metric("webhook_fail_open_total{reason=\"malformed\"}")?.unwrap();
+    assert!(failed_open >= 200.0, "{failed_open}");
 
     // Too large: by what the client says, and by what it sends without saying.
     let large = vec![b' '; 300 * 1024];
@@ -136,7 +136,7 @@ async fn whatever_is_sent_is_answered_and_nothing_that_is_wrong_is_denied() -> R
     }
     chunked.extend(b"0\r\n\r\n");
     assert_eq!(http.send(&chunked)?.0, 413);
-    assert_eq!(webhook.process.metric("webhook_unjudged_total{reason=\"oversized\"}")?, Some(3.0));
+    assert_eq!(webhook.process.metric("webhook_fail_open_total{reason=\"oversized\"}")?, Some(3.0));
 
     // Never complete: it is not waited for beyond the deadline.
     let mut stuck = post("/validate", "application/json", &good);
@@ -144,7 +144,7 @@ async fn whatever_is_sent_is_answered_and_nothing_that_is_wrong_is_denied() -> R
     assert_eq!(http.send(&stuck)?.0, 408);
     assert!(
         http.send_and_break_off(&stuck).is_err_and(|error| format!("{error:#}").contains("no answer"))
-            || webhook.process.metric("webhook_unjudged_total{reason=\"malformed\"}")?.unwrap() > unjudged
+            || webhook.process.metric("webhook_fail_open_total{reason=\"malformed\"}")?.unwrap() > failed_open
     );
 
     // Not ours.

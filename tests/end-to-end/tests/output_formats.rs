@@ -38,9 +38,9 @@ fn assert_valid(validator: &jsonschema::Validator, value: &Value) {
 fn json_and_yaml_follow_the_schema_in_the_documentation_and_say_the_same() {
     let validator = schema("docs/report.schema.json");
     for judge in [judge_examples, judge_with_an_error] {
-        let json = judge("json").json();
+        let json = evaluate("json").json();
         assert_valid(&validator, &json);
-        let yaml: Value = serde_norway::from_str(&judge("yaml").stdout).unwrap();
+        let yaml: Value = serde_norway::from_str(&evaluate("yaml").stdout).unwrap();
         assert_eq!(yaml, json);
     }
 }
@@ -84,7 +84,7 @@ fn errors_stand_in_the_report_with_their_place() {
 fn sarif_follows_the_schema_of_oasis() {
     let validator = schema("tests/schemas/sarif-2.1.0.json");
     for judge in [judge_examples, judge_with_an_error] {
-        assert_valid(&validator, &judge("sarif").json());
+        assert_valid(&validator, &evaluate("sarif").json());
     }
     assert!(!validator.is_valid(&json!({ "version": "2.1.0" })), "the schema refuses something");
 }
@@ -139,15 +139,15 @@ fn github_annotates_the_lines_of_files() {
 #[test]
 fn every_format_is_well_formed_when_nothing_is_wrong_and_when_nothing_is_judged() {
     for text in [good_pod("a").to_string(), "kind: Service\n".to_owned()] {
-        let judge = |format: &str| {
+        let evaluate = |format: &str| {
             let mut command = kube_devops();
             run_with_input(command.args(["analyze", "-f", "-", "-o", format]), text.as_str()).exits(0)
         };
-        assert_valid(&schema("docs/report.schema.json"), &judge("json").json());
-        assert_valid(&schema("tests/schemas/sarif-2.1.0.json"), &judge("sarif").json());
-        assert_eq!(Document::parse(&judge("junit").stdout).unwrap().root_element().attribute("failures"), Some("0"));
-        assert_eq!(judge("github").stdout.lines().count(), 1);
-        assert!(serde_norway::from_str::<Value>(&judge("yaml").stdout).unwrap().is_object());
+        assert_valid(&schema("docs/report.schema.json"), &evaluate("json").json());
+        assert_valid(&schema("tests/schemas/sarif-2.1.0.json"), &evaluate("sarif").json());
+        assert_eq!(Document::parse(&evaluate("junit").stdout).unwrap().root_element().attribute("failures"), Some("0"));
+        assert_eq!(evaluate("github").stdout.lines().count(), 1);
+        assert!(serde_norway::from_str::<Value>(&evaluate("yaml").stdout).unwrap().is_object());
     }
 }
 

@@ -18,7 +18,7 @@ fn offenders() -> String {
 }
 
 /// Judges pods that violate everything with some arguments, and gives the JSON report.
-fn judge(arguments: &[&str]) -> Ran {
+fn evaluate(arguments: &[&str]) -> Ran {
     let mut command = kube_devops();
     run_with_input(command.args(["analyze", "-o", "json", "-f", "-"]).args(arguments), offenders())
 }
@@ -30,7 +30,7 @@ fn judge_by_policy(spec: &Value) -> Ran {
 
 fn judge_by_file(text: impl AsRef<[u8]>) -> Ran {
     let folder = Folder::with([("policy.yaml", text)]);
-    judge(&["--policy", folder.path().join("policy.yaml").to_str().unwrap()])
+    evaluate(&["--policy", folder.path().join("policy.yaml").to_str().unwrap()])
 }
 
 fn policy(spec: &Value) -> String {
@@ -58,7 +58,7 @@ fn expected(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 #[test]
 fn without_a_policy_all_five_checks_are_of_medium_severity() {
     let all = ["high-restarts", "latest-tag", "missing-liveness", "missing-readiness", "pending"];
-    assert_eq!(severities(&judge(&[]).exits(0)), expected(&all.map(|check| (check, "medium"))));
+    assert_eq!(severities(&evaluate(&[]).exits(0)), expected(&all.map(|check| (check, "medium"))));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn bundles_choose_checks_and_severities() {
             ],
         ),
     ] {
-        let ran = judge(&["--bundle", bundle]).exits(0).is_quiet();
+        let ran = evaluate(&["--bundle", bundle]).exits(0).is_quiet();
         assert_eq!(severities(&ran), expected(pairs), "{bundle}");
         assert_eq!(ran.json()["checks"].as_array().unwrap().len(), pairs.len(), "{bundle}");
     }
@@ -121,7 +121,7 @@ fn an_unknown_bundle_is_named_with_those_there_are() {
 
 #[test]
 fn a_policy_and_a_bundle_exclude_one_another() {
-    judge(&["--bundle", "baseline", "--policy", "policy.yaml"]).exits(2).complains(&["cannot be used with"]);
+    evaluate(&["--bundle", "baseline", "--policy", "policy.yaml"]).exits(2).complains(&["cannot be used with"]);
 }
 
 #[test]
@@ -308,8 +308,8 @@ fn what_is_no_policy_is_explained() {
 
 #[test]
 fn a_policy_file_that_does_not_exist_is_named() {
-    judge(&["--policy", "no/such/policy.yaml"]).exits(2).complains(&["error: no/such/policy.yaml cannot be read"]);
-    judge(&["--policy", "examples"]).exits(2).complains(&["error: examples cannot be read"]);
+    evaluate(&["--policy", "no/such/policy.yaml"]).exits(2).complains(&["error: no/such/policy.yaml cannot be read"]);
+    evaluate(&["--policy", "examples"]).exits(2).complains(&["error: examples cannot be read"]);
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn the_policy_of_a_bundle_is_exactly_the_bundle() {
     insta::assert_snapshot!("restricted-as-policy", bundle_apply("restricted", &[]));
     for bundle in BUNDLES {
         let by_policy = judge_by_file(bundle_apply(bundle, &[])).exits(0).json();
-        let mut by_bundle = judge(&["--bundle", bundle]).exits(0).json();
+        let mut by_bundle = evaluate(&["--bundle", bundle]).exits(0).json();
         // How long a pod has been waiting is counted to this moment.
         let same = |report: &Value| {
             let mut report = report.clone();

@@ -64,7 +64,7 @@ async fn a_developer_is_told_what_is_wrong_and_how_to_mend_it() -> Result<()> {
     assert_eq!(webhook.process.metric("webhook_denials_total")?, Some(1.0));
     assert_eq!(webhook.process.metric("webhook_requests_total{verdict=\"denied\"}")?, Some(1.0));
     assert_eq!(webhook.process.metric("webhook_requests_total{verdict=\"warned\"}")?, Some(1.0));
-    assert_eq!(webhook.process.sum("webhook_unjudged_total")?, 0.0);
+    assert_eq!(webhook.process.sum("webhook_fail_open_total")?, 0.0);
     Ok(())
 }
 

@@ -92,9 +92,8 @@ async fn a_certificate_that_is_replaced_is_served_and_no_connection_is_dropped()
     let setting = Setting::new(ControlPlane::builder().controller_manager().start().await?).await?;
     let webhook = Webhook::start(&setting, &[]).await?;
     let process = &webhook.process;
-    let trusting =
-        |authorities: Arc<str>| Http { address: process.http().address, trust: Trust::Authorities(authorities) };
-    let before = trusting(webhook.authorities()?);
+    let trusting = |ca_bundle: Arc<str>| Http { address: process.http().address, trust: Trust::Authorities(ca_bundle) };
+    let before = trusting(webhook.ca_bundle()?);
     assert_eq!(before.get("/healthz")?.0, 200);
     let mut open = before.connect()?;
     let expiry = process.metric("webhook_certificate_expiry_timestamp_seconds")?.unwrap();
@@ -114,7 +113,7 @@ async fn a_certificate_that_is_replaced_is_served_and_no_connection_is_dropped()
 
     std::fs::remove_file(folder.join("ca.crt"))?;
     generate(webhook.certificates());
-    let after = trusting(webhook.authorities()?);
+    let after = trusting(webhook.ca_bundle()?);
     eventually(DEADLINE, "the new certificate", async || {
         ensure!(after.get("/healthz")?.0 == 200);
         Ok(())
@@ -173,13 +172,13 @@ async fn replicas_agree_on_a_certificate_and_change_it_without_anybody_noticing(
     let second = replica(&setting, "second").await?;
     first.ready().await?;
     second.ready().await?;
-    let trusting = |process: &Controller, authorities: &Arc<str>| Http {
+    let trusting = |process: &Controller, ca_bundle: &Arc<str>| Http {
         address: process.http().address,
-        trust: Trust::Authorities(authorities.clone()),
+        trust: Trust::Authorities(ca_bundle.clone()),
     };
-    let authorities = secret(&setting, "ca.crt").await?;
+    let ca_bundle = secret(&setting, "ca.crt").await?;
     for process in [&first, &second] {
-        assert_eq!(trusting(process, &authorities).get("/healthz")?.0, 200);
+        assert_eq!(trusting(process, &ca_bundle).get("/healthz")?.0, 200);
     }
 
     // The configuration comes later, and without an authority: whoever leads enters it.
@@ -197,7 +196,7 @@ async fn replicas_agree_on_a_certificate_and_change_it_without_anybody_noticing(
         let refused = namespace.kubectl(["run", "web", "--image=nginx"]).await;
         ensure!(refused.is_err_and(|error| format!("{error:#}").contains("denied the request")), "a pod was let in");
         let renewed = secret(&setting, "ca.crt").await?;
-        ensure!(renewed != authorities, "it is the old one");
+        ensure!(renewed != ca_bundle, "it is the old one");
         let newest = renewed.split_inclusive("-----END CERTIFICATE-----").next().unwrap_or_default();
         for process in [&first, &second] {
             ensure!(trusting(process, &newest.into()).get("/healthz")?.0 == 200);
@@ -206,7 +205,7 @@ async fn replicas_agree_on_a_certificate_and_change_it_without_anybody_noticing(
     })
     .await
     .with_context(|| format!("{}\n{}", first.log(), second.log()))?;
-    assert!(renewed.contains(authorities.trim()), "the old authority stays until all have moved");
+    assert!(renewed.contains(ca_bundle.trim()), "the old authority stays until all have moved");
     let pods = end_to_end::operator::list(&namespace, "pods").await?;
     assert!(pods.is_empty(), "{pods:#?}");
 

@@ -1,4 +1,4 @@
-//! Whatever happens to the webhook, nobody is stopped by it, and how many were let in unjudged is known.
+//! Whatever happens to the webhook, nobody is stopped by it, and how many were let in failed_open is known.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -95,7 +95,7 @@ async fn nobody_is_stopped_by_a_webhook_that_fails_and_those_let_in_are_counted(
     let mut webhook = Webhook::start(&setting, &[]).await?;
     let namespace = namespace_with_bundle(&setting, &webhook.process, "restricted").await?;
     let before = let_in_unanswered(&setting).await?;
-    let mut unjudged = 0.0;
+    let mut failed_open = 0.0;
 
     let load = Arc::new(Load::default());
     let clients = load.clone().run(&namespace).await?;
@@ -108,7 +108,7 @@ async fn nobody_is_stopped_by_a_webhook_that_fails_and_those_let_in_are_counted(
     webhook.start_again(&setting).await?;
     load.denied().await?;
     // Replaced in order.
-    unjudged += webhook.process.sum("webhook_unjudged_total")?;
+    failed_open += webhook.process.sum("webhook_fail_open_total")?;
     webhook.process.stop().await?;
     webhook.start_again(&setting).await?;
     load.denied().await?;
@@ -135,7 +135,7 @@ async fn nobody_is_stopped_by_a_webhook_that_fails_and_those_let_in_are_counted(
     // A new one, of an authority that nobody trusts yet, and then somebody does.
     std::fs::remove_file(webhook.certificates().path().join("ca.crt"))?;
     generate(webhook.certificates());
-    unjudged += webhook.process.sum("webhook_unjudged_total")?;
+    failed_open += webhook.process.sum("webhook_fail_open_total")?;
     webhook.process.stop().await?;
     webhook.start_again(&setting).await?;
     load.admitted().await?;
@@ -143,10 +143,14 @@ async fn nobody_is_stopped_by_a_webhook_that_fails_and_those_let_in_are_counted(
     load.denied().await?;
 
     load.end(clients).await?;
-    unjudged += webhook.process.sum("webhook_unjudged_total")?;
+    failed_open += webhook.process.sum("webhook_fail_open_total")?;
     let admitted = load.admitted.load(Ordering::Relaxed);
     let let_in = let_in_unanswered(&setting).await? - before;
-    assert_eq!(admitted as f64, let_in as f64 + unjudged, "admitted; let in unanswered {let_in}, unjudged {unjudged}");
+    assert_eq!(
+        admitted as f64,
+        let_in as f64 + failed_open,
+        "admitted; let in unanswered {let_in}, failed_open {failed_open}"
+    );
     let pods = list(&namespace, "pods").await?.len() as u64;
     assert_eq!(pods, admitted);
     assert!(!webhook.process.log().contains("panicked"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use kube_devops_cluster::webhook::admission::AdmissionOptions;
 use kube_devops_cluster::webhook::certificate::{
-    CertificateFiles, CertificateNames, ManagedCertificate, make, read_authorities, write_files,
+    CertificateFiles, CertificateNames, ManagedCertificate, make, read_ca_bundle, write_files,
 };
 use kube_devops_cluster::webhook::configuration::{ConfigurationOptions, Server, configuration};
 use kube_devops_cluster::webhook::{self, CertificateSource, WebhookOptions};
@@ -79,26 +79,26 @@ fn cert_generate(arguments: CertGenerateArguments) -> Result<Outcome> {
         addresses: arguments.ip_sans,
     };
     let made = make(&names, chrono::Utc::now(), chrono::Duration::days(arguments.days.into()))?;
-    let [authority, certificate, key] = write_files(&arguments.output_dir, &made)?;
+    let [ca, certificate, key] = write_files(&arguments.output_dir, &made)?;
     print(&format!(
         "{}  the certificate, for {}, good for {} days\n{}  its key, which only you can read\n{}  the authority, for install-config --ca-bundle-path\n",
         certificate.display(),
         names.all().join(", "),
         arguments.days,
         key.display(),
-        authority.display(),
+        ca.display(),
     ))
 }
 
 fn install_config(arguments: InstallConfigArguments) -> Result<Outcome> {
     if arguments.url.is_some() && arguments.ca_bundle_path.is_none() {
         eprintln!(
-            "note: without --ca-bundle-path the webhook enters the authority of its certificate, which has to be for \
+            "note: without --ca-bundle-path the webhook enters the ca of its certificate, which has to be for \
              that address: webhook serve --ip-san"
         );
     }
-    let authorities = match &arguments.ca_bundle_path {
-        Some(path) => Some(read_authorities(path).context("--ca-bundle-path")?),
+    let ca_bundle = match &arguments.ca_bundle_path {
+        Some(path) => Some(read_ca_bundle(path).context("--ca-bundle-path")?),
         None => None,
     };
     let server = match arguments.url {
@@ -108,7 +108,7 @@ fn install_config(arguments: InstallConfigArguments) -> Result<Outcome> {
     let configuration = configuration(&ConfigurationOptions {
         name: arguments.config_name,
         server,
-        authorities,
+        ca_bundle,
         timeout: arguments.timeout_seconds,
         fail_closed: arguments.fail_closed,
         operator: arguments.names.operator(&arguments.namespace),

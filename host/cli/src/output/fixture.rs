@@ -64,7 +64,7 @@ fn check(id: &str, severity: Severity, passed: usize, failed: usize, magnitudes:
         severity,
         passed,
         failed,
-        not_judged: usize::from(id == "no-root"),
+        not_evaluated: usize::from(id == "no-root"),
         violations: failed,
         magnitudes,
     }

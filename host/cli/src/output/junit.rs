@@ -24,7 +24,7 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     let report = shown.report;
     let suites: Vec<&[Violation]> = report.violations.chunk_by(|one, other| one.namespace == other.namespace).collect();
     let quiet_checks: Vec<&CheckReport> =
-        report.checks.iter().filter(|check| check.failed == 0 && check.not_judged == 0).collect();
+        report.checks.iter().filter(|check| check.failed == 0 && check.not_evaluated == 0).collect();
     let counts = Counts {
         tests: report.violations.len() + quiet_checks.len() + report.errors.len() + report.not_evaluated.len(),
         failures: report.violations.len(),

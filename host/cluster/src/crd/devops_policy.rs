@@ -16,7 +16,7 @@ const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$";
 
 // What the API server says where a rule of the schema is broken, and what is said of a policy in a file.
 const NO_CHECK: &str = "the policy turns no check on: set forbidLatestTag, requireLivenessProbe, requireReadinessProbe, maxRestartCount or forbidPendingDuration";
-const NOTHING_TO_MEND: &str = "enforcementMode enforce has nothing to mend: set requireLivenessProbe or requireReadinessProbe to true, or defaultResources";
+const NOTHING_TO_FIX: &str = "enforcementMode enforce has nothing to mend: set requireLivenessProbe or requireReadinessProbe to true, or defaultResources";
 const CPU_OVER_LIMIT: &str = "cpuRequest is over cpuLimit: a container cannot ask for more than it may use";
 const MEMORY_OVER_LIMIT: &str = "memoryRequest is over memoryLimit: a container cannot ask for more than it may use";
 const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit, memoryRequest or memoryLimit";
@@ -70,7 +70,7 @@ const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit,
     ).message(NO_CHECK),
     validation = Rule::new(
         "!has(self.enforcementMode) || self.enforcementMode != 'enforce' || (has(self.requireLivenessProbe) && self.requireLivenessProbe) || (has(self.requireReadinessProbe) && self.requireReadinessProbe) || has(self.defaultResources)"
-    ).message(NOTHING_TO_MEND)
+    ).message(NOTHING_TO_FIX)
 )]
 pub struct DevOpsPolicySpec {
     /// Whether images with the tag latest, or without a tag, are violations.
@@ -119,7 +119,7 @@ impl DevOpsPolicySpec {
             broken.push(NO_CHECK);
         }
         if self.enforcement_mode == EnforcementMode::Enforce && !mends {
-            broken.push(NOTHING_TO_MEND);
+            broken.push(NOTHING_TO_FIX);
         }
         if let Some(resources) = &self.default_resources {
             broken.extend(resources.broken_rules());

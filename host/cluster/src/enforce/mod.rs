@@ -10,8 +10,8 @@
 //! of a policy is looked at at a time, and so many are changed in a minute.
 
 mod fields;
-mod mend;
 mod plan;
+mod remediate;
 mod rollout;
 
 use std::cmp::Reverse;
@@ -22,12 +22,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube_devops_core::text::{cut, escape_controls};
-use kube_devops_core::{ContainerKind, Judged, Subject};
+use kube_devops_core::{ContainerKind, Evaluation, Subject};
 use tokio::time::Instant;
 
 use crate::crd::{DefaultResources, WorkloadState, WorkloadStatus};
 
-pub use mend::{Mend, Outcome, Patched, WorkloadKey, follow, mend};
+pub use remediate::{Outcome, Patched, RemediationJob, WorkloadKey, follow, remediate};
 
 /// How often a rollout is looked at.
 const FOLLOWED_EVERY: Duration = Duration::from_secs(2);
@@ -83,7 +83,7 @@ struct Follow {
 /// What is to be looked at next.
 pub enum Step {
     /// A workload may lack something.
-    Mend(Arc<ObjectReference>),
+    Remediate(Arc<ObjectReference>),
     /// A workload was changed.
     Follow {
         /// Which.
@@ -113,16 +113,16 @@ impl Enforcement {
     }
 
     /// A pod was judged. `workload` is what controls it.
-    pub fn judged(
+    pub fn evaluated(
         &mut self,
         subject: &Subject,
-        judged: &Judged,
+        evaluation: &Evaluation,
         workload: &Arc<ObjectReference>,
         remediating: &[&str],
         resources: Option<&DefaultResources>,
     ) {
         const OWNERS: [&str; 3] = ["ReplicaSet", "StatefulSet", "DaemonSet"];
-        let is_violation = judged.violations.iter().any(|violation| remediating.contains(&&*violation.check));
+        let is_violation = evaluation.violations.iter().any(|violation| remediating.contains(&&*violation.check));
         let lacks = is_violation || resources.is_some_and(|resources| lacks_resources(subject, resources));
         let kind = workload.kind.as_deref().unwrap_or_default();
         let (Some(uid), true) = (&workload.uid, lacks && OWNERS.contains(&kind)) else { return };
@@ -158,11 +158,11 @@ impl Enforcement {
         }
         let (owner, _) = self.due.values().find(|(_, moment)| *moment <= now)?;
         self.busy = true;
-        Some(Step::Mend(owner.clone()))
+        Some(Step::Remediate(owner.clone()))
     }
 
     /// A workload that may have lacked something was looked at. Answers whether it was changed, or could not be.
-    pub fn mended(
+    pub fn remediated(
         &mut self,
         owner: &ObjectReference,
         key: Option<WorkloadKey>,

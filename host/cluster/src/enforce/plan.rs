@@ -21,7 +21,7 @@ pub const REVERTED: &str = "devops.stochastic.io/reverted";
 pub const REVERTED_BECAUSE: &str = "devops.stochastic.io/reverted-because";
 
 /// What a rule may set in a container. Rules are not to be trusted: none of these gives a container any rights.
-const MENDABLE: [&str; 4] = ["/livenessProbe", "/readinessProbe", "/startupProbe", "/resources/"];
+const REMEDIABLE: [&str; 4] = ["/livenessProbe", "/readinessProbe", "/startupProbe", "/resources/"];
 /// The place of the containers.
 const CONTAINERS: &str = "/spec/template/spec/containers";
 
@@ -42,12 +42,13 @@ pub fn additions(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) ->
     let mut additions: Vec<Addition> = Vec::new();
     for edit in edits {
         let Some(name) = &edit.container else { continue };
-        let is_mendable =
-            MENDABLE.iter().any(|field| edit.field == *field || field.ends_with('/') && edit.field.starts_with(field));
+        let is_remediable = REMEDIABLE
+            .iter()
+            .any(|field| edit.field == *field || field.ends_with('/') && edit.field.starts_with(field));
         let container = containers.iter().find(|container| container["name"] == name.as_str());
         let is_missing = container.is_some_and(|container| container.pointer(&edit.field).is_none_or(Value::is_null));
         let is_new = !additions.iter().any(|known| known.container == *name && known.field == edit.field);
-        if let Some(value) = serde_json::from_str(&edit.value).ok().filter(|_| is_mendable && is_missing && is_new) {
+        if let Some(value) = serde_json::from_str(&edit.value).ok().filter(|_| is_remediable && is_missing && is_new) {
             let value = probe(value, policy.default_probe.as_ref());
             additions.push(Addition { container: name.clone(), field: edit.field.clone(), value });
         }
@@ -138,7 +139,7 @@ pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
 }
 
 /// The server-side apply that takes back everything that was added, and says why.
-pub fn take_back(workload: &Value, reason: &str) -> Value {
+pub fn revert(workload: &Value, reason: &str) -> Value {
     let mut patch = skeleton(workload);
     patch["metadata"]["annotations"] = json!({ REVERTED: own_template(workload), REVERTED_BECAUSE: reason });
     patch
@@ -175,7 +176,7 @@ fn remove(value: &mut Value, owned: &Value) {
     match (value, owned) {
         (Value::Object(entries), Value::Object(owned)) => {
             for (key, owned) in owned.iter().filter(|(key, _)| *key != "name") {
-                let is_probe = MENDABLE.iter().any(|field| field.strip_prefix('/') == Some(key));
+                let is_probe = REMEDIABLE.iter().any(|field| field.strip_prefix('/') == Some(key));
                 if let Some(entry) = entries.get_mut(key) {
                     remove(entry, owned);
                     if is_probe

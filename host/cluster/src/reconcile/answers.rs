@@ -15,7 +15,7 @@ use crate::key::ObjectKey;
 pub enum Answer {
     Write(ObjectKey, Result<Option<Done>, kube::Error>),
     /// With what controls the pods, where that is what was looked at.
-    Mend(ObjectKey, Option<Arc<ObjectReference>>, Result<Option<Done>, kube::Error>),
+    RemediationJob(ObjectKey, Option<Arc<ObjectReference>>, Result<Option<Done>, kube::Error>),
     Audits(Result<BTreeMap<ObjectKey, Vec<Known>>, kube::Error>),
 }
 
@@ -41,7 +41,7 @@ impl Operator {
                     }
                 }
             }
-            Answer::Mend(key, owner, result) => self.mended(&key, owner, result),
+            Answer::RemediationJob(key, owner, result) => self.remediated(&key, owner, result),
             Answer::Audits(Ok(audits)) => {
                 self.audits = AuditList::Known;
                 self.set_audits(audits);
@@ -53,7 +53,7 @@ impl Operator {
         }
     }
 
-    fn mended(
+    fn remediated(
         &mut self,
         key: &ObjectKey,
         owner: Option<Arc<ObjectReference>>,
@@ -62,8 +62,8 @@ impl Operator {
         let Some(policy) = self.policies.get_mut(key) else { return };
         match result {
             Ok(done) => {
-                let Some(done) = done else { return policy.not_mended(owner.as_deref()) };
-                if let Done::Mended { outcome, .. } | Done::Followed { outcome, .. } = &done {
+                let Some(done) = done else { return policy.not_remediated(owner.as_deref()) };
+                if let Done::Remediated { outcome, .. } | Done::Followed { outcome, .. } = &done {
                     match outcome {
                         Outcome::Patched(patched) if !patched.what.is_empty() => self.metrics.applied.inc(),
                         // A workload that was reverted before is looked at again and again, and fails once.
@@ -72,12 +72,12 @@ impl Operator {
                         _ => {}
                     }
                 }
-                policy.mended(done, &self.options);
+                policy.remediated(done, &self.options);
             }
             Err(error) => {
                 self.metrics.failed.inc();
                 tracing::warn!(policy = %key, "a workload cannot be looked at: {error}");
-                policy.not_mended(owner.as_deref());
+                policy.not_remediated(owner.as_deref());
             }
         }
     }

@@ -159,7 +159,7 @@ fn within(violations: impl Iterator<Item = AuditedViolation>, most: usize) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_core::{Judged, Severity};
+    use kube_devops_core::{Evaluation, Severity};
 
     use super::*;
     use crate::crd::DevOpsPolicySpec;
@@ -182,7 +182,7 @@ mod tests {
                 message: message.into(),
                 source: None,
             };
-            ledger.set(&name.into(), Judged { violations: vec![violation], ..Judged::default() });
+            ledger.set(&name.into(), Evaluation { violations: vec![violation], ..Evaluation::default() });
         }
         ledger
     }

@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGaugeVec, Opts, Registry};
 
-use kube_devops_core::{Severity, Tally};
+use kube_devops_core::{Severity, Totals};
 
 use crate::ClusterError;
 use crate::key::ObjectKey;
@@ -73,7 +73,7 @@ impl Metrics {
     }
 
     /// Sets the series of a policy. `before` is what they said before.
-    pub fn set(&self, policy: &ObjectKey, before: &Tally, now: &Tally, enforces: bool) {
+    pub fn set(&self, policy: &ObjectKey, before: &Totals, now: &Totals, enforces: bool) {
         let labels: [&str; 2] = [&policy.namespace, &policy.name];
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.violations.with_label_values(&labels).set(count(now.violations));
@@ -91,7 +91,7 @@ impl Metrics {
     }
 
     /// Removes the series of a policy. `last` is what they said.
-    pub fn remove(&self, policy: &ObjectKey, last: &Tally) {
+    pub fn remove(&self, policy: &ObjectKey, last: &Totals) {
         let labels: [&str; 2] = [&policy.namespace, &policy.name];
         for gauge in [&self.violations, &self.score, &self.mode] {
             let _ = gauge.remove_label_values(&labels);

@@ -12,8 +12,8 @@
 mod answers;
 mod audit;
 mod audit_list;
+mod events;
 mod metrics;
-mod news;
 mod policy;
 mod status;
 mod writes;
@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ClusterError;
 use crate::connection::Connection;
 use crate::crd::DevOpsPolicy;
-use crate::election::{ElectionOptions, take_part};
+use crate::election::{ElectionOptions, run_election};
 use crate::enforce::EnforceOptions;
 use crate::key::ObjectKey;
 use crate::pod_index::{PodIndex, WatchedPod};
@@ -92,9 +92,9 @@ pub async fn run(
     let readiness = Readiness::default();
     let finished = CancellationToken::new();
     serve(options.address, readiness.clone(), registry, finished.clone()).await?;
-    let (leads, leadership) = watch::channel(false);
+    let (is_leader, leadership) = watch::channel(false);
     let election =
-        tokio::spawn(take_part(connection.client.clone(), options.election.clone(), leads, finished.clone()));
+        tokio::spawn(run_election(connection.client.clone(), options.election.clone(), is_leader, finished.clone()));
     let reporter = Reporter { controller: "kube-devops".to_owned(), instance: Some(options.election.identity.clone()) };
     let operator = Operator {
         recorder: Recorder::new(connection.client.clone(), reporter),
@@ -107,7 +107,7 @@ pub async fn run(
         policies: BTreeMap::new(),
         policies_are_synced: false,
         relist: Relist::default(),
-        leads: false,
+        is_leader: false,
         audits: AuditList::Unknown,
         writes: FuturesUnordered::new(),
     };
@@ -137,7 +137,7 @@ struct Operator {
     policies: BTreeMap<ObjectKey, Policy>,
     policies_are_synced: bool,
     relist: Relist,
-    leads: bool,
+    is_leader: bool,
     audits: AuditList,
     writes: FuturesUnordered<BoxFuture<'static, Answer>>,
 }
@@ -157,8 +157,8 @@ impl Operator {
                 () = stop.cancelled() => break,
                 changed = leadership.changed() => match changed {
                     Ok(()) => {
-                        let leads = *leadership.borrow_and_update();
-                        self.set_leads(leads);
+                        let is_leader = *leadership.borrow_and_update();
+                        self.set_leading(is_leader);
                     }
                     Err(_) => break,
                 },
@@ -185,7 +185,7 @@ impl Operator {
         }
         tokio::select! {
             biased;
-            Ok(_) = leadership.wait_for(|leads| !leads), if self.leads => {}
+            Ok(_) = leadership.wait_for(|is_leader| !is_leader), if self.is_leader => {}
             _ = timeout(GRACE, self.finish()) => {}
         }
     }
@@ -196,7 +196,7 @@ impl Operator {
         while let Some(answer) = self.writes.next().await {
             self.answered(answer);
         }
-        if !self.leads {
+        if !self.is_leader {
             return;
         }
         let now = Utc::now();
@@ -206,14 +206,14 @@ impl Operator {
         writes.buffer_unordered(MOST_WRITES).for_each(|_| std::future::ready(())).await;
     }
 
-    fn set_leads(&mut self, leads: bool) {
-        self.leads = leads;
+    fn set_leading(&mut self, is_leader: bool) {
+        self.is_leader = is_leader;
         self.audits = AuditList::Unknown;
         // Dropping a write ends it: who does not lead must not write.
         self.writes = FuturesUnordered::new();
         for (key, policy) in &mut self.policies {
             policy.start_over(&self.options);
-            if !leads {
+            if !is_leader {
                 self.metrics.remove(key, policy.shown());
             }
         }
@@ -293,7 +293,7 @@ impl Operator {
         }
         // A replica that waits for its turn is as ready as one can be who only waits.
         self.readiness.set();
-        if !self.leads {
+        if !self.is_leader {
             return;
         }
         if self.audits == AuditList::Unknown {
@@ -336,10 +336,11 @@ impl Operator {
                 let answer = async move { Answer::Write(key, carry_out(client, recorder, action).await) };
                 self.writes.push(Box::pin(answer));
             }
-            if let Some(action) = policy.next_mend(key, &self.pods, &self.options) {
+            if let Some(action) = policy.next_remediation(key, &self.pods, &self.options) {
                 let (key, client, recorder) = (key.clone(), self.client.clone(), self.recorder.clone());
-                let owner = if let Action::Mend(mend) = &action { Some(mend.owner.clone()) } else { None };
-                let answer = async move { Answer::Mend(key, owner, carry_out(client, recorder, action).await) };
+                let owner = if let Action::Remediate(job) = &action { Some(job.owner.clone()) } else { None };
+                let answer =
+                    async move { Answer::RemediationJob(key, owner, carry_out(client, recorder, action).await) };
                 self.writes.push(Box::pin(answer));
             }
         }
@@ -359,8 +360,8 @@ fn log(policy: &ObjectKey, action: &Action) {
         Action::CleanUp { audits, .. } => tracing::info!(%policy, audits = audits.len(), "cleaning up"),
         Action::AddFinalizer { .. }
         | Action::Audit { .. }
-        | Action::Tell(_)
-        | Action::Mend(_)
+        | Action::EmitEvents(_)
+        | Action::Remediate(_)
         | Action::Follow { .. } => {}
     }
 }

@@ -7,19 +7,19 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
-use kube_devops_core::ledger::judge;
-use kube_devops_core::{Ledger, Subject, SystemNamespaces, Tally};
+use kube_devops_core::evaluations;
+use kube_devops_core::{Ledger, Subject, SystemNamespaces, Totals};
 use kube_devops_engine::{Checks, RuleSet};
 use tokio::time::Instant;
 
 use super::ReconcileOptions;
 use super::audit::Audits;
 use super::audit_list::Known;
-use super::news::News;
+use super::events::PendingEvents;
 use super::status::{Verdict, differs, status};
 use super::writes::{Action, FINALIZER};
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode};
-use crate::enforce::{Enforcement, Mend, Outcome, Step, WorkloadKey};
+use crate::enforce::{Enforcement, Outcome, RemediationJob, Step, WorkloadKey};
 use crate::key::ObjectKey;
 use crate::pod_index::PodIndex;
 use crate::policies;
@@ -44,13 +44,13 @@ pub struct Policy {
     rules: Rules,
     ledger: Ledger,
     /// What the metrics say.
-    shown: Tally,
+    shown: Totals,
     /// Whether all pods are to be judged, rather than some.
     everything_is_due: bool,
     changed: BTreeSet<Arc<str>>,
     older: BTreeSet<Arc<str>>,
     evaluated: bool,
-    news: News,
+    events: PendingEvents,
     audits: Audits,
     enforcement: Enforcement,
     /// Whether something may have to be written. Finding out costs time, and most of the time nothing has changed.
@@ -62,7 +62,7 @@ pub struct Policy {
 
 /// What one evaluation did.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Evaluation {
+pub struct EvaluationRun {
     /// How many pods were shown to the checks.
     pub scanned: usize,
     /// Whether a check failed.
@@ -78,12 +78,12 @@ impl Policy {
             object,
             rules,
             ledger: Ledger::default(),
-            shown: Tally::default(),
+            shown: Totals::default(),
             everything_is_due: true,
             changed: BTreeSet::new(),
             older: BTreeSet::new(),
             evaluated: false,
-            news: News::default(),
+            events: PendingEvents::default(),
             audits: Audits::default(),
             enforcement,
             may_differ: true,
@@ -127,7 +127,7 @@ impl Policy {
         self.enforcement = known_workloads(&self.object, options);
         self.writing = false;
         self.not_before = None;
-        self.news.clear();
+        self.events.clear();
     }
 
     /// The audit results that there are, the oldest first.
@@ -141,7 +141,7 @@ impl Policy {
     }
 
     /// Judges what is due.
-    pub fn evaluate(&mut self, key: &ObjectKey, pods: &PodIndex) -> Evaluation {
+    pub fn evaluate(&mut self, key: &ObjectKey, pods: &PodIndex) -> EvaluationRun {
         let (changed, older) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.older));
         let everything = std::mem::take(&mut self.everything_is_due);
         self.may_differ = true;
@@ -149,7 +149,7 @@ impl Policy {
             self.ledger = Ledger::default();
             self.evaluated = true;
             self.audits.is_due = false;
-            return Evaluation::default();
+            return EvaluationRun::default();
         };
         // Who was known before is forgotten only after the comparison, so that an edit of the policy tells what is new.
         let before = if everything { std::mem::take(&mut self.ledger) } else { Ledger::default() };
@@ -166,31 +166,31 @@ impl Policy {
             names.filter_map(|name| Some((name, pods.get(&pod(name))?))).collect()
         };
         let subjects: Vec<&Subject> = due.iter().map(|(_, subject)| subject.as_ref()).collect();
-        let judged = judge(&subjects, &rules.evaluate(&subjects, None));
+        let evaluation = evaluations(&subjects, &rules.evaluate(&subjects, None));
         let enforces = self.object.spec.enforcement_mode == EnforcementMode::Enforce;
         let remediating: Vec<&str> = rules.remediating().collect();
         let scanned = subjects.len();
-        let failed = judged.iter().any(|judged| !judged.errors.is_empty());
-        for ((name, subject), judged) in due.into_iter().zip(judged) {
+        let failed = evaluation.iter().any(|evaluation| !evaluation.errors.is_empty());
+        for ((name, subject), evaluation) in due.into_iter().zip(evaluation) {
             let pod = ObjectKey { namespace: key.namespace.clone(), name: name.clone() };
             if let Some(workload) = pods.workload(&pod).filter(|_| enforces) {
                 let resources = self.object.spec.default_resources.as_ref();
-                self.enforcement.judged(subject, &judged, workload, &remediating, resources);
+                self.enforcement.evaluated(subject, &evaluation, workload, &remediating, resources);
             }
             let known = if everything { before.get(name) } else { self.ledger.get(name) };
             // A pod that goes on waiting is not news, though the text counts the seconds.
             let only_older = !everything && !changed.contains(name);
-            if only_older && known.is_some_and(|known| known.agrees_with(&judged)) {
+            if only_older && known.is_some_and(|known| known.agrees_with(&evaluation)) {
                 continue;
             }
             if let Some(workload) = pods.workload(&pod).filter(|_| self.evaluated) {
-                self.news.compare(workload, known, &judged);
+                self.events.compare(workload, known, &evaluation);
             }
-            self.audits.is_due |= self.ledger.set(name, judged);
+            self.audits.is_due |= self.ledger.set(name, evaluation);
         }
         self.audits.is_due |= everything;
         self.evaluated = true;
-        Evaluation { scanned, failed }
+        EvaluationRun { scanned, failed }
     }
 
     /// What is known of the pods.
@@ -199,12 +199,12 @@ impl Policy {
     }
 
     /// What the metrics said, which from now on is what the ledger says.
-    pub fn show(&mut self) -> (Tally, &Tally) {
+    pub fn show(&mut self) -> (Totals, &Totals) {
         (std::mem::replace(&mut self.shown, self.ledger.total().clone()), self.ledger.total())
     }
 
     /// What the metrics say.
-    pub fn shown(&self) -> &Tally {
+    pub fn shown(&self) -> &Totals {
         &self.shown
     }
 
@@ -214,7 +214,7 @@ impl Policy {
     }
 
     /// The workload that is to be looked at next, if any is due. `namespace` is the operator's own, which it leaves alone.
-    pub fn next_mend(&mut self, key: &ObjectKey, pods: &PodIndex, options: &ReconcileOptions) -> Option<Action> {
+    pub fn next_remediation(&mut self, key: &ObjectKey, pods: &PodIndex, options: &ReconcileOptions) -> Option<Action> {
         let Rules::Valid(rules) = &self.rules else { return None };
         let is_own = *key.namespace == *options.election.namespace;
         let mends = self.enforces() && !is_own && self.object.metadata.deletion_timestamp.is_none();
@@ -224,7 +224,7 @@ impl Policy {
         let policy = Box::new(self.object.clone());
         Some(match step {
             Step::Follow { key, trouble } => Action::Follow { policy, key, trouble },
-            Step::Mend(owner) => Action::Mend(Box::new(Mend {
+            Step::Remediate(owner) => Action::Remediate(Box::new(RemediationJob {
                 namespace: key.namespace.to_string(),
                 owner,
                 policy: key.name.to_string(),
@@ -273,7 +273,11 @@ impl Policy {
         if differs(self.object.status.as_ref(), &status) {
             return Some(Action::WriteStatus { policy: Box::new(self.object.clone()), status: Box::new(status) });
         }
-        if self.news.is_empty() { None } else { Some(Action::Tell(self.news.take(self.object.object_ref(&())))) }
+        if self.events.is_empty() {
+            None
+        } else {
+            Some(Action::EmitEvents(self.events.take(self.object.object_ref(&()))))
+        }
     }
 
     fn audit(&mut self, now: DateTime<Utc>, options: &ReconcileOptions) -> Option<Action> {
@@ -298,22 +302,24 @@ impl Policy {
             Done::Audit { name, fingerprint, removed } => {
                 self.audits.written(name, fingerprint, &removed);
             }
-            Done::Told | Done::Mended { .. } | Done::Followed { .. } => {}
+            Done::Emitted | Done::Remediated { .. } | Done::Followed { .. } => {}
         }
     }
 
     /// A workload was looked at.
-    pub fn mended(&mut self, done: Done, options: &ReconcileOptions) {
+    pub fn remediated(&mut self, done: Done, options: &ReconcileOptions) {
         self.may_differ = true;
         match done {
-            Done::Mended { owner, key, outcome } => self.enforcement.mended(&owner, key, &outcome, &options.enforce),
+            Done::Remediated { owner, key, outcome } => {
+                self.enforcement.remediated(&owner, key, &outcome, &options.enforce)
+            }
             Done::Followed { key, outcome } => self.enforcement.followed(key, &outcome),
             _ => {}
         }
     }
 
     /// Looking at a workload failed; it is tried again later.
-    pub fn not_mended(&mut self, owner: Option<&ObjectReference>) {
+    pub fn not_remediated(&mut self, owner: Option<&ObjectReference>) {
         self.enforcement.failed(owner);
     }
 
@@ -343,9 +349,9 @@ pub enum Done {
         removed: Vec<String>,
     },
     /// Events were sent, or could not be, which changes nothing.
-    Told,
+    Emitted,
     /// A workload that may have lacked something was looked at.
-    Mended {
+    Remediated {
         /// What controls the pods.
         owner: Arc<ObjectReference>,
         /// The workload, if there is one.

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube_devops_core::score::Classification;
 use kube_devops_core::text::{cut, escape_controls};
-use kube_devops_core::{Ledger, Severity, Tally, Violation};
+use kube_devops_core::{Ledger, Severity, Totals, Violation};
 
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadState, WorkloadStatus};
 
@@ -141,13 +141,13 @@ pub fn count(count: usize) -> i64 {
 }
 
 /// How many violations there are of each severity; severities without any are left out.
-pub fn by_severity(total: &Tally) -> BTreeMap<String, i64> {
+pub fn by_severity(total: &Totals) -> BTreeMap<String, i64> {
     let severities = Severity::ALL.iter().zip(total.by_severity).filter(|(_, violations)| *violations > 0);
     severities.map(|(severity, violations)| (severity.to_string(), count(violations))).collect()
 }
 
 /// How many violations there are of each check.
-pub fn by_check(total: &Tally) -> BTreeMap<String, i64> {
+pub fn by_check(total: &Totals) -> BTreeMap<String, i64> {
     total.by_check.iter().map(|(check, &violations)| (check.to_string(), count(violations))).collect()
 }
 
@@ -171,7 +171,7 @@ fn time(now: DateTime<Utc>) -> Time {
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_core::Judged;
+    use kube_devops_core::Evaluation;
 
     use super::*;
     use crate::crd::DevOpsPolicySpec;
@@ -202,9 +202,9 @@ mod tests {
         for index in 0..pods {
             let name = format!("pod-{index:03}");
             let severity = if index == pods - 1 { Severity::Critical } else { Severity::Medium };
-            let mut judged = Judged { violations: vec![violation(&name, severity)], ..Judged::default() };
-            judged.compliance.add(5, true);
-            ledger.set(&name.into(), judged);
+            let mut evaluation = Evaluation { violations: vec![violation(&name, severity)], ..Evaluation::default() };
+            evaluation.compliance.add(5, true);
+            ledger.set(&name.into(), evaluation);
         }
         ledger
     }
@@ -244,7 +244,8 @@ mod tests {
     #[test]
     fn a_check_that_failed_is_not_evaluated() {
         let mut ledger = ledger(1);
-        let failed = Judged { errors: vec!["check a (module b) failed: it crashed".to_owned()], ..Judged::default() };
+        let failed =
+            Evaluation { errors: vec!["check a (module b) failed: it crashed".to_owned()], ..Evaluation::default() };
         ledger.set(&"other".into(), failed);
         let status = status(&policy(), &Verdict::Evaluated(&ledger), Vec::new(), now());
         let evaluated = status.conditions.iter().find(|condition| condition.type_ == "Evaluated");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::policy::Done;
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
-use crate::enforce::{Mend, Outcome, WorkloadKey, follow, mend};
+use crate::enforce::{Outcome, RemediationJob, WorkloadKey, follow, remediate};
 use crate::install::FIELD_MANAGER;
 
 /// Keeps a policy until its audit results are gone.
@@ -44,9 +44,9 @@ pub enum Action {
         surplus: Vec<String>,
     },
     /// Events are to be sent.
-    Tell(Vec<Happening>),
+    EmitEvents(Vec<PendingEvent>),
     /// A workload may lack something.
-    Mend(Box<Mend>),
+    Remediate(Box<RemediationJob>),
     /// A workload was changed, and is to be followed.
     Follow {
         /// The policy.
@@ -67,7 +67,7 @@ pub enum Action {
 
 /// Something to be told to whoever looks at an object.
 #[derive(Debug)]
-pub struct Happening {
+pub struct PendingEvent {
     /// The object.
     pub reference: ObjectReference,
     /// Whether it is no reason to worry.
@@ -99,18 +99,18 @@ pub async fn carry_out(client: Client, recorder: Recorder, action: Action) -> Re
             let removed = remove(&api, surplus).await;
             Ok(Some(Done::Audit { name, fingerprint, removed }))
         }
-        Action::Tell(happenings) => {
-            for happening in happenings {
-                tell(&recorder, &happening).await;
+        Action::EmitEvents(events) => {
+            for event in events {
+                emit(&recorder, &event).await;
             }
-            Ok(Some(Done::Told))
+            Ok(Some(Done::Emitted))
         }
-        Action::Mend(mending) => {
-            let (key, outcome) = mend(&client, &mending).await?;
+        Action::Remediate(job) => {
+            let (key, outcome) = remediate(&client, &job).await?;
             if let Some(key) = &key {
-                tell_of_workload(&recorder, &mending.namespace, key, &outcome).await;
+                tell_of_workload(&recorder, &job.namespace, key, &outcome).await;
             }
-            Ok(Some(Done::Mended { owner: mending.owner, key, outcome }))
+            Ok(Some(Done::Remediated { owner: job.owner, key, outcome }))
         }
         Action::Follow { policy, key, trouble } => {
             let namespace = policy.namespace().unwrap_or_default();
@@ -191,11 +191,11 @@ async fn remove(api: &Api<PolicyAuditResult>, names: Vec<String>) -> Vec<String>
     removed.into_iter().flatten().collect()
 }
 
-fn event(happening: &Happening) -> Event {
+fn event_of(event: &PendingEvent) -> Event {
     Event {
-        type_: if happening.is_fine { EventType::Normal } else { EventType::Warning },
-        reason: happening.reason.to_owned(),
-        note: Some(cut(&escape_controls(&happening.note), LONGEST_NOTE)),
+        type_: if event.is_fine { EventType::Normal } else { EventType::Warning },
+        reason: event.reason.to_owned(),
+        note: Some(cut(&escape_controls(&event.note), LONGEST_NOTE)),
         action: "Evaluate".to_owned(),
         secondary: None,
     }
@@ -218,12 +218,12 @@ async fn tell_of_workload(recorder: &Recorder, namespace: &str, key: &WorkloadKe
         namespace: Some(namespace.to_owned()),
         ..ObjectReference::default()
     };
-    tell(recorder, &Happening { reference, is_fine, reason, note }).await;
+    emit(recorder, &PendingEvent { reference, is_fine, reason, note }).await;
 }
 
 /// Sends an event. It is for people, and nothing depends on it, so that a failure is only logged.
-async fn tell(recorder: &Recorder, happening: &Happening) {
-    if let Err(error) = recorder.publish(&event(happening), &happening.reference).await {
+async fn emit(recorder: &Recorder, event: &PendingEvent) {
+    if let Err(error) = recorder.publish(&event_of(event), &event.reference).await {
         tracing::debug!("an event could not be sent: {error}");
     }
 }

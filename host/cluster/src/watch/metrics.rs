@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 
-use kube_devops_core::Tally;
+use kube_devops_core::Totals;
 
 use crate::ClusterError;
 use crate::metrics::register;
@@ -37,10 +37,10 @@ impl Metrics {
     }
 
     /// Shows scores or takes them away.
-    pub fn set_leads(&self, leads: bool) {
+    pub fn set_leading(&self, is_leader: bool) {
         self.namespaces.reset();
         // Neither fails but where nothing would change.
-        let _ = if leads {
+        let _ = if is_leader {
             self.registry.register(Box::new(self.cluster.clone()))
         } else {
             self.registry.unregister(Box::new(self.cluster.clone()))
@@ -48,7 +48,7 @@ impl Metrics {
     }
 
     /// Sets the score of a namespace; none: it has no pods any more.
-    pub fn set_namespace(&self, namespace: &str, total: Option<&Tally>) {
+    pub fn set_namespace(&self, namespace: &str, total: Option<&Totals>) {
         match total {
             Some(total) => self.namespaces.with_label_values(&[namespace]).set(total.score().into()),
             None => {

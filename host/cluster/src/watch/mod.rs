@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ClusterError;
 use crate::connection::Connection;
-use crate::election::{ElectionOptions, take_part};
+use crate::election::{ElectionOptions, run_election};
 use crate::key::ObjectKey;
 use crate::pod_index::{PodIndex, WatchedPod};
 use crate::pods;
@@ -82,13 +82,13 @@ pub async fn run(
         scores: Scores::default(),
         due: BTreeSet::new(),
         older: BTreeSet::new(),
-        leads: false,
+        is_leader: false,
         changed,
     };
     let finished = CancellationToken::new();
     serve(options.address, controller.readiness.clone(), registry, finished.clone()).await?;
-    let (leads, mut leadership) = tokio::sync::watch::channel(false);
-    let election = tokio::spawn(take_part(connection.client.clone(), options.election, leads, finished.clone()));
+    let (is_leader, mut leadership) = tokio::sync::watch::channel(false);
+    let election = tokio::spawn(run_election(connection.client.clone(), options.election, is_leader, finished.clone()));
     controller.run(pods::watch(&connection.client), &mut leadership, stop).await;
     finished.cancel();
     let _ = election.await;
@@ -104,7 +104,7 @@ struct Controller<F> {
     scores: Scores,
     due: BTreeSet<ObjectKey>,
     older: BTreeSet<ObjectKey>,
-    leads: bool,
+    is_leader: bool,
     changed: F,
 }
 
@@ -125,8 +125,8 @@ impl<F: FnMut(Option<&Scores>) + Send> Controller<F> {
                 () = stop.cancelled() => return,
                 changed = leadership.changed() => match changed {
                     Ok(()) => {
-                        let leads = *leadership.borrow_and_update();
-                        self.set_leads(leads);
+                        let is_leader = *leadership.borrow_and_update();
+                        self.set_leading(is_leader);
                     }
                     Err(_) => return,
                 },
@@ -153,12 +153,12 @@ impl<F: FnMut(Option<&Scores>) + Send> Controller<F> {
         self.metrics.tracked.set(i64::try_from(self.pods.len()).unwrap_or(i64::MAX));
     }
 
-    fn set_leads(&mut self, leads: bool) {
-        self.leads = leads;
-        self.metrics.set_leads(leads);
+    fn set_leading(&mut self, is_leader: bool) {
+        self.is_leader = is_leader;
+        self.metrics.set_leading(is_leader);
         self.scores = Scores::default();
         self.due = self.all_pods();
-        if !leads {
+        if !is_leader {
             (self.changed)(None);
         }
     }
@@ -179,7 +179,7 @@ impl<F: FnMut(Option<&Scores>) + Send> Controller<F> {
             return;
         }
         self.readiness.set();
-        if !self.leads {
+        if !self.is_leader {
             self.due.clear();
             self.older.clear();
             return;
@@ -191,7 +191,7 @@ impl<F: FnMut(Option<&Scores>) + Send> Controller<F> {
         let is_judged = |key: &&ObjectKey| !self.system.contains(&key.namespace);
         let keys: Vec<&ObjectKey> = due.union(&older).filter(is_judged).collect();
         // Judging takes a core for as long as it lasts, and the endpoints are served all the same.
-        let namespaces = tokio::task::block_in_place(|| self.scores.judge(&self.rules, &self.pods, &keys, &due));
+        let namespaces = tokio::task::block_in_place(|| self.scores.evaluate(&self.rules, &self.pods, &keys, &due));
         for namespace in &namespaces {
             self.metrics.set_namespace(namespace, self.scores.namespace(namespace));
             log(namespace, &self.scores);

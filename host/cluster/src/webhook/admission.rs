@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use kube::ResourceExt;
-use kube_devops_core::ledger::judge;
+use kube_devops_core::evaluations;
 use kube_devops_core::object::{Context, Extraction, Object, PodStatus};
 use kube_devops_core::{Container, ContainerKind, Severity, Subject, SystemNamespaces};
 use kube_devops_engine::{Checks, Objects, RuleError};
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use super::index::{NamespacePolicies, PolicyIndex};
 use super::metrics::Metrics;
 use super::review::{Request, Response, ReviewError, parse, parse_raw};
-use super::verdict::{Breach, Manner, Reason, Unjudged, Verdict};
+use super::verdict::{EvaluationFailure, PolicyViolation, Reason, ResponsePolicy, Verdict};
 use crate::ClusterError;
 use crate::crd::DevOpsPolicy;
 use crate::policies;
@@ -51,7 +51,7 @@ pub struct Admission {
     checks: Arc<Checks>,
     index: Arc<PolicyIndex>,
     options: AdmissionOptions,
-    manner: Manner,
+    response_policy: ResponsePolicy,
     places: Semaphore,
     metrics: Metrics,
 }
@@ -64,9 +64,10 @@ impl Admission {
         options: AdmissionOptions,
         registry: &Registry,
     ) -> Result<Self, ClusterError> {
-        let manner = Manner::new(options.deny, options.fail_closed, checks.infos());
+        let response_policy = ResponsePolicy::new(options.deny, options.fail_closed, checks.infos());
+        let metrics = Metrics::new(registry, options.fail_closed)?;
         let places = Semaphore::new(options.most_at_once.max(1));
-        Ok(Self { checks, index, manner, places, metrics: Metrics::new(registry)?, options })
+        Ok(Self { checks, index, response_policy, places, metrics, options })
     }
 
     /// What is counted.
@@ -93,10 +94,10 @@ impl Admission {
             Ok(_place) => self.verdict(&request, objects, body, arrived + self.options.deadline),
             Err(_) => {
                 let text = format!("more than {} requests are being judged", self.options.most_at_once);
-                Verdict::unjudged(Reason::Overload, text)
+                Verdict::failed(Reason::Overload, text)
             }
         };
-        let response = verdict.response(&request.uid, &self.manner);
+        let response = verdict.response(&request.uid, &self.response_policy);
         log(&request, &verdict, &response);
         self.metrics.answered(&verdict, response.allowed, arrived.elapsed());
         Ok(response)
@@ -121,7 +122,7 @@ impl Admission {
             return Verdict::Skipped;
         }
         if !self.index.is_synced() {
-            return Verdict::unjudged(Reason::NotSynced, "the policies are not known yet");
+            return Verdict::failed(Reason::NotSynced, "the policies are not known yet");
         }
         let Some(policies) = self.index.of(&request.namespace) else { return Verdict::Skipped };
         if policies.is_slow() {
@@ -147,59 +148,61 @@ impl Admission {
     ) -> Verdict {
         let (object, before) = match objects {
             Ok(objects) => objects,
-            Err(error) => return Verdict::unjudged(Reason::Malformed, error),
+            Err(error) => return Verdict::failed(Reason::Malformed, error),
         };
         let Some(object) = object else {
-            return Verdict::unjudged(Reason::Malformed, "there is no object in the review");
+            return Verdict::failed(Reason::Malformed, "there is no object in the review");
         };
         let subject = match subject(request, object) {
             Ok(Some(subject)) => subject,
             Ok(None) => return Verdict::Skipped,
-            Err(error) => return Verdict::unjudged(Reason::Malformed, error),
+            Err(error) => return Verdict::failed(Reason::Malformed, error),
         };
         let before = before.filter(|_| request.operation == "UPDATE");
         // An old object that is nothing to judge tells nothing, so that the new one is judged as a whole.
         let before = before.and_then(|object| self::subject(request, object).ok().flatten());
         let whole = policies.needs_objects().then(|| WholeObjects::read(body)).flatten();
-        if before.as_ref().is_some_and(|before| asks_for_the_same(before, &subject))
-            && whole.as_ref().is_none_or(WholeObjects::ask_for_the_same)
+        if before.as_ref().is_some_and(|before| has_same_containers(before, &subject))
+            && whole.as_ref().is_none_or(WholeObjects::have_same_spec)
         {
             return Verdict::Skipped;
         }
         let objects: Option<Objects> = whole.map(|whole| Arc::from([whole.now]));
-        let mut breaches = Vec::new();
-        let mut unjudged = Vec::new();
+        let mut violations = Vec::new();
+        let mut failures = Vec::new();
         for policy in &policies.policies {
             let rules = match &policy.rules {
                 Ok(rules) => rules,
                 Err(error) => {
                     let text = format!("policy {} is not valid: {error}", policy.name);
-                    unjudged.push(Unjudged { reason: Reason::InvalidPolicy, text });
+                    failures.push(EvaluationFailure { reason: Reason::InvalidPolicy, text });
                     continue;
                 }
             };
             let outcomes = rules.evaluate_until(&[&subject], objects.as_ref(), Some(deadline));
             for error in outcomes.iter().flat_map(|outcome| &outcome.errors) {
                 let reason = if error.timed_out { Reason::Timeout } else { Reason::CheckFailed };
-                unjudged.push(Unjudged { reason, text: error.to_string() });
+                failures.push(EvaluationFailure { reason, text: error.to_string() });
             }
-            for violation in judge(&[&subject], &outcomes).into_iter().flat_map(|judged| judged.violations) {
-                add(&mut breaches, Breach { violation, policy: policy.name.clone() });
+            for violation in
+                evaluations(&[&subject], &outcomes).into_iter().flat_map(|evaluation| evaluation.violations)
+            {
+                add(&mut violations, PolicyViolation { violation, policy: policy.name.clone() });
             }
         }
         if request.sub_resource == "ephemeralcontainers" {
             let added = added_containers(before.as_ref(), &subject);
-            breaches.retain(|breach| breach.violation.container.as_deref().is_some_and(|name| added.contains(&name)));
+            violations.retain(|found| found.violation.container.as_deref().is_some_and(|name| added.contains(&name)));
         }
         let name = if subject.name.is_empty() { "(without a name)" } else { &subject.name };
         let subject = format!("{} {name} in namespace {}", subject.kind, subject.namespace);
-        Verdict::Judged { subject, breaches, unjudged }
+        Verdict::Evaluated { subject, violations, failures }
     }
 
     /// Judges a policy: whether its checks accept their settings. What the API server changes by itself is not judged.
     fn policy(&self, body: &[u8]) -> Result<Verdict, Verdict> {
         let unreadable = |error: &dyn std::fmt::Display| {
-            Verdict::unjudged(Reason::Malformed, format!("the policy cannot be read: {error}"))
+            Verdict::failed(Reason::Malformed, format!("the policy cannot be read: {error}"))
         };
         let (_, object, before) = parse_raw(body).map_err(|error| unreadable(&error))?.split();
         let object = object.ok_or_else(|| unreadable(&"there is none"))?;
@@ -209,12 +212,12 @@ impl Admission {
             return Ok(Verdict::Skipped);
         }
         Ok(match self.checks.rule_set(&policies::policy(&policy.name_any(), &policy.spec)) {
-            Ok(_) => Verdict::Judged {
+            Ok(_) => Verdict::Evaluated {
                 subject: format!("DevOpsPolicy {}", policy.name_any()),
-                breaches: Vec::new(),
-                unjudged: Vec::new(),
+                violations: Vec::new(),
+                failures: Vec::new(),
             },
-            Err(error @ RuleError::Call { .. }) => Verdict::unjudged(Reason::CheckFailed, error.to_string()),
+            Err(error @ RuleError::Call { .. }) => Verdict::failed(Reason::CheckFailed, error.to_string()),
             Err(error) => Verdict::InvalidPolicy(error.to_string()),
         })
     }
@@ -258,7 +261,7 @@ fn subject(request: &Header<'_>, mut object: Object) -> Result<Option<Subject>, 
 }
 
 /// Whether two subjects ask for the same to be run, whatever they are called and labelled.
-fn asks_for_the_same(before: &Subject, now: &Subject) -> bool {
+fn has_same_containers(before: &Subject, now: &Subject) -> bool {
     before.restart_policy == now.restart_policy && before.containers == now.containers
 }
 
@@ -283,36 +286,36 @@ impl WholeObjects {
     }
 
     /// Whether they differ in no more than metadata and status.
-    fn ask_for_the_same(&self) -> bool {
-        self.before.as_ref().is_some_and(|before| asked(before).eq(asked(&self.now)))
+    fn have_same_spec(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| specified(before).eq(specified(&self.now)))
     }
 }
 
 /// What an object asks for: all of it but metadata and status, by the names of the fields.
-fn asked(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+fn specified(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
     let fields = object.as_object().into_iter().flatten();
     fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
 }
 
 /// Adds a breach. Where several policies find the same, the most severe of them counts.
-fn add(breaches: &mut Vec<Breach>, breach: Breach) {
-    let same = |known: &&mut Breach| {
-        let (one, other) = (&known.violation, &breach.violation);
+fn add(violations: &mut Vec<PolicyViolation>, violation: PolicyViolation) {
+    let same = |known: &&mut PolicyViolation| {
+        let (one, other) = (&known.violation, &violation.violation);
         (&one.check, &one.container, &one.field, &one.message)
             == (&other.check, &other.container, &other.field, &other.message)
     };
-    match breaches.iter_mut().find(same) {
-        Some(known) if known.violation.severity < breach.violation.severity => *known = breach,
+    match violations.iter_mut().find(same) {
+        Some(known) if known.violation.severity < violation.violation.severity => *known = violation,
         Some(_) => {}
-        None => breaches.push(breach),
+        None => violations.push(violation),
     }
 }
 
 fn log(request: &Header<'_>, verdict: &Verdict, response: &Response) {
     let cut = |text: &str| kube_devops_core::text::cut(&kube_devops_core::text::escape_controls(text), 256);
     let (namespace, kind, user) = (&request.namespace, &request.kind.kind, &request.user_info.username);
-    if let Verdict::Judged { unjudged, .. } = verdict
-        && let Some(first) = unjudged.first()
+    if let Verdict::Evaluated { failures, .. } = verdict
+        && let Some(first) = failures.first()
     {
         tracing::warn!(
             namespace = cut(namespace),
@@ -324,7 +327,7 @@ fn log(request: &Header<'_>, verdict: &Verdict, response: &Response) {
     }
     if !response.allowed {
         let what = match verdict {
-            Verdict::Judged { subject, .. } => Cow::Owned(cut(subject)),
+            Verdict::Evaluated { subject, .. } => Cow::Owned(cut(subject)),
             Verdict::Skipped | Verdict::InvalidPolicy(_) => Cow::Borrowed("the policy"),
         };
         let violations = response.audit_annotations.get("violations").map_or("", String::as_str);

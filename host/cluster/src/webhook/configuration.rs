@@ -44,7 +44,7 @@ pub struct ConfigurationOptions {
     /// Where the server is.
     pub server: Server,
     /// The authorities to be trusted, as PEM text; none: the server enters them itself.
-    pub authorities: Option<Vec<u8>>,
+    pub ca_bundle: Option<Vec<u8>>,
     /// How long the API server waits for an answer, in seconds.
     pub timeout: u8,
     /// Whether requests are refused that cannot be judged.
@@ -122,7 +122,7 @@ fn webhook(
     ValidatingWebhook {
         name: format!("{name}.devops.stochastic.io"),
         admission_review_versions: vec!["v1".to_owned()],
-        client_config: WebhookClientConfig { ca_bundle: options.authorities.clone().map(ByteString), service, url },
+        client_config: WebhookClientConfig { ca_bundle: options.ca_bundle.clone().map(ByteString), service, url },
         failure_policy: text(if options.fail_closed { "Fail" } else { "Ignore" }),
         match_conditions: Some(conditions),
         // A Deployment is one, by whichever version of the API it is written.

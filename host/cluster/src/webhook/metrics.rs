@@ -16,7 +16,9 @@ const BUCKETS: [f64; 15] =
 pub struct Metrics {
     requests: [IntCounter; Verdict::NAMES.len()],
     denials: IntCounter,
-    unjudged: [IntCounter; Reason::ALL.len()],
+    failures: [IntCounter; Reason::ALL.len()],
+    failed_open: [IntCounter; Reason::ALL.len()],
+    fail_closed: bool,
     duration: Histogram,
     /// How many policies there are.
     pub policies: IntGauge,
@@ -25,18 +27,17 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers them.
-    pub fn new(registry: &Registry) -> Result<Self, ClusterError> {
+    /// Registers them. `fail_closed`: whether requests that cannot be evaluated are denied.
+    pub fn new(registry: &Registry, fail_closed: bool) -> Result<Self, ClusterError> {
         let requests = IntCounterVec::new(
             Opts::new("webhook_requests_total", "Admission requests, by what became of them"),
             &["verdict"],
         );
         let requests = register(registry, requests)?;
-        let unjudged = IntCounterVec::new(
-            Opts::new("webhook_unjudged_total", "Admission requests that could not be judged, by reason"),
-            &["reason"],
-        );
-        let unjudged = register(registry, unjudged)?;
+        let by_reason = |name: &str, help: &str| {
+            let counters = register(registry, IntCounterVec::new(Opts::new(name, help), &["reason"]))?;
+            Ok::<_, ClusterError>(Reason::ALL.map(|reason| counters.with_label_values(&[reason.as_str()])))
+        };
         let duration = HistogramOpts::new(
             "webhook_request_duration_seconds",
             "Time from the arrival of an admission request to its answer",
@@ -47,7 +48,15 @@ impl Metrics {
                 registry,
                 IntCounter::new("webhook_denials_total", "Admission requests that were denied"),
             )?,
-            unjudged: Reason::ALL.map(|reason| unjudged.with_label_values(&[reason.as_str()])),
+            failures: by_reason(
+                "webhook_evaluation_failures_total",
+                "Admission requests that could not be evaluated, or not by every check, by reason",
+            )?,
+            failed_open: by_reason(
+                "webhook_fail_open_total",
+                "Admission requests that were admitted although they could not be evaluated, by reason",
+            )?,
+            fail_closed,
             duration: register(registry, Histogram::with_opts(duration.buckets(BUCKETS.to_vec())))?,
             policies: register(registry, IntGauge::new("webhook_policies", "Policies that are judged by"))?,
             certificate_expiry: register(
@@ -67,20 +76,22 @@ impl Metrics {
             self.denials.inc();
         }
         if let Some(reason) = verdict.reason() {
-            self.unjudged(reason);
+            self.failed(reason, allowed);
         }
         self.duration.observe(duration.as_secs_f64());
     }
 
-    /// A request could not be judged.
-    pub fn unjudged(&self, reason: Reason) {
-        self.unjudged[reason as usize].inc();
+    /// A request was answered with an HTTP error, so that the failure policy of the API server decides.
+    pub fn rejected(&self, reason: Reason, duration: Duration) {
+        self.requests[Verdict::FAILED].inc();
+        self.failed(reason, !self.fail_closed);
+        self.duration.observe(duration.as_secs_f64());
     }
 
-    /// A request could not even be answered with a review.
-    pub fn rejected(&self, reason: Reason, duration: Duration) {
-        self.requests[Verdict::UNJUDGED].inc();
-        self.unjudged(reason);
-        self.duration.observe(duration.as_secs_f64());
+    fn failed(&self, reason: Reason, is_admitted: bool) {
+        self.failures[reason as usize].inc();
+        if is_admitted {
+            self.failed_open[reason as usize].inc();
+        }
     }
 }

@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ClusterError;
 use crate::connection::Connection;
 use crate::crd::DevOpsPolicy;
-use crate::election::{ElectionOptions, take_part};
+use crate::election::{ElectionOptions, run_election};
 use crate::serve::{Readiness, endpoints};
 
 use admission::{Admission, AdmissionOptions};
@@ -106,7 +106,7 @@ pub async fn run(
     let readiness = Readiness::default();
     let first = match &options.certificate {
         CertificateSource::Files(files) => files.load()?,
-        CertificateSource::Managed { managed, .. } => of_the_first_moments(&managed.names)?,
+        CertificateSource::Managed { managed, .. } => bootstrap_certificate(&managed.names)?,
     };
     let tls = RustlsConfig::from_config(first.config.clone());
     let is_certified = Arc::new(AtomicBool::new(false));
@@ -123,7 +123,7 @@ pub async fn run(
     let (_, served) = server::serve(options.address, tls, router, handle.clone()).await?;
 
     let finished = CancellationToken::new();
-    let keeper = tokio::spawn({
+    let manager = tokio::spawn({
         let (client, finished) = (connection.client.clone(), finished.clone());
         async move {
             match options.certificate {
@@ -135,8 +135,8 @@ pub async fn run(
                     follow_files(files, take_up, finished).await;
                 }
                 CertificateSource::Managed { managed, election } => {
-                    let (leads, leadership) = watch::channel(false);
-                    let election = take_part(client.clone(), election, leads, finished.clone());
+                    let (is_leader, leadership) = watch::channel(false);
+                    let election = run_election(client.clone(), election, is_leader, finished.clone());
                     tokio::join!(election, follow_secret(client, managed, leadership, take_up, finished));
                 }
             }
@@ -174,12 +174,12 @@ pub async fn run(
     handle.graceful_shutdown(Some(GRACE));
     let _ = served.await;
     finished.cancel();
-    let _ = timeout(GRACE, keeper).await;
+    let _ = timeout(GRACE, manager).await;
     Ok(())
 }
 
 /// A certificate that nobody trusts, so that probes are answered before there is another.
-fn of_the_first_moments(names: &CertificateNames) -> Result<ServerCertificate, CertificateError> {
+fn bootstrap_certificate(names: &CertificateNames) -> Result<ServerCertificate, CertificateError> {
     let made = make(names, Utc::now(), chrono::Duration::days(1))?;
     ServerCertificate::new(made.certificate.as_bytes(), made.key.as_bytes())
 }

@@ -159,7 +159,7 @@ pub struct Response {
     pub allowed: bool,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<Refusal>,
+    pub status: Option<Denial>,
     /// Shown to whoever made the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -170,7 +170,7 @@ pub struct Response {
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Refusal {
+pub struct Denial {
     /// The HTTP status that the client gets.
     pub code: u16,
     /// The same in one word.

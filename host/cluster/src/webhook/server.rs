@@ -24,7 +24,7 @@ use crate::ClusterError;
 use crate::serve::listen;
 
 /// How long a new connection may take to become secure, and to ask something.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be idle. API servers close theirs sooner, so that they do not find one closed that they are
 /// about to use.
 const IDLE: Duration = Duration::from_secs(120);
@@ -66,9 +66,11 @@ pub async fn serve(
     handle: Handle<SocketAddr>,
 ) -> Result<(SocketAddr, JoinHandle<()>), ClusterError> {
     let (listener, address) = listen(address).await?;
-    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(PATIENCE).acceptor(NoDelayAcceptor::new());
-    let mut server =
-        axum_server::Server::from_listener(listener).acceptor(acceptor).handle(handle).first_request_timeout(PATIENCE);
+    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIMEOUT).acceptor(NoDelayAcceptor::new());
+    let mut server = axum_server::Server::from_listener(listener)
+        .acceptor(acceptor)
+        .handle(handle)
+        .first_request_timeout(HANDSHAKE_TIMEOUT);
     server.http_builder().http1().header_read_timeout(IDLE);
     let served = tokio::spawn(async move {
         if let Err(error) = server.serve(router.into_make_service()).await {

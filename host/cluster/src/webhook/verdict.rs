@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_core::{CheckInfo, Severity, Violation};
 
-use super::review::{Refusal, Response};
+use super::review::{Denial, Response};
 
 /// The API server passes on no longer warnings, in bytes.
 const LONGEST_WARNING: usize = 256;
@@ -68,7 +68,7 @@ impl Reason {
 
 /// What could not be judged, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unjudged {
+pub struct EvaluationFailure {
     /// Why.
     pub reason: Reason,
     /// Why, for people.
@@ -77,7 +77,7 @@ pub struct Unjudged {
 
 /// A violation, and the policy that says so.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Breach {
+pub struct PolicyViolation {
     /// The violation.
     pub violation: Violation,
     /// The name of the policy.
@@ -90,13 +90,13 @@ pub enum Verdict {
     /// There is nothing to judge: nothing that runs pods, a system namespace, no policy, no change.
     Skipped,
     /// It was judged, at least in part.
-    Judged {
+    Evaluated {
         /// What was judged, such as `Pod web in namespace shop`.
         subject: String,
         /// What is wrong with it.
-        breaches: Vec<Breach>,
+        violations: Vec<PolicyViolation>,
         /// What could not be judged.
-        unjudged: Vec<Unjudged>,
+        failures: Vec<EvaluationFailure>,
     },
     /// It is a policy that its checks do not accept.
     InvalidPolicy(String),
@@ -104,37 +104,37 @@ pub enum Verdict {
 
 impl Verdict {
     /// The values of the label `verdict`.
-    pub const NAMES: [&'static str; 5] = ["skipped", "allowed", "warned", "denied", "unjudged"];
+    pub const NAMES: [&'static str; 5] = ["skipped", "allowed", "warned", "denied", "not_evaluated"];
     /// The place of `unjudged` among them.
-    pub const UNJUDGED: usize = 4;
+    pub const FAILED: usize = 4;
 
     /// Nothing of it could be judged.
-    pub fn unjudged(reason: Reason, text: impl Into<String>) -> Self {
-        let unjudged = vec![Unjudged { reason, text: text.into() }];
-        Self::Judged { subject: "the object".to_owned(), breaches: Vec::new(), unjudged }
+    pub fn failed(reason: Reason, text: impl Into<String>) -> Self {
+        let failures = vec![EvaluationFailure { reason, text: text.into() }];
+        Self::Evaluated { subject: "the object".to_owned(), violations: Vec::new(), failures }
     }
 
     /// The place of the label among [`Verdict::NAMES`].
     pub fn position(&self, allowed: bool) -> usize {
         match self {
-            _ if self.reason().is_some() => Self::UNJUDGED,
+            _ if self.reason().is_some() => Self::FAILED,
             _ if !allowed => 3,
             Self::Skipped => 0,
-            Self::Judged { breaches, .. } if breaches.is_empty() => 1,
-            Self::Judged { .. } | Self::InvalidPolicy(_) => 2,
+            Self::Evaluated { violations, .. } if violations.is_empty() => 1,
+            Self::Evaluated { .. } | Self::InvalidPolicy(_) => 2,
         }
     }
 
     /// The first reason for which something was not judged.
     pub fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Judged { unjudged, .. } => unjudged.first().map(|unjudged| unjudged.reason),
+            Self::Evaluated { failures, .. } => failures.first().map(|failure| failure.reason),
             Self::Skipped | Self::InvalidPolicy(_) => None,
         }
     }
 
     /// The answer to the request with this uid.
-    pub fn response(&self, uid: &str, manner: &Manner) -> Response {
+    pub fn response(&self, uid: &str, response_policy: &ResponsePolicy) -> Response {
         let mut response = Response {
             uid: uid.to_owned(),
             allowed: true,
@@ -147,16 +147,18 @@ impl Verdict {
             Self::InvalidPolicy(reason) => {
                 response.allowed = false;
                 let message = cut(&escape_controls(reason), LONGEST_LINE);
-                response.status = Some(Refusal { code: 422, reason: "Invalid", message });
+                response.status = Some(Denial { code: 422, reason: "Invalid", message });
             }
-            Self::Judged { subject, breaches, unjudged } => manner.judged(&mut response, subject, breaches, unjudged),
+            Self::Evaluated { subject, violations, failures } => {
+                response_policy.evaluated(&mut response, subject, violations, failures)
+            }
         }
         response
     }
 }
 
 /// How violations are answered.
-pub struct Manner {
+pub struct ResponsePolicy {
     /// From which severity on a violation denies.
     deny: Severity,
     /// Whether what could not be judged is denied.
@@ -165,35 +167,41 @@ pub struct Manner {
     remedies: BTreeMap<String, String>,
 }
 
-impl Manner {
+impl ResponsePolicy {
     /// Violations of this severity and above deny, and so does, where wanted, what could not be judged.
     pub fn new<'a>(deny: Severity, fail_closed: bool, checks: impl Iterator<Item = &'a CheckInfo>) -> Self {
         let remedies = checks.map(|info| (info.id.clone(), first_sentence(&info.remedy))).collect();
         Self { deny, fail_closed, remedies }
     }
 
-    fn judged(&self, response: &mut Response, subject: &str, breaches: &[Breach], unjudged: &[Unjudged]) {
-        let (denying, warning): (Vec<&Breach>, Vec<&Breach>) =
-            breaches.iter().partition(|breach| breach.violation.severity >= self.deny);
-        let closed = self.fail_closed && !unjudged.is_empty();
+    fn evaluated(
+        &self,
+        response: &mut Response,
+        subject: &str,
+        violations: &[PolicyViolation],
+        failures: &[EvaluationFailure],
+    ) {
+        let (denying, warning): (Vec<&PolicyViolation>, Vec<&PolicyViolation>) =
+            violations.iter().partition(|found| found.violation.severity >= self.deny);
+        let closed = self.fail_closed && !failures.is_empty();
         response.allowed = denying.is_empty() && !closed;
         if !response.allowed {
-            let message = self.refusal(subject, &denying, if closed { unjudged } else { &[] });
-            response.status = Some(Refusal { code: 403, reason: "Forbidden", message });
+            let message = self.denial(subject, &denying, if closed { failures } else { &[] });
+            response.status = Some(Denial { code: 403, reason: "Forbidden", message });
         }
-        let lines = warning.iter().map(|breach| line(breach));
-        let not_judged = unjudged.iter().filter(|_| response.allowed);
-        let lines = not_judged.map(|unjudged| format!("let in without being judged: {}", unjudged.text)).chain(lines);
+        let lines = warning.iter().map(|violation| line(violation));
+        let failed_open = failures.iter().filter(|_| response.allowed);
+        let lines = failed_open.map(|failure| format!("let in without being judged: {}", failure.text)).chain(lines);
         let lines: Vec<String> = lines.collect();
         let listed = lines.iter().take(MOST_WARNINGS);
         response.warnings = listed.map(|line| cut(&escape_controls(line), LONGEST_WARNING)).collect();
         if lines.len() > MOST_WARNINGS {
             response.warnings.push(format!("and {} more", lines.len() - MOST_WARNINGS));
         }
-        annotate(response, breaches, unjudged);
+        annotate(response, violations, failures);
     }
 
-    fn refusal(&self, subject: &str, denying: &[&Breach], unjudged: &[Unjudged]) -> String {
+    fn denial(&self, subject: &str, denying: &[&PolicyViolation], failures: &[EvaluationFailure]) -> String {
         let mut text = String::new();
         if !denying.is_empty() {
             let count = denying.len();
@@ -201,11 +209,11 @@ impl Manner {
             text = format!("{} is refused for {count} violation{plural}:", escape_controls(subject));
         }
         let mut told: Vec<&str> = Vec::new();
-        for breach in denying.iter().take(MOST_LISTED) {
-            text += &format!("\n- {}", cut(&escape_controls(&line(breach)), LONGEST_LINE));
-            if !told.contains(&&*breach.violation.check) {
-                told.push(&breach.violation.check);
-                if let Some(remedy) = self.remedies.get(&*breach.violation.check) {
+        for found in denying.iter().take(MOST_LISTED) {
+            text += &format!("\n- {}", cut(&escape_controls(&line(found)), LONGEST_LINE));
+            if !told.contains(&&*found.violation.check) {
+                told.push(&found.violation.check);
+                if let Some(remedy) = self.remedies.get(&*found.violation.check) {
                     text += &format!("\n  To mend it: {}", cut(&escape_controls(remedy), LONGEST_LINE));
                 }
             }
@@ -216,7 +224,7 @@ impl Manner {
         if let [check, ..] = told.as_slice() {
             text += &format!("\n`kube-devops explain {}` says more.", escape_controls(check));
         }
-        for Unjudged { text: why, .. } in unjudged {
+        for EvaluationFailure { text: why, .. } in failures {
             let separator = if text.is_empty() { "" } else { "\n" };
             text += &format!("{separator}{subject} could not be judged: {}", cut(&escape_controls(why), LONGEST_LINE));
         }
@@ -225,23 +233,23 @@ impl Manner {
 }
 
 /// Says in the audit log what was found, and what could not be judged.
-fn annotate(response: &mut Response, breaches: &[Breach], unjudged: &[Unjudged]) {
+fn annotate(response: &mut Response, violations: &[PolicyViolation], failures: &[EvaluationFailure]) {
     let annotations = &mut response.audit_annotations;
-    if !breaches.is_empty() {
-        let checks = breaches
-            .iter()
-            .map(|Breach { violation, policy }| format!("{}:{}:{}", policy, violation.check, violation.severity));
+    if !violations.is_empty() {
+        let checks = violations.iter().map(|PolicyViolation { violation, policy }| {
+            format!("{}:{}:{}", policy, violation.check, violation.severity)
+        });
         let mut checks: Vec<String> = checks.collect();
         checks.sort();
         checks.dedup();
         annotations.insert("violations", cut(&checks.join(","), LONGEST_LINE));
     }
-    if let Some(first) = unjudged.first() {
-        annotations.insert("unjudged", first.reason.as_str().to_owned());
+    if let Some(first) = failures.first() {
+        annotations.insert("not_evaluated", first.reason.as_str().to_owned());
     }
 }
 
-fn line(Breach { violation, policy }: &Breach) -> String {
+fn line(PolicyViolation { violation, policy }: &PolicyViolation) -> String {
     let place = violation.container.as_ref().map(|container| format!("container {container}: ")).unwrap_or_default();
     format!("{place}{} ({}, {}, policy {policy})", violation.message, violation.check, violation.severity)
 }
@@ -260,7 +268,7 @@ fn first_sentence(markdown: &str) -> String {
 mod tests {
     use super::*;
 
-    fn breach(check: &str, severity: Severity, message: &str) -> Breach {
+    fn violation(check: &str, severity: Severity, message: &str) -> PolicyViolation {
         let violation = Violation {
             check: check.into(),
             severity,
@@ -275,15 +283,15 @@ mod tests {
             message: message.into(),
             source: None,
         };
-        Breach { violation, policy: "strict".into() }
+        PolicyViolation { violation, policy: "strict".into() }
     }
 
-    fn judged(breaches: Vec<Breach>, unjudged: Vec<Unjudged>) -> Verdict {
-        Verdict::Judged { subject: "Pod web in namespace shop".to_owned(), breaches, unjudged }
+    fn evaluated(violations: Vec<PolicyViolation>, failures: Vec<EvaluationFailure>) -> Verdict {
+        Verdict::Evaluated { subject: "Pod web in namespace shop".to_owned(), violations, failures }
     }
 
     fn response(verdict: &Verdict, fail_closed: bool) -> Response {
-        verdict.response("1", &Manner::new(Severity::High, fail_closed, [].into_iter()))
+        verdict.response("1", &ResponsePolicy::new(Severity::High, fail_closed, [].into_iter()))
     }
 
     #[test]
@@ -291,7 +299,7 @@ mod tests {
         for (severity, allowed) in
             [(Severity::Low, true), (Severity::Medium, true), (Severity::High, false), (Severity::Critical, false)]
         {
-            let response = response(&judged(vec![breach("a", severity, "is wrong")], Vec::new()), false);
+            let response = response(&evaluated(vec![violation("a", severity, "is wrong")], Vec::new()), false);
             assert_eq!(response.allowed, allowed, "{severity}");
             assert_eq!(response.warnings.len(), usize::from(allowed));
             assert_eq!(response.audit_annotations["violations"], format!("strict:a:{severity}"));
@@ -300,21 +308,21 @@ mod tests {
 
     #[test]
     fn what_was_not_judged_is_let_in_and_said_or_refused_where_that_is_wanted() {
-        let unjudged = vec![Unjudged { reason: Reason::Timeout, text: "too late".to_owned() }];
-        let open = response(&judged(Vec::new(), unjudged.clone()), false);
+        let failures = vec![EvaluationFailure { reason: Reason::Timeout, text: "too late".to_owned() }];
+        let open = response(&evaluated(Vec::new(), failures.clone()), false);
         assert!(open.allowed && open.warnings == ["let in without being judged: too late"], "{open:?}");
-        let closed = response(&judged(Vec::new(), unjudged), true);
+        let closed = response(&evaluated(Vec::new(), failures), true);
         assert!(!closed.allowed && closed.status.unwrap().message.ends_with("could not be judged: too late"));
     }
 
     #[test]
     fn whatever_components_say_stays_within_bounds_and_harmless() {
         let long = "\u{1b}[31m\n".repeat(10_000);
-        let breaches = |severity| (0..200).map(|_| breach("a", severity, &long)).collect::<Vec<_>>();
-        let warned = response(&judged(breaches(Severity::Low), Vec::new()), false);
+        let violations = |severity| (0..200).map(|_| violation("a", severity, &long)).collect::<Vec<_>>();
+        let warned = response(&evaluated(violations(Severity::Low), Vec::new()), false);
         assert!(warned.warnings.iter().map(String::len).sum::<usize>() < 4096);
         assert_eq!(warned.warnings.last().unwrap(), "and 186 more");
-        let denied = response(&judged(breaches(Severity::Critical), Vec::new()), false).status.unwrap().message;
+        let denied = response(&evaluated(violations(Severity::Critical), Vec::new()), false).status.unwrap().message;
         assert!(denied.len() < 64 * 1024 && !denied.contains('\u{1b}') && denied.ends_with("says more."), "{denied}");
     }
 

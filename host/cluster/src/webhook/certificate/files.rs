@@ -75,10 +75,10 @@ fn digest((certificate, key): (Vec<u8>, Vec<u8>)) -> [u8; 32] {
 /// have not ended stay in it, so that a certificate can be replaced without an interruption.
 pub fn write_files(folder: &Path, made: &Made) -> Result<[PathBuf; 3], CertificateError> {
     fs::create_dir_all(folder).map_err(|error| file(folder, &error))?;
-    let authorities = folder.join("ca.crt");
-    let before = if authorities.exists() { read(&authorities)? } else { Vec::new() };
-    let paths = [authorities, folder.join("tls.crt"), folder.join("tls.key")];
-    let bundle = bundle(&made.authority, &before, Utc::now());
+    let ca_bundle = folder.join("ca.crt");
+    let before = if ca_bundle.exists() { read(&ca_bundle)? } else { Vec::new() };
+    let paths = [ca_bundle, folder.join("tls.crt"), folder.join("tls.key")];
+    let bundle = bundle(&made.ca, &before, Utc::now());
     for (path, text, is_secret) in
         [(&paths[0], &bundle, false), (&paths[1], &made.certificate, false), (&paths[2], &made.key, true)]
     {
@@ -88,7 +88,7 @@ pub fn write_files(folder: &Path, made: &Made) -> Result<[PathBuf; 3], Certifica
 }
 
 /// The authorities in a file, which has to hold nothing but certificates.
-pub fn read_authorities(path: &Path) -> Result<Vec<u8>, CertificateError> {
+pub fn read_ca_bundle(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let text = read(path)?;
     let unusable = |what: &str| CertificateError::Unusable(format!("{}: {what}", path.display()));
     let certificates = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();

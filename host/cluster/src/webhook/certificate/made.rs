@@ -18,7 +18,7 @@ use super::{CertificateError, expiry};
 /// Clocks of machines differ, so that a certificate begins this much earlier.
 const SKEW: Duration = Duration::minutes(5);
 /// The most authorities that are trusted at a time: the newest, and those that replicas may still serve certificates of.
-const MOST_AUTHORITIES: usize = 3;
+const MOST_CAS: usize = 3;
 
 /// What a certificate is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl CertificateNames {
 #[derive(Clone)]
 pub struct Made {
     /// The authority, which clients have to trust.
-    pub authority: String,
+    pub ca: String,
     /// The certificate.
     pub certificate: String,
     /// Its key.
@@ -71,11 +71,11 @@ pub fn make(names: &CertificateNames, now: DateTime<Utc>, valid: Duration) -> Re
         Ok::<_, CertificateError>(params)
     };
     // The time in the name tells authorities apart that are trusted together.
-    let mut authority = params(format!("kube-devops webhook authority {}", now.format("%Y-%m-%dT%H:%M:%SZ")))?;
-    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let mut ca = params(format!("kube-devops webhook authority {}", now.format("%Y-%m-%dT%H:%M:%SZ")))?;
+    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let authority_key = KeyPair::generate().map_err(|error| making(&error))?;
-    let authority_pem = authority.self_signed(&authority_key).map_err(|error| making(&error))?.pem();
+    let authority_pem = ca.self_signed(&authority_key).map_err(|error| making(&error))?.pem();
 
     let mut leaf = params(names.service.clone())?;
     for name in names.dns() {
@@ -87,20 +87,20 @@ pub fn make(names: &CertificateNames, now: DateTime<Utc>, valid: Duration) -> Re
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     leaf.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate().map_err(|error| making(&error))?;
-    let issuer = Issuer::new(authority, authority_key);
+    let issuer = Issuer::new(ca, authority_key);
     let certificate = leaf.signed_by(&key, &issuer).map_err(|error| making(&error))?.pem();
-    Ok(Made { authority: authority_pem, certificate, key: key.serialize_pem() })
+    Ok(Made { ca: authority_pem, certificate, key: key.serialize_pem() })
 }
 
 /// The authorities to be trusted: `authority`, and those of `before` that have not ended, the newest first.
-pub fn bundle(authority: &str, before: &[u8], now: DateTime<Utc>) -> String {
-    let mut bundle = vec![authority.trim().to_owned()];
+pub fn bundle(ca: &str, before: &[u8], now: DateTime<Utc>) -> String {
+    let mut bundle = vec![ca.trim().to_owned()];
     for text in pem_blocks(before) {
-        let is_good = CertificateDer::from_pem_slice(text.as_bytes())
+        let is_current = CertificateDer::from_pem_slice(text.as_bytes())
             .ok()
             .and_then(|certificate| expiry(&certificate))
             .is_some_and(|expiry| expiry > now);
-        if is_good && !bundle.contains(&text) && bundle.len() < MOST_AUTHORITIES {
+        if is_current && !bundle.contains(&text) && bundle.len() < MOST_CAS {
             bundle.push(text);
         }
     }
@@ -145,7 +145,7 @@ mod tests {
             assert!(names.contains(name), "{name}: {names}");
         }
         assert!(names.contains("[127, 0, 0, 1]"), "{names}");
-        assert!(!parsed.is_ca() && made.authority != made.certificate);
+        assert!(!parsed.is_ca() && made.ca != made.certificate);
     }
 
     #[test]
@@ -160,8 +160,8 @@ mod tests {
     #[test]
     fn a_bundle_keeps_authorities_that_have_not_ended_and_no_more_than_some() {
         let now = Utc::now();
-        let authority = |days| make(&names(), now - Duration::days(10), Duration::days(days)).unwrap().authority;
-        let (ended, one, two, three, new) = (authority(5), authority(20), authority(21), authority(22), authority(90));
+        let ca = |days| make(&names(), now - Duration::days(10), Duration::days(days)).unwrap().ca;
+        let (ended, one, two, three, new) = (ca(5), ca(20), ca(21), ca(22), ca(90));
         let before = format!("{ended}junk\n{one}{new}{two}{three}-----BEGIN CERTIFICATE-----\n");
         let kept: Vec<String> = pem_blocks(bundle(&new, before.as_bytes(), now).as_bytes());
         assert_eq!(kept, [&new, &one, &two].map(|text| text.trim().to_owned()));

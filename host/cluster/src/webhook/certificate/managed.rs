@@ -29,7 +29,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 const NAMES: &str = "devops.stochastic.io/certificate-names";
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
-const AUTHORITIES: &str = "ca.crt";
+const CA_BUNDLE: &str = "ca.crt";
 
 /// Where a certificate is kept, and what for.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub struct ManagedCertificate {
 
 /// What can go wrong on the way.
 #[derive(Debug, thiserror::Error)]
-enum KeepError {
+enum ManageError {
     #[error("the Secret or the webhook's configuration cannot be read or written: {0}")]
     Request(#[from] kube::Error),
     #[error(transparent)]
@@ -59,11 +59,11 @@ enum KeepError {
 pub async fn follow_secret(
     client: Client,
     managed: ManagedCertificate,
-    mut leads: watch::Receiver<bool>,
+    mut is_leader: watch::Receiver<bool>,
     changed: impl Fn(ServerCertificate),
     stop: CancellationToken,
 ) {
-    let mut keeper = Keeper {
+    let mut manager = CertificateManager {
         secrets: Api::namespaced(client.clone(), &managed.namespace),
         configurations: Api::all(client),
         managed,
@@ -77,10 +77,10 @@ pub async fn follow_secret(
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
-            Ok(()) = leads.changed() => {}
+            Ok(()) = is_leader.changed() => {}
         }
-        let is_leader = *leads.borrow_and_update();
-        let error = match keeper.look(is_leader).await {
+        let is_leader = *is_leader.borrow_and_update();
+        let error = match manager.look(is_leader).await {
             Ok(Some(certificate)) => {
                 tracing::info!(expiry = %certificate.expiry, "serving the certificate of the Secret");
                 changed(certificate);
@@ -96,7 +96,7 @@ pub async fn follow_secret(
     }
 }
 
-struct Keeper {
+struct CertificateManager {
     secrets: Api<Secret>,
     configurations: Api<ValidatingWebhookConfiguration>,
     managed: ManagedCertificate,
@@ -106,17 +106,17 @@ struct Keeper {
     trusted: Option<(Vec<u8>, Instant)>,
 }
 
-impl Keeper {
+impl CertificateManager {
     /// Looks at everything once. Answers with a certificate that is to be served from now on.
-    async fn look(&mut self, leads: bool) -> Result<Option<ServerCertificate>, KeepError> {
+    async fn look(&mut self, is_leader: bool) -> Result<Option<ServerCertificate>, ManageError> {
         let mut secret = self.secrets.get_opt(&self.managed.secret).await?;
         let configuration = self.configurations.get_opt(&self.managed.configuration).await?;
-        if leads {
-            if !secret.as_ref().is_some_and(|secret| self.is_good(secret)) {
+        if is_leader {
+            if !secret.as_ref().is_some_and(|secret| self.is_current(secret)) {
                 secret = self.renew(secret, configuration.as_ref()).await?;
             }
             if let (Some(secret), Some(configuration)) = (&secret, &configuration) {
-                self.trust(value(secret, AUTHORITIES), configuration).await?;
+                self.trust(value(secret, CA_BUNDLE), configuration).await?;
             }
         }
         let Some(secret) = secret else { return Ok(None) };
@@ -125,9 +125,9 @@ impl Keeper {
             return Ok(None);
         }
         let certificate = ServerCertificate::new(found, value(&secret, KEY))?;
-        if !configuration.is_none_or(|configuration| trusts(&configuration, value(&secret, AUTHORITIES))) {
+        if !configuration.is_none_or(|configuration| trusts(&configuration, value(&secret, CA_BUNDLE))) {
             // The leader is about to change that, and has just done so where this is the leader.
-            if !leads || !self.served.is_empty() {
+            if !is_leader || !self.served.is_empty() {
                 self.trusted = None;
                 return Ok(None);
             }
@@ -146,11 +146,11 @@ impl Keeper {
     }
 
     /// Whether the certificate in the Secret is the right one and is good for long enough.
-    fn is_good(&self, secret: &Secret) -> bool {
+    fn is_current(&self, secret: &Secret) -> bool {
         let names_match = secret.annotations().get(NAMES) == Some(&self.managed.names.all().join(","));
         let certificate = ServerCertificate::new(value(secret, CERTIFICATE), value(secret, KEY));
         let lasts = certificate.is_ok_and(|certificate| certificate.expiry - Utc::now() > self.managed.valid / 3);
-        names_match && lasts && !value(secret, AUTHORITIES).is_empty()
+        names_match && lasts && !value(secret, CA_BUNDLE).is_empty()
     }
 
     /// Writes a new certificate into the Secret. None: somebody else was faster.
@@ -158,19 +158,19 @@ impl Keeper {
         &self,
         secret: Option<Secret>,
         configuration: Option<&ValidatingWebhookConfiguration>,
-    ) -> Result<Option<Secret>, KeepError> {
+    ) -> Result<Option<Secret>, ManageError> {
         let now = Utc::now();
         let made = make(&self.managed.names, now, self.managed.valid)?;
-        let mut before = secret.as_ref().map_or(&[][..], |secret| value(secret, AUTHORITIES)).to_vec();
+        let mut before = secret.as_ref().map_or(&[][..], |secret| value(secret, CA_BUNDLE)).to_vec();
         // Somebody may have deleted the Secret, to get a new one.
-        for authorities in configuration.into_iter().flat_map(bundles).flatten() {
+        for ca_bundle in configuration.into_iter().flat_map(bundles).flatten() {
             before.push(b'\n');
-            before.extend(&authorities.0);
+            before.extend(&ca_bundle.0);
         }
         let data = [
             (CERTIFICATE, made.certificate.clone()),
             (KEY, made.key.clone()),
-            (AUTHORITIES, bundle(&made.authority, &before, now)),
+            (CA_BUNDLE, bundle(&made.ca, &before, now)),
         ];
         let data: BTreeMap<String, ByteString> =
             data.into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes()))).collect();
@@ -202,14 +202,14 @@ impl Keeper {
     }
 
     /// Tells the API servers whom to trust.
-    async fn trust(&self, authorities: &[u8], configuration: &ValidatingWebhookConfiguration) -> Result<(), KeepError> {
-        if trusts(configuration, authorities) {
+    async fn trust(&self, ca_bundle: &[u8], configuration: &ValidatingWebhookConfiguration) -> Result<(), ManageError> {
+        if trusts(configuration, ca_bundle) {
             return Ok(());
         }
-        let authorities = ByteString(authorities.to_vec());
+        let ca_bundle = ByteString(ca_bundle.to_vec());
         let webhooks = configuration.webhooks.iter().flatten();
         let webhooks =
-            webhooks.map(|webhook| json!({ "name": webhook.name, "clientConfig": { "caBundle": authorities } }));
+            webhooks.map(|webhook| json!({ "name": webhook.name, "clientConfig": { "caBundle": ca_bundle } }));
         // By name, so that nothing else of the entries is touched.
         let patch = Patch::Strategic(json!({
             "metadata": { "resourceVersion": configuration.metadata.resource_version },
@@ -228,8 +228,8 @@ fn bundles(configuration: &ValidatingWebhookConfiguration) -> impl Iterator<Item
 }
 
 /// Whether all entries trust exactly the authorities that belong to the certificate.
-fn trusts(configuration: &ValidatingWebhookConfiguration, authorities: &[u8]) -> bool {
-    bundles(configuration).all(|bundle| bundle.is_some_and(|bundle| bundle.0 == authorities))
+fn trusts(configuration: &ValidatingWebhookConfiguration, ca_bundle: &[u8]) -> bool {
+    bundles(configuration).all(|bundle| bundle.is_some_and(|bundle| bundle.0 == ca_bundle))
 }
 
 fn value<'a>(secret: &'a Secret, key: &str) -> &'a [u8] {

@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::parse_x509_certificate;
 
-pub use files::{CertificateFiles, follow_files, read_authorities, write_files};
+pub use files::{CertificateFiles, follow_files, read_ca_bundle, write_files};
 pub use made::{CertificateNames, Made, bundle, make};
 pub use managed::{ManagedCertificate, follow_secret};
 

@@ -33,7 +33,7 @@ pub struct WorkloadKey {
 
 /// What is to be done with a workload.
 #[derive(Clone)]
-pub struct Mend {
+pub struct RemediationJob {
     /// The namespace.
     pub namespace: String,
     /// What controls a pod that lacks something.
@@ -89,20 +89,20 @@ pub struct Patched {
 }
 
 /// Adds what the workload lacks.
-pub async fn mend(client: &Client, mend: &Mend) -> Result<(Option<WorkloadKey>, Outcome), kube::Error> {
-    let Some(key) = workload_of(client, &mend.namespace, &mend.owner).await? else {
-        let kind = mend.owner.kind.as_deref().unwrap_or_default();
-        let name = mend.owner.name.as_deref().unwrap_or_default();
+pub async fn remediate(client: &Client, job: &RemediationJob) -> Result<(Option<WorkloadKey>, Outcome), kube::Error> {
+    let Some(key) = workload_of(client, &job.namespace, &job.owner).await? else {
+        let kind = job.owner.kind.as_deref().unwrap_or_default();
+        let name = job.owner.name.as_deref().unwrap_or_default();
         return Ok((None, Outcome::Refused(format!("{kind} {name} belongs to no Deployment"))));
     };
-    let api = api(client, &mend.namespace, &key.kind);
+    let api = api(client, &job.namespace, &key.kind);
     let Some(workload) = api.get_opt(&key.name).await?.and_then(|workload| serde_json::to_value(workload).ok()) else {
         return Ok((Some(key), Outcome::Gone));
     };
-    let outcome = match planned(&workload, mend) {
+    let outcome = match planned(&workload, job) {
         Planned::Outcome(outcome) => outcome,
         Planned::Additions(additions) => {
-            let patch = plan::patch(&workload, &additions, &mend.policy);
+            let patch = plan::patch(&workload, &additions, &job.policy);
             match apply(&api, &key.name, &patch).await? {
                 Ok(()) => Outcome::Patched(patched(&workload, &additions)),
                 Err(outcome) => outcome,
@@ -118,7 +118,7 @@ enum Planned {
 }
 
 /// What is to be done with the workload as it is.
-fn planned(workload: &Value, mend: &Mend) -> Planned {
+fn planned(workload: &Value, job: &RemediationJob) -> Planned {
     let annotation = |name: &str| workload["metadata"]["annotations"][name].as_str();
     if annotation(IGNORE) == Some("true") {
         return Planned::Outcome(Outcome::Ignored);
@@ -126,7 +126,7 @@ fn planned(workload: &Value, mend: &Mend) -> Planned {
     if workload["metadata"].get("deletionTimestamp").is_some() {
         return Planned::Outcome(Outcome::Gone);
     }
-    let edits = match subject(workload).map(|subject| mend.rules.remediate(&subject)) {
+    let edits = match subject(workload).map(|subject| job.rules.remediate(&subject)) {
         None => return Planned::Outcome(Outcome::Refused("its pod template cannot be read".to_owned())),
         Some(Err(error)) => {
             let reason = error.to_string();
@@ -134,7 +134,7 @@ fn planned(workload: &Value, mend: &Mend) -> Planned {
         }
         Some(Ok(edits)) => edits,
     };
-    let additions = plan::additions(workload, &mend.spec, &edits);
+    let additions = plan::additions(workload, &job.spec, &edits);
     let rollout = rollout(workload);
     if additions.is_empty() {
         // Its pods lack something and its template does not: they are being replaced, perhaps since before a restart.
@@ -154,7 +154,7 @@ fn planned(workload: &Value, mend: &Mend) -> Planned {
         // Whether an addition does harm could not be told from what is wrong already.
         return Planned::Outcome(Outcome::Waiting("not all of its pods are up to date and available".to_owned()));
     }
-    if mend.dry_run {
+    if job.dry_run {
         return Planned::Outcome(Outcome::WouldPatch(in_words(&additions)));
     }
     Planned::Additions(additions)
@@ -210,7 +210,7 @@ pub async fn follow(
         (None, Rollout::Complete) => return Ok(Outcome::RolledOut),
         (None, Rollout::Underway) => return Ok(Outcome::Underway),
     };
-    match apply(&api, &key.name, &plan::take_back(&workload, &reason)).await? {
+    match apply(&api, &key.name, &plan::revert(&workload, &reason)).await? {
         Ok(()) => {
             if key.kind == "StatefulSet" {
                 remove_stuck_pods(client, namespace, &workload).await?;

@@ -10,7 +10,7 @@ use crate::violation::Violation;
 /// What was found in a set of subjects, as numbers. Totals of parts can be added to those of the whole and taken away again,
 /// so that a change of one pod costs nothing but that pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Totals {
     /// How many pods and pod templates were judged.
     pub subjects: usize,
     /// How many violations there are.
@@ -25,7 +25,7 @@ pub struct Tally {
     pub by_check: BTreeMap<Arc<str>, usize>,
 }
 
-impl Tally {
+impl Totals {
     /// Counts a violation.
     pub fn count(&mut self, violation: &Violation) {
         self.violations += 1;
