@@ -585,12 +585,12 @@ fn mutated_examples_are_judged_or_explained() {
         mutations.iter().for_each(|mutation| mutation.apply(&mut text));
         folder.write(format!("{index:03}.yaml"), text);
     }
-    let mut evaluation = 0;
+    let mut subjects = 0;
     for format in ["json", "text", "sarif"] {
         let ran = run(kube_devops().args(["analyze", "-o", format, "-f"]).arg(folder.path()));
         assert!(matches!(ran.code, Some(0 | 2)), "{ran:?}");
         if format == "json" {
-            evaluation = ran.json()["subjects"].as_u64().unwrap();
+            subjects = ran.json()["subjects"].as_u64().unwrap();
             let report = ran.json();
             for error in report["errors"].as_array().unwrap() {
                 let source = &error["source"];
@@ -599,5 +599,5 @@ fn mutated_examples_are_judged_or_explained() {
             }
         }
     }
-    assert!(evaluation > FILES as u64 / 2, "only {judged} subjects: the mutations destroy too much");
+    assert!(subjects > FILES as u64 / 2, "only {evaluation} subjects: the mutations destroy too much");
 }
