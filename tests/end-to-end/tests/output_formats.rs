@@ -9,12 +9,12 @@ use end_to_end::{Folder, Ran, kube_devops, root, run, run_with_input};
 use roxmltree::Document;
 use serde_json::{Value, json};
 
-fn judge_examples(format: &str) -> Ran {
+fn analyze_examples(format: &str) -> Ran {
     run(kube_devops().args(["analyze", "-f", "examples/", "-o", format])).exits(0).is_quiet()
 }
 
 /// A pod that is judged, and a document that cannot be.
-fn judge_with_an_error(format: &str) -> Ran {
+fn analyze_with_an_error(format: &str) -> Ran {
     let mut command = kube_devops();
     command.args(["analyze", "-f", "-", "-o", format]);
     run_with_input(&mut command, format!("{}---\nkind: Pod\n", documents(&[bad_pod("a")]))).exits(2)
@@ -37,17 +37,17 @@ fn assert_valid(validator: &jsonschema::Validator, value: &Value) {
 #[test]
 fn json_and_yaml_follow_the_schema_in_the_documentation_and_say_the_same() {
     let validator = schema("docs/report.schema.json");
-    for judge in [judge_examples, judge_with_an_error] {
-        let json = evaluate("json").json();
+    for analyze in [analyze_examples, analyze_with_an_error] {
+        let json = analyze("json").json();
         assert_valid(&validator, &json);
-        let yaml: Value = serde_norway::from_str(&evaluate("yaml").stdout).unwrap();
+        let yaml: Value = serde_norway::from_str(&analyze("yaml").stdout).unwrap();
         assert_eq!(yaml, json);
     }
 }
 
 #[test]
 fn the_json_report_has_the_fields_that_scripts_rely_on() {
-    let report = judge_examples("json").json();
+    let report = analyze_examples("json").json();
     assert_eq!((&report["score"], &report["classification"]), (&json!(75), &json!("Stable")));
     assert_eq!((&report["compliance"], &report["grade"]), (&json!(45.5), &json!("F")));
     assert_eq!(report["subjects"], 7);
@@ -73,7 +73,7 @@ fn the_json_report_has_the_fields_that_scripts_rely_on() {
 
 #[test]
 fn errors_stand_in_the_report_with_their_place() {
-    let report = judge_with_an_error("json").json();
+    let report = analyze_with_an_error("json").json();
     assert_eq!(report["subjects"], 1);
     let error = &report["errors"][0];
     assert_eq!(error["source"], json!({ "file": "stdin", "document": 2, "line": 4 }));
@@ -83,15 +83,15 @@ fn errors_stand_in_the_report_with_their_place() {
 #[test]
 fn sarif_follows_the_schema_of_oasis() {
     let validator = schema("tests/schemas/sarif-2.1.0.json");
-    for judge in [judge_examples, judge_with_an_error] {
-        assert_valid(&validator, &evaluate("sarif").json());
+    for analyze in [analyze_examples, analyze_with_an_error] {
+        assert_valid(&validator, &analyze("sarif").json());
     }
     assert!(!validator.is_valid(&json!({ "version": "2.1.0" })), "the schema refuses something");
 }
 
 #[test]
 fn sarif_names_every_violation_with_rule_file_and_line() {
-    let log = judge_examples("sarif").json();
+    let log = analyze_examples("sarif").json();
     let run = &log["runs"][0];
     let results = run["results"].as_array().unwrap();
     assert_eq!(results.len(), 22);
@@ -104,12 +104,12 @@ fn sarif_names_every_violation_with_rule_file_and_line() {
         assert!((1..=lines).contains(&place["region"]["startLine"].as_u64().unwrap()), "{result}");
     }
     assert_eq!(run["invocations"][0]["executionSuccessful"], true);
-    assert_eq!(judge_with_an_error("sarif").json()["runs"][0]["invocations"][0]["executionSuccessful"], false);
+    assert_eq!(analyze_with_an_error("sarif").json()["runs"][0]["invocations"][0]["executionSuccessful"], false);
 }
 
 #[test]
 fn junit_counts_what_a_ci_system_shows() {
-    let text = judge_examples("junit").stdout;
+    let text = analyze_examples("junit").stdout;
     let document = Document::parse(&text).unwrap();
     let root = document.root_element();
     assert_eq!(root.tag_name().name(), "testsuites");
@@ -120,14 +120,14 @@ fn junit_counts_what_a_ci_system_shows() {
     let failures = root.descendants().filter(|node| node.has_tag_name("failure")).count();
     assert_eq!(failures, 22);
 
-    let text = judge_with_an_error("junit").stdout;
+    let text = analyze_with_an_error("junit").stdout;
     let document = Document::parse(&text).unwrap();
     assert_eq!(document.descendants().filter(|node| node.has_tag_name("error")).count(), 1);
 }
 
 #[test]
 fn github_annotates_the_lines_of_files() {
-    let text = judge_examples("github").stdout;
+    let text = analyze_examples("github").stdout;
     let annotations: Vec<&str> = text.lines().filter(|line| line.starts_with("::")).collect();
     assert_eq!(annotations.len(), 22);
     let expected = "::warning file=examples/staging/checkout.yaml,line=39,title=latest-tag (medium)::";
@@ -143,11 +143,11 @@ fn every_format_is_well_formed_when_nothing_is_wrong_and_when_nothing_is_judged(
             let mut command = kube_devops();
             run_with_input(command.args(["analyze", "-f", "-", "-o", format]), text.as_str()).exits(0)
         };
-        assert_valid(&schema("docs/report.schema.json"), &evaluate("json").json());
-        assert_valid(&schema("tests/schemas/sarif-2.1.0.json"), &evaluate("sarif").json());
-        assert_eq!(Document::parse(&evaluate("junit").stdout).unwrap().root_element().attribute("failures"), Some("0"));
-        assert_eq!(evaluate("github").stdout.lines().count(), 1);
-        assert!(serde_norway::from_str::<Value>(&evaluate("yaml").stdout).unwrap().is_object());
+        assert_valid(&schema("docs/report.schema.json"), &analyze("json").json());
+        assert_valid(&schema("tests/schemas/sarif-2.1.0.json"), &analyze("sarif").json());
+        assert_eq!(Document::parse(&analyze("junit").stdout).unwrap().root_element().attribute("failures"), Some("0"));
+        assert_eq!(analyze("github").stdout.lines().count(), 1);
+        assert!(serde_norway::from_str::<Value>(&analyze("yaml").stdout).unwrap().is_object());
     }
 }
 
@@ -159,7 +159,7 @@ fn an_unknown_format_is_answered_with_those_there_are() {
 
 #[test]
 fn colours_are_for_terminals() {
-    assert!(!judge_examples("text").stdout.contains('\u{1b}'));
+    assert!(!analyze_examples("text").stdout.contains('\u{1b}'));
 }
 
 #[test]
