@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use kube_devops_engine::{Limits, configuration};
 use sha2::{Digest, Sha256};
 
-/// The folders of this repository with checks and bundles, by the names of the lists that they become.
+/// The folders with checks and bundles, and the names of the generated lists.
 const FOLDERS: [(&str, &str); 2] = [("policies", "CHECKS"), ("bundles", "BUNDLES")];
 
 fn main() -> Result<()> {
@@ -25,7 +25,7 @@ fn main() -> Result<()> {
         for component in kube_devops_build_components::build(&[root.join(folder)], &target_directory(&output))? {
             let compiled = native.precompile_component(&component.bytes).map_err(anyhow::Error::from)?;
             let file = output.join(format!("{}.cwasm", component.package));
-            fs::write(&file, compiled).with_context(|| format!("{} cannot be written", file.display()))?;
+            fs::write(&file, compiled).with_context(|| format!("failed to write {}", file.display()))?;
             let digest = Sha256::digest(&component.bytes).iter().fold(String::new(), |mut text, byte| {
                 let _ = write!(text, "{byte:02x}");
                 text
@@ -42,15 +42,15 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The compiler for the machine that the program is built for. Naming the target keeps it from using features of the
-/// processor that happens to build.
+/// Returns the compiler for the target of the program. An explicit target prevents the use of features of the processor
+/// of the build machine.
 fn native_compiler() -> Result<wasmtime::Engine> {
     let mut configuration = configuration(&Limits::default());
     configuration.target(&env::var("TARGET")?).map_err(anyhow::Error::from)?;
     wasmtime::Engine::new(&configuration).map_err(anyhow::Error::from)
 }
 
-/// A folder beside those of cargo's profiles, so that all of them share the components.
+/// Returns a folder next to those of the cargo profiles, so that all profiles share the components.
 fn target_directory(output: &Path) -> PathBuf {
     let profile_directory = output.ancestors().nth(3);
     profile_directory.and_then(Path::parent).unwrap_or(output).join("components")

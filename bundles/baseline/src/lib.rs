@@ -1,4 +1,4 @@
-//! `baseline`: a balanced choice for general use, which only reports.
+//! `baseline`: a balanced set of checks for general use, which only reports.
 #![forbid(unsafe_code)]
 
 use kube_devops_sdk::{Bundle, BundleInfo, Enforcement, Selection};
@@ -12,8 +12,8 @@ impl Bundle for Baseline {
             name: "baseline".to_owned(),
             title: "Balanced audit policy for general use".to_owned(),
             description:
-                "The two mistakes that hurt most teams first: images that move, and pods that get traffic before \
-                          they can serve it. Changes nothing in the cluster."
+                "Reports two common mistakes: images without a fixed version, and pods that receive traffic before \
+                          they are ready. Changes nothing in the cluster."
                     .to_owned(),
             enforcement: Enforcement::Audit,
             checks: vec![Selection::new("latest-tag"), Selection::new("missing-readiness")],

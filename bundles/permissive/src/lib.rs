@@ -1,4 +1,4 @@
-//! `permissive`: every check, lenient, which only reports.
+//! `permissive`: all checks with lenient settings, which only reports.
 #![forbid(unsafe_code)]
 
 use kube_devops_sdk::{Bundle, BundleInfo, Enforcement, Selection, Severity};
@@ -11,8 +11,8 @@ impl Bundle for Permissive {
         BundleInfo {
             name: "permissive".to_owned(),
             title: "Lenient monitoring for development".to_owned(),
-            description: "For development and staging: every check is on with wide thresholds, and nothing is severe. \
-                          Changes nothing in the cluster and refuses nothing."
+            description: "For development and staging: all checks are enabled, with high thresholds and low or medium \
+                          severities. Changes nothing in the cluster and denies no requests."
                 .to_owned(),
             enforcement: Enforcement::Audit,
             checks: vec![

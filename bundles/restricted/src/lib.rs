@@ -1,4 +1,4 @@
-//! `restricted`: every check, severe, and workloads are mended.
+//! `restricted`: all checks with strict settings, which also remediates workloads.
 #![forbid(unsafe_code)]
 
 use kube_devops_sdk::{Bundle, BundleInfo, DefaultProbe, DefaultResources, Enforcement, Selection, Severity};
@@ -12,8 +12,8 @@ impl Bundle for Restricted {
             name: "restricted".to_owned(),
             title: "Strict enforcement with auto-patching".to_owned(),
             description:
-                "For namespaces where a mistake is expensive. Every check is on; what can be judged when a pod is \
-                          created is refused there; missing probes and resources are added to workloads."
+                "For critical namespaces: all checks are enabled, pods with violations in their spec are denied at \
+                          admission, and missing probes and resources are added to workloads."
                     .to_owned(),
             enforcement: Enforcement::Enforce,
             checks: vec![

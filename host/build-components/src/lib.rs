@@ -4,9 +4,9 @@
 //!   folder of crates --cargo--> core modules --wit-component--> components
 //! ```
 //!
-//! In comes a folder in a cargo workspace; out come the bytes of a component for each `cdylib` crate below it. The
-//! program's own build calls this for the embedded modules, tests for their guests, and `build-components` for people.
-//! It must not know what a component exports: that is the engine's business.
+//! The input is a folder in a cargo workspace; the output is the bytes of a component for each `cdylib` crate below it.
+//! The build of the program uses this for the embedded modules, tests for their guests, and `build-components` for
+//! custom checks. This crate must not depend on the exports of components, which are validated by the engine.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -23,14 +23,15 @@ use wit_component::ComponentEncoder;
 
 pub use toolchain::ensure_target;
 
-/// The target that checks and bundles are compiled for: no operating system, and so nothing to import from one.
+/// The target of checks and bundles: without an operating system, and therefore without imports from one.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// The cargo profile that they are compiled with.
+/// The cargo profile of checks and bundles.
 const PROFILE: &str = "component";
 
-/// Fast, which makes a component a fifth larger than small would, and without unwinding, because a panic ends the instance
-/// anyway. It is handed to cargo here, so that the workspaces of custom rules need not define it.
+/// The profile is optimized for speed, which makes components about 20% larger than for size, and has no unwinding,
+/// because the instance ends after a panic. It is passed to cargo here, so that the workspaces of custom checks need
+/// not define it.
 const PROFILE_SETTINGS: [&str; 6] = [
     r#"profile.component.inherits="release""#,
     "profile.component.opt-level=3",
@@ -40,21 +41,21 @@ const PROFILE_SETTINGS: [&str; 6] = [
     r#"profile.component.strip="symbols""#,
 ];
 
-/// A component that was built.
+/// A built component.
 #[derive(Debug, Clone)]
 pub struct Component {
     /// The name of the crate, such as `check-latest-tag`.
     pub package: String,
-    /// The name of the crate's folder, such as `latest-tag`.
+    /// The name of the folder of the crate, such as `latest-tag`.
     pub folder: String,
-    /// The component's bytes.
+    /// The bytes of the component.
     pub bytes: Vec<u8>,
 }
 
-/// Builds every `cdylib` crate below `folders`, which belong to one cargo workspace, and returns the components sorted
+/// Builds all `cdylib` crates below `folders`, which belong to one cargo workspace, and returns the components sorted
 /// by folder.
 ///
-/// `target_directory` keeps what cargo builds, so that a second call is quick.
+/// `target_directory` is the target directory of cargo, for incremental builds.
 pub fn build(folders: &[PathBuf], target_directory: &Path) -> Result<Vec<Component>> {
     let first = folders.first().context("no folder to build components from")?;
     let packages = packages(&manifest_near(first)?, folders)?;
@@ -68,13 +69,13 @@ pub fn build(folders: &[PathBuf], target_directory: &Path) -> Result<Vec<Compone
         cargo.args(["--package", &package.name]);
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(&packages));
-    let status = cargo.status().context("cargo could not be started")?;
-    ensure!(status.success(), "cargo could not build {}: see its messages above", list(folders));
+    let status = cargo.status().context("failed to start cargo")?;
+    ensure!(status.success(), "cargo failed to build {}: see its messages above", list(folders));
     let output = target_directory.join(TARGET).join(PROFILE);
     packages.into_iter().map(|package| package.component(&output)).collect()
 }
 
-/// A crate that becomes a component.
+/// A crate of a component.
 struct Package {
     name: String,
     library: String,
@@ -85,23 +86,23 @@ struct Package {
 impl Package {
     fn component(self, output: &Path) -> Result<Component> {
         let path = output.join(format!("{}.wasm", self.library.replace('-', "_")));
-        let module = fs::read(&path).with_context(|| format!("cargo built no {}", path.display()))?;
+        let module = fs::read(&path).with_context(|| format!("cargo did not build {}", path.display()))?;
         let bytes = encode(&module).with_context(|| {
-            format!("{} is no component: does it call export_check! or export_bundle! of the SDK?", self.name)
+            format!("{} is not a component: does it call export_check! or export_bundle! of the SDK?", self.name)
         })?;
         let folder = self.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Component { package: self.name, folder, bytes })
     }
 }
 
-/// Turns a core module, whose custom sections describe its world, into a component.
+/// Encodes a core module, whose custom sections describe its world, as a component.
 fn encode(module: &[u8]) -> Result<Vec<u8>> {
     ComponentEncoder::default().validate(true).module(module)?.encode()
 }
 
-/// The manifest of `folder`, or of the nearest folder above it or below it that has one.
+/// Returns the manifest of `folder`, or of the nearest parent or child folder with a manifest.
 fn manifest_near(folder: &Path) -> Result<PathBuf> {
-    let folder = folder.canonicalize().with_context(|| format!("{} is not there", folder.display()))?;
+    let folder = folder.canonicalize().with_context(|| format!("{} does not exist", folder.display()))?;
     let above = folder.ancestors().map(|ancestor| ancestor.join("Cargo.toml")).find(|manifest| manifest.is_file());
     if let Some(manifest) = above {
         return Ok(manifest);
@@ -111,18 +112,18 @@ fn manifest_near(folder: &Path) -> Result<PathBuf> {
         .filter(|manifest| manifest.is_file())
         .collect();
     below.sort();
-    below.into_iter().next().with_context(|| format!("there is no Cargo.toml in, above or below {}", folder.display()))
+    below.into_iter().next().with_context(|| format!("no Cargo.toml found in, above or below {}", folder.display()))
 }
 
-/// The `cdylib` packages of the workspace of `manifest` that are below one of `folders`.
+/// Returns the `cdylib` packages of the workspace of `manifest` that are below one of `folders`.
 fn packages(manifest: &Path, folders: &[PathBuf]) -> Result<Vec<Package>> {
     let mut cargo = cargo();
     cargo.args(["metadata", "--format-version", "1", "--no-deps", "--manifest-path"]).arg(manifest);
-    let output = cargo.output().context("cargo could not be started")?;
+    let output = cargo.output().context("failed to start cargo")?;
     if !output.status.success() {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("the output of cargo metadata is not JSON")?;
     let folders = folders.iter().map(|folder| folder.canonicalize()).collect::<Result<Vec<_>, _>>()?;
     let mut packages: Vec<_> = metadata["packages"]
         .as_array()
@@ -146,8 +147,7 @@ fn packages(manifest: &Path, folders: &[PathBuf]) -> Result<Vec<Package>> {
     Ok(packages)
 }
 
-/// Compiler flags that keep the paths of this machine out of the components, so that the same sources give the same bytes
-/// everywhere.
+/// Returns compiler flags that remove the paths of this machine from the components, so that builds are reproducible.
 fn remapped_paths(packages: &[Package]) -> String {
     let cargo_home = env::var("CARGO_HOME").ok().or_else(|| env::var("HOME").ok().map(|home| format!("{home}/.cargo")));
     let workspace = packages.first().map(|package| package.workspace.clone());
@@ -158,15 +158,15 @@ fn remapped_paths(packages: &[Package]) -> String {
         .join("\u{1f}")
 }
 
-/// Cargo, without what an outer cargo or clippy run has put into the environment for itself.
+/// Returns a command for cargo, without the environment variables of an outer run of cargo or clippy.
 fn cargo() -> Command {
     const KEPT: [&str; 6] =
         ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_MAKEFLAGS"];
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        let outer = text.starts_with("CARGO_") && !KEPT.iter().any(|kept| text.starts_with(kept));
-        if outer || matches!(&*text, "RUSTFLAGS" | "RUSTC" | "RUSTDOC" | "RUSTC_WORKSPACE_WRAPPER") {
+        let is_outer = text.starts_with("CARGO_") && !KEPT.iter().any(|kept| text.starts_with(kept));
+        if is_outer || matches!(&*text, "RUSTFLAGS" | "RUSTC" | "RUSTDOC" | "RUSTC_WORKSPACE_WRAPPER") {
             command.env_remove(&name);
         }
     }

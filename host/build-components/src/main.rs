@@ -13,13 +13,13 @@ fn main() -> Result<()> {
         folders = vec!["policies".into(), "bundles".into()];
     }
     let output = Path::new("target/policies");
-    fs::create_dir_all(output).with_context(|| format!("{} cannot be made", output.display()))?;
+    fs::create_dir_all(output).with_context(|| format!("failed to create {}", output.display()))?;
     for component in kube_devops_build_components::build(&folders, Path::new("target/components"))? {
         let path = output.join(format!("{}.wasm", component.folder));
         let unfinished = path.with_extension("unfinished");
         fs::write(&unfinished, &component.bytes)
             .and_then(|()| fs::rename(&unfinished, &path))
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+            .with_context(|| format!("failed to write {}", path.display()))?;
         println!("{} ({} KB)", path.display(), component.bytes.len().div_ceil(1000));
     }
     Ok(())

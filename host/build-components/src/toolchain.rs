@@ -1,4 +1,4 @@
-//! The compiler target that components need.
+//! The compiler target for components.
 
 use std::env;
 use std::path::Path;
@@ -8,12 +8,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::TARGET;
 
-/// Makes sure that the compiler can build for [`TARGET`]; where rustup manages the toolchain, it fetches what is missing.
+/// Ensures that the compiler can build for [`TARGET`], and installs the target if rustup manages the toolchain.
 pub fn ensure_target() -> Result<()> {
     if is_installed()? {
         return Ok(());
     }
-    eprintln!("fetching the standard library for {TARGET}, once");
+    eprintln!("installing the standard library for {TARGET}");
     let mut rustup = Command::new("rustup");
     rustup.args(["target", "add", TARGET]);
     if let Some(toolchain) = env::var_os("RUSTUP_TOOLCHAIN") {
@@ -24,12 +24,12 @@ pub fn ensure_target() -> Result<()> {
         return Ok(());
     }
     let reason = match outcome {
-        Ok(output) => format!("rustup said: {}", String::from_utf8_lossy(&output.stderr).trim()),
-        Err(error) => format!("rustup could not be started: {error}"),
+        Ok(output) => format!("rustup reported: {}", String::from_utf8_lossy(&output.stderr).trim()),
+        Err(error) => format!("failed to start rustup: {error}"),
     };
     bail!(
-        "the Rust compiler cannot build for {TARGET}, which checks and bundles are compiled to.\n\
-         Run `rustup target add {TARGET}`, or install that target with the package manager that your Rust came from.\n{reason}"
+        "the Rust compiler cannot build for {TARGET}, the target of checks and bundles.\n\
+         Run `rustup target add {TARGET}`, or install the target with the package manager of your Rust compiler.\n{reason}"
     )
 }
 
@@ -38,7 +38,7 @@ fn is_installed() -> Result<bool> {
     let output = Command::new(&rustc)
         .args(["--print", "target-libdir", "--target", TARGET])
         .output()
-        .with_context(|| format!("{} could not be started: is Rust installed?", rustc.to_string_lossy()))?;
+        .with_context(|| format!("failed to start {}: is Rust installed?", rustc.to_string_lossy()))?;
     let folder = String::from_utf8_lossy(&output.stdout);
     Ok(output.status.success() && Path::new(folder.trim()).is_dir())
 }

@@ -1,4 +1,4 @@
-//! How long it takes to read manifests: 10,000 deployments, in the forms that people have them in.
+//! The time to read manifests: 10,000 deployments, in the common file formats.
 
 mod corpus;
 

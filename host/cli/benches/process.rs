@@ -1,4 +1,4 @@
-//! How long whole runs of the program take, from its start to its exit code.
+//! The time of whole runs of the program, from its start to its exit code.
 
 mod corpus;
 
@@ -25,7 +25,7 @@ fn process(criterion: &mut Criterion) {
     }
     let mut group = criterion.benchmark_group("process");
     group.sample_size(10);
-    // The floor: what it costs to start a program of this size.
+    // The lower bound: the time to start a program of this size.
     group.bench_function("version", |bencher| bencher.iter(|| run(&["version"], None)));
     group.bench_function("analyze one manifest", |bencher| bencher.iter(|| run(&["analyze"], Some(&one))));
     group.throughput(Throughput::Elements(corpus::DEPLOYMENTS as u64));

@@ -1,16 +1,17 @@
-//! The command line: reads what is to be judged, has it judged, and prints what was found.
+//! The command line: reads the objects to evaluate, has the engine evaluate them, and prints the report.
 //!
 //! ```text
 //!   arguments --> command --> manifests or cluster --> subjects --> engine --> report --> output, exit code
 //! ```
 //!
-//! In come arguments, files and clusters; out come text and an exit code. What is right or wrong with a pod is not known
-//! here: that is for the checks.
+//! The input is arguments, files and clusters; the output is text and an exit code. This crate contains no rules for
+//! pods: these are in the checks.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod arguments;
 mod commands;
+mod modules;
 pub mod output;
 mod progress;
 mod terminal;
@@ -25,35 +26,34 @@ use arguments::Arguments;
 
 pub use commands::reference;
 
-/// What the program was called as.
+/// The name of the program as a plugin of kubectl.
 const PLUGIN: &str = "kubectl-devops";
 
-/// Runs the program with its arguments, the first of which is what it was called as.
+/// Runs the program with its arguments, the first of which is the name of the program.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    quiet_caught_panics();
+    silence_caught_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let plugin =
-        arguments.first().is_some_and(|called| Path::new(called).file_stem().is_some_and(|name| name == PLUGIN));
+    let plugin = arguments.first().is_some_and(|path| Path::new(path).file_stem().is_some_and(|name| name == PLUGIN));
     let program = if plugin { "kubectl devops" } else { "kube-devops" };
     let parsed =
         command(program).try_get_matches_from(&arguments).and_then(|matches| Arguments::from_arg_matches(&matches));
     let parsed = match parsed {
         Ok(parsed) => parsed,
-        // Clap prints help and mistakes, and knows which of them is a failure.
-        Err(answer) => answer.exit(),
+        // Clap prints help texts and usage errors, and exits with the corresponding code.
+        Err(error) => error.exit(),
     };
     match commands::run(parsed, program) {
         Ok(code) => code.into(),
         Err(error) if terminal::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::print_error(&error);
-            commands::Outcome::NotDone.into()
+            commands::Outcome::Failure.into()
         }
     }
 }
 
-/// Keeps quiet about panics of the YAML parser: they are caught, and become errors of their documents.
-fn quiet_caught_panics() {
+/// Suppresses the output of panics in the YAML parser: they are caught and reported as errors of their documents.
+fn silence_caught_panics() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !panic.location().is_some_and(|location| location.file().contains("libyaml-safer")) {
@@ -62,7 +62,7 @@ fn quiet_caught_panics() {
     }));
 }
 
-/// The command line as a program of this name.
+/// Returns the command line of a program with this name.
 fn command(program: &'static str) -> clap::Command {
     Arguments::command().bin_name(program)
 }

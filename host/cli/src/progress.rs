@@ -1,4 +1,4 @@
-//! Progress on standard error, for work that takes longer than a person expects.
+//! Progress on standard error, for long operations.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,26 +10,26 @@ use indicatif::ProgressBar;
 
 use crate::terminal;
 
-/// Work that is shorter than this is not worth a word.
-const SILENT: Duration = Duration::from_secs(1);
-/// How often the line is drawn.
+/// Operations that are shorter than this show no progress.
+const DELAY: Duration = Duration::from_secs(1);
+/// The interval at which the line is drawn.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// A line on standard error that comes after a second and goes with the value.
+/// A line on standard error, shown after [`DELAY`] and removed when the value is dropped.
 pub struct Progress {
     count: Arc<AtomicUsize>,
     drawing: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
-    /// Shows `what`, such as `reading manifests`, with a count once there is one. Nothing is shown where standard error is
-    /// not a terminal.
+    /// Shows `what`, such as `reading manifests`, with a count once it is set. Nothing is shown if standard error is not a
+    /// terminal.
     pub fn new(what: &'static str) -> Self {
         let count = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = mpsc::channel();
         let shown = count.clone();
         let draw = move || {
-            if stopped.recv_timeout(SILENT) != Err(RecvTimeoutError::Timeout) {
+            if stopped.recv_timeout(DELAY) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
             let bar = ProgressBar::new_spinner();
@@ -46,7 +46,7 @@ impl Progress {
         Self { count, drawing }
     }
 
-    /// How much is done.
+    /// Sets the count.
     pub fn set(&self, count: usize) {
         self.count.store(count, Ordering::Relaxed);
     }
@@ -56,7 +56,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if let Some((stop, thread)) = self.drawing.take() {
             drop(stop);
-            // A line that could not be drawn is no reason to fail.
+            // A failure to draw the line is ignored.
             let _ = thread.join();
         }
     }

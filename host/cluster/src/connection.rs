@@ -1,4 +1,4 @@
-//! Connecting to a cluster.
+//! The connection to a cluster.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,31 +8,31 @@ use kube::{Client, Config};
 
 use crate::ClusterError;
 
-/// How long connecting to the API server may take.
+/// The timeout for connecting to the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Which cluster is meant.
+/// The selection of a cluster.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionOptions {
-    /// A kubeconfig file; none: that of `KUBECONFIG`, of the home directory, or the ServiceAccount of the pod.
+    /// The kubeconfig file; `None` for that of `KUBECONFIG` or the home directory, or the ServiceAccount of the pod.
     pub kubeconfig: Option<PathBuf>,
-    /// A context of the kubeconfig; none: the current one.
+    /// The context of the kubeconfig; `None` for the current one.
     pub context: Option<String>,
 }
 
-/// A cluster that can be asked.
+/// A connection to a cluster.
 #[derive(Clone)]
 pub struct Connection {
-    /// Sends requests.
+    /// The client.
     pub client: Client,
     /// The address of the API server.
     pub server: String,
-    /// The context of the kubeconfig; none within a cluster.
+    /// The context of the kubeconfig; `None` in a cluster.
     pub context: Option<String>,
 }
 
 impl Connection {
-    /// Reads the configuration. Nothing is sent yet.
+    /// Reads the configuration. No request is sent.
     pub async fn open(options: &ConnectionOptions) -> Result<Self, ClusterError> {
         let configuration = |error: &dyn std::fmt::Display| ClusterError::Configuration(error.to_string());
         let chosen = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
@@ -57,13 +57,13 @@ impl Connection {
         Ok(Self { client, server, context })
     }
 
-    /// The version of the API server, such as `v1.37.2`.
+    /// Requests the version of the API server, such as `v1.37.2`.
     pub async fn server_version(&self) -> Result<String, ClusterError> {
         let info = self.client.apiserver_version().await;
-        Ok(info.map_err(|error| self.error(error, "ask for the server's version"))?.git_version)
+        Ok(info.map_err(|error| self.error(error, "get the server version"))?.git_version)
     }
 
-    /// The error of a request to this cluster, in words. `what` says what was asked for.
+    /// Returns the error of a failed request to this cluster. `what` is the action, such as `list pods`.
     pub fn error(&self, error: kube::Error, what: &str) -> ClusterError {
         ClusterError::of(error, &self.server, what)
     }

@@ -1,71 +1,71 @@
-//! What can go wrong with a cluster.
+//! The errors of a cluster.
 
 use kube::error::Error;
 
-/// Something that could not be done with a cluster.
+/// An error of a cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// There is no usable configuration.
+    /// There is no usable kubeconfig or ServiceAccount.
     #[error("no usable cluster configuration: {0}\nUse --kubeconfig and --context, or set KUBECONFIG")]
     Configuration(String),
     /// The API server cannot be reached.
     #[error("{server} cannot be reached: {reason}\nIs the cluster up, and is this the right --context?")]
     Unreachable {
-        /// Its address.
+        /// The address of the API server.
         server: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The API server does not know who asks.
+    /// The API server does not accept the credentials.
     #[error("{server} does not accept the credentials: {reason}\nLog in again, or use another --context")]
     Unauthorized {
-        /// Its address.
+        /// The address of the API server.
         server: String,
-        /// What it said.
+        /// The message of the API server.
         reason: String,
     },
-    /// The API server refused.
+    /// The permission is missing.
     #[error("not allowed to {what}: {reason}\n`kube-devops check` lists the permissions that are missing")]
     Forbidden {
-        /// What was asked for.
+        /// The action, such as `list pods`.
         what: String,
-        /// What it said.
+        /// The message of the API server.
         reason: String,
     },
-    /// There is no such namespace.
-    #[error("there is no namespace {namespace:?} on {server}; `kubectl get namespaces` lists those there are")]
+    /// A namespace does not exist.
+    #[error("there is no namespace {namespace:?} on {server}; run `kubectl get namespaces` to list the namespaces")]
     NoNamespace {
-        /// Its name.
+        /// The name.
         namespace: String,
-        /// The API server.
+        /// The address of the API server.
         server: String,
     },
-    /// The API server answered with another error.
-    #[error("could not {what}: {reason}")]
+    /// A request failed for another reason.
+    #[error("failed to {what}: {reason}")]
     Request {
-        /// What was asked for.
+        /// The action, such as `list pods`.
         what: String,
-        /// What it said.
+        /// The message of the API server.
         reason: String,
     },
-    /// The address to listen on cannot be had.
-    #[error("cannot listen on {address}: {reason}; choose another with --addr")]
+    /// The server cannot listen on its address.
+    #[error("cannot listen on {address}: {reason}; choose another address with --addr")]
     Listen {
         /// The address.
         address: std::net::SocketAddr,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Two metrics have one name.
-    #[error("the metrics cannot be set up: {0}")]
+    /// Two metrics have the same name.
+    #[error("failed to register the metrics: {0}")]
     Metrics(String),
-    /// Something did not happen in time.
+    /// A deadline was exceeded.
     #[error("{0}")]
     Timeout(String),
 }
 
 impl ClusterError {
-    /// The error of a request, in words.
+    /// Returns the error of a failed request to `server`. `what` is the action, such as `list pods`.
     pub fn of(error: Error, server: &str, what: &str) -> Self {
         let server = server.to_owned();
         let what = what.to_owned();
@@ -81,7 +81,7 @@ impl ClusterError {
     }
 }
 
-/// The cause at the bottom, which says what happened; the layers above it only say that something did.
+/// Returns the message of the innermost cause, which is the specific one.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(below) = cause.source() {

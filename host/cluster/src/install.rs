@@ -1,4 +1,4 @@
-//! Installing the custom resources.
+//! The installation of the custom resources.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use tokio::time::Instant;
 use crate::connection::Connection;
 use crate::{ClusterError, crd};
 
-/// Who owns the fields that this program sets.
+/// The field manager of this program.
 pub const FIELD_MANAGER: &str = "kube-devops";
 
-/// How long the API server may take to serve a new custom resource.
-const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
-/// How often it is asked.
-const ASKED_EVERY: Duration = Duration::from_millis(100);
+/// The timeout for the API server to serve a new custom resource.
+const ESTABLISH_TIMEOUT: Duration = Duration::from_secs(30);
+/// The period of checking whether it does.
+const PERIOD: Duration = Duration::from_millis(100);
 
-/// What became of a custom resource.
+/// The result for a custom resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was not there before.
+    /// It did not exist before.
     Created,
-    /// It was there and is another now.
+    /// It existed, and was changed.
     Configured,
-    /// It was there as it should be.
+    /// It existed, and was not changed.
     Unchanged,
 }
 
@@ -62,23 +62,23 @@ async fn wait_until_established(
     api: &Api<CustomResourceDefinition>,
     name: &str,
 ) -> Result<(), ClusterError> {
-    let deadline = Instant::now() + ESTABLISHED_WITHIN;
+    let deadline = Instant::now() + ESTABLISH_TIMEOUT;
     loop {
         let definition = api.get(name).await.map_err(|error| connection.error(error, &format!("read {name}")))?;
         let conditions = definition.status.and_then(|status| status.conditions).unwrap_or_default();
         if conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
             return Ok(());
         }
-        if let Some(refused) =
+        if let Some(rejected) =
             conditions.iter().find(|condition| condition.type_ == "NamesAccepted" && condition.status == "False")
         {
-            let reason = refused.message.clone().unwrap_or_default();
+            let reason = rejected.message.clone().unwrap_or_default();
             return Err(ClusterError::Request { what: format!("establish {name}"), reason });
         }
         if Instant::now() >= deadline {
-            let waited = ESTABLISHED_WITHIN.as_secs();
+            let waited = ESTABLISH_TIMEOUT.as_secs();
             return Err(ClusterError::Timeout(format!("the API server did not establish {name} within {waited} s")));
         }
-        tokio::time::sleep(ASKED_EVERY).await;
+        tokio::time::sleep(PERIOD).await;
     }
 }

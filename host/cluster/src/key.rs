@@ -1,4 +1,4 @@
-//! Which object of a kind is meant.
+//! The key of an object of a kind.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
-    /// The key of an object with this metadata.
+    /// Returns the key of an object with this metadata.
     pub fn of(metadata: &ObjectMeta) -> Self {
         let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
         Self { namespace: text(&metadata.namespace), name: text(&metadata.name) }
@@ -29,7 +29,7 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// A name made of another one and a suffix, within the 253 characters that Kubernetes allows.
+/// Appends a suffix to a name, and shortens the name to the limit of Kubernetes of 253 characters.
 pub fn with_suffix(name: &str, suffix: &str) -> String {
     const LONGEST: usize = 253;
     let room = LONGEST - suffix.len().min(LONGEST) - 1;
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_names_make_room_for_a_suffix() {
+    fn a_long_name_is_shortened_for_its_suffix() {
         assert_eq!(with_suffix("policy", "1"), "policy-1");
         let long = with_suffix(&"x".repeat(253), "20260101t000000z");
         assert!(long.len() <= 253 && long.ends_with("x-20260101t000000z"), "{long}");

@@ -1,24 +1,25 @@
-//! Kubernetes: the custom resources, what the components may do, and reading a live cluster.
+//! Kubernetes: the custom resources, the permissions, and the controllers on a live cluster.
 //!
 //! ```text
-//!   kubeconfig or ServiceAccount --> connection --> pods --> subjects
-//!                                              '--> custom resources, permissions
-//!   DevOpsPolicy, from a cluster or a file --> policy (core)
+//!   kubeconfig or ServiceAccount --> connection --> pods --> subjects (CLI)
+//!                                        |
+//!                                        '--> runtime --> pod_index --> evaluator --> reconcile, watch
+//!   DevOpsPolicy, from a cluster or a file --> policies --> policy (core)
 //! ```
 //!
-//! In come objects of an API server and custom resources; out come subjects and policies of the core. This crate must not
-//! know how checks run nor how anything is shown.
+//! In come objects of an API server and custom resources; out come subjects and policies of the core, and writes to the API
+//! server. This crate must not know how checks run nor how anything is shown. Start reading at [`reconcile`].
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod clock;
 pub mod connection;
 pub mod crd;
-pub mod election;
 pub mod enforce;
 mod error;
+pub mod evaluator;
 pub mod install;
-mod key;
-mod metrics;
+pub mod key;
 pub mod permissions;
 pub mod pod_index;
 pub mod pods;
@@ -26,11 +27,9 @@ pub mod policies;
 pub mod policy_file;
 mod quantity;
 pub mod reconcile;
-mod relist;
+pub mod runtime;
 pub mod selector;
-mod serve;
 pub mod watch;
-pub mod webhook;
 
 pub use error::ClusterError;
 pub use kube::Client;

@@ -1,4 +1,4 @@
-//! What each component must be allowed to do. This is the one list: `kube-devops check` asks for it.
+//! The permissions of each component. This is the only list: `kube-devops check` queries it.
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::rbac::v1::PolicyRule;
@@ -8,10 +8,10 @@ use kube::api::PostParams;
 use crate::ClusterError;
 use crate::connection::Connection;
 
-/// A part of the platform that acts on a cluster.
+/// A component that sends requests to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Component {
-    /// `analyze`, `list pods` and `check`, with the rights of the person who calls them.
+    /// `analyze`, `list pods` and `check`, with the permissions of the user.
     Cli,
     /// `crd install`.
     Install,
@@ -24,7 +24,7 @@ pub enum Component {
 }
 
 impl Component {
-    /// The name, as people know it.
+    /// The name for users.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cli => "analyze",
@@ -36,26 +36,26 @@ impl Component {
     }
 }
 
-/// One kind of resource and what must be allowed with it.
+/// A resource, and the verbs that a component needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permission {
-    /// The API group; empty for the core.
+    /// The API group; empty for the core group.
     pub group: &'static str,
-    /// The resource, with a subresource behind a slash.
+    /// The resource, with a subresource after a slash.
     pub resource: &'static str,
-    /// What is done with it.
+    /// The verbs.
     pub verbs: &'static [&'static str],
-    /// Whether the component's own namespace is enough.
+    /// Whether the permission is needed only in the component's own namespace.
     pub own_namespace: bool,
-    /// Who needs it.
+    /// The components that need it.
     pub needed_by: &'static [Component],
-    /// What for.
+    /// The purpose.
     pub purpose: &'static str,
 }
 
 const POLICIES: &str = "devops.stochastic.io";
 
-/// Every permission that any component needs.
+/// The permissions of all components.
 pub const PERMISSIONS: &[Permission] = {
     use Component::{Cli, Install, Reconcile, Watch, Webhook};
     const fn cluster(
@@ -68,8 +68,8 @@ pub const PERMISSIONS: &[Permission] = {
         Permission { group, resource, verbs, own_namespace: false, needed_by, purpose }
     }
     &[
-        cluster("", "pods", &["list"], &[Cli, Watch, Reconcile], "judge pods"),
-        cluster("", "pods", &["watch"], &[Watch, Reconcile], "notice when pods change"),
+        cluster("", "pods", &["list"], &[Cli, Watch, Reconcile], "evaluate pods"),
+        cluster("", "pods", &["watch"], &[Watch, Reconcile], "watch for changes of pods"),
         cluster(
             "apiextensions.k8s.io",
             "customresourcedefinitions",
@@ -78,27 +78,51 @@ pub const PERMISSIONS: &[Permission] = {
             "install the custom resources",
         ),
         cluster(POLICIES, "devopspolicies", &["get", "list", "watch"], &[Reconcile, Webhook], "read policies"),
-        cluster(POLICIES, "devopspolicies", &["patch"], &[Reconcile], "set and remove the finalizer"),
-        cluster(POLICIES, "devopspolicies/status", &["patch"], &[Reconcile], "report what was found"),
+        cluster(POLICIES, "devopspolicies", &["patch"], &[Reconcile], "add and remove the finalizer"),
+        cluster(POLICIES, "devopspolicies/status", &["patch"], &[Reconcile], "report the status"),
         cluster(
             POLICIES,
             "policyauditresults",
             &["list", "create", "delete"],
             &[Reconcile],
-            "keep audit results, and remove old ones",
+            "create audit results and delete old ones",
         ),
         cluster("apps", "replicasets", &["get"], &[Reconcile], "find the Deployment of a pod"),
-        cluster("apps", "deployments", &["get", "patch"], &[Reconcile], "mend workloads where a policy enforces"),
-        cluster("apps", "statefulsets", &["get", "patch"], &[Reconcile], "mend workloads where a policy enforces"),
-        cluster("apps", "daemonsets", &["get", "patch"], &[Reconcile], "mend workloads where a policy enforces"),
+        cluster(
+            "apps",
+            "deployments",
+            &["get", "patch"],
+            &[Reconcile],
+            "remediate workloads under a policy that enforces",
+        ),
+        cluster(
+            "apps",
+            "statefulsets",
+            &["get", "patch"],
+            &[Reconcile],
+            "remediate workloads under a policy that enforces",
+        ),
+        cluster(
+            "apps",
+            "daemonsets",
+            &["get", "patch"],
+            &[Reconcile],
+            "remediate workloads under a policy that enforces",
+        ),
         cluster(
             "",
             "pods",
             &["delete"],
             &[Reconcile],
-            "free a StatefulSet of a pod that a taken back change left stuck",
+            "delete pods of a StatefulSet that are stuck after a reverted patch",
         ),
-        cluster("events.k8s.io", "events", &["create", "patch"], &[Reconcile], "tell of violations and remediations"),
+        cluster(
+            "events.k8s.io",
+            "events",
+            &["create", "patch"],
+            &[Reconcile],
+            "emit events about violations and remediations",
+        ),
         Permission {
             group: "coordination.k8s.io",
             resource: "leases",
@@ -113,19 +137,19 @@ pub const PERMISSIONS: &[Permission] = {
             verbs: &["get", "create", "patch"],
             own_namespace: true,
             needed_by: &[Webhook],
-            purpose: "keep the webhook's certificate",
+            purpose: "store the certificate of the webhook",
         },
         cluster(
             "admissionregistration.k8s.io",
             "validatingwebhookconfigurations",
             &["get", "patch"],
             &[Webhook],
-            "tell the API server which certificate to trust",
+            "update the CA bundle of the webhook",
         ),
     ]
 };
 
-/// The rules of a role for a component: those for its own namespace, or those for the whole cluster.
+/// Returns the rules of a role for a component, for its own namespace or for the whole cluster.
 pub fn rules(component: Component, own_namespace: bool) -> Vec<PolicyRule> {
     let text = |text: &str| text.to_owned();
     PERMISSIONS
@@ -140,41 +164,41 @@ pub fn rules(component: Component, own_namespace: bool) -> Vec<PolicyRule> {
         .collect()
 }
 
-/// Whether one verb of a permission is allowed.
+/// The answer of the API server about one verb of a permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The permission.
     pub permission: Permission,
     /// The verb.
     pub verb: &'static str,
-    /// The namespace that it was asked for; none: the whole cluster.
+    /// The namespace; `None` for the whole cluster.
     pub namespace: Option<String>,
-    /// What the API server said.
+    /// Whether it is allowed.
     pub allowed: bool,
 }
 
-/// Asks the API server for every permission. `namespace` is the one that components would run in.
+/// Asks the API server about every permission. `namespace` is the namespace of the components.
 pub async fn ask(connection: &Connection, namespace: &str) -> Result<Vec<Answer>, ClusterError> {
     let mut answers = Vec::new();
     for permission in PERMISSIONS {
         let namespace = permission.own_namespace.then(|| namespace.to_owned());
-        ask_for(connection, permission, namespace, &mut answers).await?;
+        review(connection, permission, namespace, &mut answers).await?;
     }
     Ok(answers)
 }
 
-/// Asks the API server for what `analyze` needs in some namespaces.
+/// Asks the API server about the permissions of `analyze` in some namespaces.
 pub async fn ask_to_analyze(connection: &Connection, namespaces: &[String]) -> Result<Vec<Answer>, ClusterError> {
     let mut answers = Vec::new();
     for namespace in namespaces {
         for permission in PERMISSIONS.iter().filter(|permission| permission.needed_by.contains(&Component::Cli)) {
-            ask_for(connection, permission, Some(namespace.clone()), &mut answers).await?;
+            review(connection, permission, Some(namespace.clone()), &mut answers).await?;
         }
     }
     Ok(answers)
 }
 
-async fn ask_for(
+async fn review(
     connection: &Connection,
     permission: &Permission,
     namespace: Option<String>,
@@ -197,7 +221,7 @@ async fn ask_for(
         let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
         let review = SelfSubjectAccessReview { spec, ..Default::default() };
         let review = reviews.create(&PostParams::default(), &review).await;
-        let review = review.map_err(|error| connection.error(error, "ask for permissions"))?;
+        let review = review.map_err(|error| connection.error(error, "check permissions"))?;
         let allowed = review.status.is_some_and(|status| status.allowed);
         answers.push(Answer { permission: *permission, verb, namespace: namespace.clone(), allowed });
     }

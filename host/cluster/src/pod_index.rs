@@ -11,19 +11,18 @@ use kube_devops_core::object::{Context, Metadata, Object, OwnerReference, PodSta
 use kube_devops_core::{Phase, Status, Subject};
 
 use crate::key::ObjectKey;
-use crate::relist::Relist;
+use crate::runtime::store::{Store, Watched};
 
-/// A pod as the watch delivers it: no more of it than is judged.
+/// A pod of the watch, with the fields that are evaluated.
 pub type WatchedPod = kube::core::Object<Spec, PodStatus>;
 
-/// The pods that are judged: those that have not finished and are not being deleted.
+/// The pods to evaluate: those that have not finished and are not being deleted.
 #[derive(Debug, Default)]
 pub struct PodIndex {
     namespaces: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Entry>>,
     count: usize,
     pending: BTreeSet<ObjectKey>,
-    relist: Relist,
-    synced: bool,
+    watched: Watched,
 }
 
 #[derive(Debug)]
@@ -34,33 +33,16 @@ struct Entry {
 }
 
 impl PodIndex {
-    /// Takes in what the watch says, and tells which pods are others than before, or gone.
+    /// Applies an event of the watch. Returns the pods whose facts changed, and the removed pods.
     pub fn apply(&mut self, event: Event<WatchedPod>, now: DateTime<Utc>) -> Vec<ObjectKey> {
-        match event {
-            Event::Apply(pod) => self.set(pod, now).1.into_iter().collect(),
-            Event::Delete(pod) => self.remove(&ObjectKey::of(&pod.metadata)).into_iter().collect(),
-            Event::Init => {
-                self.relist.begin();
-                Vec::new()
-            }
-            Event::InitApply(pod) => {
-                let (key, changed) = self.set(pod, now);
-                self.relist.listed(key);
-                changed.into_iter().collect()
-            }
-            Event::InitDone => {
-                self.synced = true;
-                let known = self.namespaces.iter().flat_map(|(namespace, pods)| {
-                    pods.keys().map(|name| ObjectKey { namespace: namespace.clone(), name: name.clone() })
-                });
-                let gone = self.relist.gone(known);
-                gone.iter().filter_map(|key| self.remove(key)).collect()
-            }
-        }
+        let mut watched = std::mem::take(&mut self.watched);
+        let changed = watched.apply(&mut IndexAt { index: self, now }, event);
+        self.watched = watched;
+        changed
     }
 
-    /// Counts the age of pending pods up to now, and tells which these are.
-    pub fn grow_older(&mut self, now: DateTime<Utc>) -> Vec<ObjectKey> {
+    /// Updates the ages of the pending pods, and returns their keys.
+    pub fn update_ages(&mut self, now: DateTime<Utc>) -> Vec<ObjectKey> {
         let pending: Vec<ObjectKey> = self.pending.iter().cloned().collect();
         for key in &pending {
             let Some(entry) = self.namespaces.get_mut(&key.namespace).and_then(|pods| pods.get_mut(&key.name)) else {
@@ -77,17 +59,28 @@ impl PodIndex {
 
     /// Whether all pods have been listed once.
     pub fn is_synced(&self) -> bool {
-        self.synced
+        self.watched.is_synced()
     }
 
-    /// How many pods there are.
+    /// The number of pods.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether there are no pods.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// The keys of all pods.
+    pub fn keys(&self) -> impl Iterator<Item = ObjectKey> {
+        self.namespaces.keys().flat_map(|namespace| self.keys_in(namespace))
+    }
+
+    /// The keys of the pods of a namespace.
+    pub fn keys_in<'a>(&'a self, namespace: &'a Arc<str>) -> impl Iterator<Item = ObjectKey> + 'a {
+        let names = self.namespaces.get(namespace).into_iter().flat_map(BTreeMap::keys);
+        names.map(|name| ObjectKey { namespace: namespace.clone(), name: name.clone() })
     }
 
     /// The namespaces that have pods.
@@ -105,50 +98,73 @@ impl PodIndex {
         self.namespaces.get(&key.namespace)?.get(&key.name).map(|entry| &entry.subject)
     }
 
-    /// What a person would look at for this pod: what controls it, or the pod itself.
+    /// The workload of a pod: its controller, or the pod itself if it has none.
     pub fn workload(&self, key: &ObjectKey) -> Option<&Arc<ObjectReference>> {
         self.namespaces.get(&key.namespace)?.get(&key.name).map(|entry| &entry.workload)
     }
 
-    fn set(&mut self, pod: WatchedPod, now: DateTime<Utc>) -> (ObjectKey, Option<ObjectKey>) {
-        let key = ObjectKey::of(&pod.metadata);
+    /// Adds or replaces a pod. Returns whether its facts changed.
+    fn set(&mut self, key: &ObjectKey, pod: WatchedPod, now: DateTime<Utc>) -> bool {
         let created = pod.metadata.creation_timestamp.as_ref();
         let created = created.and_then(|time| DateTime::from_timestamp(time.0.as_second(), 0));
         let workload = workload(&pod.metadata);
-        let Some(subject) = subject(pod, created, now) else {
-            let removed = self.remove(&key);
-            return (key, removed);
-        };
+        let Some(subject) = subject(pod, created, now) else { return self.remove(key) };
         if subject.status.as_ref().is_some_and(|status| status.phase == Phase::Pending) {
             self.pending.insert(key.clone());
         } else {
-            self.pending.remove(&key);
+            self.pending.remove(key);
         }
         let pods = self.namespaces.entry(key.namespace.clone()).or_default();
-        match pods.get_mut(&key.name) {
-            Some(entry) if *entry.subject == subject => (key, None),
-            Some(entry) => {
-                *entry = Entry { subject: Arc::new(subject), created, workload: Arc::new(workload) };
-                (key.clone(), Some(key))
-            }
-            None => {
-                let entry = Entry { subject: Arc::new(subject), created, workload: Arc::new(workload) };
-                pods.insert(key.name.clone(), entry);
-                self.count += 1;
-                (key.clone(), Some(key))
-            }
+        let known = pods.get_mut(&key.name);
+        if known.as_ref().is_some_and(|entry| *entry.subject == subject) {
+            return false;
         }
+        let is_new = known.is_none();
+        pods.insert(key.name.clone(), Entry { subject: Arc::new(subject), created, workload: Arc::new(workload) });
+        self.count += usize::from(is_new);
+        true
     }
 
-    fn remove(&mut self, key: &ObjectKey) -> Option<ObjectKey> {
-        let pods = self.namespaces.get_mut(&key.namespace)?;
-        pods.remove(&key.name)?;
+    /// Removes a pod. Returns whether it was known.
+    fn remove(&mut self, key: &ObjectKey) -> bool {
+        let Some(pods) = self.namespaces.get_mut(&key.namespace) else { return false };
+        if pods.remove(&key.name).is_none() {
+            return false;
+        }
         if pods.is_empty() {
             self.namespaces.remove(&key.namespace);
         }
         self.count -= 1;
         self.pending.remove(key);
-        Some(key.clone())
+        true
+    }
+}
+
+/// The index at a point in time, from which the ages of pending pods are computed.
+struct IndexAt<'a> {
+    index: &'a mut PodIndex,
+    now: DateTime<Utc>,
+}
+
+impl Store for IndexAt<'_> {
+    type Object = WatchedPod;
+
+    fn set(&mut self, pod: WatchedPod) -> (ObjectKey, bool) {
+        let key = Self::key(&pod);
+        let is_changed = self.index.set(&key, pod, self.now);
+        (key, is_changed)
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> bool {
+        self.index.remove(key)
+    }
+
+    fn key(pod: &WatchedPod) -> ObjectKey {
+        ObjectKey::of(&pod.metadata)
+    }
+
+    fn keys(&self) -> Vec<ObjectKey> {
+        self.index.keys().collect()
     }
 }
 
@@ -173,7 +189,7 @@ fn workload(metadata: &ObjectMeta) -> ObjectReference {
     ObjectReference { namespace: metadata.namespace.clone(), ..reference }
 }
 
-/// The facts about the pod; none where it is not judged.
+/// The facts about a pod; `None` if it is not evaluated.
 fn subject(pod: WatchedPod, created: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Subject> {
     let metadata = pod.metadata;
     if metadata.deletion_timestamp.is_some() {
@@ -228,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changes_the_facts_is_a_change() {
+    fn only_a_change_of_the_facts_is_reported() {
         let mut index = PodIndex::default();
         assert_eq!(names(&index.apply(Event::Apply(pod("a", "Running", "x:1")), at(0))), ["a"]);
         assert!(index.apply(Event::Apply(pod("a", "Running", "x:1")), at(9)).is_empty());
@@ -240,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_takes_away_what_is_not_in_it() {
+    fn a_list_removes_pods_that_it_does_not_contain() {
         let mut index = PodIndex::default();
         for name in ["a", "b"] {
             index.apply(Event::Apply(pod(name, "Running", "x:1")), at(0));
@@ -254,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn pending_pods_grow_older() {
+    fn the_ages_of_pending_pods_are_updated() {
         let mut index = PodIndex::default();
         index.apply(Event::Apply(pod("a", "Pending", "x:1")), at(10));
         index.apply(Event::Apply(pod("b", "Running", "x:1")), at(10));
@@ -262,9 +278,9 @@ mod tests {
             index.pods("shop").next().unwrap().1.status.as_ref().and_then(|status| status.pending_seconds)
         };
         assert_eq!(seconds(&index), Some(10));
-        assert_eq!(names(&index.grow_older(at(400))), ["a"]);
+        assert_eq!(names(&index.update_ages(at(400))), ["a"]);
         assert_eq!(seconds(&index), Some(400));
         index.apply(Event::Apply(pod("a", "Running", "x:1")), at(500));
-        assert!(index.grow_older(at(600)).is_empty());
+        assert!(index.update_ages(at(600)).is_empty());
     }
 }

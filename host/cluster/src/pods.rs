@@ -15,16 +15,16 @@ use crate::ClusterError;
 use crate::connection::Connection;
 use crate::pod_index::WatchedPod;
 
-/// How many pods are asked for at once. The API server reads no more than that from its store for one request, and this
-/// program holds no more than that as text.
+/// The most pods of a page. They limit what the API server reads from its store for one request, and the text that this
+/// program keeps in memory.
 const PAGE: u32 = 500;
 
-/// Which pods are meant.
+/// The selection of pods.
 #[derive(Debug, Clone, Default)]
 pub struct PodQuery {
-    /// The namespaces; none: all.
+    /// The namespaces; empty for all.
     pub namespaces: Vec<String>,
-    /// A label selector, as kubectl takes it.
+    /// A label selector in the syntax of kubectl.
     pub selector: Option<String>,
 }
 
@@ -43,7 +43,7 @@ struct PageMetadata {
     next: Option<String>,
 }
 
-/// The pods as they are listed, page by page; `seen` is told how many there are so far.
+/// Lists the pods page by page, and calls `seen` with the number of pods so far.
 pub async fn list(
     connection: &Connection,
     query: &PodQuery,
@@ -73,16 +73,16 @@ pub async fn list(
                 None => break,
             }
         }
-        // A selector can leave a namespace without pods; a name that is misspelt does so too.
+        // A namespace without pods may have none that match the selector, or its name may be misspelt.
         if let Some(namespace) = query.namespaces.get(index).filter(|_| pods.len() == before) {
-            check_that_it_exists(connection, namespace).await?;
+            check_exists(connection, namespace).await?;
         }
     }
     Ok(pods)
 }
 
-/// Fails for a namespace that does not exist. Who may not look it up is not told.
-async fn check_that_it_exists(connection: &Connection, namespace: &str) -> Result<(), ClusterError> {
+/// Fails if the namespace does not exist. Without the permission to get the namespace, it is assumed to exist.
+async fn check_exists(connection: &Connection, namespace: &str) -> Result<(), ClusterError> {
     let api: Api<Namespace> = Api::all(connection.client.clone());
     match api.get_metadata(namespace).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => {
@@ -92,7 +92,8 @@ async fn check_that_it_exists(connection: &Connection, namespace: &str) -> Resul
     }
 }
 
-/// All pods, as facts, and what becomes of them. Interruptions are errors of the stream, which goes on after a while.
+/// Watches all pods, with the fields that facts are extracted from. An interruption is an error of the stream, which continues
+/// after a backoff.
 pub fn watch(client: &Client) -> impl Stream<Item = Result<watcher::Event<WatchedPod>, watcher::Error>> + use<> {
     let resource = ApiResource::erase::<Pod>(&());
     let api: Api<WatchedPod> = Api::all_with(client.clone(), &resource);
@@ -102,13 +103,13 @@ pub fn watch(client: &Client) -> impl Stream<Item = Result<watcher::Event<Watche
 /// The pods of a cluster.
 #[derive(Debug)]
 pub struct ListedPods {
-    /// What is to be evaluated.
+    /// The objects to evaluate.
     pub subjects: Vec<Subject>,
-    /// Pods that have finished or are being deleted.
+    /// The number of pods that have finished or are being deleted.
     pub finished: usize,
 }
 
-/// The pods as subjects.
+/// Lists the pods as subjects.
 pub async fn subjects(
     connection: &Connection,
     query: &PodQuery,
@@ -123,7 +124,7 @@ pub async fn subjects(
         match pod.extract(&context) {
             Ok(Extraction::Subject(subject)) => listed.subjects.push(*subject),
             Ok(Extraction::Finished) => listed.finished += 1,
-            // The API server has no pod without containers, so there is nothing to report.
+            // The API server has no pods without containers, so that there is nothing to report.
             Ok(Extraction::NoPods) | Err(_) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! DevOpsPolicy objects as policies of the core, and bundles as DevOpsPolicy objects.
+//! The conversions from DevOpsPolicy objects to policies of the core, and from bundles to DevOpsPolicy objects.
 
 use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::{Bundle, Enforcement, Policy, RuleConfig};
@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::crd::{DevOpsPolicy, DevOpsPolicySpec};
 
-/// A bundle that cannot be turned into a policy object.
+/// The reason why a bundle cannot be converted to a DevOpsPolicy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// DevOpsPolicy v1 has no field for it.
+    /// DevOpsPolicy v1 has no field for a check.
     #[error("the bundle {bundle} selects the check {check}, for which DevOpsPolicy has no field")]
     NoField {
         /// The bundle.
@@ -17,17 +17,17 @@ pub enum PolicyError {
         /// The check.
         check: String,
     },
-    /// A value does not fit the field's type.
+    /// A value does not have the type of its field.
     #[error("the bundle {bundle} does not fit DevOpsPolicy: {reason}")]
     Unfit {
         /// The bundle.
         bundle: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// The rules that a spec turns on.
+/// Returns the policy with the rules that a spec enables.
 pub fn policy(name: &str, spec: &DevOpsPolicySpec) -> Policy {
     let fields = serde_json::to_value(spec).unwrap_or_default();
     let rules = POLICY_FIELDS.iter().filter_map(|field| {
@@ -47,7 +47,7 @@ pub fn policy(name: &str, spec: &DevOpsPolicySpec) -> Policy {
     Policy { name: name.to_owned(), rules: rules.collect() }
 }
 
-/// A bundle as the DevOpsPolicy that `bundle-apply` prints.
+/// Converts a bundle to the DevOpsPolicy that `bundle-apply` prints.
 pub fn from_bundle(bundle: &Bundle, namespace: &str, name: &str) -> Result<DevOpsPolicy, PolicyError> {
     let mut fields = Map::new();
     let mut severities = Map::new();

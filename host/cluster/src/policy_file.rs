@@ -1,4 +1,4 @@
-//! A DevOpsPolicy in a file, held to what the API server would hold it to.
+//! A DevOpsPolicy in a file, with the validation of the API server.
 
 use kube::{CustomResourceExt, Resource};
 use serde::Deserialize;
@@ -7,10 +7,10 @@ use serde_norway::{Deserializer, Value as Yaml};
 
 use crate::crd::DevOpsPolicy;
 
-/// A text that is no policy, or one that the API server would refuse.
+/// The reason why a text is not a policy that the API server would accept.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyFileError {
-    /// It cannot be read at all.
+    /// It is not YAML or JSON, or there is no document.
     #[error("not a DevOpsPolicy: {0}")]
     Unreadable(String),
     /// It is another object.
@@ -19,7 +19,7 @@ pub enum PolicyFileError {
         DevOpsPolicy::api_version(&())
     )]
     OtherKind {
-        /// Its version.
+        /// Its API version.
         api_version: String,
         /// Its kind.
         kind: String,
@@ -27,14 +27,14 @@ pub enum PolicyFileError {
     /// A field has a value of the wrong type.
     #[error("not a valid DevOpsPolicy: {0}")]
     WrongType(String),
-    /// Fields that do not exist, and so would have no effect.
+    /// Fields that do not exist, and would have no effect.
     #[error("DevOpsPolicy has no field {0}")]
     UnknownFields(String),
-    /// What the schema or a rule of it does not allow.
+    /// The violations of the schema and its rules.
     #[error("not a valid DevOpsPolicy: {0}")]
-    Refused(String),
-    /// Several documents.
-    #[error("more than one document: a file holds one DevOpsPolicy")]
+    Invalid(String),
+    /// There is more than one document.
+    #[error("more than one document: a file contains one DevOpsPolicy")]
     Several,
 }
 
@@ -49,7 +49,7 @@ pub fn parse(text: &str) -> Result<DevOpsPolicy, PolicyFileError> {
         }
     }
     let (index, document) = match documents.len() {
-        0 => return Err(PolicyFileError::Unreadable("there is nothing in it".to_owned())),
+        0 => return Err(PolicyFileError::Unreadable("there is no document".to_owned())),
         1 => documents.remove(0),
         _ => return Err(PolicyFileError::Several),
     };
@@ -58,34 +58,34 @@ pub fn parse(text: &str) -> Result<DevOpsPolicy, PolicyFileError> {
     if kind != "DevOpsPolicy" || api_version != DevOpsPolicy::api_version(&()) {
         return Err(PolicyFileError::OtherKind { api_version, kind });
     }
-    // Read from the text once more: only this way do errors name lines.
+    // The text is read again, because only errors of the text contain lines.
     let Some(document) = Deserializer::from_str(text).nth(index) else { return Err(PolicyFileError::Several) };
     let mut unknown = Vec::new();
     let policy: DevOpsPolicy = serde_ignored::deserialize(document, |path| unknown.push(path.to_string()))
         .map_err(|error| PolicyFileError::WrongType(error.to_string()))?;
-    // `?` stands for an optional value on the way to the field; the types were read above.
+    // `?` denotes an optional value in the path of the field. The types were read above.
     let unknown = unknown.iter().map(|path| path.replace(".?", ""));
     let unknown: Vec<_> = unknown.filter(|path| path != "apiVersion" && path != "kind").collect();
     if !unknown.is_empty() {
         return Err(PolicyFileError::UnknownFields(unknown.join(", ")));
     }
-    let mut refused = broken_bounds(&policy)?;
-    refused.extend(policy.spec.broken_rules().into_iter().map(str::to_owned));
-    if refused.is_empty() { Ok(policy) } else { Err(PolicyFileError::Refused(refused.join("; "))) }
+    let mut violations = schema_violations(&policy)?;
+    violations.extend(policy.spec.broken_rules());
+    if violations.is_empty() { Ok(policy) } else { Err(PolicyFileError::Invalid(violations.join("; "))) }
 }
 
-/// The bounds and patterns of the schema that the policy's spec does not keep, each with the field.
-fn broken_bounds(policy: &DevOpsPolicy) -> Result<Vec<String>, PolicyFileError> {
-    let refused = |reason: String| PolicyFileError::Refused(reason);
-    let definition = serde_json::to_value(DevOpsPolicy::crd()).map_err(|error| refused(error.to_string()))?;
+/// Returns the violations of the bounds and patterns of the schema by the policy's spec, each with its field.
+fn schema_violations(policy: &DevOpsPolicy) -> Result<Vec<String>, PolicyFileError> {
+    let invalid = |reason: String| PolicyFileError::Invalid(reason);
+    let definition = serde_json::to_value(DevOpsPolicy::crd()).map_err(|error| invalid(error.to_string()))?;
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-    let validator = jsonschema::validator_for(schema).map_err(|error| refused(error.to_string()))?;
-    let spec: Value = serde_json::to_value(&policy.spec).map_err(|error| refused(error.to_string()))?;
-    let broken = validator.iter_errors(&spec).map(|error| {
+    let validator = jsonschema::validator_for(schema).map_err(|error| invalid(error.to_string()))?;
+    let spec: Value = serde_json::to_value(&policy.spec).map_err(|error| invalid(error.to_string()))?;
+    let violations = validator.iter_errors(&spec).map(|error| {
         let field = error.instance_path().to_string().replace('/', ".");
         format!("spec{field}: {error}")
     });
-    Ok(broken.collect())
+    Ok(violations.collect())
 }
 
 #[cfg(test)]
@@ -94,22 +94,23 @@ mod tests {
 
     const POLICY: &str = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {name: a}\nspec:\n";
 
-    fn said(text: &str) -> String {
+    fn result(text: &str) -> String {
         parse(text).map_or_else(|error| error.to_string(), |_| "accepted".to_owned())
     }
 
     #[test]
-    fn every_bound_and_rule_that_is_broken_is_named() {
+    fn every_violated_bound_and_rule_is_reported() {
         let spec = "  maxRestartCount: -1\n  enforcementMode: enforce\n  defaultProbe: {tcpPort: 0}\n";
-        let text = said(&format!("{POLICY}{spec}"));
-        for part in ["spec.maxRestartCount: -1 is less than", "spec.defaultProbe.tcpPort: 0 is less", "nothing to mend"]
+        let text = result(&format!("{POLICY}{spec}"));
+        for part in
+            ["spec.maxRestartCount: -1 is less than", "spec.defaultProbe.tcpPort: 0 is less", "nothing to remediate"]
         {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
 
     #[test]
-    fn one_document_is_read_whatever_stands_around_it() {
+    fn one_document_is_read_regardless_of_comments_and_empty_documents() {
         let policy = format!("{POLICY}  forbidLatestTag: true\n");
         for text in [
             policy.clone(),
@@ -117,9 +118,9 @@ mod tests {
             format!("# comment\n---\n{policy}---\n# nothing\n"),
             policy.replace('\n', "\r\n"),
         ] {
-            assert_eq!(said(&text), "accepted", "{text:?}");
+            assert_eq!(result(&text), "accepted", "{text:?}");
         }
-        assert!(said(&format!("{policy}---\n{policy}")).starts_with("more than one document"));
-        assert!(said("").starts_with("not a DevOpsPolicy"));
+        assert!(result(&format!("{policy}---\n{policy}")).starts_with("more than one document"));
+        assert!(result("").starts_with("not a DevOpsPolicy"));
     }
 }

@@ -1,7 +1,6 @@
-//! Kubernetes quantities, such as `100m` or `1.5Gi`, as numbers that can be compared.
+//! Kubernetes quantities, such as `100m` or `1.5Gi`, as comparable numbers.
 
-/// The suffixes and what they stand for, as a factor and a divisor: dividing by 1,000 is exact where multiplying by 0.001 is
-/// not.
+/// The suffixes with their factors and divisors: a division by 1,000 is exact, and a multiplication by 0.001 is not.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
 const SUFFIXES: [(&str, f64, f64); 14] = [
     ("Ki", 1024.0, 1.0),
@@ -20,9 +19,9 @@ const SUFFIXES: [(&str, f64, f64); 14] = [
     ("", 1.0, 1.0),
 ];
 
-/// The value of a quantity that is not negative and has no exponent; none for any other text.
+/// Returns the value of a quantity that is not negative and has no exponent; `None` for any other text.
 ///
-/// A float is precise enough to compare what people write, and holds whatever they write.
+/// A float is precise enough to compare the quantities of manifests, and has the range for all of them.
 pub fn value(text: &str) -> Option<f64> {
     let digits = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
@@ -63,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_quantity_has_no_value() {
+    fn an_invalid_quantity_has_no_value() {
         for text in
             ["", "m", "-1", "+1", "1e3", "1 Gi", "1gi", "1KI", ".5", "5.", "1.2.3", "lots", "1Gi ", "NaN", "inf"]
         {

@@ -1,14 +1,14 @@
-//! Label selectors as kubectl takes them: `app=web,tier!=cache,env in (a,b),!legacy`.
+//! Label selectors in the syntax of kubectl: `app=web,tier!=cache,env in (a,b),!legacy`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::{Expression, Selector, SelectorExt};
 
-/// A label selector that can be asked without a cluster.
+/// A label selector that is evaluated without a cluster.
 #[derive(Debug, Clone)]
 pub struct LabelSelector(Selector);
 
-/// A selector that cannot be understood.
+/// An invalid requirement of a selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{requirement:?} is not a label requirement: use key=value, key!=value, key in (a,b), key notin (a,b), key or !key"
@@ -18,7 +18,7 @@ pub struct SelectorError {
 }
 
 impl LabelSelector {
-    /// Reads a selector.
+    /// Parses a selector.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let requirements = split(text);
         requirements.into_iter().map(requirement).collect::<Result<Vec<_>, _>>().map(|expressions| {
@@ -28,14 +28,14 @@ impl LabelSelector {
         })
     }
 
-    /// Whether the labels fulfil every requirement.
+    /// Whether the labels meet every requirement.
     pub fn matches(&self, labels: &[(String, String)]) -> bool {
         let labels: BTreeMap<String, String> = labels.iter().cloned().collect();
         self.0.matches(&labels)
     }
 }
 
-/// The requirements of a selector: the parts between commas that are not in parentheses.
+/// Returns the requirements of a selector: the parts between commas outside of parentheses.
 fn split(text: &str) -> Vec<&str> {
     let mut depth = 0usize;
     let parts = text.split(|character| {
@@ -77,7 +77,7 @@ fn requirement(text: &str) -> Result<Expression, SelectorError> {
     }
 }
 
-/// Whether the text can be the key or the value of a label.
+/// Whether the text consists of characters of the key or value of a label.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
 }
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_requirement_is_an_error() {
+    fn an_invalid_requirement_is_an_error() {
         for selector in
             ["a b", "app in web", "app within (a)", "=web", "app=a=b", "app in (a", "app=\u{1b}[2J", "a,b c"]
         {
@@ -133,7 +133,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in ".*") {
+        fn any_text_is_parsed_or_rejected(text in ".*") {
             let _ = LabelSelector::parse(&text);
         }
     }

@@ -1,43 +1,43 @@
-//! What a check says of itself.
+//! The metadata of a check.
 
 use serde_json::Value;
 
 use crate::Severity;
 
-/// What a check says of itself, validated by the host.
+/// The metadata of a check, validated by the host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckInfo {
-    /// The name of the check: lower case letters, digits and single dashes.
+    /// The name of the check: lower-case letters, digits and single dashes.
     pub id: String,
-    /// A line that names the violation.
+    /// The violation in one line.
     pub title: String,
-    /// What is a violation and what is not; Markdown.
+    /// The definition of a violation, in Markdown.
     pub description: String,
-    /// Why it matters; Markdown.
+    /// The reason why a violation matters, in Markdown.
     pub rationale: String,
-    /// How to mend it; Markdown.
+    /// How to fix a violation, in Markdown.
     pub remedy: String,
-    /// When the check can run.
+    /// The input that the check needs.
     pub stage: Stage,
-    /// The severity of a violation where a policy does not say otherwise.
+    /// The severity of a violation, unless a policy overrides it.
     pub severity: Severity,
-    /// What a violation costs in the health score, 0 to 100.
+    /// The cost of a violation in the health score, 0 to 100.
     pub weight: u32,
-    /// JSON Schema of the settings.
+    /// The JSON Schema of the settings.
     pub settings_schema: Value,
-    /// Settings that suit where nobody has chosen any.
+    /// The settings of a policy that sets none.
     pub default_settings: Value,
-    /// Whether the check can say what would mend a subject.
+    /// Whether the check can remediate a subject.
     pub remediates: bool,
-    /// Where to read more.
+    /// A page with more information.
     pub url: Option<String>,
 }
 
-/// What a check looks at.
+/// The input of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// What was asked for; runs at admission too.
+    /// The spec; also available at admission.
     Spec,
-    /// How it runs; needs a status.
+    /// The runtime status, which only existing pods have.
     Runtime,
 }

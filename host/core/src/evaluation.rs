@@ -1,4 +1,4 @@
-//! Evaluations: what the outcomes of several checks say of one subject.
+//! Evaluations: the outcomes of several checks for one subject.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use crate::subject::Subject;
 use crate::totals::Totals;
 use crate::violation::{Fields, Violation};
 
-/// What a set of rules said of one subject.
+/// The results of a set of rules for one subject.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evaluation {
     /// The violations, by check.
     pub violations: Vec<Violation>,
-    /// The checks that could be asked.
+    /// The compliance with the checks that evaluated the subject.
     pub compliance: Compliance,
-    /// Why checks could not judge it. A subject with errors has not passed.
+    /// The errors of checks that failed to evaluate the subject. A subject with errors has not passed.
     pub errors: Vec<String>,
 }
 
 impl Evaluation {
-    /// Whether both say the same, whatever the words. The text of a violation may count seconds.
+    /// Reports whether both have the same results, apart from the messages: a message may contain a number of seconds.
     pub fn agrees_with(&self, other: &Self) -> bool {
         let same = |one: &Violation, other: &Violation| {
             (&one.check, one.severity, one.magnitude, &one.container, &one.field)
@@ -40,11 +40,11 @@ impl Evaluation {
     }
 }
 
-/// What the outcomes of the checks say of each of `subjects`, in their order.
+/// Returns the evaluation of each of `subjects`, in their order.
 pub fn evaluations<S: Borrow<Subject>>(subjects: &[S], outcomes: &[CheckOutcome]) -> Vec<Evaluation> {
-    let mut evaluation = vec![Evaluation::default(); subjects.len()];
+    let mut evaluations = vec![Evaluation::default(); subjects.len()];
     for outcome in outcomes {
-        for (evaluation, result) in evaluation.iter_mut().zip(&outcome.results) {
+        for (evaluation, result) in evaluations.iter_mut().zip(&outcome.results) {
             match result {
                 CheckResult::Passed => evaluation.compliance.add(outcome.weight, false),
                 CheckResult::Failed => evaluation.compliance.add(outcome.weight, true),
@@ -55,18 +55,18 @@ pub fn evaluations<S: Borrow<Subject>>(subjects: &[S], outcomes: &[CheckOutcome]
         let mut fields = Fields::default();
         for finding in &outcome.findings {
             if let (Some(evaluation), Some(subject)) =
-                (evaluation.get_mut(finding.subject), subjects.get(finding.subject))
+                (evaluations.get_mut(finding.subject), subjects.get(finding.subject))
             {
                 evaluation.violations.push(outcome.violation(&check, finding, subject.borrow(), &mut fields));
             }
         }
         for error in &outcome.errors {
             for &position in &error.subjects {
-                if let Some(evaluation) = evaluation.get_mut(position) {
+                if let Some(evaluation) = evaluations.get_mut(position) {
                     evaluation.errors.push(error.to_string());
                 }
             }
         }
     }
-    evaluation
+    evaluations
 }

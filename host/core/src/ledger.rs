@@ -1,6 +1,6 @@
-//! What is known of the subjects of one scope, kept up to date subject by subject.
+//! The evaluations of the subjects of one scope, updated subject by subject.
 //!
-//! A report is made once, of everything; a controller lives on with what it knows, and judges again only what changed.
+//! A report is created once, from all subjects; a controller keeps its ledger and evaluates again only what changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,55 +9,55 @@ use crate::evaluation::Evaluation;
 use crate::totals::Totals;
 use crate::violation::Violation;
 
-/// What is known of the subjects of one scope, such as the pods of a namespace under a policy.
+/// The evaluations of the subjects of one scope, such as the pods of a namespace under a policy, and their totals.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    evaluation: BTreeMap<Arc<str>, Evaluation>,
+    evaluations: BTreeMap<Arc<str>, Evaluation>,
     total: Totals,
 }
 
 impl Ledger {
-    /// Enters what was said of a subject, in the place of what was said before. Answers whether anything is different.
+    /// Sets or replaces the evaluation of a subject. Returns whether it is different from the previous one.
     pub fn set(&mut self, name: &Arc<str>, evaluation: Evaluation) -> bool {
-        if self.evaluation.get(name).is_some_and(|before| *before == evaluation) {
+        if self.evaluations.get(name).is_some_and(|before| *before == evaluation) {
             return false;
         }
         self.remove(name);
         self.total.add(&evaluation.totals());
-        self.evaluation.insert(name.clone(), evaluation);
+        self.evaluations.insert(name.clone(), evaluation);
         true
     }
 
-    /// Forgets a subject. Answers whether it was known.
+    /// Removes a subject. Returns whether the ledger contained it.
     pub fn remove(&mut self, name: &str) -> bool {
-        let Some(evaluation) = self.evaluation.remove(name) else { return false };
+        let Some(evaluation) = self.evaluations.remove(name) else { return false };
         self.total.subtract(&evaluation.totals());
         true
     }
 
-    /// What was said of a subject.
+    /// Returns the evaluation of a subject.
     pub fn get(&self, name: &str) -> Option<&Evaluation> {
-        self.evaluation.get(name)
+        self.evaluations.get(name)
     }
 
-    /// The totals of all subjects.
+    /// Returns the totals of all subjects.
     pub fn total(&self) -> &Totals {
         &self.total
     }
 
-    /// Whether nothing is known of any subject.
+    /// Reports whether the ledger contains no subjects.
     pub fn is_empty(&self) -> bool {
-        self.evaluation.is_empty()
+        self.evaluations.is_empty()
     }
 
-    /// All violations, by the name of the subject.
+    /// Returns all violations, ordered by the name of the subject.
     pub fn violations(&self) -> impl Iterator<Item = &Violation> {
-        self.evaluation.values().flat_map(|evaluation| &evaluation.violations)
+        self.evaluations.values().flat_map(|evaluation| &evaluation.violations)
     }
 
-    /// All errors, by the name of the subject.
+    /// Returns all errors, ordered by the name of the subject.
     pub fn errors(&self) -> impl Iterator<Item = &str> {
-        self.evaluation.values().flat_map(|evaluation| evaluation.errors.iter().map(String::as_str))
+        self.evaluations.values().flat_map(|evaluation| evaluation.errors.iter().map(String::as_str))
     }
 }
 
@@ -66,9 +66,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Severity;
-    use crate::outcome::Finding;
     use crate::report::{Extent, Report};
+    use crate::{CheckOutcome, CheckResult, Finding, Severity, Subject, evaluations};
 
     fn subject(name: &str) -> Subject {
         Subject {
@@ -80,7 +79,7 @@ mod tests {
         }
     }
 
-    /// The outcomes of two checks on subjects of which each has so many findings.
+    /// Returns the outcomes of two checks, given the numbers of findings of each subject.
     fn outcomes(findings: &[(usize, usize)]) -> Vec<CheckOutcome> {
         let outcome = |check: &str, severity, weight, counts: Vec<usize>| {
             let of_subject = |(subject, &count): (usize, &usize)| {
@@ -112,9 +111,9 @@ mod tests {
     }
 
     proptest! {
-        /// However a ledger came to be, it says what a report of the same subjects says.
+        /// A ledger has the totals of a report on the same subjects, regardless of its history.
         #[test]
-        fn a_ledger_says_what_a_report_says(
+        fn a_ledger_has_the_totals_of_a_report_on_the_same_subjects(
             findings in prop::collection::vec((0..4_usize, 0..4_usize), 0..12),
             before in prop::collection::vec((0..4_usize, 0..4_usize), 0..12),
             removed in prop::collection::vec(any::<bool>(), 12),
@@ -126,7 +125,7 @@ mod tests {
                 for (subject, evaluation) in subjects.iter().zip(evaluations(&subjects, &outcomes(counts))) {
                     let name = subject.name.clone();
                     ledger.set(&name, evaluation.clone());
-                    prop_assert!(!ledger.set(&name, evaluation), "the same once more is no change");
+                    prop_assert!(!ledger.set(&name, evaluation), "an equal evaluation is not a change");
                 }
             }
             for index in findings.len()..before.len() {

@@ -1,4 +1,4 @@
-//! The governance model: what is judged, what a judgement is, and what it amounts to.
+//! The governance model: subjects, outcomes and violations, scores and reports.
 //!
 //! ```text
 //!   API object (serde) --> object --> subject --.
@@ -6,9 +6,9 @@
 //!                      policy (rules, settings) '                    '--> ledger  score, compliance
 //! ```
 //!
-//! In come API objects, as any serde format gives them, and the outcomes of checks. Out come subjects for the engine and
-//! reports for people and machines. This crate must not know where objects come from (no Kubernetes client), how checks
-//! run (no wasmtime) or when (no async runtime); the time of day is handed in.
+//! The input is API objects, in any serde format, and the outcomes of checks. The output is subjects for the engine and
+//! reports for people and machines. This crate must not depend on the source of objects (no Kubernetes client), on the
+//! execution of checks (no wasmtime) or on its schedule (no async runtime); the current time is a parameter.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -25,6 +25,8 @@ pub mod report;
 pub mod score;
 mod severity;
 pub mod subject;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod text;
 pub mod totals;
 mod violation;

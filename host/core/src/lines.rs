@@ -1,16 +1,16 @@
-//! The lines of the fields of an object that was read from a file.
+//! The line numbers of the fields of an object that was read from a file.
 
 use std::cmp::Ordering;
 
-/// The lines of the values below one value of a file, by the JSON Pointer from that value.
+/// The line numbers of the values below one value of a file, by the JSON Pointer from that value.
 ///
-/// A pointer is kept as its hash alone, in 8 bytes a value. Two pointers of one object with one hash would show a wrong line,
-/// and nothing worse.
+/// Only the hash of a pointer is stored, in 8 bytes per value. A hash collision within an object results in a wrong
+/// line number, and has no other effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines(Box<[(PointerHash, u32)]>);
 
 impl Lines {
-    /// The line of the value at a JSON Pointer; of the closest value around it where it does not exist.
+    /// Returns the line of the value at a JSON Pointer, or of the closest enclosing value if there is no such value.
     pub fn line_of(&self, mut pointer: &str) -> Option<usize> {
         loop {
             let hash = PointerHash::of(pointer);
@@ -40,15 +40,15 @@ impl FromIterator<(PointerHash, u32)> for Lines {
 pub struct PointerHash(u32);
 
 impl PointerHash {
-    /// The pointer to the value itself.
+    /// The hash of the pointer to the value itself.
     pub const ROOT: Self = Self(0x811c_9dc5);
 
-    /// The hash of a pointer.
+    /// Returns the hash of a pointer.
     pub fn of(pointer: &str) -> Self {
         Self::ROOT.with(pointer.as_bytes())
     }
 
-    /// The hash of the pointer to the value of `key`.
+    /// Returns the hash of the pointer to the value of `key`.
     pub fn key(self, key: &str) -> Self {
         let mut hash = self.with(b"/");
         for byte in key.bytes() {
@@ -61,7 +61,7 @@ impl PointerHash {
         hash
     }
 
-    /// The hash of the pointer to the item at an index of a list.
+    /// Returns the hash of the pointer to the item at an index of a list.
     pub fn index(self, index: usize) -> Self {
         let mut digits = [0; 20];
         let mut start = digits.len();
@@ -87,14 +87,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn children_continue_the_pointer_of_their_parent() {
+    fn the_hash_of_a_child_continues_that_of_its_parent() {
         let hash = PointerHash::ROOT.key("containers").index(120).key("a/b~c");
         assert_eq!(hash, PointerHash::of("/containers/120/a~1b~0c"));
         assert_eq!(PointerHash::ROOT.index(0), PointerHash::of("/0"));
     }
 
     #[test]
-    fn a_missing_field_is_at_the_closest_value_around_it() {
+    fn a_missing_field_has_the_line_of_the_closest_enclosing_value() {
         let lines: Lines = [("", 3), ("/containers", 4), ("/containers/0", 5)]
             .map(|(at, line)| (PointerHash::of(at), line))
             .into_iter()

@@ -1,14 +1,14 @@
-//! Which namespaces belong to the system and are left alone.
+//! The system namespaces, which are excluded.
 
 use std::collections::BTreeSet;
 
-/// The namespaces that are excluded by their name.
+/// The namespaces that are excluded by name.
 const NAMED: [&str; 5] = ["kube-system", "kube-public", "kube-node-lease", "cert-manager", "istio-system"];
 
-/// The namespaces that are neither judged nor mended.
+/// The namespaces that are excluded from evaluation and remediation.
 ///
-/// Whoever may create namespaces can call one `x-system` and so escape every check; [`SystemNamespaces::exact`] leaves
-/// out that pattern.
+/// A user who can create namespaces can bypass every check with a namespace such as `x-system`;
+/// [`SystemNamespaces::exact`] disables that pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemNamespaces {
     named: BTreeSet<String>,
@@ -16,40 +16,40 @@ pub struct SystemNamespaces {
 }
 
 impl Default for SystemNamespaces {
-    /// The well-known ones, and every namespace whose name ends in `-system`.
+    /// Excludes the well-known namespaces, and every namespace whose name ends in `-system`.
     fn default() -> Self {
         Self { named: NAMED.map(str::to_owned).into(), suffix: true }
     }
 }
 
 impl SystemNamespaces {
-    /// Nothing is excluded.
+    /// Excludes nothing.
     pub fn none() -> Self {
         Self { named: BTreeSet::new(), suffix: false }
     }
 
-    /// Excludes only what is named, not every `*-system`.
+    /// Excludes namespaces only by name, not by the pattern `*-system`.
     pub fn exact(self) -> Self {
         Self { suffix: false, ..self }
     }
 
-    /// Excludes more namespaces by name.
+    /// Excludes additional namespaces by name.
     pub fn and(mut self, more: impl IntoIterator<Item = String>) -> Self {
         self.named.extend(more);
         self
     }
 
-    /// Those that are excluded by name.
+    /// Returns the namespaces that are excluded by name.
     pub fn named(&self) -> impl Iterator<Item = &str> {
         self.named.iter().map(String::as_str)
     }
 
-    /// Whether every `*-system` is excluded.
+    /// Reports whether the pattern `*-system` is excluded.
     pub fn has_suffix(&self) -> bool {
         self.suffix
     }
 
-    /// Whether the namespace is excluded.
+    /// Reports whether a namespace is excluded.
     pub fn contains(&self, namespace: &str) -> bool {
         self.named.contains(namespace) || (self.suffix && namespace.ends_with("-system"))
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn excludes_the_named_and_the_suffix() {
+    fn namespaces_are_excluded_by_name_and_by_suffix() {
         let default = SystemNamespaces::default();
         for (namespace, excluded) in [
             ("kube-system", true),

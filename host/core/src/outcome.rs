@@ -1,66 +1,66 @@
-//! What the evaluation of one check on a list of subjects gives.
+//! The outcome of the evaluation of a list of subjects by one check.
 
 use std::sync::Arc;
 
 use crate::Severity;
 
-/// What a check answers about a subject.
+/// A finding of a check about a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Index into the subjects that were evaluated.
+    /// The index of the subject in the evaluated list.
     pub subject: usize,
-    /// Index into that subject's containers; none: the whole pod.
+    /// The index of the container in the subject, or `None` for the whole pod.
     pub container: Option<usize>,
-    /// JSON Pointer relative to the container, or to the pod's spec.
+    /// The JSON Pointer relative to the container, or to the spec of the pod.
     pub field: Option<String>,
-    /// One sentence.
+    /// The message: one sentence.
     pub message: Arc<str>,
-    /// How many times the check's weight it costs.
+    /// The factor for the weight of the check.
     pub magnitude: u32,
 }
 
-/// One value that would mend a subject, where it is missing.
+/// A missing value that remediates a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
-    /// The id of the check that asks for it.
+    /// The id of the check that requires it.
     pub check: String,
-    /// The name of the container that `field` is relative to; none: the pod's spec.
+    /// The name of the container that `field` is relative to, or `None` for the spec of the pod.
     pub container: Option<String>,
-    /// JSON Pointer.
+    /// The JSON Pointer to the value.
     pub field: String,
-    /// JSON text.
+    /// The value, as JSON text.
     pub value: String,
 }
 
-/// What became of a check on one subject.
+/// The result of a check for one subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckResult {
-    /// The check has nothing to say about it: a runtime check, and the subject has no status.
+    /// The check does not apply to the subject, such as a runtime check to a subject without status.
     NotApplicable,
     /// No finding.
     Passed,
     /// At least one finding.
     Failed,
-    /// The evaluation failed; never to be taken for a pass.
+    /// The evaluation failed; never counted as a pass.
     NotEvaluated,
 }
 
-/// What a check gave on a list of subjects.
+/// The outcome of a check for a list of subjects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckOutcome {
     /// The id of the check.
     pub check: String,
-    /// The line that names its violations.
+    /// The title of its violations.
     pub title: String,
-    /// The severity of its violations, by the policy or the check itself.
+    /// The severity of its violations, from the policy or the check.
     pub severity: Severity,
-    /// What a violation costs.
+    /// The cost of a violation.
     pub weight: u32,
-    /// One for each subject.
+    /// The result for each subject.
     pub results: Vec<CheckResult>,
     /// The findings, sorted by subject.
     pub findings: Vec<Finding>,
-    /// Why subjects were not judged.
+    /// The errors of the subjects that were not evaluated.
     pub errors: Vec<EvaluationError>,
 }
 
@@ -74,14 +74,14 @@ pub struct EvaluationError {
     pub module: String,
     /// The cause.
     pub cause: String,
-    /// Whether it was that time had run out.
+    /// Whether the cause is a timeout.
     pub timed_out: bool,
-    /// Indices of the subjects that were not judged for it.
+    /// The indices of the subjects that were not evaluated.
     pub subjects: Vec<usize>,
 }
 
 impl CheckOutcome {
-    /// Adds the outcome of the same check on further subjects, which follow those of `self`.
+    /// Appends the outcome of the same check for further subjects.
     pub fn append(&mut self, other: Self) {
         let first = self.results.len();
         self.results.extend(other.results);

@@ -1,10 +1,10 @@
-//! What is to be checked, how, and how much it matters.
+//! Policies: checks, their settings and severities.
 
 use serde_json::Value;
 
 use crate::Severity;
 
-/// The rules that apply together.
+/// A set of rules that apply together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// The name, for messages.
@@ -13,72 +13,72 @@ pub struct Policy {
     pub rules: Vec<RuleConfig>,
 }
 
-/// One check, turned on.
+/// An enabled check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleConfig {
     /// The id of the check.
     pub check: String,
-    /// Its settings, which the check validates. An empty object stands for the check's own default settings.
+    /// The settings, which the check validates. An empty object stands for the default settings of the check.
     pub settings: Value,
-    /// The severity of its violations; none: the check's own.
+    /// The severity of its violations, or `None` for that of the check.
     pub severity: Option<Severity>,
 }
 
-/// Whether a policy only reports, or also mends workloads.
+/// Whether a policy only reports violations, or also remediates workloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Enforcement {
-    /// Report.
+    /// Reports violations.
     #[default]
     Audit,
-    /// Report, and add what is missing to workloads.
+    /// Reports violations, and adds missing values to workloads.
     Enforce,
 }
 
-/// The TCP probe that enforcement puts where a probe is missing.
+/// The TCP probe that enforcement adds where a probe is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DefaultProbe {
-    /// None: the container's first port, or 8080.
+    /// The port, or `None` for the first port of the container, or 8080 if it declares none.
     pub tcp_port: Option<u16>,
-    /// Seconds before the first probe.
+    /// The number of seconds before the first probe.
     pub initial_delay_seconds: Option<u32>,
-    /// Seconds between probes.
+    /// The number of seconds between probes.
     pub period_seconds: Option<u32>,
 }
 
-/// The quantities that enforcement puts where a request or a limit is missing.
+/// The quantities that enforcement adds where a request or a limit is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DefaultResources {
-    /// Such as `100m`.
+    /// The CPU request, such as `100m`.
     pub cpu_request: Option<String>,
-    /// Such as `500m`.
+    /// The CPU limit, such as `500m`.
     pub cpu_limit: Option<String>,
-    /// Such as `128Mi`.
+    /// The memory request, such as `128Mi`.
     pub memory_request: Option<String>,
-    /// Such as `256Mi`.
+    /// The memory limit, such as `256Mi`.
     pub memory_limit: Option<String>,
 }
 
-/// A named choice of checks, settings and severities.
+/// A named set of checks with their settings and severities.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bundle {
     /// The name.
     pub name: String,
-    /// A line for lists.
+    /// The description in one line, for lists.
     pub title: String,
-    /// What it is for.
+    /// The purpose of the bundle.
     pub description: String,
-    /// Whether policies made from it mend workloads.
+    /// Whether policies created from it remediate workloads.
     pub enforcement: Enforcement,
-    /// The checks that it turns on.
+    /// The checks that it enables.
     pub rules: Vec<RuleConfig>,
-    /// For enforcement.
+    /// The probe for enforcement.
     pub default_probe: Option<DefaultProbe>,
-    /// For enforcement.
+    /// The resources for enforcement.
     pub default_resources: Option<DefaultResources>,
 }
 
 impl Bundle {
-    /// The bundle as a policy of the same name.
+    /// Returns the bundle as a policy of the same name.
     pub fn policy(&self) -> Policy {
         Policy { name: self.name.clone(), rules: self.rules.clone() }
     }

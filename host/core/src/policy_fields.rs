@@ -1,20 +1,20 @@
-//! The one place that names checks by hand: the fields of DevOpsPolicy v1 and the lines of the summary belong to the five
-//! checks that they were made for.
+//! The fields of DevOpsPolicy v1 and the lines of the summary, which belong to the five built-in checks. No other code
+//! contains the names of checks.
 
-/// What a check is called in DevOpsPolicy v1 and in the summary.
+/// The names of a check in DevOpsPolicy v1 and in the summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PolicyField {
     /// The id of the check.
     pub check: &'static str,
-    /// The field of the spec that turns it on.
+    /// The field of the spec that enables it.
     pub field: &'static str,
-    /// The setting that the field's number is; none: the field is true or false.
+    /// The setting that the number in the field stands for, or `None` for a boolean field.
     pub setting: Option<&'static str>,
     /// The field of `severityOverrides`.
     pub severity_override: &'static str,
     /// The label of its line in the summary.
     pub summary_label: &'static str,
-    /// Whether the summary shows the sum of the magnitudes rather than the number of violations.
+    /// Whether the summary shows the sum of the magnitudes instead of the number of violations.
     pub summary_adds_magnitudes: bool,
 }
 

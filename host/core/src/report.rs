@@ -1,4 +1,4 @@
-//! The report: what the outcomes of the checks amount to.
+//! The report on the outcomes of the checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,77 +14,77 @@ use crate::subject::{Source, Subject};
 use crate::totals::Totals;
 use crate::violation::{Fields, Violation};
 
-/// What was found in a set of subjects. Its JSON form only ever grows.
+/// The results of the evaluation of a set of subjects. New versions only add fields to the JSON form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The health score, 0 to 100; null where nothing was evaluated.
+    /// The health score, 0 to 100; null if nothing was evaluated.
     pub score: Option<u8>,
-    /// What the score means; null where nothing was evaluated.
+    /// The classification of the score; null if nothing was evaluated.
     pub classification: Option<Classification>,
-    /// The weighted share of (subject, check) pairs that passed, in percent; null where nothing was evaluated.
+    /// The weighted share of (subject, check) pairs that passed, in percent; null if nothing was evaluated.
     pub compliance: Option<f64>,
-    /// What the compliance means; null where nothing was evaluated.
+    /// The grade of the compliance; null if nothing was evaluated.
     pub grade: Option<Grade>,
-    /// How many pods and pod templates were evaluated. Pods of a workload that is evaluated itself are not counted again.
+    /// The number of evaluated pods and pod templates. The pods of an evaluated workload are not counted again.
     pub subjects: usize,
-    /// Pods that have finished or are being deleted, and so were not evaluated.
+    /// The number of pods that were not evaluated because they have finished or are being deleted.
     pub finished: usize,
-    /// How many objects of each kind run no pods that could be evaluated.
+    /// The number of objects without pods to evaluate, by kind.
     pub ignored: BTreeMap<String, usize>,
-    /// Objects of unknown kinds with a list of containers in them, which were not evaluated. They are counted as ignored too.
+    /// Objects of unknown kinds with a list of containers, which were not evaluated; also counted in `ignored`.
     #[serde(default)]
     pub not_evaluated: Vec<NotEvaluated>,
-    /// Subjects in system namespaces, and so not evaluated.
+    /// The number of subjects that were not evaluated because they are in excluded namespaces.
     pub excluded: usize,
-    /// Subjects outside of the namespaces that were asked for, or without the labels.
+    /// The number of subjects that do not match the selected namespaces or labels.
     #[serde(default)]
     pub filtered: usize,
-    /// Pod templates that another object of the same input made, and so are not evaluated again.
+    /// The number of pod templates that were not evaluated because another object of the input created them.
     #[serde(default)]
     pub owned: usize,
-    /// ReplicaSets of 0 replicas, which are not evaluated.
+    /// The number of ReplicaSets with 0 replicas, which are not evaluated.
     #[serde(default)]
     pub scaled_to_zero: usize,
-    /// Files that were left out because a kustomization names them as patches.
+    /// The number of files that were skipped because a kustomization uses them as patches.
     #[serde(default)]
     pub patches: usize,
-    /// Files that were left out by `--exclude` or a `.kube-devopsignore`.
+    /// The number of files that were excluded by `--exclude` or a `.kube-devopsignore` file.
     #[serde(default)]
     pub excluded_files: usize,
-    /// One entry a check.
+    /// One entry per check.
     pub checks: Vec<CheckReport>,
-    /// One entry a namespace, by name.
+    /// One entry per namespace, sorted by name.
     pub namespaces: Vec<NamespaceReport>,
-    /// All violations, by namespace, kind, name, check and place.
+    /// All violations, sorted by namespace, kind, name, check and field.
     pub violations: Vec<Violation>,
-    /// What could not be read or judged. A report with errors is not a pass.
+    /// The errors of input that could not be read or evaluated. A report with errors is not a pass.
     pub errors: Vec<ReportError>,
 }
 
-/// What a check gave.
+/// The results of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckReport {
     /// The id of the check.
     pub id: String,
-    /// The line that names its violations.
+    /// The title of its violations.
     pub title: String,
     /// The severity of its violations.
     pub severity: Severity,
-    /// Subjects that passed.
+    /// The number of subjects that passed.
     pub passed: usize,
-    /// Subjects with at least one violation.
+    /// The number of subjects with at least one violation.
     pub failed: usize,
-    /// Subjects that could not be judged.
+    /// The number of subjects that could not be evaluated.
     pub not_evaluated: usize,
-    /// Violations; a subject can have several.
+    /// The number of violations; a subject can have several.
     pub violations: usize,
     /// The sum of the magnitudes of the violations.
     pub magnitudes: u64,
 }
 
-/// What was found in a namespace.
+/// The results of a namespace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceReport {
@@ -92,19 +92,19 @@ pub struct NamespaceReport {
     pub name: String,
     /// The health score of its subjects.
     pub score: u8,
-    /// What the score means.
+    /// The classification of the score.
     pub classification: Classification,
     /// The compliance of its subjects, in percent.
     pub compliance: f64,
-    /// What the compliance means.
+    /// The grade of the compliance.
     pub grade: Grade,
-    /// How many pods and pod templates were judged.
+    /// The number of evaluated pods and pod templates.
     pub subjects: usize,
-    /// How many violations there are.
+    /// The number of violations.
     pub violations: usize,
 }
 
-/// An object that seems to run containers, of a kind whose pods cannot be found.
+/// An object that seems to run containers, of a kind without a known location of its pod templates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NotEvaluated {
@@ -112,58 +112,58 @@ pub struct NotEvaluated {
     pub api_version: String,
     /// Its kind.
     pub kind: String,
-    /// Its namespace; empty where it names none.
+    /// Its namespace; empty if it has none.
     pub namespace: String,
-    /// Its name; empty where it has none.
+    /// Its name; empty if it has none.
     pub name: String,
-    /// Where the object was read.
+    /// The file that the object was read from.
     pub source: Option<Source>,
 }
 
-/// Something that could not be read or evaluated.
+/// An error of input that could not be read or evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportError {
-    /// What went wrong and how to mend it.
+    /// The error and how to fix it.
     pub message: String,
     /// The check that failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub check: Option<String>,
-    /// Where, when it came from a file.
+    /// The location of the error in a file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source: Option<Source>,
 }
 
-/// What a report says beside the outcomes of the checks.
+/// The content of a report in addition to the outcomes of the checks.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Extent {
-    /// Pods that have finished or are being deleted.
+    /// The number of pods that have finished or are being deleted.
     pub finished: usize,
-    /// Objects that run no pods, by kind.
+    /// The number of objects without pods, by kind.
     pub ignored: BTreeMap<String, usize>,
     /// Objects of unknown kinds that seem to run containers.
     pub not_evaluated: Vec<NotEvaluated>,
-    /// Subjects in system namespaces.
+    /// The number of subjects in excluded namespaces.
     pub excluded: usize,
-    /// Subjects that were not asked for.
+    /// The number of subjects that do not match the selected namespaces or labels.
     pub filtered: usize,
-    /// Pod templates that another object of the same input made.
+    /// The number of pod templates that another object of the input created.
     pub owned: usize,
-    /// ReplicaSets of 0 replicas.
+    /// The number of ReplicaSets with 0 replicas.
     pub scaled_to_zero: usize,
-    /// Files that a kustomization names as patches.
+    /// The number of files that a kustomization uses as patches.
     pub patches: usize,
-    /// Files that the user left out.
+    /// The number of files that the user excluded.
     pub excluded_files: usize,
-    /// What could not be read.
+    /// The errors of input that could not be read.
     pub errors: Vec<ReportError>,
 }
 
 impl Report {
-    /// Adds up what the checks found in `subjects`.
+    /// Creates the report on the outcomes of the checks for `subjects`.
     pub fn new(subjects: &[Subject], outcomes: Vec<CheckOutcome>, extent: Extent) -> Self {
         let mut errors = extent.errors;
-        errors.extend(outcomes.iter().flat_map(|outcome| &outcome.errors).map(|error| not_evaluated(error, subjects)));
+        errors.extend(outcomes.iter().flat_map(|outcome| &outcome.errors).map(|error| report_error(error, subjects)));
         let Summary { cluster, namespaces, checks, violations } = Summary::of(subjects, &outcomes);
         let evaluated = cluster.subjects > 0;
         Self {
@@ -188,12 +188,12 @@ impl Report {
         }
     }
 
-    /// The highest severity of any violation.
+    /// Returns the highest severity of all violations.
     pub fn highest_severity(&self) -> Option<Severity> {
         self.violations.iter().map(|violation| violation.severity).max()
     }
 
-    /// The lines of the summary that stand for checks: label and number, in their order.
+    /// Returns the lines of the summary for checks, in order: label and number.
     pub fn summary(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         POLICY_FIELDS.iter().map(|field| {
             let check = self.checks.iter().find(|check| check.id == field.check);
@@ -210,7 +210,7 @@ impl Report {
 }
 
 impl NamespaceReport {
-    /// The totals of the subjects of a namespace.
+    /// Creates the report on a namespace from the totals of its subjects.
     pub fn new(name: &str, totals: &Totals) -> Self {
         Self {
             name: name.to_owned(),
@@ -224,7 +224,7 @@ impl NamespaceReport {
     }
 }
 
-/// What the outcomes come to.
+/// The sums of the outcomes.
 struct Summary {
     cluster: Totals,
     namespaces: Vec<NamespaceReport>,
@@ -233,7 +233,8 @@ struct Summary {
 }
 
 impl Summary {
-    /// Adds up subject by subject in the order of the report: to sort the subjects is cheaper than to sort the violations.
+    /// Adds up the outcomes subject by subject in the order of the report: sorting subjects is cheaper than sorting
+    /// violations.
     fn of(subjects: &[Subject], outcomes: &[CheckOutcome]) -> Self {
         let object = |index: &usize| {
             let Subject { namespace, kind, name, source, .. } = &subjects[*index];
@@ -242,7 +243,7 @@ impl Summary {
         let mut order: Vec<usize> = (0..subjects.len()).collect();
         order.sort_unstable_by(|one, other| object(one).cmp(&object(other)));
         let mut sums: Vec<_> = outcomes.iter().map(|outcome| CheckSum::new(outcome, subjects.len())).collect();
-        // Reports can have hundreds of thousands of violations: growing step by step would need twice the room at the end.
+        // Reports can have hundreds of thousands of violations: repeated growth would need twice the memory at the end.
         let mut violations = Vec::with_capacity(outcomes.iter().map(|outcome| outcome.findings.len()).sum());
         let mut fields = Fields::default();
         let (mut cluster, mut namespaces) = (Totals::default(), Vec::new());
@@ -266,11 +267,11 @@ impl Summary {
     }
 }
 
-/// The sum of what a check gave.
+/// The sums of the outcome of a check.
 struct CheckSum<'a> {
     outcome: &'a CheckOutcome,
     id: Arc<str>,
-    /// The position of the first finding about each subject, and behind the last.
+    /// The position of the first finding about each subject, and the end position.
     starts: Vec<u32>,
     report: CheckReport,
 }
@@ -298,7 +299,7 @@ impl<'a> CheckSum<'a> {
         Self { outcome, id: outcome.check.as_str().into(), starts, report }
     }
 
-    /// Adds what the check gave about the subject at `index`.
+    /// Adds the results of the check for the subject at `index`.
     fn add(
         &mut self,
         index: usize,
@@ -328,20 +329,20 @@ impl<'a> CheckSum<'a> {
     }
 }
 
-fn not_evaluated(error: &crate::EvaluationError, subjects: &[Subject]) -> ReportError {
-    const MOST_NAMED: usize = 3;
+fn report_error(error: &crate::EvaluationError, subjects: &[Subject]) -> ReportError {
+    const MAX_NAMES: usize = 3;
     let names: BTreeSet<String> = error
         .subjects
         .iter()
         .filter_map(|&index| subjects.get(index))
         .map(|subject| format!("{} {}/{}", subject.kind, subject.namespace, subject.name))
         .collect();
-    let mut named = names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > MOST_NAMED {
-        named.push_str(&format!(" and {} more", names.len() - MOST_NAMED));
+    let mut list = names.iter().take(MAX_NAMES).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > MAX_NAMES {
+        list.push_str(&format!(" and {} more", names.len() - MAX_NAMES));
     }
     ReportError {
-        message: format!("check {} (module {}) could not judge {named}: {}", error.check, error.module, error.cause),
+        message: format!("check {} (module {}) failed to evaluate {list}: {}", error.check, error.module, error.cause),
         check: Some(error.check.clone()),
         source: match error.subjects.as_slice() {
             [only] => subjects.get(*only).and_then(|subject| subject.source.clone()),

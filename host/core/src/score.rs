@@ -5,10 +5,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The most that a finding's magnitude counts.
+/// The highest magnitude of a violation.
 pub const HIGHEST_MAGNITUDE: u32 = 5;
 
-/// `100 - min(floor(penalty / subjects), 100)`; no subjects: 100.
+/// Returns the health score `100 - min(floor(penalty / subjects), 100)`, or 100 without subjects.
 ///
 /// `penalty` is the sum over all violations of weight x magnitude.
 pub fn health(penalty: u64, subjects: usize) -> u8 {
@@ -16,7 +16,7 @@ pub fn health(penalty: u64, subjects: usize) -> u8 {
     100 - average.min(100) as u8
 }
 
-/// What a health score means.
+/// The classification of a health score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Classification {
     /// Below 40.
@@ -30,7 +30,7 @@ pub enum Classification {
 }
 
 impl Classification {
-    /// The class of a health score.
+    /// Returns the classification of a health score.
     pub fn of(score: u8) -> Self {
         match score {
             80.. => Self::Healthy,
@@ -52,7 +52,7 @@ impl fmt::Display for Classification {
     }
 }
 
-/// The weights of (subject, check) pairs: of all that apply, and of those that failed.
+/// The sums of the weights of (subject, check) pairs: of all evaluated pairs, and of the failed ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Compliance {
     applicable: u64,
@@ -60,7 +60,7 @@ pub struct Compliance {
 }
 
 impl Compliance {
-    /// Adds a pair that was judged.
+    /// Adds an evaluated pair.
     pub fn add(&mut self, weight: u32, failed: bool) {
         self.applicable += u64::from(weight);
         if failed {
@@ -68,25 +68,25 @@ impl Compliance {
         }
     }
 
-    /// The pairs of both.
+    /// Returns the sums of both.
     pub fn plus(self, other: Self) -> Self {
         Self { applicable: self.applicable + other.applicable, failed: self.failed + other.failed }
     }
 
-    /// The pairs without those of a part.
+    /// Returns the sums without those of a part.
     pub fn minus(self, part: Self) -> Self {
         Self { applicable: self.applicable - part.applicable, failed: self.failed - part.failed }
     }
 
-    /// `100 x (1 - failed / applicable)` in percent, rounded down to one decimal place, so that only a flawless result
-    /// shows as 100; nothing applicable: 100.
+    /// Returns `100 x (1 - failed / applicable)`, rounded down to one decimal place so that only a result without
+    /// failures is 100 percent, or 100 without applicable pairs.
     pub fn percent(self) -> f64 {
         let passed = (self.applicable - self.failed) * 1000;
         passed.checked_div(self.applicable).unwrap_or(1000) as f64 / 10.0
     }
 }
 
-/// What a compliance means.
+/// The grade of a compliance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Grade {
     /// From 90 %.
@@ -102,7 +102,7 @@ pub enum Grade {
 }
 
 impl Grade {
-    /// The grade of a compliance in percent.
+    /// Returns the grade of a compliance in percent.
     pub fn of(percent: f64) -> Self {
         match percent {
             90.0.. => Self::A,
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn health_follows_the_formula() {
+    fn the_health_score_follows_the_formula() {
         for (penalty, subjects, score) in [
             (0, 0, 100),
             (500, 0, 100),
@@ -149,9 +149,9 @@ mod tests {
     }
 
     #[test]
-    fn classes_and_grades_start_at_their_bounds() {
+    fn classifications_and_grades_start_at_their_lower_bounds() {
         use Classification::*;
-        for (score, class) in [
+        for (score, classification) in [
             (100, Healthy),
             (80, Healthy),
             (79, Stable),
@@ -161,7 +161,7 @@ mod tests {
             (39, Critical),
             (0, Critical),
         ] {
-            assert_eq!(Classification::of(score), class, "{score}");
+            assert_eq!(Classification::of(score), classification, "{score}");
         }
         for (percent, grade) in [
             (100.0, "A"),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn compliance_weighs_pairs() {
+    fn compliance_is_weighted() {
         let mut compliance = Compliance::default();
         assert_eq!(compliance.percent(), 100.0);
         compliance.add(5, true);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_among_many_is_not_100_percent() {
+    fn compliance_with_one_failure_is_less_than_100_percent() {
         let mut compliance = Compliance::default();
         compliance.add(1, true);
         (0..100_000).for_each(|_| compliance.add(1, false));
@@ -202,7 +202,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn health_is_within_bounds_and_falls_with_the_penalty(penalty: u64, more in 0..1000u64, subjects: u16) {
+        fn the_health_score_is_within_bounds_and_decreases_with_the_penalty(penalty: u64, more in 0..1000u64, subjects: u16) {
             let score = health(penalty, subjects.into());
             prop_assert!(score <= 100);
             prop_assert!(health(penalty.saturating_add(more), subjects.into()) <= score);
@@ -213,8 +213,8 @@ mod tests {
             let mut compliance = Compliance::default();
             pairs.iter().for_each(|&(weight, failed)| compliance.add(weight, failed));
             prop_assert!((0.0..=100.0).contains(&compliance.percent()));
-            let flawless = pairs.iter().all(|&(weight, failed)| weight == 0 || !failed);
-            prop_assert_eq!(compliance.percent() == 100.0, flawless);
+            let all_passed = pairs.iter().all(|&(weight, failed)| weight == 0 || !failed);
+            prop_assert_eq!(compliance.percent() == 100.0, all_passed);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How much a violation matters.
+//! The severity of a violation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,18 +6,18 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How much a violation matters; ordered from low to critical.
+/// The severity of a violation, ordered from low to critical.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// For information.
     Low,
-    /// Reported.
+    /// To be fixed.
     #[default]
     Medium,
-    /// Important; blocks admission.
+    /// Important; denies admission.
     High,
-    /// To be mended at once; blocks admission.
+    /// To be fixed immediately; denies admission.
     Critical,
 }
 
@@ -25,7 +25,7 @@ impl Severity {
     /// All severities, from low to critical.
     pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
 
-    /// The name, in lower case.
+    /// Returns the name, in lower case.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Low => "low",

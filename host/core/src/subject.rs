@@ -1,4 +1,4 @@
-//! What is evaluated: a pod, or the pod template of a workload, as facts.
+//! Subjects: the facts about a pod, or about the pod template of a workload, that checks evaluate.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::lines::Lines;
 /// A pod, or the pod template of a workload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subject {
-    /// The API group of the object; empty for the core group, and where it is not known.
+    /// The API group of the object; empty for the core group, and if it is not known.
     pub group: String,
-    /// `Pod`, or the kind of the workload whose template this is.
+    /// `Pod`, or the kind of the workload.
     pub kind: Arc<str>,
     /// The namespace.
     pub namespace: Arc<str>,
@@ -23,25 +23,26 @@ pub struct Subject {
     pub labels: Vec<(String, String)>,
     /// The object that controls the pod.
     pub controller: Option<Arc<Controller>>,
-    /// Whether containers are started again.
+    /// The restart policy of the containers.
     pub restart_policy: RestartPolicy,
     /// App containers first, then init containers and sidecars, then ephemeral containers.
     pub containers: Vec<Container>,
-    /// None for a manifest without status and for an admission request.
+    /// The status; `None` for a manifest without status and for an admission request.
     pub status: Option<Status>,
-    /// JSON Pointer from the object to the pod's spec: `/spec`, `/spec/template/spec`, ...
+    /// The JSON Pointer from the object to the spec of the pod: `/spec`, `/spec/template/spec`, ...
     pub spec_pointer: Cow<'static, str>,
-    /// Whether the pod template that the pod was made from is a subject of the same evaluation. Such a pod is evaluated for
-    /// how it runs alone: what it was asked to run counts once, at the template.
+    /// Whether the pod template that the pod was created from is a subject of the same evaluation. Only the runtime
+    /// status of such a pod is evaluated; violations in its spec are counted once, for the template.
     pub is_owned: bool,
-    /// Where the object was read, when it came from a file.
+    /// The file that the object was read from.
     pub source: Option<Source>,
-    /// The lines of the fields of the pod's spec, when it came from a file.
+    /// The line numbers of the fields of the pod spec in the file.
     pub lines: Lines,
 }
 
 impl Subject {
-    /// The line of the field at a JSON Pointer into the object; of the closest value around it where it does not exist.
+    /// Returns the line of the field at a JSON Pointer into the object, or of the closest enclosing value if there is
+    /// no such field.
     pub fn line_of(&self, pointer: &str) -> Option<usize> {
         let field = pointer.strip_prefix(&*self.spec_pointer)?;
         self.lines.line_of(field)
@@ -53,9 +54,9 @@ impl Subject {
 pub struct Container {
     /// The name; may be empty in a manifest.
     pub name: Arc<str>,
-    /// What the container is for.
+    /// The kind of the container.
     pub kind: ContainerKind,
-    /// The image reference as written; empty where none is given.
+    /// The image reference as written; empty if there is none.
     pub image: String,
     /// Whether there is a liveness probe.
     pub has_liveness_probe: bool,
@@ -63,20 +64,20 @@ pub struct Container {
     pub has_readiness_probe: bool,
     /// Whether there is a startup probe.
     pub has_startup_probe: bool,
-    /// Declared container ports, in their order.
+    /// The declared container ports, in order.
     pub ports: Vec<u16>,
     /// Whether any resource request is set.
     pub has_resource_requests: bool,
     /// Whether any resource limit is set.
     pub has_resource_limits: bool,
-    /// How often it was restarted; none where nothing has run yet.
+    /// The number of restarts; `None` if the container has not run yet.
     pub restart_count: Option<u32>,
-    /// Where it is in the pod's spec.
+    /// The place of the container in the spec of the pod.
     pub place: Place,
 }
 
 impl Container {
-    /// JSON Pointer from the pod's spec to this container.
+    /// Returns the JSON Pointer from the spec of the pod to the container.
     pub fn pointer(&self) -> String {
         match self.place.index {
             Some(index) => format!("/{}/{index}", self.place.key),
@@ -84,12 +85,12 @@ impl Container {
         }
     }
 
-    /// The title, which shares the name.
+    /// Returns the title; it shares the allocation of the name.
     pub(crate) fn shared_title(&self) -> Arc<str> {
         if self.name.is_empty() { self.title().into() } else { self.name.clone() }
     }
 
-    /// The name; the place in the pod's spec, such as `containers[0]`, of a container without one.
+    /// Returns the name, or the place in the spec of the pod, such as `containers[0]`, if the container has no name.
     pub fn title(&self) -> Cow<'_, str> {
         match self.place.index {
             _ if !self.name.is_empty() => Cow::Borrowed(&self.name),
@@ -99,22 +100,22 @@ impl Container {
     }
 }
 
-/// The place of a container in the pod's spec.
+/// The place of a container in the spec of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// The key of the list that it is in, or its own key.
+    /// The key of the list that contains it, or its own key.
     pub key: &'static str,
-    /// The index in that list; none for a container that is in no list.
+    /// The index in the list, or `None` for a container outside of a list.
     pub index: Option<usize>,
 }
 
 impl Place {
-    /// The place at an index of a list.
+    /// Returns the place at an index of a list.
     pub fn in_list(key: &'static str, index: usize) -> Self {
         Self { key, index: Some(index) }
     }
 
-    /// The place of a container that is in no list.
+    /// Returns the place of a container outside of a list.
     pub fn alone(key: &'static str) -> Self {
         Self { key, index: None }
     }
@@ -126,7 +127,7 @@ impl Default for Place {
     }
 }
 
-/// What a container is for.
+/// The kind of a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ContainerKind {
     /// Runs for as long as the pod does.
@@ -134,20 +135,20 @@ pub enum ContainerKind {
     App,
     /// Runs to completion before the app containers start.
     Init,
-    /// An init container that is always restarted, and so runs beside the app containers.
+    /// An init container with the restart policy `Always`, which runs next to the app containers.
     Sidecar,
     /// Added to a running pod for debugging.
     Ephemeral,
 }
 
-/// Whether the containers of a pod are started again when they end.
+/// Whether the containers of a pod are restarted when they exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub enum RestartPolicy {
-    /// Always; the default of Kubernetes, which fills it in for an empty text too.
+    /// Always; the default of Kubernetes, which also applies to an empty string.
     #[default]
     #[serde(alias = "")]
     Always,
-    /// When they failed.
+    /// If they failed.
     OnFailure,
     /// Never.
     Never,
@@ -165,32 +166,32 @@ pub struct Controller {
     pub name: String,
 }
 
-/// Where a pod stands.
+/// The status of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The phase.
     pub phase: Phase,
-    /// Seconds since the pod was created, while it is pending.
+    /// The number of seconds since the creation of a pending pod.
     pub pending_seconds: Option<u64>,
 }
 
 /// The phase of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Accepted, not running yet.
+    /// The cluster has accepted the pod, but not all containers are running.
     Pending,
-    /// Bound to a node, containers created.
+    /// The pod is bound to a node, and all containers have been created.
     Running,
-    /// Every container ended well.
+    /// All containers have terminated in success.
     Succeeded,
-    /// Every container ended, one of them badly.
+    /// All containers have terminated, and at least one has terminated in failure.
     Failed,
-    /// The node does not say.
+    /// The state of the pod cannot be obtained from its node.
     Unknown,
 }
 
 impl Phase {
-    /// The phase that Kubernetes writes so; anything it does not know is unknown.
+    /// Parses a phase; any other text is the phase `Unknown`.
     pub fn parse(text: &str) -> Self {
         match text {
             "Pending" => Self::Pending,
@@ -202,22 +203,22 @@ impl Phase {
     }
 }
 
-/// The place in a file that an object was read from.
+/// The location of an object in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
-    /// The path as it was given or found; `stdin` for standard input.
+    /// The path, as specified or found; `stdin` for standard input.
     pub file: Arc<str>,
     /// The number of the document in the file, from 1.
     pub document: usize,
     /// The line in the file, from 1.
     pub line: usize,
-    /// The line of the object that the line belongs to, which tells objects of one document apart.
+    /// The first line of the object, which identifies an object within a document.
     #[serde(skip)]
     pub object_line: usize,
 }
 
 impl Source {
-    /// What all places in one object have in common.
+    /// Returns the part of the location that identifies the object.
     pub fn object(&self) -> (&str, usize, usize) {
         (&self.file, self.document, self.object_line)
     }

@@ -1,6 +1,6 @@
-//! Text from components and manifests on its way to people.
+//! Display of text from components and manifests.
 
-/// Cuts a text to at most `longest` bytes, at a character, with an ellipsis where something is missing.
+/// Truncates a text to at most `longest` bytes, at a character boundary and with an ellipsis.
 pub fn cut(text: &str, longest: usize) -> String {
     const ELLIPSIS: &str = "…";
     if text.len() <= longest {
@@ -10,8 +10,8 @@ pub fn cut(text: &str, longest: usize) -> String {
     format!("{}{ELLIPSIS}", &text[..end])
 }
 
-/// Makes a text harmless on a terminal and in a log: control characters, which could move the cursor, recolour or forge
-/// lines, and characters that change the direction of writing are shown as escapes.
+/// Sanitizes a text for a terminal or a log: control characters, which could move the cursor, change colors or forge
+/// lines, and characters that change the text direction are escaped.
 pub fn escape_controls(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -24,7 +24,7 @@ pub fn escape_controls(text: &str) -> String {
     escaped
 }
 
-/// Characters that reorder what follows them: a message could be made to read as another one.
+/// Reports whether a character changes the direction of the text after it, which can disguise a message as another one.
 fn is_direction_control(character: char) -> bool {
     matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cuts_at_a_character() {
+    fn texts_are_truncated_at_character_boundaries() {
         assert_eq!(cut("short", 5), "short");
         assert_eq!(cut("sixsix", 5), "si…");
         assert_eq!(cut("ääää", 7), "ää…");
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_controls() {
+    fn control_characters_are_escaped() {
         assert_eq!(escape_controls("a\u{1b}[31mb\nc\u{202e}d"), "a\\u{1b}[31mb\\u{a}c\\u{202e}d");
         assert_eq!(escape_controls("grüße ✓"), "grüße ✓");
     }

@@ -1,4 +1,4 @@
-//! Running totals of what was found in a set of subjects.
+//! The totals of the evaluations of a set of subjects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,21 +7,21 @@ use crate::Severity;
 use crate::score::{Classification, Compliance, Grade, health};
 use crate::violation::Violation;
 
-/// What was found in a set of subjects, as numbers. Totals of parts can be added to those of the whole and taken away again,
-/// so that a change of one pod costs nothing but that pod.
+/// The totals of the evaluations of a set of subjects. The totals of a part can be added and subtracted, so that a
+/// change of a single pod does not require the evaluation of other pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// How many pods and pod templates were judged.
+    /// The number of evaluated pods and pod templates.
     pub subjects: usize,
-    /// How many violations there are.
+    /// The number of violations.
     pub violations: usize,
     /// The sum of the penalties of the violations.
     pub penalty: u64,
-    /// The pairs of subject and check.
+    /// The compliance of the pairs of subject and check.
     pub compliance: Compliance,
-    /// How many violations there are of each severity, from low to critical.
+    /// The number of violations by severity, from low to critical.
     pub by_severity: [usize; Severity::ALL.len()],
-    /// How many violations there are of each check; checks without violations are left out.
+    /// The number of violations by check, without checks that have no violations.
     pub by_check: BTreeMap<Arc<str>, usize>,
 }
 
@@ -48,7 +48,7 @@ impl Totals {
         }
     }
 
-    /// Takes away the totals of a part that was added before.
+    /// Subtracts the totals of a part that was added before.
     pub fn subtract(&mut self, part: &Self) {
         self.subjects -= part.subjects;
         self.violations -= part.violations;
@@ -65,17 +65,17 @@ impl Totals {
         self.by_check.retain(|_, count| *count > 0);
     }
 
-    /// The health score.
+    /// Returns the health score.
     pub fn score(&self) -> u8 {
         health(self.penalty, self.subjects)
     }
 
-    /// What the health score means.
+    /// Returns the classification of the health score.
     pub fn classification(&self) -> Classification {
         Classification::of(self.score())
     }
 
-    /// What the compliance means.
+    /// Returns the grade of the compliance.
     pub fn grade(&self) -> Grade {
         Grade::of(self.compliance.percent())
     }

@@ -1,4 +1,4 @@
-//! Violations: what is wrong with an object by a policy.
+//! Violations: the findings about an object under a policy.
 
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
@@ -12,17 +12,17 @@ use crate::outcome::{CheckOutcome, Finding};
 use crate::score::HIGHEST_MAGNITUDE;
 use crate::subject::{Container, Controller, Source, Subject};
 
-/// A finding with the policy's severity and the check's weight.
+/// A finding with the severity of the policy and the weight of the check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Violation {
     /// The id of the check.
     pub check: Arc<str>,
-    /// How much it matters.
+    /// The severity of the violation.
     pub severity: Severity,
-    /// What it costs.
+    /// The cost of the violation in the health score.
     pub weight: u32,
-    /// How many times it costs that.
+    /// The factor for the weight.
     pub magnitude: u32,
     /// The namespace of the object.
     pub namespace: Arc<str>,
@@ -30,34 +30,34 @@ pub struct Violation {
     pub kind: Arc<str>,
     /// The name of the object.
     pub name: Arc<str>,
-    /// The object that controls it.
+    /// The object that controls the pod.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub controller: Option<Arc<Controller>>,
-    /// The container to blame.
+    /// The container that causes the violation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub container: Option<Arc<str>>,
-    /// JSON Pointer into the object to the one place to blame. The place need not exist.
+    /// The JSON Pointer into the object to the field that causes the violation. The field may be missing.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub field: Option<Arc<str>>,
-    /// What is wrong.
+    /// The message of the finding.
     pub message: Arc<str>,
-    /// Where the object was read, when it came from a file.
+    /// The location of the violation in a file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source: Option<Source>,
 }
 
 impl Violation {
-    /// What the violation takes off the score, before the average: weight x magnitude.
+    /// Returns the penalty for the score, before the average: weight x magnitude.
     pub fn penalty(&self) -> u64 {
         u64::from(self.weight) * u64::from(self.magnitude)
     }
 
-    /// What orders the violations of one object.
+    /// Returns the sort key for the violations of one object.
     pub(crate) fn place(&self) -> impl Ord + '_ {
         (&self.container, &self.check, &self.field, &self.message)
     }
 
-    /// The violation in one line, as the status of a policy lists it.
+    /// Returns the violation in one line, as shown in the status of a policy.
     pub fn line(&self) -> String {
         let kind = self.kind.to_lowercase();
         match &self.container {
@@ -68,7 +68,7 @@ impl Violation {
 }
 
 impl CheckOutcome {
-    /// A finding of this check about `subject` as a violation. `check` is the id of the check.
+    /// Converts a finding of this check about `subject` to a violation. `check` is the id of the check.
     pub(crate) fn violation(
         &self,
         check: &Arc<str>,
@@ -105,7 +105,7 @@ impl CheckOutcome {
     }
 }
 
-/// The fields of violations. Most violations of a report are about the same few, and share their texts.
+/// The fields of violations. Most violations of a report have one of a few fields, and share the strings.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     known: HashSet<Arc<str>>,
@@ -115,7 +115,7 @@ pub(crate) struct Fields {
 impl Fields {
     fn shared(&mut self, field: fmt::Arguments<'_>) -> Arc<str> {
         self.text.clear();
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = self.text.write_fmt(field);
         if let Some(known) = self.known.get(self.text.as_str()) {
             return known.clone();

@@ -1,7 +1,7 @@
-//! The kinds that run pods. This is the one table of them: where their pod templates are, and how long their pods live.
+//! The kinds that run pods: the locations of their pod templates, and the lifetime of their pods.
 //!
-//! It is data and imports nothing. Group and kind together identify a workload: the `Job` of Volcano has nothing but its
-//! kind in common with the one of `batch`.
+//! This module is data and imports nothing. Group and kind together identify a workload: the `Job` of Volcano has only
+//! the name of its kind in common with the `Job` of `batch`.
 
 /// A kind of object that runs pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,29 +10,31 @@ pub struct Workload {
     pub group: &'static str,
     /// The kind.
     pub kind: &'static str,
-    /// The resource in URLs and rules.
+    /// The name of the resource in URLs and rules.
     pub resource: &'static str,
-    /// Where the pods are described.
+    /// The locations of the pod templates.
     pub templates: &'static [Template],
-    /// How long the pods live.
+    /// The lifetime of the pods.
     pub lifetime: Lifetime,
-    /// Whether Kubernetes itself has the kind, so that an object without containers is a mistake.
+    /// Whether the kind is part of Kubernetes, so that an object without containers is invalid.
     pub is_builtin: bool,
+    /// Whether missing fields can be added to its pod template, because it replaces its pods gradually.
+    pub can_be_remediated: bool,
 }
 
-/// A place in an object that describes pods.
+/// A location of pod templates in an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Template {
-    /// The keys from the object to the place, joined by dots; `*` stands for every item of a list and every value of a map.
+    /// The path from the object: keys joined by dots; `*` matches every item of a list and every value of a map.
     pub path: &'static str,
-    /// What is there.
+    /// The structure of the value.
     pub form: Form,
 }
 
-/// What describes the pods at a place.
+/// The structure of a value that describes pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// A pod template: `metadata` and `spec`, as a Pod has them.
+    /// A pod template: `metadata` and `spec`, as in a Pod.
     PodTemplate,
     /// The spec of a pod, without metadata.
     PodSpec,
@@ -40,30 +42,30 @@ pub enum Form {
     ArgoTemplate,
     /// The spec of a Tekton Task: `steps`, `sidecars` and `stepTemplate`.
     TektonTask,
-    /// The spec of a Tekton StepAction, which is itself a container.
+    /// The spec of a Tekton StepAction, which is a container.
     TektonStep,
-    /// An object of its own.
+    /// A complete API object.
     Object,
 }
 
-/// How long the pods of a workload live.
+/// The lifetime of the pods of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
-    /// As their `restartPolicy` says.
+    /// Depends on the `restartPolicy`.
     ByRestartPolicy,
-    /// Until they are deleted: the API server, or the webhook of the kind, allows only the restart policy `Always`.
+    /// Until deletion: the API server, or the webhook of the kind, allows only the restart policy `Always`.
     Forever,
-    /// Until they have done their work, whatever their `restartPolicy` says.
+    /// Until completion, regardless of the `restartPolicy`.
     ToCompletion,
 }
 
-/// The place of most pod templates.
+/// The location of the pod template in most workloads.
 const SPEC_TEMPLATE: &[Template] = &[pod_template("spec.template")];
 
-/// The place where objects that start jobs have them.
+/// The location of the pod template in workloads that create jobs.
 const JOB_TEMPLATE: &[Template] = &[pod_template("spec.jobTemplate.spec.template")];
 
-/// The places in objects of kinds that are not in the table: where custom workloads mostly have what the built-in ones have.
+/// The locations for kinds that are not in the table: most custom workloads follow the built-in ones.
 pub const USUAL_TEMPLATES: &[Template] = &[SPEC_TEMPLATE[0], JOB_TEMPLATE[0]];
 
 const TEKTON_TASK: &[Template] = &[Template { path: "spec", form: Form::TektonTask }];
@@ -89,18 +91,18 @@ const RAY_CLUSTER: &[Template] =
 
 use Lifetime::{ByRestartPolicy, Forever, ToCompletion};
 
-/// All kinds that are known to run pods.
+/// All known kinds that run pods.
 pub const WORKLOADS: &[Workload] = &[
     builtin("", "Pod", "pods", &[pod_template("")], ByRestartPolicy),
-    builtin("apps", "Deployment", "deployments", SPEC_TEMPLATE, Forever),
-    builtin("apps", "StatefulSet", "statefulsets", SPEC_TEMPLATE, Forever),
-    builtin("apps", "DaemonSet", "daemonsets", SPEC_TEMPLATE, Forever),
+    remediable("apps", "Deployment", "deployments"),
+    remediable("apps", "StatefulSet", "statefulsets"),
+    remediable("apps", "DaemonSet", "daemonsets"),
     builtin("apps", "ReplicaSet", "replicasets", SPEC_TEMPLATE, Forever),
     builtin("", "ReplicationController", "replicationcontrollers", SPEC_TEMPLATE, Forever),
     builtin("batch", "Job", "jobs", SPEC_TEMPLATE, ToCompletion),
     builtin("batch", "CronJob", "cronjobs", JOB_TEMPLATE, ToCompletion),
     builtin("", "PodTemplate", "podtemplates", &[pod_template("template")], ByRestartPolicy),
-    // The API groups that the built-in workloads had before Kubernetes 1.16, as old charts still write them.
+    // The API groups of the built-in workloads before Kubernetes 1.16, which old charts still use.
     builtin("extensions", "Deployment", "deployments", SPEC_TEMPLATE, Forever),
     builtin("extensions", "DaemonSet", "daemonsets", SPEC_TEMPLATE, Forever),
     builtin("extensions", "ReplicaSet", "replicasets", SPEC_TEMPLATE, Forever),
@@ -288,7 +290,11 @@ const fn builtin(
     templates: &'static [Template],
     lifetime: Lifetime,
 ) -> Workload {
-    Workload { group, kind, resource, templates, lifetime, is_builtin: true }
+    Workload { group, kind, resource, templates, lifetime, is_builtin: true, can_be_remediated: false }
+}
+
+const fn remediable(group: &'static str, kind: &'static str, resource: &'static str) -> Workload {
+    Workload { can_be_remediated: true, ..builtin(group, kind, resource, SPEC_TEMPLATE, Forever) }
 }
 
 const fn custom(
@@ -298,17 +304,17 @@ const fn custom(
     templates: &'static [Template],
     lifetime: Lifetime,
 ) -> Workload {
-    Workload { group, kind, resource, templates, lifetime, is_builtin: false }
+    Workload { group, kind, resource, templates, lifetime, is_builtin: false, can_be_remediated: false }
 }
 
-/// The group in an `apiVersion`; empty for the core group.
+/// Returns the group of an `apiVersion`; empty for the core group.
 pub fn group(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
 impl Workload {
-    /// The workload of this `apiVersion` and kind. Without an `apiVersion`, the built-in kind of this name: the items of a
-    /// typed list do not repeat theirs, and neither does an object that the API server converted.
+    /// Returns the workload with this `apiVersion` and kind; without an `apiVersion`, the built-in workload of this
+    /// kind: the items of a typed list do not have an `apiVersion`, nor do objects that the API server converted.
     pub fn find(api_version: &str, kind: &str) -> Option<&'static Self> {
         let named = |workload: &&Self| workload.kind == kind;
         if api_version.is_empty() {
@@ -318,14 +324,14 @@ impl Workload {
         WORKLOADS.iter().find(|workload| named(workload) && workload.group == group)
     }
 
-    /// Whether its pods are described where [`crate::object::Object`] has them: it is a pod, or its template is in a usual
-    /// place.
+    /// Reports whether [`crate::object::Object`] can read its pods: it is a pod, or its template is in a usual
+    /// location.
     pub fn has_usual_template(&self) -> bool {
         (self.is_builtin && self.kind == "Pod")
             || self.templates.iter().all(|template| USUAL_TEMPLATES.contains(template))
     }
 
-    /// Where an object has the spec of its pods by this table, as a JSON Pointer, where there is one such place.
+    /// Returns the JSON Pointer to the spec of the pods in an object, for workloads with one pod template.
     pub fn spec_pointer(&self) -> String {
         let path = self.templates.first().map_or("", |template| template.path);
         let keys: String = path.split('.').filter(|key| !key.is_empty()).map(|key| format!("/{key}")).collect();
@@ -358,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn built_in_workloads_name_the_place_of_their_spec() {
+    fn built_in_workloads_have_a_pointer_to_the_spec_of_their_pods() {
         let pointer = |kind| Workload::find("", kind).map(Workload::spec_pointer);
         assert_eq!(pointer("Pod").as_deref(), Some("/spec"));
         assert_eq!(pointer("DaemonSet").as_deref(), Some("/spec/template/spec"));

@@ -1,4 +1,5 @@
-//! One batch of subjects and one rule: what fails is halved until it is known what cannot be judged.
+//! The evaluation of a batch of subjects by a rule: a failed batch is halved to isolate the subjects that cannot be
+//! evaluated.
 
 use std::borrow::Borrow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,18 +11,19 @@ use crate::bindings::check::devops::policy::types;
 use crate::instance::Objects;
 use crate::{CallError, Limits, Rule, convert};
 
-/// Subjects as the contract has them, converted once for all rules.
+/// A batch of subjects, converted to the types of the contract once for all rules.
 pub struct Batch<'a, S> {
     subjects: &'a [S],
     converted: Vec<types::Subject>,
     objects: Option<(Objects, usize)>,
 }
 
-/// What is left of a rule's patience in one evaluation.
+/// The remaining number of failed calls and the remaining time of a rule in one evaluation.
 pub struct RetryBudget {
     failed_calls: AtomicUsize,
-    /// How long a call may take, and until when the evaluation as a whole.
+    /// The time limit of a call.
     batch_time: Duration,
+    /// The deadline of the evaluation.
     deadline: Option<Instant>,
 }
 
@@ -30,30 +32,31 @@ impl RetryBudget {
         Self { failed_calls: AtomicUsize::new(limits.failed_calls), batch_time: limits.batch_time, deadline }
     }
 
-    fn is_left(&self) -> bool {
-        self.failed_calls.load(Ordering::Relaxed) > 0
+    fn is_exhausted(&self) -> bool {
+        self.failed_calls.load(Ordering::Relaxed) == 0
     }
 
-    /// How long the next call may take.
+    /// Returns the time limit of the next call.
     fn time(&self) -> Duration {
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        left.map_or(self.batch_time, |left| left.min(self.batch_time))
+        let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        remaining.map_or(self.batch_time, |remaining| remaining.min(self.batch_time))
     }
 
-    /// A call that ran out of time uses up all of it: waiting again would cost as long again.
-    fn use_up(&self, cause: &CallError) {
+    /// Records a failed call. A timeout exhausts the budget: a retry would take as long.
+    fn record_failure(&self, cause: &CallError) {
         match cause {
             CallError::Time(_) => self.failed_calls.store(0, Ordering::Relaxed),
             _ => {
-                // Below zero it stays at zero, whatever other threads do.
-                let _ =
-                    self.failed_calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+                // Other threads may have reached zero before: the budget never becomes negative.
+                let _ = self
+                    .failed_calls
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |remaining| remaining.checked_sub(1));
             }
         }
     }
 }
 
-/// Splits subjects into runs that are evaluated in one call.
+/// Splits subjects into batches, each of which is evaluated in one call.
 pub fn split<'a, S: Borrow<Subject>>(subjects: &'a [S], limits: &Limits) -> Vec<&'a [S]> {
     let mut batches = Vec::new();
     let mut rest = subjects;
@@ -75,14 +78,14 @@ pub fn split<'a, S: Borrow<Subject>>(subjects: &'a [S], limits: &Limits) -> Vec<
 }
 
 impl<'a, S: Borrow<Subject>> Batch<'a, S> {
-    /// `objects` are the whole objects behind all subjects of the evaluation, and the place of the first subject of this
-    /// batch among them.
+    /// Creates a batch. `objects` are the complete objects of all subjects of the evaluation, and the position of the
+    /// first subject of this batch.
     pub fn new(subjects: &'a [S], objects: Option<(Objects, usize)>) -> Self {
         let converted = subjects.iter().map(|subject| convert::subject(subject.borrow())).collect();
         Self { subjects, converted, objects }
     }
 
-    /// What the rule gives on the batch.
+    /// Evaluates the batch with a rule.
     pub fn evaluate(&self, rule: &Rule, severity: Severity, budget: &RetryBudget) -> CheckOutcome {
         let info = rule.module().info();
         let mut outcome = CheckOutcome {
@@ -101,34 +104,34 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         let positions: Vec<usize> =
             (0..self.subjects.len()).filter(|&index| applies(self.subjects[index].borrow())).collect();
         if positions.len() == self.subjects.len() {
-            self.evaluate_subjects(rule, &self.converted, &positions, budget, &mut outcome);
+            self.evaluate_applicable(rule, &self.converted, &positions, budget, &mut outcome);
         } else if !positions.is_empty() {
             let applicable: Vec<_> = positions.iter().map(|&position| self.converted[position].clone()).collect();
-            self.evaluate_subjects(rule, &applicable, &positions, budget, &mut outcome);
+            self.evaluate_applicable(rule, &applicable, &positions, budget, &mut outcome);
         }
         outcome.findings.sort_by_key(|finding| finding.subject);
         outcome
     }
 
-    /// Judges `shown`, which stand at `positions` of the batch.
-    fn evaluate_subjects(
+    /// Evaluates `subjects`, which are at `positions` of the batch. If that fails, retries with each half.
+    fn evaluate_applicable(
         &self,
         rule: &Rule,
-        shown: &[types::Subject],
+        subjects: &[types::Subject],
         positions: &[usize],
         budget: &RetryBudget,
         outcome: &mut CheckOutcome,
     ) {
-        if !budget.is_left() {
-            let gave_up = "it failed too often in this evaluation, or ran out of time, and was not asked again";
-            return not_evaluated(rule, positions, gave_up.to_owned(), false, outcome);
+        if budget.is_exhausted() {
+            let cause = "its retry budget is exhausted: too many calls failed, or one exceeded the time limit";
+            return not_evaluated(rule, positions, cause.to_owned(), false, outcome);
         }
         let time = budget.time();
         if time.is_zero() {
-            let late = "the time for this evaluation had run out before it was asked";
-            return not_evaluated(rule, positions, late.to_owned(), true, outcome);
+            let cause = "the deadline of the evaluation passed before the call";
+            return not_evaluated(rule, positions, cause.to_owned(), true, outcome);
         }
-        match rule.call(shown, self.objects_at(rule, positions), time) {
+        match rule.call(subjects, self.objects_at(rule, positions), time) {
             Ok(findings) => {
                 for &position in positions {
                     outcome.results[position] = CheckResult::Passed;
@@ -140,14 +143,14 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
                 }
             }
             Err(cause) => {
-                budget.use_up(&cause);
+                budget.record_failure(&cause);
                 let timed_out = matches!(cause, CallError::Time(_));
-                if shown.len() == 1 || timed_out {
+                if subjects.len() == 1 || timed_out {
                     not_evaluated(rule, positions, cause.to_string(), timed_out, outcome);
                 } else {
-                    let half = shown.len() / 2;
-                    self.evaluate_subjects(rule, &shown[..half], &positions[..half], budget, outcome);
-                    self.evaluate_subjects(rule, &shown[half..], &positions[half..], budget, outcome);
+                    let half = subjects.len() / 2;
+                    self.evaluate_applicable(rule, &subjects[..half], &positions[..half], budget, outcome);
+                    self.evaluate_applicable(rule, &subjects[half..], &positions[half..], budget, outcome);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What wasmtime makes of the contract.
+//! The bindings that wasmtime generates from the contract.
 #![allow(missing_docs)]
 
 pub mod check {

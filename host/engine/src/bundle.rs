@@ -1,4 +1,4 @@
-//! A bundle that is loaded.
+//! A loaded bundle.
 
 use kube_devops_core::{Bundle, DefaultProbe, DefaultResources, Enforcement, RuleConfig};
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -9,10 +9,10 @@ use crate::bindings::check::devops::policy::log;
 use crate::instance::{self, State};
 use crate::{Engine, LoadError, convert, describe};
 
-/// The most checks of a bundle.
-const MOST_CHECKS: usize = 1000;
+/// The maximum number of checks in a bundle.
+const MAX_CHECKS: usize = 1000;
 
-/// A bundle that is loaded and has described itself.
+/// A loaded bundle with its description.
 #[derive(Debug, Clone)]
 pub struct BundleModule {
     bundle: Bundle,
@@ -20,7 +20,7 @@ pub struct BundleModule {
 }
 
 impl BundleModule {
-    /// Links a component and has it describe itself. `digest` names the module in errors and logs.
+    /// Links a component and calls its `describe`. `digest` identifies the module in errors and logs.
     pub fn load(engine: &Engine, component: &Component, digest: &str) -> Result<Self, LoadError> {
         let contract = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
         let mut linker: Linker<State> = Linker::new(engine.wasmtime());
@@ -31,30 +31,30 @@ impl BundleModule {
         let info = instance::call(&mut store, |store| {
             component.instantiate(&mut *store)?.devops_policy_bundle().call_describe(&mut *store)
         });
-        let bundle = described(info.map_err(LoadError::Describe)?)?;
+        let bundle = validate(info.map_err(LoadError::Describe)?)?;
         Ok(Self { bundle, digest: digest.to_owned() })
     }
 
-    /// What the bundle consists of.
+    /// Returns the description of the bundle.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
     }
 
-    /// Names the module in errors and logs.
+    /// Returns the digest that identifies the module in errors and logs.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 }
 
-fn described(info: bundle::Info) -> Result<Bundle, LoadError> {
-    const LONGEST_TITLE: usize = 120;
-    const LONGEST_TEXT: usize = 16 * 1024;
+fn validate(info: bundle::Info) -> Result<Bundle, LoadError> {
+    const MAX_TITLE: usize = 120;
+    const MAX_TEXT: usize = 16 * 1024;
     describe::name("name", &info.name)?;
-    describe::text("title", &info.title, LONGEST_TITLE, true)?;
-    describe::text("description", &info.description, LONGEST_TEXT, false)?;
-    if info.checks.len() > MOST_CHECKS {
+    describe::text("title", &info.title, MAX_TITLE, true)?;
+    describe::text("description", &info.description, MAX_TEXT, false)?;
+    if info.checks.len() > MAX_CHECKS {
         return Err(LoadError::Description(format!(
-            "the bundle has {} checks; at most {MOST_CHECKS} are allowed",
+            "the bundle has {} checks; at most {MAX_CHECKS} are allowed",
             info.checks.len()
         )));
     }

@@ -1,4 +1,4 @@
-//! A check that is loaded.
+//! A loaded check.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::bindings::check::devops::policy::{log, object};
 use crate::instance::{self, Instance, InstanceError, State};
 use crate::{Engine, LoadError, describe};
 
-/// A check that is loaded and has described itself.
+/// A loaded check with its metadata.
 pub struct CheckModule {
     engine: Engine,
     component: CheckComponentWithObjectPre<State>,
@@ -20,7 +20,7 @@ pub struct CheckModule {
 }
 
 impl CheckModule {
-    /// Links a component and has it describe itself. `digest` names the module in errors and logs.
+    /// Links a component and calls its `describe`. `digest` identifies the module in errors and logs.
     pub fn load(engine: &Engine, component: &Component, digest: &str) -> Result<Self, LoadError> {
         let digest: Arc<str> = digest.into();
         let needs_objects = component
@@ -43,17 +43,17 @@ impl CheckModule {
         Ok(Self { engine: engine.clone(), component, info, digest, needs_objects })
     }
 
-    /// What the check says of itself.
+    /// Returns the metadata of the check.
     pub fn info(&self) -> &CheckInfo {
         &self.info
     }
 
-    /// Names the module in errors and logs.
+    /// Returns the digest that identifies the module in errors and logs.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// Whether the check reads whole objects, so that the host must keep them.
+    /// Reports whether the check reads complete objects, which the host must then keep.
     pub fn needs_objects(&self) -> bool {
         self.needs_objects
     }

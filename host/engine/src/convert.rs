@@ -1,10 +1,10 @@
-//! The model of the core as the contract's types, and back.
+//! Conversions between the types of the core and the types of the contract.
 
 use kube_devops_core::{ContainerKind, Phase, RestartPolicy, Severity, Subject};
 
 use crate::bindings::check::devops::policy::types;
 
-/// A subject as the contract has it.
+/// Converts a subject to the type of the contract.
 pub fn subject(subject: &Subject) -> types::Subject {
     types::Subject {
         kind: subject.kind.to_string(),
@@ -54,7 +54,7 @@ fn container(container: &kube_devops_core::Container) -> types::Container {
     }
 }
 
-/// A severity as the model has it.
+/// Converts a severity from the type of the contract.
 pub fn severity(severity: types::Severity) -> Severity {
     match severity {
         types::Severity::Low => Severity::Low,

@@ -1,4 +1,4 @@
-//! What modules say of themselves is checked before anybody sees it.
+//! Validation of the descriptions of modules, before they are used or shown.
 
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_core::{CheckInfo, Stage};
@@ -8,29 +8,29 @@ use crate::LoadError;
 use crate::bindings::check::exports::devops::policy::check;
 use crate::convert;
 
-/// The longest id of a check or name of a bundle, in bytes: that of a DNS label.
-const LONGEST_NAME: usize = 63;
-/// The longest title, in bytes.
-const LONGEST_TITLE: usize = 120;
-/// The longest other text, in bytes.
-const LONGEST_TEXT: usize = 16 * 1024;
-/// The highest weight of a check; a single violation that costs more than 100 could not show.
-const HIGHEST_WEIGHT: u32 = 100;
+/// The maximum length of the id of a check or the name of a bundle, in bytes: that of a DNS label.
+const MAX_NAME: usize = 63;
+/// The maximum length of a title, in bytes.
+const MAX_TITLE: usize = 120;
+/// The maximum length of another text, in bytes.
+const MAX_TEXT: usize = 16 * 1024;
+/// The highest weight of a check: the health score cannot express a violation that costs more than 100.
+const MAX_WEIGHT: u32 = 100;
 
-/// The description of a check, or what is wrong with it.
+/// Validates the metadata of a check.
 pub fn check(info: check::Info) -> Result<CheckInfo, LoadError> {
     name("id", &info.id)?;
-    text("title", &info.title, LONGEST_TITLE, true)?;
-    text("description", &info.description, LONGEST_TEXT, true)?;
-    text("rationale", &info.rationale, LONGEST_TEXT, false)?;
-    text("remedy", &info.remedy, LONGEST_TEXT, false)?;
-    if info.weight > HIGHEST_WEIGHT {
-        return refuse(format!("the weight {} is over {HIGHEST_WEIGHT}", info.weight));
+    text("title", &info.title, MAX_TITLE, true)?;
+    text("description", &info.description, MAX_TEXT, true)?;
+    text("rationale", &info.rationale, MAX_TEXT, false)?;
+    text("remedy", &info.remedy, MAX_TEXT, false)?;
+    if info.weight > MAX_WEIGHT {
+        return invalid(format!("weight {} exceeds the maximum of {MAX_WEIGHT}", info.weight));
     }
     if let Some(url) = &info.url {
-        text("url", url, LONGEST_TEXT, true)?;
+        text("url", url, MAX_TEXT, true)?;
         if !url.starts_with("https://") && !url.starts_with("http://") {
-            return refuse(format!("the url {url:?} does not start with https://"));
+            return invalid(format!("url {url:?} does not start with https://"));
         }
     }
     Ok(CheckInfo {
@@ -52,47 +52,47 @@ pub fn check(info: check::Info) -> Result<CheckInfo, LoadError> {
     })
 }
 
-/// A name that can stand in a metric's label, a file name and a field of a policy.
+/// Validates a name, which must be usable as the value of a metric label, a file name and a field of a policy.
 pub fn name(what: &str, name: &str) -> Result<(), LoadError> {
-    let parts_are_fine = name
+    let parts_are_valid = name
         .split('-')
         .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()));
-    if name.len() <= LONGEST_NAME && parts_are_fine {
+    if name.len() <= MAX_NAME && parts_are_valid {
         return Ok(());
     }
-    let shown = escape_controls(&cut(name, LONGEST_NAME));
-    refuse(format!(
-        "the {what} \"{shown}\" must be lower case letters, digits and single dashes, at most {LONGEST_NAME} of them"
+    let shown = escape_controls(&cut(name, MAX_NAME));
+    invalid(format!(
+        "{what} \"{shown}\" must consist of at most {MAX_NAME} lower-case letters, digits and single dashes"
     ))
 }
 
-/// A text for people. Those of one line must not break it; no text may control a terminal.
-pub fn text(what: &str, text: &str, longest: usize, one_line: bool) -> Result<(), LoadError> {
+/// Validates a text for people: no control characters, and no line breaks with `one_line`.
+pub fn text(what: &str, text: &str, max: usize, one_line: bool) -> Result<(), LoadError> {
     if text.trim().is_empty() {
-        return refuse(format!("the {what} is empty"));
+        return invalid(format!("{what} is empty"));
     }
-    if text.len() > longest {
-        return refuse(format!("the {what} is {} bytes long; at most {longest} are allowed", text.len()));
+    if text.len() > max {
+        return invalid(format!("{what} has {} bytes; at most {max} are allowed", text.len()));
     }
     let lines = if one_line { text.to_owned() } else { text.replace('\n', " ") };
     if escape_controls(&lines) != lines {
-        return refuse(format!("the {what} contains control characters"));
+        return invalid(format!("{what} contains control characters"));
     }
     Ok(())
 }
 
-/// JSON text of an object.
+/// Parses the JSON text of an object.
 pub fn object(what: &str, text: &str) -> Result<Value, LoadError> {
-    if text.len() > LONGEST_TEXT {
-        return refuse(format!("the {what} is {} bytes long; at most {LONGEST_TEXT} are allowed", text.len()));
+    if text.len() > MAX_TEXT {
+        return invalid(format!("{what} has {} bytes; at most {MAX_TEXT} are allowed", text.len()));
     }
     match serde_json::from_str(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => refuse(format!("the {what} is not a JSON object")),
-        Err(error) => refuse(format!("the {what} is not JSON: {error}")),
+        Ok(_) => invalid(format!("{what} must be a JSON object")),
+        Err(error) => invalid(format!("{what} is not valid JSON: {error}")),
     }
 }
 
-fn refuse<T>(reason: String) -> Result<T, LoadError> {
+fn invalid<T>(reason: String) -> Result<T, LoadError> {
     Err(LoadError::Description(reason))
 }

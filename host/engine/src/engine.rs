@@ -10,23 +10,23 @@ use wasmtime::component::Component;
 
 use crate::{Limits, LoadError};
 
-/// The configuration that modules are compiled and run with.
+/// Returns the configuration for compiling and running modules.
 ///
-/// The program's build compiles the embedded modules with it, so that they can be loaded without compiling.
+/// The build of the program compiles the embedded modules with it, so that they can be loaded without compilation.
 pub fn configuration(limits: &Limits) -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);
     config.epoch_interruption(true);
     config.max_wasm_stack(limits.stack);
-    // Without these two, the same component could give other results on another processor.
+    // Without these two settings, the results of a component could depend on the processor.
     config.cranelift_nan_canonicalization(true);
     config.relaxed_simd_deterministic(true);
-    // A backtrace of a guest tells nobody anything: guests are stripped.
+    // Guests are stripped, so that their backtraces contain no information.
     config.wasm_backtrace_max_frames(None);
     config
 }
 
-/// Compiles modules and runs them, all with the same limits.
+/// Compiles and runs modules, all with the same limits.
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -38,7 +38,8 @@ struct Inner {
 }
 
 impl Engine {
-    /// An engine, with a thread that looks at running guests in every tick for as long as the engine lives.
+    /// Creates an engine, with a thread that advances the epoch of running guests on every tick until the engine is
+    /// dropped.
     pub fn new(limits: Limits) -> Result<Self, LoadError> {
         let wasmtime =
             wasmtime::Engine::new(&configuration(&limits)).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
@@ -52,20 +53,20 @@ impl Engine {
         Ok(Self { inner })
     }
 
-    /// What modules may use.
+    /// Returns the limits of the modules.
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
     }
 
-    /// The wasmtime engine, to load precompiled components with.
+    /// Returns the wasmtime engine, for loading precompiled components.
     pub fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner.wasmtime
     }
 
     /// Compiles the bytes of a component.
     ///
-    /// A compilation cannot be interrupted: one that takes too long goes on in the background, with its result thrown
-    /// away.
+    /// A compilation cannot be interrupted: after a timeout it continues in the background, and its result is
+    /// discarded.
     pub fn compile(&self, bytes: &[u8]) -> Result<Component, LoadError> {
         let limits = self.limits();
         if bytes.len() > limits.module {
@@ -77,7 +78,7 @@ impl Engine {
         thread::Builder::new()
             .name("compile".to_owned())
             .spawn(move || {
-                // The receiver is gone where the time was up.
+                // The receiver has been dropped after a timeout.
                 let _ = sender.send(Component::from_binary(&engine, &bytes));
             })
             .map_err(|error| LoadError::Engine(error.to_string()))?;

@@ -1,92 +1,92 @@
-//! What can go wrong with a module.
+//! The errors of modules.
 
 use std::time::Duration;
 
 use wasmtime::Trap;
 
-/// A module that could not be loaded.
+/// An error when a module is loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The engine itself.
-    #[error("the WebAssembly engine could not be set up: {0}")]
+    /// The engine cannot be created.
+    #[error("failed to create the WebAssembly engine: {0}")]
     Engine(String),
-    /// Too large.
-    #[error("the module is {size} bytes large; at most {limit} are allowed")]
+    /// The module is too large.
+    #[error("the module has {size} bytes; at most {limit} are allowed")]
     TooLarge {
-        /// Its size.
+        /// The size of the module.
         size: usize,
         /// The limit.
         limit: usize,
     },
-    /// Not a component, or not a valid one.
+    /// The module is not a valid component.
     #[error("the module is not a valid WebAssembly component: {0}")]
     Compile(String),
-    /// Compiling took too long.
+    /// The compilation took too long.
     #[error("compiling the module took longer than {0:?}")]
     CompileTime(Duration),
-    /// It imports what the host does not offer, or lacks what the contract asks for.
-    #[error("the module does not fit the contract devops:policy: {0}")]
+    /// The module has imports that the host does not provide, or does not have the exports that the contract requires.
+    #[error("the module does not implement the contract devops:policy: {0}")]
     Contract(String),
     /// The call of `describe` failed.
-    #[error("the module could not describe itself: {0}")]
+    #[error("the module failed to describe itself: {0}")]
     Describe(#[source] CallError),
-    /// What it says of itself cannot be.
-    #[error("what the module says of itself is not acceptable: {0}")]
+    /// The description is invalid.
+    #[error("the module has an invalid description: {0}")]
     Description(String),
 }
 
-/// A call into a module that failed.
+/// An error of a call into a module.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// It took too long.
-    #[error("it ran for longer than {0:?} and was stopped")]
+    /// The call took too long.
+    #[error("it exceeded its time limit of {0:?}")]
     Time(Duration),
-    /// It wanted too much memory, or too large a table.
-    #[error("it wanted more memory than the {0} bytes that it may use")]
+    /// The module requested too much memory, or too large a table.
+    #[error("it exceeded its memory limit of {0} bytes")]
     Memory(usize),
-    /// It recursed too deep.
-    #[error("it recursed deeper than its stack of {0} bytes")]
+    /// The recursion was too deep.
+    #[error("it exceeded its stack limit of {0} bytes")]
     Stack(usize),
-    /// It crashed.
+    /// The module crashed.
     #[error("it crashed: {0}")]
     Trap(String),
-    /// It answered with too much.
-    #[error("it answered with {found} findings; at most {limit} are allowed for this batch")]
+    /// The module returned too many findings.
+    #[error("it returned {found} findings; at most {limit} are allowed for this batch")]
     Flood {
-        /// How many there were.
+        /// The number of findings.
         found: usize,
         /// The limit.
         limit: usize,
     },
-    /// Its answer took up too many bytes.
-    #[error("its answer took up more than {0} bytes")]
+    /// The returned value was too large.
+    #[error("it returned more than {0} bytes")]
     Answer(usize),
-    /// It spoke of something that it was not asked about.
-    #[error("it answered with a finding for subject {subject}, container {container:?}, which it was not shown")]
+    /// The module returned a finding for a subject or container that is not in the batch.
+    #[error("it returned a finding for subject {subject}, container {container:?}, which is not in the batch")]
     Stranger {
-        /// The index that it gave.
+        /// The index of the subject.
         subject: u32,
-        /// The index that it gave.
+        /// The index of the container.
         container: Option<u32>,
     },
 }
 
 impl CallError {
-    /// The cause of a call that wasmtime ended, with what the store's limiter saw of it.
+    /// Returns the cause of an error of wasmtime. `denied_memory` is set if the limiter of the store denied a request.
     pub(crate) fn of(
         error: &wasmtime::Error,
-        refused_memory: bool,
+        denied_memory: bool,
         limits: &crate::Limits,
-        allowed: std::time::Duration,
+        time_limit: std::time::Duration,
     ) -> Self {
         match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => Self::Time(allowed),
+            Some(Trap::Interrupt) => Self::Time(time_limit),
             Some(Trap::StackOverflow) => Self::Stack(limits.stack),
-            _ if refused_memory => Self::Memory(limits.memory),
+            _ if denied_memory => Self::Memory(limits.memory),
             Some(trap) => Self::Trap(trap.to_string()),
             None => {
                 let cause = format!("{error:#}");
-                // Wasmtime has no type for this error; its text is all there is to tell it by.
+                // Wasmtime has no type for this error; only its text identifies it.
                 if cause.contains("fuel allocated for hostcalls has been exhausted") {
                     return Self::Answer(limits.answer);
                 }
@@ -96,45 +96,45 @@ impl CallError {
     }
 }
 
-/// A rule that could not be made.
+/// An error when a rule is created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// The settings are too large.
-    #[error("the settings of check {check} are {size} bytes large; at most {limit} are allowed")]
+    #[error("the settings of check {check} have {size} bytes; at most {limit} are allowed")]
     SettingsTooLarge {
         /// The check.
         check: String,
-        /// Their size.
+        /// The size of the settings.
         size: usize,
         /// The limit.
         limit: usize,
     },
-    /// The check does not accept the settings.
-    #[error("check {check} does not accept the settings {settings}: {reason}")]
+    /// The check rejects the settings.
+    #[error("check {check} rejects the settings {settings}: {reason}")]
     Settings {
         /// The check.
         check: String,
         /// The settings, as JSON.
         settings: String,
-        /// What the check said.
+        /// The reason that the check returned.
         reason: String,
     },
-    /// The check failed while it was told its settings.
-    #[error("check {check} (module {module}) could not be told its settings: {cause}")]
+    /// The check failed to create the rule.
+    #[error("check {check} (module {module}) failed to process its settings: {cause}")]
     Call {
         /// The check.
         check: String,
         /// The digest of the module.
         module: String,
-        /// Why.
+        /// The cause.
         cause: CallError,
     },
-    /// No such check.
-    #[error("there is no check {check:?}; there are: {known}")]
+    /// The check does not exist.
+    #[error("unknown check {check:?}; available checks: {known}")]
     UnknownCheck {
         /// The check.
         check: String,
-        /// Those that exist.
+        /// The checks that exist.
         known: String,
     },
 }

@@ -1,4 +1,4 @@
-//! A running instance of a check, and what the host keeps for it.
+//! A running instance of a check, and its state in the host.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,27 +13,27 @@ use crate::bindings::check::exports::devops::policy::check::Finding;
 use crate::bindings::check::{CheckComponentWithObject, CheckComponentWithObjectPre};
 use crate::{CallError, Engine, Limits};
 
-/// The whole objects behind subjects, for checks that import `object`.
+/// The complete objects of subjects, for checks that import `object`.
 pub type Objects = Arc<[Value]>;
 
-/// What the host keeps for one instance.
+/// The state of an instance in the host.
 pub struct State {
-    /// Names the module in log lines.
+    /// The digest of the module, for the log.
     module: Arc<str>,
     limits: Limits,
     memory_used: usize,
-    refused_memory: bool,
-    /// How long the next call may take.
-    allowed: Duration,
+    denied_memory: bool,
+    /// The time limit of the next call.
+    time_limit: Duration,
     log_lines: usize,
     objects: Option<(Objects, Vec<usize>)>,
 }
 
-/// A store with the limits set, for one instance of a module.
+/// Creates a store for one instance of a module, with the limits of the engine.
 pub fn store(engine: &Engine, module: Arc<str>) -> Store<State> {
     let limits = engine.limits().clone();
-    let allowed = limits.batch_time;
-    let state = State { module, limits, memory_used: 0, refused_memory: false, allowed, log_lines: 0, objects: None };
+    let time_limit = limits.batch_time;
+    let state = State { module, limits, memory_used: 0, denied_memory: false, time_limit, log_lines: 0, objects: None };
     let mut store = Store::new(engine.wasmtime(), state);
     store.limiter(|state| state);
     store.set_hostcall_fuel(engine.limits().answer);
@@ -41,16 +41,16 @@ pub fn store(engine: &Engine, module: Arc<str>) -> Store<State> {
     store
 }
 
-/// Calls into a store: sets the deadline before, and tells the cause of a failure after.
+/// Calls a function of an instance: sets the deadline before, and determines the cause of a failure after.
 pub fn call<T>(
     store: &mut Store<State>,
     function: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
 ) -> Result<T, CallError> {
-    let allowed = store.data().allowed;
-    let ticks = store.data().limits.ticks(allowed);
+    let time_limit = store.data().time_limit;
+    let ticks = store.data().limits.ticks(time_limit);
     store.set_epoch_deadline(ticks);
     store.data_mut().log_lines = 0;
-    function(store).map_err(|error| CallError::of(&error, store.data().refused_memory, &store.data().limits, allowed))
+    function(store).map_err(|error| CallError::of(&error, store.data().denied_memory, &store.data().limits, time_limit))
 }
 
 /// A check with its settings, ready to evaluate.
@@ -61,9 +61,9 @@ pub struct Instance {
     calls: u32,
 }
 
-/// Why an instance could not be made.
+/// The reason why an instance could not be created.
 pub enum InstanceError {
-    /// The check does not accept the settings.
+    /// The check rejects the settings.
     Settings(String),
     /// The check failed.
     Call(CallError),
@@ -88,20 +88,20 @@ impl Instance {
         Ok(Self { store, component, rule, calls: 0 })
     }
 
-    /// How many calls it has answered.
+    /// Returns the number of calls so far.
     pub fn calls(&self) -> u32 {
         self.calls
     }
 
-    /// The findings in a batch, as the guest gives them, within a time. After an error the instance must not be used again.
+    /// Returns the findings in a batch, without validation. After an error the instance must not be used again.
     pub fn evaluate(
         &mut self,
         subjects: &[types::Subject],
         objects: Option<(Objects, Vec<usize>)>,
-        allowed: Duration,
+        time_limit: Duration,
     ) -> Result<Vec<Finding>, CallError> {
         self.calls += 1;
-        self.store.data_mut().allowed = allowed;
+        self.store.data_mut().time_limit = time_limit;
         self.store.data_mut().objects = objects;
         let findings = call(&mut self.store, |store| {
             self.component.devops_policy_check().rule().call_evaluate(store, self.rule, subjects)
@@ -110,10 +110,11 @@ impl Instance {
         findings
     }
 
-    /// What would mend a subject, as the guest gives it. After an error the instance must not be used again.
+    /// Returns the edits that remediate a subject, without validation. After an error the instance must not be used
+    /// again.
     pub fn remediate(&mut self, subject: &types::Subject) -> Result<Vec<types::Edit>, CallError> {
         self.calls += 1;
-        self.store.data_mut().allowed = self.store.data().limits.batch_time;
+        self.store.data_mut().time_limit = self.store.data().limits.batch_time;
         call(&mut self.store, |store| {
             self.component.devops_policy_check().rule().call_remediate(store, self.rule, subject)
         })
@@ -127,14 +128,14 @@ impl ResourceLimiter for State {
         if allowed {
             self.memory_used = used;
         } else {
-            self.refused_memory = true;
+            self.denied_memory = true;
         }
         Ok(allowed)
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let allowed = desired <= self.limits.table_elements;
-        self.refused_memory |= !allowed;
+        self.denied_memory |= !allowed;
         Ok(allowed)
     }
 

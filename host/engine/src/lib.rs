@@ -1,4 +1,4 @@
-//! Evaluates checks and bundles, which are WebAssembly components behind the contract `devops:policy`, within limits.
+//! Runs checks and bundles, which are WebAssembly components with the contract `devops:policy`, within resource limits.
 //!
 //! ```text
 //!   bytes --compile--> component --describe--> CheckModule --settings--> Rule --.
@@ -6,10 +6,10 @@
 //!   subjects (batches of typed facts) ------------------------------------------'
 //! ```
 //!
-//! In come components and subjects; out come the outcomes of checks. Every component is untrusted: it gets no clock, no
-//! randomness, no environment and no way out; time, memory and the size of its answers are limited; and an evaluation
-//! that fails is an error that names check, module and cause, never a pass. This crate must not know where modules or
-//! subjects come from, nor what becomes of the outcomes.
+//! The input is components and subjects; the output is the outcomes of checks. Every component is untrusted: it has no
+//! clock, no randomness, no environment and no I/O; its time, memory and the size of its results are limited; and a
+//! failed evaluation is an error with check, module and cause, never a pass. This crate must not depend on the source
+//! of modules and subjects, or on the use of the outcomes.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -35,5 +35,5 @@ pub use limits::Limits;
 pub use rule::Rule;
 pub use rule_set::{Checks, RuleSet};
 
-/// The component that modules are loaded from, once it is compiled.
+/// A compiled component, from which modules are loaded.
 pub use wasmtime::component::Component;

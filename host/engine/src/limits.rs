@@ -1,51 +1,52 @@
-//! What a module may use. Each limit has a default that the built-in modules stay far below.
+//! The resource limits of a module. The built-in modules use only a fraction of the default limits.
 
 use std::time::Duration;
 
-/// What a module may use.
+/// The resource limits of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest that evaluating one batch, creating a rule or describing a module may take, in wall time.
+    /// The time limit for evaluating one batch, creating a rule or describing a module, in wall time.
     /// Default: 1 s. A batch of the five built-in checks takes less than 1 ms.
     pub batch_time: Duration,
-    /// The period in which running guests are looked at; the precision of `batch_time`. Default: 5 ms.
+    /// The interval at which running guests are interrupted; the precision of `batch_time`. Default: 5 ms.
     pub tick: Duration,
-    /// The most linear memory of an instance, in bytes. Default: 64 MiB; the built-in checks use 1.1 MiB, components made
-    /// from JavaScript or Python some 20 MiB.
+    /// The maximum linear memory of an instance, in bytes. Default: 64 MiB; the built-in checks use 1.1 MiB, components
+    /// written in JavaScript or Python about 20 MiB.
     pub memory: usize,
-    /// The most elements of a table of an instance. Default: 100,000.
+    /// The maximum number of elements of a table of an instance. Default: 100,000.
     pub table_elements: usize,
-    /// The most core instances, and the most tables, in a component. Default: 64.
+    /// The maximum number of core instances, and of tables, in a component. Default: 64.
     pub instances: usize,
-    /// The most linear memories of a component. Default: 8.
+    /// The maximum number of linear memories of a component. Default: 8.
     pub memories: usize,
-    /// The stack of a guest, in bytes. Default: 512 KiB.
+    /// The maximum stack size of a guest, in bytes. Default: 512 KiB.
     pub stack: usize,
-    /// The most findings for each container, and for each pod beside those of its containers, in a batch. Default: 16.
+    /// The maximum number of findings in a batch for each container, and for each pod without its containers. Default:
+    /// 16.
     pub findings_for_each_container: usize,
-    /// The longest message of a finding, in bytes; a longer one is cut. Default: 1 KiB.
+    /// The maximum size of the message of a finding, in bytes; a longer message is truncated. Default: 1 KiB.
     pub message: usize,
-    /// The most bytes that one answer of a module may take up. Default: 32 MiB.
+    /// The maximum size of the returned value of a call, in bytes. Default: 32 MiB.
     pub answer: usize,
-    /// The most bytes that the settings of a rule may take up. Default: 64 KiB.
+    /// The maximum size of the settings of a rule, in bytes. Default: 64 KiB.
     pub settings: usize,
-    /// The most bytes of a module. Default: 32 MiB.
+    /// The maximum size of a module, in bytes. Default: 32 MiB.
     pub module: usize,
-    /// The longest that compiling a module may take. Default: 60 s.
+    /// The time limit for compiling a module. Default: 60 s.
     pub compile_time: Duration,
-    /// The most subjects of a batch. Default: 256.
+    /// The maximum number of subjects in a batch. Default: 256.
     pub batch_subjects: usize,
-    /// The most containers in a batch of more than one subject. Default: 4,096.
+    /// The maximum number of containers in a batch of more than one subject. Default: 4,096.
     pub batch_containers: usize,
-    /// After how many calls an instance is replaced by a fresh one, so that no guest can hoard memory for ever.
+    /// The number of calls after which an instance is replaced, so that guests cannot accumulate memory.
     /// Default: 10,000.
     pub calls_for_each_instance: u32,
-    /// How many failed calls of a rule one evaluation puts up with before it gives up on the rule. Default: 32.
+    /// The number of failed calls after which an evaluation stops calling a rule. Default: 32.
     ///
-    /// A batch that fails is halved and tried again, so that one subject that makes a check trap does not cost the
-    /// judgement of its neighbours. A call that ran out of time is not tried again.
+    /// A failed batch is halved and retried, so that a subject that causes a trap does not prevent the evaluation of
+    /// the others. There is no retry after a timeout.
     pub failed_calls: usize,
-    /// The most lines that a guest may log in one call, and of each line the most bytes. Default: 100 and 1 KiB.
+    /// The maximum number of lines that a guest can log in one call; each line has at most 1 KiB. Default: 100.
     pub log_lines: usize,
 }
 
@@ -76,7 +77,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How many ticks a time lasts. One is added, since the first tick may come at once.
+    /// Returns the number of ticks in a time limit, plus one, because the first tick may follow immediately.
     pub(crate) fn ticks(&self, time: Duration) -> u64 {
         let ticks = time.as_nanos().div_ceil(self.tick.as_nanos().max(1));
         u64::try_from(ticks).unwrap_or(u64::MAX / 2).saturating_add(1)

@@ -10,7 +10,7 @@ use crate::bindings::check::exports::devops::policy::check;
 use crate::instance::{Instance, InstanceError, Objects};
 use crate::{CallError, CheckModule, RuleError};
 
-/// A check with settings. It can be evaluated from many threads at once; each uses an instance of its own.
+/// A check with settings. It can be evaluated by several threads at the same time; each uses a separate instance.
 pub struct Rule {
     module: Arc<CheckModule>,
     settings: String,
@@ -18,7 +18,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The settings of a configuration as JSON text: the check's own where it names none.
+    /// Returns the settings of a configuration as JSON text, or the default settings of the check if there are none.
     pub(crate) fn settings_text(module: &CheckModule, config: &RuleConfig) -> String {
         match &config.settings {
             serde_json::Value::Object(fields) if fields.is_empty() => module.info().default_settings.to_string(),
@@ -26,7 +26,7 @@ impl Rule {
         }
     }
 
-    /// Tells the check its settings, which it may refuse.
+    /// Creates a rule. The check can reject the settings.
     pub(crate) fn new(module: Arc<CheckModule>, settings: String) -> Result<Self, RuleError> {
         let check = || module.info().id.clone();
         let limit = module.engine().limits().settings;
@@ -42,23 +42,23 @@ impl Rule {
         Ok(Self { module, settings, idle: Mutex::new(vec![instance]) })
     }
 
-    /// The check.
+    /// Returns the check.
     pub fn module(&self) -> &CheckModule {
         &self.module
     }
 
-    /// The findings in one call within a time, with the positions in the batch as their subjects.
+    /// Evaluates subjects in one call with a time limit. The subjects of the findings are positions in `subjects`.
     pub(crate) fn call(
         &self,
         subjects: &[types::Subject],
         objects: Option<(Objects, Vec<usize>)>,
-        allowed: Duration,
+        time_limit: Duration,
     ) -> Result<Vec<Finding>, CallError> {
-        let findings = self.with_instance(|instance| instance.evaluate(subjects, objects, allowed))?;
-        self.checked(subjects, findings)
+        let findings = self.with_instance(|instance| instance.evaluate(subjects, objects, time_limit))?;
+        self.validate(subjects, findings)
     }
 
-    /// What would mend a subject.
+    /// Returns the edits that remediate a subject.
     pub(crate) fn remediate(&self, subject: &types::Subject) -> Result<Vec<Edit>, CallError> {
         let edits = self.with_instance(|instance| instance.remediate(subject))?;
         let limit = (subject.containers.len() + 1) * self.module.engine().limits().findings_for_each_container;
@@ -70,12 +70,12 @@ impl Rule {
         Ok(edits.into_iter().map(edit).collect())
     }
 
-    /// Lends an idle instance, or a new one, and keeps it for the next call unless this one fails.
+    /// Calls an idle instance, or a new one, and keeps it for the next call unless this one fails.
     fn with_instance<T>(&self, call: impl FnOnce(&mut Instance) -> Result<T, CallError>) -> Result<T, CallError> {
         let mut instance = match self.lock().pop() {
             Some(instance) => instance,
             None => self.module.instantiate(&self.settings).map_err(|error| match error {
-                InstanceError::Settings(reason) => CallError::Trap(format!("it now refuses its settings: {reason}")),
+                InstanceError::Settings(reason) => CallError::Trap(format!("it now rejects its settings: {reason}")),
                 InstanceError::Call(cause) => cause,
             })?,
         };
@@ -86,15 +86,15 @@ impl Rule {
         Ok(answer)
     }
 
-    /// The findings, if they are about what was asked, and no more than can be.
-    fn checked(&self, subjects: &[types::Subject], findings: Vec<check::Finding>) -> Result<Vec<Finding>, CallError> {
+    /// Validates the number of findings, and that they are about subjects and containers of the batch.
+    fn validate(&self, subjects: &[types::Subject], findings: Vec<check::Finding>) -> Result<Vec<Finding>, CallError> {
         let limits = self.module.engine().limits();
         let places: usize = subjects.iter().map(|subject| subject.containers.len() + 1).sum();
         let limit = places.saturating_mul(limits.findings_for_each_container);
         if findings.len() > limit {
             return Err(CallError::Flood { found: findings.len(), limit });
         }
-        let mut checked = findings
+        let mut valid = findings
             .into_iter()
             .map(|finding| {
                 let stranger = CallError::Stranger { subject: finding.subject, container: finding.container };
@@ -111,18 +111,18 @@ impl Rule {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        checked.sort_by_key(|finding| finding.subject);
-        Ok(checked)
+        valid.sort_by_key(|finding| finding.subject);
+        Ok(valid)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
-        // Nothing that holds the lock can panic half way through a change.
+        // No holder of the lock can panic during a change.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the text can be a JSON Pointer to a field; anything else blames no place.
+/// Reports whether a text can be a JSON Pointer to a field; other texts are dropped from findings.
 fn is_pointer(field: &str) -> bool {
-    const LONGEST: usize = 512;
-    field.starts_with('/') && field.len() <= LONGEST && !field.chars().any(char::is_control)
+    const MAX_LENGTH: usize = 512;
+    field.starts_with('/') && field.len() <= MAX_LENGTH && !field.chars().any(char::is_control)
 }

@@ -1,5 +1,5 @@
-//! The rules of a policy, evaluated together. This is the one function between subjects and policies on one side and what
-//! was found on the other; the CLI, the webhook and the controllers all call it.
+//! The rules of a policy, evaluated together. The CLI, the webhook and the controllers all evaluate subjects with
+//! [`RuleSet`].
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
@@ -13,8 +13,8 @@ use crate::batch::{Batch, RetryBudget, split};
 use crate::instance::Objects;
 use crate::{CallError, CheckModule, Limits, Rule, RuleError, convert};
 
-/// The checks that there are, and the rules made of them. Policies that give a check the same settings share one rule with
-/// its instances, so that a thousand policies made of one bundle cost as much as one.
+/// The available checks, and the rules created from them. Policies with the same settings for a check share a rule and
+/// its instances, so that a thousand policies created from one bundle cost as much as one.
 pub struct Checks {
     modules: BTreeMap<String, Arc<CheckModule>>,
     limits: Limits,
@@ -22,24 +22,24 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// The checks by their id, and the limits that they run within.
+    /// Creates the set of checks, by id, with their resource limits.
     pub fn new(modules: BTreeMap<String, Arc<CheckModule>>, limits: Limits) -> Self {
         Self { modules, limits, rules: Mutex::default() }
     }
 
-    /// What each check says of itself, by id.
+    /// Returns the metadata of all checks, sorted by id.
     pub fn infos(&self) -> impl Iterator<Item = &CheckInfo> {
         self.modules.values().map(|module| module.info())
     }
 
-    /// A policy that turns every check on, with its own settings and severity.
+    /// Returns a policy that enables all checks, with their default settings and severities.
     pub fn policy_of_all(&self) -> Policy {
         let rule =
             |check: &String| RuleConfig { check: check.clone(), settings: serde_json::json!({}), severity: None };
         Policy { name: "default".to_owned(), rules: self.modules.keys().map(rule).collect() }
     }
 
-    /// The rules of a policy, ready to evaluate.
+    /// Creates the rules of a policy.
     pub fn rule_set(&self, policy: &Policy) -> Result<RuleSet, RuleError> {
         let rules = policy.rules.iter().map(|config| {
             let module = self.modules.get(&config.check).ok_or_else(|| RuleError::UnknownCheck {
@@ -54,7 +54,7 @@ impl Checks {
 
     fn rule(&self, module: &Arc<CheckModule>, config: &RuleConfig) -> Result<Arc<Rule>, RuleError> {
         let key = (config.check.clone(), Rule::settings_text(module, config));
-        // Nothing that holds the lock can panic half way through a change.
+        // No holder of the lock can panic during a change.
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rule) = rules.get(&key).and_then(Weak::upgrade) {
             return Ok(rule);
@@ -66,31 +66,31 @@ impl Checks {
     }
 }
 
-/// The rules of a policy, ready to evaluate.
+/// The rules of a policy.
 pub struct RuleSet {
     rules: Vec<(Arc<Rule>, Severity)>,
     limits: Limits,
 }
 
 impl RuleSet {
-    /// Whether any rule reads whole objects, so that [`RuleSet::evaluate`] must be given them.
+    /// Reports whether any rule reads complete objects, which [`RuleSet::evaluate`] then requires.
     pub fn needs_objects(&self) -> bool {
         self.rules.iter().any(|(rule, _)| rule.module().needs_objects())
     }
 
-    /// The checks that can say what would mend a subject.
+    /// Returns the ids of the checks that can remediate subjects.
     pub fn remediating(&self) -> impl Iterator<Item = &str> {
         let infos = self.rules.iter().map(|(rule, _)| rule.module().info());
         infos.filter(|info| info.remediates).map(|info| info.id.as_str())
     }
 
-    /// What would mend the subject, by all rules that can say so. An edit sets a value where there is none; what it is and
-    /// where is the check's word, and not to be trusted.
+    /// Returns the edits of all rules that can remediate the subject. An edit sets a missing value; its field and value
+    /// come from the check, and are untrusted.
     pub fn remediate(&self, subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
-        let shown = convert::subject(subject);
+        let subject = convert::subject(subject);
         let mut edits = Vec::new();
         for (rule, _) in self.rules.iter().filter(|(rule, _)| rule.module().info().remediates) {
-            edits.extend(rule.remediate(&shown).map_err(|cause| EvaluationError {
+            edits.extend(rule.remediate(&subject).map_err(|cause| EvaluationError {
                 check: rule.module().info().id.clone(),
                 module: rule.module().digest().to_owned(),
                 cause: cause.to_string(),
@@ -101,21 +101,23 @@ impl RuleSet {
         Ok(edits)
     }
 
-    /// What every rule gives on the subjects, in the order of the policy; on all cores where there are several batches.
+    /// Evaluates the subjects with every rule, on all cores if there are several batches. Returns the outcomes in the
+    /// order of the policy.
     ///
-    /// `objects` are the whole objects behind the subjects, one for each, where [`RuleSet::needs_objects`].
+    /// `objects` are the complete objects of the subjects, one for each, if [`RuleSet::needs_objects`].
     pub fn evaluate<S: Borrow<Subject> + Sync>(&self, subjects: &[S], objects: Option<&Objects>) -> Vec<CheckOutcome> {
         self.evaluate_until(subjects, objects, None)
     }
 
-    /// The same for somebody who waits no longer than until `deadline`: what was not judged by then is said not to be.
+    /// Like [`RuleSet::evaluate`], with a deadline. Subjects that were not evaluated by then have the result
+    /// `NotEvaluated`.
     pub fn evaluate_until<S: Borrow<Subject> + Sync>(
         &self,
         subjects: &[S],
         objects: Option<&Objects>,
         deadline: Option<Instant>,
     ) -> Vec<CheckOutcome> {
-        let budget: Vec<RetryBudget> = self.rules.iter().map(|_| RetryBudget::new(&self.limits, deadline)).collect();
+        let budgets: Vec<RetryBudget> = self.rules.iter().map(|_| RetryBudget::new(&self.limits, deadline)).collect();
         let mut first = 0;
         let batches: Vec<(usize, &[S])> = split(subjects, &self.limits)
             .into_iter()
@@ -127,7 +129,7 @@ impl RuleSet {
             .collect();
         let evaluate = |&(start, subjects): &(usize, &[S])| {
             let batch = Batch::new(subjects, objects.map(|objects| (objects.clone(), start)));
-            let rules = self.rules.iter().zip(&budget);
+            let rules = self.rules.iter().zip(&budgets);
             rules.map(|((rule, severity), budget)| batch.evaluate(rule, *severity, budget)).collect::<Vec<_>>()
         };
         let mut outcomes = match batches.as_slice() {

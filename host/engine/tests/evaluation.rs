@@ -1,4 +1,4 @@
-//! Batches, stages and whole objects.
+//! Batches, stages and complete objects.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod guests;
@@ -10,14 +10,14 @@ use kube_devops_engine::{Engine, Limits, Objects};
 use serde_json::json;
 
 #[test]
-fn no_subjects_give_an_empty_outcome_of_every_rule() {
+fn the_outcome_of_every_rule_is_empty_without_subjects() {
     let outcomes = hostile(&Limits::default(), "count-calls").unwrap().evaluate::<Subject>(&[], None);
     assert_eq!(outcomes.len(), 1);
     assert!(outcomes[0].results.is_empty() && outcomes[0].errors.is_empty());
 }
 
 #[test]
-fn many_subjects_are_judged_in_their_order_whatever_the_batches() {
+fn the_order_of_findings_does_not_depend_on_the_batch_size() {
     let limits = Limits { batch_subjects: 7, ..Limits::default() };
     let subjects: Vec<_> = (0..1000).map(|number| subject(&format!("pod-{number}"))).collect();
     let outcomes = hostile(&limits, "echo-name").unwrap().evaluate(&subjects, None);
@@ -28,7 +28,7 @@ fn many_subjects_are_judged_in_their_order_whatever_the_batches() {
 }
 
 #[test]
-fn a_subject_with_more_containers_than_a_batch_holds_is_judged() {
+fn a_subject_with_more_containers_than_a_batch_is_evaluated() {
     let mut large = subject("large");
     large.containers = vec![large.containers[0].clone(); 10_000];
     let outcomes =
@@ -37,7 +37,7 @@ fn a_subject_with_more_containers_than_a_batch_holds_is_judged() {
 }
 
 #[test]
-fn a_check_that_imports_object_sees_the_whole_object_behind_its_subject() {
+fn a_check_that_imports_object_reads_the_complete_object_of_a_subject() {
     let rules = hostile(&Limits { batch_subjects: 2, ..Limits::default() }, "read-object").unwrap();
     assert!(rules.needs_objects());
     let subjects: Vec<_> = (0..5).map(|number| subject(&number.to_string())).collect();
@@ -49,11 +49,11 @@ fn a_check_that_imports_object_sees_the_whole_object_behind_its_subject() {
     let outcomes = rules.evaluate(&subjects, Some(&objects));
     assert_eq!(messages(&outcomes[0]), [0, 1, 2, 3, 4].map(|number| format!("\"image-{number}\"")));
     let outcomes = rules.evaluate(&subjects, None);
-    assert_eq!(messages(&outcomes[0]), ["nothing there"; 5]);
+    assert_eq!(messages(&outcomes[0]), ["no image"; 5]);
 }
 
 #[test]
-fn a_check_that_does_not_import_object_needs_none() {
+fn a_check_that_does_not_import_object_needs_no_objects() {
     let engine = Engine::new(Limits::default()).unwrap();
     assert!(load(&engine, "hostile").unwrap().needs_objects());
     assert!(!load(&engine, "stranger").unwrap().needs_objects());

@@ -1,4 +1,4 @@
-//! Whatever a guest does, the host gets a clean error that names check, module and cause, and goes on.
+//! Misbehaving guests: the host reports an error with check, module and cause, and continues.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod guests;
@@ -16,7 +16,7 @@ fn limits() -> Limits {
     Limits { batch_time: Duration::from_millis(200), ..Limits::default() }
 }
 
-/// The one cause for which nothing was judged.
+/// Returns the only cause of an outcome without any evaluated subject.
 fn cause(outcome: &CheckOutcome) -> &str {
     assert!(outcome.results.iter().all(|result| *result == NotEvaluated), "{outcome:?}");
     assert!(outcome.findings.is_empty(), "{outcome:?}");
@@ -26,56 +26,56 @@ fn cause(outcome: &CheckOutcome) -> &str {
 }
 
 #[test]
-fn a_guest_that_loops_is_stopped() {
-    assert_eq!(cause(&misbehave(&limits(), "loop", &["a", "b"])), "it ran for longer than 200ms and was stopped");
+fn an_infinite_loop_exceeds_the_time_limit() {
+    assert_eq!(cause(&misbehave(&limits(), "loop", &["a", "b"])), "it exceeded its time limit of 200ms");
 }
 
 #[test]
-fn a_guest_that_traps_is_named() {
+fn a_trap_is_reported_with_its_cause() {
     let outcome = misbehave(&limits(), "trap", &["a"]);
     assert_eq!(cause(&outcome), "it crashed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
-fn a_guest_that_hoards_memory_is_stopped() {
+fn excessive_memory_exceeds_the_memory_limit() {
     let outcome = misbehave(&limits(), "memory", &["a"]);
-    assert_eq!(cause(&outcome), "it wanted more memory than the 67108864 bytes that it may use");
+    assert_eq!(cause(&outcome), "it exceeded its memory limit of 67108864 bytes");
 }
 
 #[test]
-fn a_guest_that_recurses_is_stopped() {
+fn infinite_recursion_exceeds_the_stack_limit() {
     let outcome = misbehave(&limits(), "recurse", &["a"]);
-    assert_eq!(cause(&outcome), "it recursed deeper than its stack of 524288 bytes");
+    assert_eq!(cause(&outcome), "it exceeded its stack limit of 524288 bytes");
 }
 
 #[test]
-fn a_guest_that_floods_findings_is_refused() {
+fn too_many_findings_are_rejected() {
     let outcome = misbehave(&limits(), "flood", &["a"]);
-    assert_eq!(cause(&outcome), "it answered with 100000 findings; at most 32 are allowed for this batch");
+    assert_eq!(cause(&outcome), "it returned 100000 findings; at most 32 are allowed for this batch");
 }
 
 #[test]
-fn a_guest_with_a_huge_answer_is_refused() {
+fn a_too_large_returned_value_is_rejected() {
     let outcome = misbehave(&limits(), "huge-answer", &["a"]);
-    assert_eq!(cause(&outcome), "its answer took up more than 33554432 bytes");
+    assert_eq!(cause(&outcome), "it returned more than 33554432 bytes");
 }
 
 #[test]
-fn a_guest_that_speaks_of_what_it_was_not_shown_is_refused() {
+fn findings_outside_of_the_batch_are_rejected() {
     let outcome = misbehave(&limits(), "stranger-container", &["a"]);
-    assert_eq!(cause(&outcome), "it answered with a finding for subject 0, container Some(7), which it was not shown");
+    assert_eq!(cause(&outcome), "it returned a finding for subject 0, container Some(7), which is not in the batch");
     let engine = Engine::new(limits()).unwrap();
     let checks = BTreeMap::from([("stranger".to_owned(), Arc::new(load(&engine, "stranger").unwrap()))]);
     let rules = Checks::new(checks, limits()).rule_set(&policy(&["stranger"], "")).unwrap();
     let outcomes = rules.evaluate(&[subject("a")], None);
     assert_eq!(
         outcomes[0].errors[0].cause,
-        "it answered with a finding for subject 1, container None, which it was not shown"
+        "it returned a finding for subject 1, container None, which is not in the batch"
     );
 }
 
 #[test]
-fn one_subject_that_makes_a_check_trap_does_not_cost_its_neighbours() {
+fn a_subject_that_causes_a_trap_does_not_prevent_the_evaluation_of_others() {
     let mut names = vec!["fine"; 600];
     names[300] = "poison";
     let outcome = misbehave(&limits(), "trap-on-poison", &names);
@@ -87,19 +87,19 @@ fn one_subject_that_makes_a_check_trap_does_not_cost_its_neighbours() {
 }
 
 #[test]
-fn a_rule_that_ran_out_of_time_is_not_asked_again() {
+fn a_rule_is_not_called_again_after_a_timeout() {
     let mut names = vec!["fine"; 2000];
     names[0] = "poison";
     names[1999] = "poison";
     let outcome = misbehave(&Limits { batch_time: Duration::from_millis(20), ..limits() }, "loop-on-poison", &names);
     assert_eq!(outcome.results[0], NotEvaluated);
     assert_eq!(outcome.results[1999], NotEvaluated);
-    assert!(outcome.errors.iter().any(|error| error.cause.contains("was stopped")), "{:?}", outcome.errors);
+    assert!(outcome.errors.iter().any(|error| error.cause.contains("its time limit of")), "{:?}", outcome.errors);
     assert!(!outcome.results.contains(&Failed));
 }
 
 #[test]
-fn the_other_rules_of_a_policy_stand_and_the_host_goes_on() {
+fn a_failing_rule_does_not_affect_the_other_rules_of_a_policy() {
     let limits = limits();
     let engine = Engine::new(limits.clone()).unwrap();
     let module = Arc::new(load(&engine, "hostile").unwrap());
@@ -117,14 +117,14 @@ fn the_other_rules_of_a_policy_stand_and_the_host_goes_on() {
         assert_eq!((report.checks[0].passed, report.checks[0].not_evaluated), (0, 1));
         assert_eq!(
             report.errors[0].message,
-            "check hostile (module sha256:test) could not judge Pod default/a: it crashed: wasm trap: wasm `unreachable` \
+            "check hostile (module sha256:test) failed to evaluate Pod default/a: it crashed: wasm trap: wasm `unreachable` \
              instruction executed"
         );
     }
 }
 
 #[test]
-fn instances_are_replaced_after_some_calls() {
+fn instances_are_replaced_after_a_number_of_calls() {
     let limits = Limits { calls_for_each_instance: 2, ..limits() };
     let rules = hostile(&limits, "count-calls").unwrap();
     let mut counts = Vec::new();
@@ -135,7 +135,7 @@ fn instances_are_replaced_after_some_calls() {
 }
 
 #[test]
-fn answers_are_cut_and_capped() {
+fn messages_fields_and_magnitudes_of_findings_are_limited() {
     let outcome = misbehave(&limits(), "long-message", &["a"]);
     assert!(outcome.findings[0].message.len() <= 1024 && outcome.findings[0].message.ends_with('…'));
     let outcome = misbehave(&limits(), "bad-pointer", &["a"]);
@@ -146,52 +146,46 @@ fn answers_are_cut_and_capped() {
 }
 
 #[test]
-fn a_flooded_log_costs_nothing_but_lines() {
+fn excess_log_lines_are_dropped() {
     assert_eq!(misbehave(&limits(), "log-flood", &["a"]).results, [Passed]);
 }
 
 #[test]
-fn settings_that_are_refused_or_break_the_check_are_errors_when_the_rule_is_made() {
+fn creating_a_rule_fails_with_invalid_settings_or_a_misbehaving_check() {
     let error = |behaviour| hostile(&limits(), behaviour).err().unwrap().to_string();
     assert_eq!(
-        error("create-refuse"),
-        r#"check hostile does not accept the settings {"behaviour":"create-refuse"}: not \u{1b}[31mthese\u{1b}[0m"#
+        error("create-reject"),
+        r#"check hostile rejects the settings {"behaviour":"create-reject"}: not \u{1b}[31mthese\u{1b}[0m"#
     );
     assert_eq!(
         error("create-trap"),
-        "check hostile (module sha256:test) could not be told its settings: it crashed: wasm trap: wasm `unreachable` \
+        "check hostile (module sha256:test) failed to process its settings: it crashed: wasm trap: wasm `unreachable` \
          instruction executed"
     );
-    assert!(error("create-loop").ends_with("it ran for longer than 200ms and was stopped"));
+    assert!(error("create-loop").ends_with("it exceeded its time limit of 200ms"));
     let large = hostile(&limits(), &"x".repeat(100_000)).err().unwrap();
     assert!(matches!(large, RuleError::SettingsTooLarge { limit: 65_536, .. }), "{large}");
 }
 
 #[test]
-fn modules_that_lie_about_themselves_are_refused() {
+fn modules_with_an_invalid_description_are_rejected() {
     let engine = Engine::new(limits()).unwrap();
     let error = |guest| load(&engine, guest).err().unwrap().to_string();
     assert_eq!(
         error("liar-id"),
-        "what the module says of itself is not acceptable: the id \"latest-tag\\u{a}\\u{1b}[2J\" must be lower case \
-         letters, digits and single dashes, at most 63 of them"
+        "the module has an invalid description: id \"latest-tag\\u{a}\\u{1b}[2J\" must consist of at most 63 lower-case \
+         letters, digits and single dashes"
     );
     assert_eq!(
         error("liar-weight"),
-        "what the module says of itself is not acceptable: the weight 4294967295 is over 100"
+        "the module has an invalid description: weight 4294967295 exceeds the maximum of 100"
     );
-    assert_eq!(
-        error("liar-settings"),
-        "what the module says of itself is not acceptable: the default settings is not a JSON object"
-    );
-    assert_eq!(
-        error("liar-loop"),
-        "the module could not describe itself: it ran for longer than 200ms and was stopped"
-    );
+    assert_eq!(error("liar-settings"), "the module has an invalid description: default settings must be a JSON object");
+    assert_eq!(error("liar-loop"), "the module failed to describe itself: it exceeded its time limit of 200ms");
 }
 
 #[test]
-fn what_is_no_check_is_not_loaded() {
+fn modules_that_are_not_checks_are_rejected() {
     let engine = Engine::new(Limits { module: 200_000, ..limits() }).unwrap();
     let load = |bytes: &[u8]| -> Result<CheckModule, LoadError> {
         CheckModule::load(&engine, &engine.compile(bytes)?, "sha256:test")
@@ -201,8 +195,8 @@ fn what_is_no_check_is_not_loaded() {
     assert!(matches!(load(&[0; 200_001]), Err(LoadError::TooLarge { size: 200_001, limit: 200_000 })));
     let empty = load(&wat::parse_str("(component)").unwrap()).err().unwrap().to_string();
     assert!(empty.contains("devops:policy/check"), "{empty}");
-    let curious = r#"(component (import "wasi:cli/environment@0.2.0" (instance
+    let with_import = r#"(component (import "wasi:cli/environment@0.2.0" (instance
         (export "get-arguments" (func (result (list string)))))))"#;
-    let curious = load(&wat::parse_str(curious).unwrap()).err().unwrap().to_string();
-    assert!(curious.contains("wasi:cli/environment"), "{curious}");
+    let with_import = load(&wat::parse_str(with_import).unwrap()).err().unwrap().to_string();
+    assert!(with_import.contains("wasi:cli/environment"), "{with_import}");
 }

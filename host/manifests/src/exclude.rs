@@ -1,4 +1,4 @@
-//! Files in folders that are not to be read: by `--exclude`, and by `.kube-devopsignore`, in the syntax of `.gitignore`.
+//! Excluded files in folders: by `--exclude` and by `.kube-devopsignore`, in the syntax of `.gitignore`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,24 +7,24 @@ use ignore::{Error, Match};
 
 use crate::problem::Problem;
 
-/// The name of the files of rules.
+/// The name of ignore files.
 pub(crate) const NAME: &str = ".kube-devopsignore";
 
-/// What is left out of a folder.
+/// The exclusion rules of a folder.
 pub(crate) struct Exclusions {
-    /// The outermost first.
+    /// The rules with their folders, the outermost first.
     rules: Vec<(PathBuf, Gitignore)>,
-    /// What is wrong with the files of rules, with their names.
+    /// The problems of ignore files, with their paths.
     pub problems: Vec<(PathBuf, Problem)>,
 }
 
 impl Exclusions {
-    /// What `patterns` and the files of rules in the folder and below it leave out.
+    /// Creates the rules of `patterns` and of the ignore files in the folder and its subfolders.
     pub fn of<'p>(folder: &Path, patterns: &[String], files: impl Iterator<Item = &'p Path>) -> Self {
         let mut exclusions = Self { rules: Vec::new(), problems: Vec::new() };
         let mut builder = GitignoreBuilder::new(folder);
         for pattern in patterns {
-            // Patterns were looked at when the arguments were read.
+            // The patterns were validated when the arguments were parsed.
             let _ = builder.add_line(None, pattern);
         }
         if let Ok(rules) = builder.build() {
@@ -37,7 +37,7 @@ impl Exclusions {
             match (added, builder.build()) {
                 (None, Ok(rules)) => exclusions.rules.push((below.to_owned(), rules)),
                 (Some(error), _) | (None, Err(error)) => {
-                    exclusions.problems.push((file.to_owned(), Problem::new(in_words(&error))));
+                    exclusions.problems.push((file.to_owned(), Problem::new(message(&error))));
                 }
             }
         }
@@ -45,7 +45,7 @@ impl Exclusions {
         exclusions
     }
 
-    /// Whether a file in the folder is left out. The rules of the innermost folder that has any about it count.
+    /// Reports whether a file in the folder is excluded. The rules of the innermost folder with a matching rule apply.
     pub fn contain(&self, file: &Path) -> bool {
         let rules = self.rules.iter().rev().filter(|(folder, _)| file.starts_with(folder));
         let mut matches = rules.map(|(_, rules)| rules.matched_path_or_any_parents(file, false));
@@ -53,13 +53,13 @@ impl Exclusions {
     }
 }
 
-/// Checks a pattern of `--exclude`.
+/// Validates a pattern of `--exclude`.
 pub fn check_pattern(pattern: &str) -> Result<(), String> {
     let mut builder = GitignoreBuilder::new("");
     let built = builder.add_line(None, pattern).and_then(|builder| builder.build());
-    built.map(|_| ()).map_err(|error| in_words(&error))
+    built.map(|_| ()).map_err(|error| message(&error))
 }
 
-fn in_words(error: &Error) -> String {
-    format!("invalid pattern: {error}; patterns have the syntax of .gitignore")
+fn message(error: &Error) -> String {
+    format!("invalid pattern: {error}; use the syntax of .gitignore")
 }

@@ -1,31 +1,31 @@
-//! What was found in documents.
+//! The results of reading documents.
 
 use std::collections::BTreeMap;
 
 use kube_devops_core::Subject;
 use kube_devops_core::report::{NotEvaluated, ReportError};
 
-/// What was found in one document, or in several.
+/// The results of reading one or more documents.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// What is to be evaluated.
+    /// The subjects to evaluate.
     pub subjects: Vec<Subject>,
-    /// Pods that have finished, and what is being deleted.
+    /// The number of pods that have finished, and of objects that are being deleted.
     pub finished: usize,
-    /// ReplicaSets of 0 replicas.
+    /// The number of ReplicaSets with 0 replicas.
     pub scaled_to_zero: usize,
-    /// How many objects of each kind run no pods.
+    /// The number of objects without pods, by kind.
     pub ignored: BTreeMap<String, usize>,
     /// Objects of unknown kinds that seem to run containers.
     pub not_evaluated: Vec<NotEvaluated>,
-    /// What is wrong.
+    /// The errors.
     pub errors: Vec<ReportError>,
-    /// Whether something is not well-formed.
+    /// Whether there is a syntax error.
     pub is_broken: bool,
 }
 
 impl Found {
-    /// Adds what was found elsewhere.
+    /// Adds other results.
     pub fn add(&mut self, mut other: Self) {
         if self.subjects.is_empty() {
             self.subjects = other.subjects;

@@ -1,4 +1,4 @@
-//! Reads one file or standard input as text.
+//! Reads a file or standard input as text.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use crate::Limits;
 use crate::paths::Input;
 use crate::problem::Problem;
 
-/// The text of an input, in one buffer.
+/// Returns the text of an input, in one buffer.
 pub(crate) fn text(input: &Input, limits: &Limits) -> Result<String, Problem> {
     let bytes = match &input.path {
         None => bounded(io::stdin().lock(), 0, limits),
@@ -21,8 +21,7 @@ pub(crate) fn text(input: &Input, limits: &Limits) -> Result<String, Problem> {
     match bytes {
         Ok(Some(bytes)) => decode(bytes),
         Ok(None) => Err(Problem::new(format!(
-            "more than {} MiB, which is more than is read at once; split the file, or give the objects of one namespace \
-             at a time",
+            "the input has more than {} MiB, the maximum; split the file, or evaluate the objects of one namespace at a time",
             limits.file_bytes >> 20
         ))),
         Err(error) => Err(match &input.path {
@@ -32,9 +31,9 @@ pub(crate) fn text(input: &Input, limits: &Limits) -> Result<String, Problem> {
     }
 }
 
-/// All bytes of `reader`, or none where there are more than the limit.
+/// Returns all bytes of `reader`, or `None` if there are more than the limit.
 fn bounded(reader: impl Read, size: u64, limits: &Limits) -> io::Result<Option<Vec<u8>>> {
-    // One byte more than the file has lets the reader see the end without growing the buffer.
+    // With one additional byte, the reader detects the end without growing the buffer.
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     reader.take(limits.file_bytes + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= limits.file_bytes).then_some(bytes))
@@ -47,7 +46,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, Problem> {
     if let Some(position) = memchr(0, &bytes) {
         return Err(Problem::at(
             line_at(&bytes, position),
-            "this is a binary file, no text: there is a NUL byte in it; give YAML or JSON",
+            "this is a binary file: it contains a NUL byte; YAML or JSON is expected",
         ));
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -56,15 +55,15 @@ fn decode(bytes: Vec<u8>) -> Result<String, Problem> {
         Problem::at(
             line_at(bytes, position),
             format!(
-                "the text is not UTF-8: byte 0x{:02x} at offset {position} stands for no character; save the file as UTF-8",
+                "the text is not UTF-8: invalid byte 0x{:02x} at offset {position}; save the file as UTF-8",
                 bytes[position]
             ),
         )
     })
 }
 
-/// The text of UTF-16 with a byte order mark, as `>` in Windows PowerShell writes it and kubectl reads it; none where there is
-/// no such mark.
+/// Returns the text of UTF-16 with a byte order mark, as written by `>` in Windows PowerShell and read by kubectl, or
+/// `None` without a byte order mark.
 fn utf_16(bytes: &[u8]) -> Option<Result<String, Problem>> {
     let read: fn([u8; 2]) -> u16 = match bytes {
         [0xff, 0xfe, ..] => u16::from_le_bytes,
@@ -74,10 +73,10 @@ fn utf_16(bytes: &[u8]) -> Option<Result<String, Problem>> {
     let (pairs, odd) = bytes[2..].as_chunks::<2>();
     let units: Vec<u16> = pairs.iter().map(|pair| read(*pair)).collect();
     let text = String::from_utf16(&units).ok().filter(|text| odd.is_empty() && !text.contains('\0'));
-    Some(text.ok_or_else(|| Problem::new("the text starts as UTF-16, but is none; save it as UTF-8")))
+    Some(text.ok_or_else(|| Problem::new("invalid UTF-16 after the byte order mark; save the file as UTF-8")))
 }
 
-/// The line that the byte at `position` is in, from 1.
+/// Returns the line of the byte at `position`, from 1.
 pub(crate) fn line_at(bytes: &[u8], position: usize) -> usize {
     1 + memchr::memchr_iter(b'\n', &bytes[..position.min(bytes.len())]).count()
 }

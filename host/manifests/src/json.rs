@@ -1,7 +1,7 @@
-//! JSON as a tree.
+//! Parses JSON to a tree.
 //!
-//! The parser of serde_json does not tell where a value is. It hands out texts as parts of the input, though, so the place of
-//! a key or a text is known, and with it that of every value but those in lists of numbers.
+//! The parser of serde_json does not report the positions of values. But keys and strings are slices of the input, so
+//! their positions are known, and with them those of all values except in lists of numbers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::split::LineCount;
 use crate::tree::{Builder, Scalar, Tree};
 
-/// Reads one value, which fills the text. `first_line` is the line of the file that the text starts in.
+/// Parses a text with a single value. `first_line` is the line of the file in which the text starts.
 pub(crate) fn parse(text: &str, first_line: usize) -> Result<Tree, Problem> {
     let mut reader = Reader {
         builder: Builder::new(text.len(), 0),
@@ -38,13 +38,13 @@ pub(crate) fn parse(text: &str, first_line: usize) -> Result<Tree, Problem> {
 struct Reader<'t> {
     builder: Builder,
     lines: LineCount<'t>,
-    /// The line of the last text.
+    /// The line of the last key or string.
     line: usize,
     problem: Option<Problem>,
 }
 
 impl<'t> Reader<'t> {
-    /// Moves to a part of the input.
+    /// Moves to a slice of the input.
     fn move_to(&mut self, part: &str) {
         if let Some(line) = self.lines.line_of(part) {
             self.line = line;
@@ -138,7 +138,7 @@ impl<'t> Visitor<'t> for &mut Reader<'t> {
     }
 }
 
-/// A key, as a part of the input where it has no escapes.
+/// A key, as a slice of the input if it has no escapes.
 struct Key<'t>(Cow<'t, str>);
 
 impl<'t> Deserialize<'t> for Key<'t> {
@@ -165,7 +165,7 @@ impl<'t> Deserialize<'t> for Key<'t> {
     }
 }
 
-/// The items of a list, not looked into yet.
+/// A list with unparsed items.
 pub(crate) struct List<'t> {
     /// The `apiVersion` of the list.
     pub api_version: Cow<'t, str>,
@@ -176,7 +176,7 @@ pub(crate) struct List<'t> {
 }
 
 impl<'t> List<'t> {
-    /// The list that a text holds, if it is one that can be read item by item.
+    /// Parses a text as a list, if it can be read item by item.
     pub fn of(text: &'t str) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]

@@ -1,9 +1,9 @@
-//! The kinds that Kubernetes itself has, to tell a misspelt one from a custom one. The workloads have a
-//! table of their own.
+//! The built-in kinds of Kubernetes, to distinguish misspelled kinds from custom ones. The workloads are in a separate
+//! table.
 
 use kube_devops_core::workload::WORKLOADS;
 
-/// Group and kinds that run no pods.
+/// Groups and their kinds that run no pods.
 /// <https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.33/>
 const KINDS: &[(&str, &[&str])] = &[
     (
@@ -36,11 +36,11 @@ const KINDS: &[(&str, &[&str])] = &[
     ("admissionregistration.k8s.io", &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]),
 ];
 
-/// The kind that is meant by one in the wrong case; none where it is right, or is not known.
-pub(crate) fn meant_by(group: &str, kind: &str) -> Option<&'static str> {
+/// Returns the correct spelling of a kind in the wrong case, or `None` if the kind is correct or unknown.
+pub(crate) fn correct_case(group: &str, kind: &str) -> Option<&'static str> {
     let listed = KINDS.iter().filter(|(known, _)| *known == group).flat_map(|(_, kinds)| kinds.iter().copied());
     let workloads = WORKLOADS.iter().filter(|workload| workload.group == group).map(|workload| workload.kind);
     let mut alike = listed.chain(workloads).filter(|known| known.eq_ignore_ascii_case(kind)).peekable();
-    let meant = *alike.peek()?;
-    (!alike.any(|known| known == kind)).then_some(meant)
+    let correct = *alike.peek()?;
+    (!alike.any(|known| known == kind)).then_some(correct)
 }

@@ -1,4 +1,4 @@
-//! The files that a kustomization names as patches: parts of objects, which mean nothing by themselves.
+//! The files that a kustomization uses as patches: they contain incomplete objects, which cannot be evaluated.
 //!
 //! <https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/>
 
@@ -9,17 +9,17 @@ use crate::origin::joined;
 use crate::tree::Item;
 use crate::{Limits, yaml};
 
-/// The names of the file.
+/// The names of kustomization files.
 pub(crate) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// The largest kustomization that is looked into, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// The maximum size of a kustomization whose patches are skipped, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
 
-/// The patches that a kustomization names, with the paths that a walk through its folder gives them.
+/// Returns the patches of a kustomization, with the same paths as in a walk through its folder.
 pub(crate) fn patches(file: &Path) -> Vec<PathBuf> {
-    let is_small = fs::metadata(file).is_ok_and(|metadata| metadata.len() <= LARGEST);
+    let is_small = fs::metadata(file).is_ok_and(|metadata| metadata.len() <= MAX_SIZE);
     let text = if is_small { fs::read_to_string(file).unwrap_or_default() } else { String::new() };
-    // What is wrong with the file is found where it is read as a manifest.
+    // Errors are reported when the file is read as a manifest.
     let Ok(tree) = yaml::parse(&text, 1, &Limits::default()) else { return Vec::new() };
     let folder = file.parent().unwrap_or(Path::new(""));
     let Some(root) = tree.root() else { return Vec::new() };

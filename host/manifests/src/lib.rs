@@ -1,16 +1,16 @@
-//! Reads Kubernetes manifests as kubectl reads them: files, folders and standard input as subjects, without a cluster.
+//! Reads Kubernetes manifests as kubectl does: subjects from files, folders and standard input, without a cluster.
 //!
 //! ```text
 //!   paths --> input --> split ------> yaml, json --> tree --> document --> pods --> subjects, or errors with file,
-//!   (which)   (text)    (documents,                 (values,  (kinds,     (facts)   document and line
+//!   (files)   (text)    (documents,                 (values,  (kinds,     (facts)   document and line
 //!                        items of lists)             lines)    lists)
 //! ```
 //!
-//! In come paths and what an object without a namespace belongs to. Out come the subjects with the lines of their fields, what
-//! was left out, and what is wrong. This crate must not know checks, policies or how anything is shown.
+//! The input is paths and a default namespace. The output is subjects with the line numbers of their fields, the
+//! numbers of skipped files and objects, and errors. This crate must not depend on checks, policies or output formats.
 //!
-//! Reading never fails as a whole. Whatever is wrong with one path, document or item of a list becomes an error of the
-//! report, and everything else is evaluated all the same. Documents are parsed on all cores.
+//! Reading does not fail as a whole. An invalid path, document or item of a list becomes an error of the report, and
+//! everything else is evaluated. Documents are parsed on all cores.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -36,6 +36,7 @@ mod split;
 mod tests;
 mod tree;
 mod values;
+mod walk;
 mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -53,36 +54,36 @@ use found::Found;
 use paths::Input;
 use problem::Problem;
 
-/// What documents without a kind are counted under.
+/// The kind under which documents without a kind are counted.
 pub const NO_KIND: &str = "(no kind)";
 
-/// How reports call standard input.
+/// The default name of standard input in reports.
 pub const STANDARD_INPUT: &str = "stdin";
 
-/// What reading needs to know beside the paths.
+/// The options for reading manifests.
 #[derive(Debug, Clone)]
 pub struct ReadOptions {
-    /// The time that the ages of pods are counted to.
+    /// The current time, for the ages of pods.
     pub now: DateTime<Utc>,
-    /// The namespace of objects that name none.
+    /// The namespace of objects without a namespace.
     pub default_namespace: String,
-    /// What is left out of folders, in the syntax of `.gitignore`.
+    /// Patterns of files in folders to exclude, in the syntax of `.gitignore`.
     pub exclude: Vec<String>,
-    /// What standard input is called; otherwise [`STANDARD_INPUT`].
+    /// The name of standard input in reports; the default is [`STANDARD_INPUT`].
     pub stdin_name: Option<String>,
-    /// How much is read.
+    /// The size limits.
     pub limits: Limits,
 }
 
-/// How much is read. More than that is an error of the file or document.
+/// Size limits. A file or document that exceeds a limit is an error.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// The largest file; 512 MiB.
+    /// The maximum size of a file; 512 MiB.
     pub file_bytes: u64,
-    /// The largest YAML document that is parsed as one; 8 MiB, and Kubernetes takes objects of 3 MiB at most. Lists as
-    /// kubectl writes them are parsed item by item, and may be as large as a file.
+    /// The maximum size of a YAML document; 8 MiB, and Kubernetes accepts objects of at most 3 MiB. Lists in the format
+    /// of kubectl are parsed item by item, and can be as large as a file.
     pub document_bytes: usize,
-    /// What the aliases of a YAML document may stand for; 16 MiB.
+    /// The maximum expansion of the aliases of a YAML document; 16 MiB.
     pub expansion_bytes: usize,
 }
 
@@ -92,38 +93,38 @@ impl Default for Limits {
     }
 }
 
-/// What was read.
+/// The content of manifests.
 #[derive(Debug, Default)]
 pub struct Manifests {
-    /// What is to be evaluated, in the order of the paths, documents and items.
+    /// The subjects to evaluate, in the order of the paths, documents and items.
     pub subjects: Vec<Subject>,
-    /// What was left out, and what is wrong.
+    /// The numbers of skipped files and objects, and the errors.
     pub extent: Extent,
-    /// How many files were read, standard input among them.
+    /// The number of files, including standard input.
     pub files: usize,
-    /// How many documents they hold. Documents of comments alone do not count.
+    /// The number of documents, without those that only contain comments.
     pub documents: usize,
 }
 
-/// Manifests that another program rendered.
+/// Manifests that were rendered by another program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
-    /// What reports name as their file, unless the manifests themselves do.
+    /// The name of the file in reports, for manifests that do not specify their source files.
     pub name: Arc<str>,
-    /// The folder that the files are in which the manifests name.
+    /// The folder of the source files.
     pub folder: Option<PathBuf>,
     /// The manifests.
     pub text: String,
 }
 
-/// Reads all that the paths stand for: files, folders with all manifests in them, and `-` for standard input. Then what was
-/// rendered.
+/// Reads paths to files, to folders with all manifests in them, and `-` for standard input, and then rendered
+/// manifests.
 pub fn read(paths: &[PathBuf], rendered: &[Rendered], options: &ReadOptions) -> Manifests {
     let inputs = paths::find(paths, options);
     let mut files: Vec<_> = inputs.inputs.into_par_iter().map(|input| read_input(input, options)).collect();
     files.extend(rendered.iter().map(|rendered| {
         let Rendered { name, folder, text } = rendered;
-        read_text(name, text, Origins::Named(folder.as_deref()), options)
+        read_text(name, text, Origins::Specified(folder.as_deref()), options)
     }));
     let mut manifests = Manifests::default();
     let mut found = Found::default();
@@ -147,10 +148,11 @@ pub fn read(paths: &[PathBuf], rendered: &[Rendered], options: &ReadOptions) -> 
     manifests
 }
 
-/// How many documents or items of a list are handed to a core at once. What was found in each alone would need much room.
+/// The number of documents or items of a list in a task for a core. Separate results for each would need too much
+/// memory.
 const BATCH: usize = 16;
 
-/// What was read of one input.
+/// The results of reading one input.
 #[derive(Default)]
 struct Read {
     is_file: bool,
@@ -165,7 +167,7 @@ fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) 
     };
     match text {
         Ok(text) => {
-            let origins = if is_stdin { Origins::Named(None) } else { Origins::TheFile };
+            let origins = if is_stdin { Origins::Specified(None) } else { Origins::File };
             read_text(&name, &text, origins, options)
         }
         Err(problem) => {
@@ -176,13 +178,13 @@ fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) 
     }
 }
 
-/// Which file the documents of a text come from.
+/// The source files of the documents of a text.
 #[derive(Clone, Copy)]
 enum Origins<'a> {
-    /// The file that they were read from.
-    TheFile,
-    /// The one that a document names, in this folder; its lines are counted from the start of its content then.
-    Named(Option<&'a Path>),
+    /// The file that is read.
+    File,
+    /// The file that a document specifies, in this folder; lines are then counted from the start of its content.
+    Specified(Option<&'a Path>),
 }
 
 /// Reads the documents of a text.
@@ -196,8 +198,8 @@ fn read_text(name: &Arc<str>, text: &str, origins: Origins<'_>, options: &ReadOp
             for (index, document) in documents.iter().enumerate() {
                 let number = batch * BATCH + index + 1;
                 let origin = match origins {
-                    Origins::TheFile => None,
-                    Origins::Named(folder) => origin::of(&text[document.range.clone()], folder),
+                    Origins::File => None,
+                    Origins::Specified(folder) => origin::of(&text[document.range.clone()], folder),
                 };
                 let part = match origin {
                     Some(origin) => {

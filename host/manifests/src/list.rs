@@ -1,7 +1,7 @@
-//! Splits a long `kind: List`, as kubectl writes it, into the texts of its items.
+//! Splits a `kind: List` in the format of kubectl into the texts of its items.
 //!
-//! The answer of `kubectl get -o yaml` is one document for a whole cluster. Item by item it is parsed on all cores, in
-//! little memory, and a broken item spoils no other.
+//! The output of `kubectl get -o yaml` is a single document for a whole cluster. Item by item, it can be parsed on all
+//! cores and in little memory, and an invalid item does not affect others.
 
 use std::ops::Range;
 
@@ -10,25 +10,25 @@ use crate::split::Lines;
 /// The place of an item of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
-    /// Its bytes in the document.
+    /// The byte range in the document.
     pub range: Range<usize>,
-    /// The number of its first line in the document, from 1.
+    /// The number of the first line in the document, from 1.
     pub line: usize,
 }
 
-/// The items of a list, and what is around them.
+/// A list, split into its items and the rest of the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct List {
-    /// The items, each from its dash on.
+    /// The items, each starting with its dash.
     pub items: Vec<Item>,
     /// The text without the items.
     pub rest: String,
 }
 
-/// Splits a document that has its `items:` at the start of a line, followed by dashes in one column. What lies deeper than
-/// the dashes belongs to an item, whatever it is. None where the text does not look like that.
+/// Splits a document with `items:` at the start of a line, followed by dashes in one column. All lines that are
+/// indented deeper than the dashes belong to an item. Returns `None` if the document has another format.
 pub(crate) fn split(text: &str) -> Option<List> {
-    // Directives would have to be given to every item.
+    // Every item would need the directives.
     if text.starts_with('%') {
         return None;
     }
@@ -57,7 +57,7 @@ pub(crate) fn split(text: &str) -> Option<List> {
                     close(&mut items, line.start);
                     items.push(Item { range: line.start..text.len(), line: line.number });
                 } else if indentation <= dash {
-                    // Behind the list there can only be another key of the document.
+                    // Only another key of the document can follow the list.
                     if indentation > 0 {
                         return None;
                     }
@@ -73,7 +73,7 @@ pub(crate) fn split(text: &str) -> Option<List> {
     Some(List { items, rest })
 }
 
-/// Where in the document the splitter is.
+/// The position of the splitter in the document.
 #[derive(Clone, Copy)]
 enum State {
     Before,

@@ -1,6 +1,6 @@
-//! Whether the metadata of an object have the types that Kubernetes gives them.
+//! Validation of the types of the metadata of an object.
 //!
-//! kubectl reads no object of any kind whose metadata have others, but for the items of a `List`:
+//! kubectl rejects objects of all kinds with metadata of other types, except in the items of a `List`:
 //! <https://github.com/kubernetes/cli-runtime/blob/v0.37.2/pkg/resource/metadata_decoder.go>.
 
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use crate::tree::Item;
 use crate::values::{self, ValueError};
 
-/// What is wrong with the metadata of an object.
+/// Validates the metadata of an object.
 pub(crate) fn check(object: Item<'_>) -> Result<(), ValueError> {
     match object.get("metadata") {
         Some(metadata) if !metadata.is_null() => values::read::<ObjectMeta>(metadata).map(drop),
@@ -24,30 +24,30 @@ pub(crate) fn check(object: Item<'_>) -> Result<(), ValueError> {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ObjectMeta {
-    name: Option<Text>,
-    generate_name: Option<Text>,
-    namespace: Option<Text>,
-    self_link: Option<Text>,
-    uid: Option<Text>,
-    resource_version: Option<Text>,
+    name: Option<AnyString>,
+    generate_name: Option<AnyString>,
+    namespace: Option<AnyString>,
+    self_link: Option<AnyString>,
+    uid: Option<AnyString>,
+    resource_version: Option<AnyString>,
     generation: Option<i64>,
     creation_timestamp: Option<DateTime<Utc>>,
     deletion_timestamp: Option<DateTime<Utc>>,
     deletion_grace_period_seconds: Option<i64>,
-    labels: Option<Texts>,
-    annotations: Option<Texts>,
+    labels: Option<StringMap>,
+    annotations: Option<StringMap>,
     owner_references: Option<Vec<Option<OwnerReference>>>,
-    finalizers: Option<Vec<Option<Text>>>,
+    finalizers: Option<Vec<Option<AnyString>>>,
     managed_fields: Option<Vec<Option<ManagedFieldsEntry>>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct OwnerReference {
-    api_version: Option<Text>,
-    kind: Option<Text>,
-    name: Option<Text>,
-    uid: Option<Text>,
+    api_version: Option<AnyString>,
+    kind: Option<AnyString>,
+    name: Option<AnyString>,
+    uid: Option<AnyString>,
     controller: Option<bool>,
     block_owner_deletion: Option<bool>,
 }
@@ -55,57 +55,57 @@ struct OwnerReference {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ManagedFieldsEntry {
-    manager: Option<Text>,
-    operation: Option<Text>,
-    api_version: Option<Text>,
+    manager: Option<AnyString>,
+    operation: Option<AnyString>,
+    api_version: Option<AnyString>,
     time: Option<DateTime<Utc>>,
-    fields_type: Option<Text>,
-    subresource: Option<Text>,
+    fields_type: Option<AnyString>,
+    subresource: Option<AnyString>,
 }
 
-/// A text, which is not kept.
-struct Text;
+/// A string, without its content.
+struct AnyString;
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de> Deserialize<'de> for AnyString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
+        struct StringVisitor;
 
-        impl Visitor<'_> for TextVisitor {
-            type Value = Text;
+        impl Visitor<'_> for StringVisitor {
+            type Value = AnyString;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a string")
             }
 
-            fn visit_str<E: Error>(self, _: &str) -> Result<Text, E> {
-                Ok(Text)
+            fn visit_str<E: Error>(self, _: &str) -> Result<AnyString, E> {
+                Ok(AnyString)
             }
         }
 
-        deserializer.deserialize_str(TextVisitor)
+        deserializer.deserialize_str(StringVisitor)
     }
 }
 
-/// A map of texts, which are not kept.
-struct Texts;
+/// A map of strings, without its content.
+struct StringMap;
 
-impl<'de> Deserialize<'de> for Texts {
+impl<'de> Deserialize<'de> for StringMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextsVisitor;
+        struct StringMapVisitor;
 
-        impl<'de> Visitor<'de> for TextsVisitor {
-            type Value = Texts;
+        impl<'de> Visitor<'de> for StringMapVisitor {
+            type Value = StringMap;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a map of texts")
+                formatter.write_str("a map of strings")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
-                while map.next_entry::<IgnoredAny, Option<Text>>()?.is_some() {}
-                Ok(Texts)
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StringMap, A::Error> {
+                while map.next_entry::<IgnoredAny, Option<AnyString>>()?.is_some() {}
+                Ok(StringMap)
             }
         }
 
-        deserializer.deserialize_map(TextsVisitor)
+        deserializer.deserialize_map(StringMapVisitor)
     }
 }

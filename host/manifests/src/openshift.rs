@@ -1,4 +1,4 @@
-//! Templates of OpenShift: objects with parameters, of which the default values count.
+//! OpenShift templates: objects with parameters, which are replaced with their default values.
 //!
 //! <https://docs.openshift.com/container-platform/latest/openshift_images/using-templates.html>
 
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::scalar;
 use crate::tree::{Item, Replacement, Scalar};
 
-/// The default values of the parameters of a template.
+/// Returns the default values of the parameters of a template.
 pub(crate) fn parameters(template: Item<'_>) -> HashMap<String, String> {
     let parameters = template.get("parameters").into_iter().flat_map(Item::items);
     let default = |parameter: Item<'_>| {
@@ -18,8 +18,8 @@ pub(crate) fn parameters(template: Item<'_>) -> HashMap<String, String> {
     parameters.filter_map(default).collect()
 }
 
-/// A text with the values of its parameters; none where it has no parameter with a value. `${NAME}` stands for text, and a
-/// text that is nothing but `${{NAME}}` for a value of any type.
+/// Replaces the parameters in a string with their values, or returns `None` if it has no parameters. `${NAME}` is a
+/// string, and `${{NAME}}`, if it is the whole string, a value of any type.
 pub(crate) fn process(text: &str, parameters: &HashMap<String, String>) -> Option<Replacement> {
     if !text.contains("${") {
         return None;
@@ -34,17 +34,17 @@ pub(crate) fn process(text: &str, parameters: &HashMap<String, String>) -> Optio
     }
     let mut processed = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, behind)) = rest.split_once("${") {
+    while let Some((before, after)) = rest.split_once("${") {
         processed.push_str(before);
-        let value = behind.split_once('}').and_then(|(name, behind)| Some((parameters.get(name)?, behind)));
+        let value = after.split_once('}').and_then(|(name, after)| Some((parameters.get(name)?, after)));
         rest = match value {
-            Some((value, behind)) => {
+            Some((value, after)) => {
                 processed.push_str(value);
-                behind
+                after
             }
             None => {
                 processed.push_str("${");
-                behind
+                after
             }
         };
     }

@@ -1,4 +1,4 @@
-//! The file that a rendered document comes from, as Helm and kustomize write it into the document.
+//! The source file of a rendered document, as recorded in the document by Helm and kustomize.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -7,14 +7,15 @@ use memchr::memmem;
 
 use crate::split::content;
 
-/// The annotation of kustomize, where a kustomization has `buildMetadata: [originAnnotations]`.
+/// The annotation of kustomize, for a kustomization with `buildMetadata: [originAnnotations]`.
 /// <https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/buildmetadata/>
 const ANNOTATION: &str = "config.kubernetes.io/origin: |";
 
-/// The file of a document; none where nothing is said of it. `folder` is that of the chart or kustomization, where it is known.
+/// Returns the source file of a document, or `None` if it is not recorded. `folder` is the folder of the chart or
+/// kustomization, if known.
 pub(crate) fn of(document: &str, folder: Option<&Path>) -> Option<Arc<str>> {
     if let Some(source) = helm_source(document) {
-        // Helm puts the name of the chart in the place of its folder.
+        // Helm records the name of the chart instead of its folder.
         return Some(match (folder, source.split_once('/')) {
             (Some(folder), Some((_, path))) => folder.join(path).to_string_lossy().into(),
             _ => source.into(),
@@ -24,13 +25,13 @@ pub(crate) fn of(document: &str, folder: Option<&Path>) -> Option<Arc<str>> {
     Some(folder.map_or_else(|| path.into(), |folder| joined(folder, path).to_string_lossy().into()))
 }
 
-/// The template that `helm template` names in a comment before the content.
+/// Returns the template that `helm template` records in a comment before the content.
 fn helm_source(document: &str) -> Option<&str> {
     let comments = &document[..document.len() - content(document).len()];
     comments.lines().find_map(|line| line.strip_prefix("# Source: ")).map(str::trim).filter(|source| !source.is_empty())
 }
 
-/// The path from the kustomization; none of a file from a repository.
+/// Returns the path relative to the kustomization, or `None` for a file in a remote repository.
 fn kustomize_path(document: &str) -> Option<&str> {
     let start = memmem::find(document.as_bytes(), ANNOTATION.as_bytes())?;
     let line_start = document[..start].rfind('\n').map_or(0, |end| end + 1);
@@ -53,7 +54,7 @@ fn kustomize_path(document: &str) -> Option<&str> {
     path.filter(|path| !is_remote && !path.is_empty())
 }
 
-/// The path of a file that is named in a file of the folder, without `.` and `..` where they can be resolved.
+/// Joins a relative path to a folder, without `.` and `..` if they can be resolved.
 pub(crate) fn joined(folder: &Path, path: &str) -> PathBuf {
     let mut joined = folder.to_owned();
     for part in Path::new(path).components() {
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_name_the_file_that_they_come_from() {
+    fn rendered_documents_have_their_source_files() {
         let helm = "---\n# Source: shop/templates/a.yaml\nkind: Pod\n";
         let kustomize = |entries: &str| {
             format!("kind: Pod\nmetadata:\n  annotations:\n    config.kubernetes.io/origin: |\n{entries}  name: a\n")

@@ -1,11 +1,13 @@
-//! Each workload counts once: what another object of the same input made is not evaluated for what it was asked to run.
+//! Each workload is counted once: the spec of an object that another object of the input created is not evaluated
+//! again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use kube_devops_core::{Controller, Subject};
 
-/// Marks the subjects that another subject controls, and drops those that have not run. Gives the number of those.
+/// Marks the subjects that another subject controls, and removes those without status. Returns the number of removed
+/// subjects.
 pub(crate) fn mark(subjects: &mut Vec<Subject>) -> usize {
     if subjects.iter().all(|subject| subject.controller.is_none()) {
         return 0;

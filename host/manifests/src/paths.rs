@@ -1,4 +1,4 @@
-//! Which files are read: what the paths on the command line stand for.
+//! The files to read, from the paths on the command line.
 
 use std::collections::BTreeSet;
 use std::fs::{FileType, Metadata};
@@ -12,34 +12,33 @@ use crate::exclude::{self, Exclusions};
 use crate::problem::Problem;
 use crate::{ReadOptions, kustomization};
 
-/// The path that stands for standard input.
+/// The path of standard input.
 const STANDARD_INPUT_PATH: &str = "-";
 
-/// The endings of files that are read from folders.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+/// The extensions of files that are read from folders.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// Something to read.
+/// A file or standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Input {
-    /// How reports call it.
+    /// The name in reports.
     pub name: Arc<str>,
-    /// The file; none for standard input.
+    /// The path, or `None` for standard input.
     pub path: Option<PathBuf>,
 }
 
-/// What is to be read.
+/// The inputs to read.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
-    /// The inputs. A path that leads nowhere is a problem in its place, together with its name.
+    /// The inputs. An invalid path is a problem, with its name.
     pub inputs: Vec<Result<Input, (Arc<str>, Problem)>>,
-    /// How many files were left out because a kustomization names them as patches.
+    /// The number of files that were skipped because a kustomization uses them as patches.
     pub patches: usize,
-    /// How many files were left out because `--exclude` or a `.kube-devopsignore` says so.
+    /// The number of files that were excluded by `--exclude` or a `.kube-devopsignore` file.
     pub excluded: usize,
 }
 
-/// What the paths stand for, in their order and sorted within folders. A path that leads nowhere is a problem in its
-/// place, together with its name.
+/// Returns the inputs for the paths, in their order and sorted within folders.
 pub(crate) fn find(paths: &[PathBuf], options: &ReadOptions) -> Inputs {
     let mut found = Inputs::default();
     let mut seen = Seen::default();
@@ -86,14 +85,14 @@ fn find_in_folder(folder: &Path, options: &ReadOptions, seen: &mut Seen, found: 
             Ok(entry) => entry,
             Err(error) => {
                 let path = error.path().unwrap_or(folder).to_owned();
-                if error.depth() > 0 && is_of_no_concern(&path, &error) {
+                if error.depth() > 0 && can_be_ignored(&path, &error) {
                     continue;
                 }
-                found.inputs.push(Err((name(&path), of_walk(&path, &error))));
+                found.inputs.push(Err((name(&path), walk_problem(&path, &error))));
                 continue;
             }
         };
-        if !is_readable(entry.file_type()) || !has_manifest_ending(entry.path()) {
+        if !is_readable(entry.file_type()) || !has_manifest_extension(entry.path()) {
             continue;
         }
         known = true;
@@ -112,38 +111,38 @@ fn find_in_folder(folder: &Path, options: &ReadOptions, seen: &mut Seen, found: 
     }
     if found.inputs.len() == before && !known {
         let problem = Problem::new(
-            "the folder holds no manifests: only files that end in .yaml, .yml or .json are read from folders, and names \
-             with a leading dot are skipped; name a file itself to have it read whatever it is called",
+            "the folder contains no manifests: only files with the extension .yaml, .yml or .json are read from folders, \
+             and names with a leading dot are skipped; specify the path of a file to read it regardless of its name",
         );
         found.inputs.push(Err((name(folder), problem)));
     }
 }
 
-fn of_walk(path: &Path, error: &walkdir::Error) -> Problem {
+fn walk_problem(path: &Path, error: &walkdir::Error) -> Problem {
     if let Some(ancestor) = error.loop_ancestor() {
         return Problem::new(format!(
-            "a symbolic link is_leader back to the folder {}, which is being read already; remove the link or name the folders \
-             one by one",
+            "a symbolic link points back to its parent folder {}; remove the link, or specify the folders one by one",
             escape_controls(&ancestor.to_string_lossy())
         ));
     }
     match error.io_error() {
         Some(_) if path.is_symlink() => {
-            Problem::new("the symbolic link leads to nothing that can be read; remove it or fix what it points to")
+            Problem::new("the target of the symbolic link cannot be read; remove the link or fix its target")
         }
         Some(error) => Problem::of_path(path, error),
         None => Problem::new(escape_controls(&error.to_string())),
     }
 }
 
-/// Dangling links come without the filter of names, and editors leave hidden ones as locks.
-fn is_of_no_concern(path: &Path, error: &walkdir::Error) -> bool {
+/// Reports whether an error can be ignored: dangling links are not filtered by name, and editors use hidden ones as
+/// locks.
+fn can_be_ignored(path: &Path, error: &walkdir::Error) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let dangles = error.loop_ancestor().is_none() && path.is_symlink();
-    is_hidden || dangles && path.extension().is_some() && !has_manifest_ending(path)
+    is_hidden || dangles && path.extension().is_some() && !has_manifest_extension(path)
 }
 
-/// A name as it was given or found.
+/// Returns the name of a path in reports.
 fn name(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()
 }
@@ -152,7 +151,7 @@ fn is_hidden(entry: &DirEntry) -> bool {
     entry.file_name().as_encoded_bytes().starts_with(b".")
 }
 
-/// A pipe or device in a folder could block for ever, and no repository holds one on purpose.
+/// Excludes pipes and devices in folders, which could block forever and are not part of repositories.
 fn is_readable(file_type: FileType) -> bool {
     file_type.is_file()
 }
@@ -161,11 +160,11 @@ fn is_readable_file(entry: &DirEntry, name: &str) -> bool {
     is_readable(entry.file_type()) && entry.file_name() == name
 }
 
-fn has_manifest_ending(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+fn has_manifest_extension(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
-/// What was found already, so that a file that is reached twice is evaluated once.
+/// The inputs that were already found, so that a file with several paths is read once.
 #[derive(Default)]
 struct Seen {
     standard_input: bool,
@@ -174,7 +173,7 @@ struct Seen {
 
 impl Seen {
     fn is_new(&mut self, path: &Path, metadata: &Metadata) -> bool {
-        // A pipe gives its content once, and two pipes can bear one name; each is read as often as it is named.
+        // A pipe has its content once, and two pipes can have the same name; each is read as often as it is specified.
         if !metadata.is_file() {
             return true;
         }

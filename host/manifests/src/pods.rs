@@ -1,4 +1,4 @@
-//! The pods that an object describes: from a tree to subjects.
+//! Extraction of the pods of an object, as subjects.
 
 use std::borrow::Cow;
 
@@ -11,20 +11,20 @@ use crate::problem::Problem;
 use crate::tree::Item;
 use crate::values;
 
-/// What an object describes.
+/// The pods of an object.
 #[derive(Debug)]
 pub(crate) enum Pods {
     /// Pods to evaluate.
     Subjects(Vec<Subject>),
-    /// A pod that has finished, or something that is being deleted.
+    /// A pod that has finished, or an object that is being deleted.
     Finished,
-    /// A ReplicaSet of 0 replicas, which a Deployment keeps of an earlier version.
+    /// A ReplicaSet with 0 replicas, such as the revision history of a Deployment.
     ScaledToZero,
-    /// None.
+    /// No pods.
     None,
 }
 
-/// The pods of an object. The error is of an object that must describe pods, and does not do so as Kubernetes requires.
+/// Returns the pods of an object, or the problem of an object with invalid or missing pods.
 pub(crate) fn of(object: Item<'_>, header: Header, context: &Context) -> Result<Pods, Problem> {
     let workload = Workload::find(&header.api_version, &header.kind);
     let (templates, lifetime) = match workload {
@@ -44,7 +44,7 @@ pub(crate) fn of(object: Item<'_>, header: Header, context: &Context) -> Result<
         for (item, pointer) in places {
             let place = Described { object, item, pointer, template };
             let Some((mut facts, spec, pointer)) = place.facts(&header, workload, &status)? else { continue };
-            refuse_placeholders(&header, &facts, spec)?;
+            reject_placeholders(&header, &facts, spec)?;
             fill_in_images(object, &header, &mut facts.containers);
             described.push((facts, spec, pointer));
         }
@@ -58,7 +58,7 @@ pub(crate) fn of(object: Item<'_>, header: Header, context: &Context) -> Result<
             None => Ok(Pods::None),
         };
     };
-    // The API server drops the status of what it creates, and when it was deleted: only what it has stored can have finished.
+    // The API server ignores the status and deletion timestamp of new objects: only stored objects can have finished.
     if header.metadata.is_stored() && header.is_finished(&status) {
         return Ok(Pods::Finished);
     }
@@ -76,13 +76,13 @@ pub(crate) fn of(object: Item<'_>, header: Header, context: &Context) -> Result<
     Ok(Pods::Subjects(subjects))
 }
 
-/// The message about a value at `pointer` into an object.
+/// Returns the problem of an invalid value at `pointer` in an object.
 pub(crate) fn invalid(header: &Header, error: &values::ValueError, pointer: &str) -> Problem {
     let title = title(&header.kind, &header.metadata.namespace, header.metadata.name());
     Problem::at(error.line(), format!("invalid {title}: {}", error.message(pointer)))
 }
 
-/// How messages call an object.
+/// Returns the name of an object in messages.
 pub(crate) fn title(kind: &str, namespace: &str, name: &str) -> String {
     match (namespace, name) {
         (_, "") => kind.to_owned(),
@@ -91,11 +91,11 @@ pub(crate) fn title(kind: &str, namespace: &str, name: &str) -> String {
     }
 }
 
-/// A place of an object that may describe pods.
+/// A location in an object that can contain a pod template.
 struct Described<'t> {
     object: Item<'t>,
     item: Item<'t>,
-    /// JSON Pointer from the object.
+    /// The JSON Pointer from the object.
     pointer: String,
     template: &'static Template,
 }
@@ -103,7 +103,8 @@ struct Described<'t> {
 type Facts<'t> = (PodFacts, Item<'t>, Cow<'static, str>);
 
 impl<'t> Described<'t> {
-    /// The facts, the value that holds the containers, and the JSON Pointer to it; none where there are no containers.
+    /// Returns the facts, the value with the containers, and the JSON Pointer to it, or `None` if there are no
+    /// containers.
     fn facts(
         self,
         header: &Header,
@@ -114,7 +115,7 @@ impl<'t> Described<'t> {
         match template.form {
             Form::PodTemplate => {
                 let Some(spec) = item.get("spec") else {
-                    // A template of nothing is an error of kinds that need one, and that is found where all are missing.
+                    // A missing template is only an error if the kind requires one, which the caller checks.
                     return Ok(None);
                 };
                 if workload.is_none() && spec.get("containers").is_none() {
@@ -161,7 +162,7 @@ impl<'t> Described<'t> {
     }
 }
 
-/// The pointer to the spec of a template; the one of most is known beforehand.
+/// Returns the pointer to the spec of a template, without an allocation for the usual ones.
 fn spec_pointer(path: &str, pointer: &str) -> Cow<'static, str> {
     match path {
         "" => "/spec".into(),
@@ -171,7 +172,7 @@ fn spec_pointer(path: &str, pointer: &str) -> Cow<'static, str> {
     }
 }
 
-/// Containers of kinds that have them elsewhere than a pod.
+/// The containers of kinds that do not have them in the same place as a pod.
 struct Containers<'a, 't> {
     header: &'a Header,
     item: Item<'t>,
@@ -190,7 +191,7 @@ impl Containers<'_, '_> {
     fn list(&mut self, path: &str, key: &'static str, kind: ContainerKind) -> Result<(), Problem> {
         let list = self.item.at(path);
         for (index, item) in list.into_iter().flat_map(Item::items).enumerate() {
-            // A step that refers to a StepAction has what is needed there.
+            // A step with a reference to a StepAction has its container there.
             if item.get("ref").is_none() {
                 self.add(item, kind, Place::in_list(key, index))?;
             }
@@ -206,7 +207,7 @@ impl Containers<'_, '_> {
         let read: ContainerSpec = values::read(item).map_err(|error| invalid(self.header, &error, &pointer))?;
         let mut container = read.container(kind, place);
         if container.image.is_empty() {
-            // What all steps have in common: https://tekton.dev/docs/pipelines/tasks/#specifying-a-step-template
+            // The defaults of all steps: https://tekton.dev/docs/pipelines/tasks/#specifying-a-step-template
             container.image = self.item.at("stepTemplate.image").and_then(Item::text).unwrap_or_default().to_owned();
         }
         self.containers.push(container);
@@ -219,9 +220,8 @@ impl Containers<'_, '_> {
     }
 }
 
-/// Refuses images that are still to be rendered. Argo fills in `{{...}}` when it runs a workflow, so there they are left to
-/// the checks.
-fn refuse_placeholders(header: &Header, facts: &PodFacts, spec: Item<'_>) -> Result<(), Problem> {
+/// Rejects unrendered images. Argo replaces `{{...}}` when it runs a workflow, so its images are left to the checks.
+fn reject_placeholders(header: &Header, facts: &PodFacts, spec: Item<'_>) -> Result<(), Problem> {
     let is_argo = group(&header.api_version) == "argoproj.io";
     let Some(container) = facts.containers.iter().find(|container| !is_argo && container.image.contains("{{")) else {
         return Ok(());
@@ -236,8 +236,8 @@ fn refuse_placeholders(header: &Header, facts: &PodFacts, spec: Item<'_>) -> Res
     Err(Problem::at(line, message))
 }
 
-/// Fills in the images that OpenShift fills in by a trigger of a DeploymentConfig. It writes the digest that the tag of the
-/// image stream stands for, which nobody knows before.
+/// Sets the images that a trigger of a DeploymentConfig sets in OpenShift, with a placeholder for the digest of the image
+/// stream tag, which the manifest does not contain.
 /// <https://docs.openshift.com/container-platform/latest/openshift_images/triggering-updates-on-imagestream-changes.html>
 fn fill_in_images(object: Item<'_>, header: &Header, containers: &mut [Container]) {
     const UNKNOWN: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";

@@ -1,7 +1,7 @@
-//! The types of plain YAML scalars, by the rules of the YAML library of kubectl.
+//! The types of plain YAML scalars, with the rules of the YAML library of kubectl.
 //!
-//! <https://github.com/yaml/go-yaml/blob/v2/resolve.go>: YAML 1.1, so `yes` and `on` are true, `0777` is octal, and digits may
-//! be grouped by `_`. A time is text.
+//! <https://github.com/yaml/go-yaml/blob/v2/resolve.go>: YAML 1.1, so `yes` and `on` are true, `0777` is octal, and digits
+//! can be grouped by `_`. A timestamp is a string.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
@@ -9,7 +9,8 @@ use crate::tree::Scalar;
 
 const PREFIX: &str = "tag:yaml.org,2002:";
 
-/// The scalar that a text stands for. `is_plain` says that it is not quoted. The error says what is wrong with its tag.
+/// Resolves the type of a scalar. `is_plain` means that it is not quoted. Returns an error if the value does not match
+/// its tag.
 pub(crate) fn resolve<'a>(text: &'a str, tag: Option<&str>, is_plain: bool) -> Result<Scalar<'a>, String> {
     let Some(tag) = tag else {
         return Ok(if is_plain { untagged(text) } else { Scalar::Text(text) });
@@ -29,20 +30,20 @@ pub(crate) fn resolve<'a>(text: &'a str, tag: Option<&str>, is_plain: bool) -> R
     if fits {
         Ok(resolved)
     } else {
-        Err(format!("the value does not fit its tag !!{}", tag.trim_start_matches(PREFIX)))
+        Err(format!("the value does not match its tag !!{}", tag.trim_start_matches(PREFIX)))
     }
 }
 
-/// The text that base64 with the tag `!!binary` stands for.
+/// Decodes a value with the tag `!!binary`.
 pub(crate) fn binary(text: &str) -> Result<String, &'static str> {
     let packed: String = text.chars().filter(|character| !matches!(character, '\r' | '\n')).collect();
     match BASE64_STANDARD.decode(packed) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(_) => Err("the value does not fit its tag !!binary: base64 is expected"),
+        Err(_) => Err("the value does not match its tag !!binary: base64 is expected"),
     }
 }
 
-/// A key as text, as kubectl turns keys into text; none where a key cannot be of this type.
+/// Converts a key to a string, as kubectl does, or returns `None` if a key cannot have this type.
 pub(crate) fn key<'a>(scalar: Scalar<'a>, buffer: &'a mut String) -> Option<&'a str> {
     use std::fmt::Write as _;
     match scalar {
@@ -96,7 +97,7 @@ fn number(text: &str) -> Scalar<'_> {
     float(&plain).map_or(Scalar::Text(text), Scalar::Float)
 }
 
-/// A whole number, as `strconv.ParseInt` of Go reads it with base 0.
+/// Parses a whole number, like `strconv.ParseInt` of Go with base 0.
 fn integer(text: &str) -> Option<Scalar<'static>> {
     let (is_negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -122,7 +123,7 @@ fn integer(text: &str) -> Option<Scalar<'static>> {
     }
 }
 
-/// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
+/// Parses `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
 fn float(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (mantissa, exponent) =
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_decide_over_the_form() {
+    fn tags_override_the_type_of_a_scalar() {
         assert_eq!(resolve("5", Some("tag:yaml.org,2002:str"), true), Ok(Scalar::Text("5")));
         assert_eq!(resolve("5", Some("!local"), true), Ok(Scalar::Text("5")));
         assert_eq!(resolve("5", Some("tag:yaml.org,2002:int"), false), Ok(Scalar::Integer(5)));
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_become_text() {
+    fn keys_are_converted_to_strings() {
         let text = |scalar| key(scalar, &mut String::new()).map(str::to_owned);
         assert_eq!(text(plain("yes")).as_deref(), Some("true"));
         assert_eq!(text(plain("0x10")).as_deref(), Some("16"));

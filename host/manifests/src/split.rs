@@ -1,7 +1,7 @@
-//! Splits a text into documents, so that each can be parsed by itself and a broken one spoils no other.
+//! Splits a text into documents, so that each can be parsed separately and an invalid document does not affect others.
 //!
-//! A YAML document ends at a line `---`, as for kubectl, which looks at lines and not at YAML: `--- {a: b}` is an error, and
-//! `...` ends nothing. Only a text that starts with a brace is JSON.
+//! A YAML document ends at a line `---`. Like kubectl, this splits by lines and does not parse YAML: `--- {a: b}` is an
+//! error, and `...` does not end a document. Only a text that starts with a brace is JSON.
 
 use std::ops::Range;
 
@@ -13,37 +13,37 @@ use serde_json::value::RawValue;
 use crate::explain;
 use crate::problem::Problem;
 
-/// The byte order mark, which some editors put before the text.
+/// The byte order mark, with which some editors start a text.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
-/// The spaces of JSON.
+/// The white space of JSON.
 const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// How a document is written.
+/// The format of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Notation {
-    /// YAML; with what a JSON parser said where it looked like JSON.
+    /// YAML; with the error of the JSON parser if it looks like JSON.
     Yaml { as_json: Option<Box<Problem>> },
-    /// One JSON value.
+    /// A JSON value.
     Json,
-    /// Neither.
+    /// Invalid.
     Invalid(Box<Problem>),
 }
 
-/// One document of a text.
+/// A document of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Document {
-    /// The bytes of the text that hold it.
+    /// The byte range in the text.
     pub range: Range<usize>,
-    /// The line of the text that it starts in, from 1.
+    /// The first line in the text, from 1.
     pub line: usize,
-    /// The line of its first content: neither blank nor comment nor the mark of a document.
+    /// The first line with content, without blank lines, comments and separators.
     pub content_line: usize,
-    /// How it is written.
+    /// The format.
     pub notation: Notation,
 }
 
 impl Document {
-    /// The same document from its content on, with lines that are counted from there.
+    /// Returns the same document without anything before its content, and with lines counted from there.
     pub fn starting_at_content(&self, text: &str) -> Self {
         let content_start = self.range.end - content(&text[self.range.clone()]).len();
         let start = text[self.range.start..content_start]
@@ -53,10 +53,10 @@ impl Document {
     }
 }
 
-/// The documents of a text. What holds only comments is none.
+/// Splits a text into documents, without those that only contain comments.
 ///
-/// A text that starts with a brace is JSON, of which one value may follow another; from the first on that is no JSON, it is
-/// YAML. Behind a second value kubectl takes nothing but JSON. This is `YAMLOrJSONDecoder` of
+/// A text that starts with a brace is a sequence of JSON values; from the first one that is not valid JSON, it is YAML.
+/// After a second value, kubectl only accepts JSON. This corresponds to `YAMLOrJSONDecoder` of
 /// <https://github.com/kubernetes/apimachinery/blob/v0.37.2/pkg/util/yaml/decoder.go>.
 pub(crate) fn documents(text: &str) -> Vec<Document> {
     let mut documents = Vec::new();
@@ -67,15 +67,15 @@ pub(crate) fn documents(text: &str) -> Vec<Document> {
     documents
 }
 
-/// Splits what follows `position` at the lines `---`.
+/// Splits the text after `position` at the lines `---`.
 fn split_yaml(text: &str, position: usize, documents: &mut Vec<Document>) {
     let mut open: Option<Open> = None;
     let line_before = memchr::memchr_iter(b'\n', &text.as_bytes()[..position]).count();
     for line in Lines::new(&text[position..]) {
         let (start, number) = (position + line.start, line_before + line.number);
-        let marked = line.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line.text);
-        let content_start = start + (line.text.len() - marked.len());
-        match mark(marked) {
+        let unmarked = line.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line.text);
+        let content_start = start + (line.text.len() - unmarked.len());
+        match after_separator(unmarked) {
             Some(rest) => {
                 let is_separator = open.is_some();
                 if let Some(before) = open.take() {
@@ -83,23 +83,23 @@ fn split_yaml(text: &str, position: usize, documents: &mut Vec<Document>) {
                 }
                 if !is_blank_or_comment(rest) {
                     let message = format!(
-                        "invalid document separator: {:?} follows `---`, which kubectl does not read; put it on a line of its own",
+                        "invalid document separator: {:?} follows `---`, which kubectl does not read; put it on a separate line",
                         cut(rest.trim(), 40)
                     );
                     let problem = Some(Problem::at(number, message));
                     open = Some(Open { start: content_start, line: number, content_line: Some(number), problem });
                 } else if !is_separator {
-                    // kubectl hands this mark to its parser, and so it makes a difference: `...` can follow it.
+                    // kubectl passes the first separator to its parser, where it has an effect: `...` can follow it.
                     open = Some(Open { start: content_start, line: number, content_line: None, problem: None });
                 }
             }
             None => {
                 let opened =
                     open.get_or_insert(Open { start: content_start, line: number, content_line: None, problem: None });
-                if opened.content_line.is_none() && !is_blank_or_comment(marked) {
+                if opened.content_line.is_none() && !is_blank_or_comment(unmarked) {
                     opened.content_line = Some(number);
-                    // A byte order mark is no content, but within a document parsers take it for that.
-                    if marked.len() < line.text.len() {
+                    // A byte order mark is not content, but parsers treat it as content within a document.
+                    if unmarked.len() < line.text.len() {
                         (opened.start, opened.line) = (content_start, number);
                     }
                 }
@@ -111,17 +111,17 @@ fn split_yaml(text: &str, position: usize, documents: &mut Vec<Document>) {
     }
 }
 
-/// A document whose end is not found yet.
+/// A document whose end has not been found.
 struct Open {
     start: usize,
     line: usize,
     content_line: Option<usize>,
-    /// What is wrong with its separator.
+    /// The problem of its separator.
     problem: Option<Problem>,
 }
 
 impl Open {
-    /// Ends the document. One without content is none.
+    /// Ends the document, and drops it if it has no content.
     fn close(self, text: &str, end: usize, documents: &mut Vec<Document>) {
         let Some(content_line) = self.content_line else { return };
         let range = self.start..end;
@@ -133,7 +133,7 @@ impl Open {
     }
 }
 
-/// Splits the values at the start of a text, of which one follows another. Gives where YAML begins.
+/// Splits the sequence of JSON values at the start of a text. Returns the position where YAML starts.
 fn split_json(text: &str, start: usize, documents: &mut Vec<Document>) -> usize {
     let json = text[start..].trim_end_matches(BLANK);
     let mut values = serde_json::Deserializer::from_str(json).into_iter::<&RawValue>();
@@ -158,7 +158,7 @@ fn split_json(text: &str, start: usize, documents: &mut Vec<Document>) -> usize 
                 if documents.len() > 1 {
                     let message = match json_mistake(&error, json) {
                         Some(mistake) => format!("invalid JSON: {mistake}"),
-                        None => "behind several JSON objects, kubectl reads only JSON; separate all documents by `---`"
+                        None => "after several JSON objects, kubectl only reads JSON; separate all documents by `---`"
                             .to_owned(),
                     };
                     let notation = Notation::Invalid(Box::new(Problem::at(error.line(), message)));
@@ -166,7 +166,7 @@ fn split_json(text: &str, start: usize, documents: &mut Vec<Document>) -> usize 
                     documents.push(Document { range, line: content_line, content_line, notation });
                     break;
                 }
-                // The rest of the line of the last value, if that is blank, belongs to neither.
+                // If the rest of the line of the last value is blank, it belongs to no document.
                 let blank = rest.len() - rest.trim_start_matches(BLANK).len();
                 let begin = memchr(b'\n', &rest.as_bytes()[..blank]).map_or(blank, |end| end + 1);
                 return if documents.is_empty() { 0 } else { start + read_to + begin };
@@ -176,8 +176,8 @@ fn split_json(text: &str, start: usize, documents: &mut Vec<Document>) -> usize 
     text.len()
 }
 
-/// The notation of a document that kubectl reads as YAML. What looks like JSON is still refused for what is a mistake in JSON and
-/// means something else in YAML.
+/// Returns the format of a document that kubectl reads as YAML. A document that looks like JSON is rejected for
+/// mistakes that would have another meaning in YAML.
 fn json_within_yaml(content: &str, line: usize) -> Notation {
     if !content.starts_with(['{', '[']) {
         return Notation::Yaml { as_json: None };
@@ -193,21 +193,21 @@ fn json_within_yaml(content: &str, line: usize) -> Notation {
     }
 }
 
-/// What is wrong with a text that is not JSON for a comment or a trailing comma. The parser stops at the next character, and
-/// says something else of it.
+/// Returns the message about a comment or trailing comma in JSON. The message of the parser is about the next
+/// character.
 fn json_mistake(error: &serde_json::Error, json: &str) -> Option<&'static str> {
     let lines_before: usize = json.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
-    let stopped = (lines_before + error.column()).min(json.len()).saturating_sub(1);
-    let (before, behind) = json.as_bytes().split_at(stopped);
+    let position = (lines_before + error.column()).min(json.len()).saturating_sub(1);
+    let (before, after) = json.as_bytes().split_at(position);
     let last = before.iter().rev().find(|byte| !byte.is_ascii_whitespace());
-    match (last, behind) {
+    match (last, after) {
         (_, [b'/', b'/' | b'*', ..]) => Some("JSON has no comments; remove the comment"),
         (Some(b','), [b']' | b'}', ..]) => Some("trailing comma; remove the comma before the closing bracket"),
         _ => None,
     }
 }
 
-/// What is left of a document without its mark, blank lines and comments at the start.
+/// Returns a document without the separator, blank lines and comments at its start.
 pub(crate) fn content(document: &str) -> &str {
     let mut rest = document.strip_prefix(BYTE_ORDER_MARK).unwrap_or(document);
     if rest.starts_with("---") && rest[3..].starts_with(BLANK) {
@@ -222,8 +222,8 @@ pub(crate) fn content(document: &str) -> &str {
     }
 }
 
-/// What follows the mark of a line that separates documents.
-fn mark(line: &str) -> Option<&str> {
+/// Returns the rest of a line that separates documents.
+fn after_separator(line: &str) -> Option<&str> {
     line.strip_prefix("---")
 }
 
@@ -232,7 +232,7 @@ fn is_blank_or_comment(line: &str) -> bool {
     content.is_empty() || content.starts_with('#')
 }
 
-/// A line without its end.
+/// A line of a text.
 pub(crate) struct Line<'a> {
     /// The offset of its first byte.
     pub start: usize,
@@ -242,7 +242,7 @@ pub(crate) struct Line<'a> {
     pub text: &'a str,
 }
 
-/// The lines of a text, with their offsets.
+/// An iterator over the lines of a text.
 pub(crate) struct Lines<'a> {
     text: &'a str,
     position: usize,
@@ -250,7 +250,7 @@ pub(crate) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// The lines of `text`, of which the first has the number 1.
+    /// Creates an iterator over the lines of `text`. The first line has the number 1.
     pub fn new(text: &'a str) -> Self {
         Self { text, position: 0, number: 0 }
     }
@@ -269,7 +269,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// Counts the lines of a text as it is walked through.
+/// Counts the lines of a text from start to end.
 pub(crate) struct LineCount<'a> {
     text: &'a str,
     position: usize,
@@ -277,12 +277,12 @@ pub(crate) struct LineCount<'a> {
 }
 
 impl<'a> LineCount<'a> {
-    /// Counts in `text`, whose first line has the number `line`.
+    /// Creates a counter for `text`, whose first line has the number `line`.
     pub fn new(text: &'a str, line: usize) -> Self {
         Self { text, position: 0, line }
     }
 
-    /// The line of the byte at `position`, which must not lie before the last one asked for.
+    /// Returns the line of the byte at `position`, which must not be before the previous position.
     pub fn at(&mut self, position: usize) -> usize {
         let bytes = self.text.as_bytes();
         let position = position.clamp(self.position, bytes.len());
@@ -291,13 +291,13 @@ impl<'a> LineCount<'a> {
         self.line
     }
 
-    /// The line of a part of the text; none of what is no part of it.
+    /// Returns the line of a slice of the text, or `None` if it is not a slice of the text.
     pub fn line_of(&mut self, part: &str) -> Option<usize> {
         let offset = self.offset(part)?;
         Some(self.at(offset))
     }
 
-    /// The line of the brace that opens the map whose first key this is.
+    /// Returns the line of the opening brace of the map with this first key.
     pub fn line_of_brace_before(&mut self, key: &str) -> Option<usize> {
         let before = self.text.get(..self.offset(key)?)?.strip_suffix('"')?;
         let before = before.trim_end_matches(BLANK);

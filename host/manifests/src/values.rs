@@ -1,4 +1,4 @@
-//! A tree as typed values, and what is wrong with them in words.
+//! Deserialization of typed values from a tree, with error messages for people.
 
 use std::fmt::{self, Display};
 
@@ -10,17 +10,17 @@ use serde::forward_to_deserialize_any;
 
 use crate::tree::{Item, Kind, Scalar};
 
-/// Reads a typed value. What the type does not name is passed over.
+/// Deserializes a typed value, and ignores unknown fields.
 pub(crate) fn read<T: DeserializeOwned>(item: Item<'_>) -> Result<T, ValueError> {
     T::deserialize(Reader(item)).map_err(|error| error.at(item.line()))
 }
 
-/// Something that is not what it must be.
+/// An error of a value.
 #[derive(Debug)]
 pub(crate) struct ValueError {
     message: String,
     line: Option<usize>,
-    /// The way to it, from the inside out.
+    /// The path to the value, from the inside out.
     path: Vec<Step>,
 }
 
@@ -45,12 +45,12 @@ impl ValueError {
         self.at(line)
     }
 
-    /// The line of the file.
+    /// Returns the line in the file.
     pub fn line(&self) -> usize {
         self.line.unwrap_or(1)
     }
 
-    /// What is wrong, with the path from an object whose value at `pointer` was read.
+    /// Returns the message, with the path from an object whose value at `pointer` was read.
     pub fn message(&self, pointer: &str) -> String {
         let mut path = String::new();
         for part in pointer.split('/').filter(|part| !part.is_empty()) {
@@ -86,7 +86,7 @@ impl std::error::Error for ValueError {}
 impl de::Error for ValueError {
     fn custom<T: Display>(message: T) -> Self {
         let message = message.to_string();
-        // chrono says no more than that it cannot read the text.
+        // The messages of chrono only state that the text is invalid.
         let is_time = message.contains("input") || message.contains("out of range");
         Self::new(if is_time { "a time such as 2026-01-31T12:00:00Z is expected".to_owned() } else { message })
     }
@@ -94,7 +94,7 @@ impl de::Error for ValueError {
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
         let hint = hint(&found, &expected);
-        Self::new(format!("{} is expected, not {}{hint}", in_words(&expected), found_in_words(&found)))
+        Self::new(format!("{} is expected, not {}{hint}", describe_expected(&expected), describe_found(&found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -103,27 +103,26 @@ impl de::Error for ValueError {
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let known: Vec<_> = expected.iter().copied().filter(|known| !known.is_empty()).collect();
-        Self::new(format!("one of {} is expected, not the text {variant:?}", known.join(", ")))
+        Self::new(format!("one of {} is expected, not the string {variant:?}", known.join(", ")))
     }
 }
 
-fn found_in_words(found: &Unexpected<'_>) -> String {
+fn describe_found(found: &Unexpected<'_>) -> String {
     match found {
         Unexpected::Bool(value) => value.to_string(),
         Unexpected::Unsigned(number) => format!("the number {number}"),
         Unexpected::Signed(number) => format!("the number {number}"),
         Unexpected::Float(number) => format!("the number {number}"),
-        Unexpected::Str(text) => format!("the text {text:?}"),
-        Unexpected::Unit | Unexpected::Option => "nothing".to_owned(),
+        Unexpected::Str(text) => format!("the string {text:?}"),
+        Unexpected::Unit | Unexpected::Option => "null".to_owned(),
         Unexpected::Seq => "a list".to_owned(),
         Unexpected::Map => "a map".to_owned(),
         other => other.to_string(),
     }
 }
 
-fn in_words(expected: &str) -> String {
+fn describe_expected(expected: &str) -> String {
     match expected {
-        "a string" => "text".to_owned(),
         "u16" => "a whole number from 0 to 65535".to_owned(),
         "u32" => "a whole number from 0 to 4294967295".to_owned(),
         "i64" => "a whole number".to_owned(),
@@ -170,7 +169,7 @@ impl<'t> Deserializer<'t> for Reader<'t> {
         if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    /// Serde also takes a list for a struct, and Kubernetes does not.
+    /// Rejects a list in the place of a struct. Serde accepts it, Kubernetes does not.
     fn deserialize_struct<V: Visitor<'t>>(
         self,
         _: &'static str,

@@ -1,6 +1,6 @@
-//! YAML as a tree, in one pass over the events of the parser.
+//! Parses YAML to a tree, in one pass over the events of the parser.
 //!
-//! The rules are those of libyaml, of which the YAML library of kubectl is a port.
+//! The syntax is that of libyaml, of which the YAML library of kubectl is a port.
 
 use std::io::Read as _;
 
@@ -13,14 +13,14 @@ use crate::problem::Problem;
 use crate::tree::{Builder, Scalar, Tree};
 use crate::{scalar, split};
 
-/// Reads one document. `first_line` is the line of the file that the text starts in.
+/// Parses a document. `first_line` is the line of the file in which the text starts.
 pub(crate) fn parse(text: &str, first_line: usize, limits: &Limits) -> Result<Tree, Problem> {
     if text.len() > limits.document_bytes {
         return Err(Problem::at(
             first_line,
             format!(
-                "the document has {} MiB, and at most {} MiB are read as one; split it with `---`, or, if it is a list, write \
-                 it as `kubectl get -o yaml` or `-o json` does",
+                "the document has {} MiB; at most {} MiB are allowed; split it with `---`, or, if it is a list, use the format \
+                 of `kubectl get -o yaml` or `-o json`",
                 text.len() >> 20,
                 limits.document_bytes >> 20
             ),
@@ -33,7 +33,7 @@ pub(crate) fn parse(text: &str, first_line: usize, limits: &Limits) -> Result<Tr
         return Err(Problem::at(line, "directives (lines that start with %) are not read by kubectl; remove them"));
     }
     let read = || read(text, first_line, limits);
-    // The parser is not proved to be free of panics, and one of them must not take the other documents along.
+    // The parser could panic, which must not affect the other documents.
     match std::panic::catch_unwind(read) {
         Ok(read) => read,
         Err(_) => Err(Problem::at(first_line, "invalid YAML: the parser failed on this document").of_syntax()),
@@ -43,7 +43,7 @@ pub(crate) fn parse(text: &str, first_line: usize, limits: &Limits) -> Result<Tr
 fn read(text: &str, first_line: usize, limits: &Limits) -> Result<Tree, Problem> {
     let lines = LineBreaks::of(text, first_line);
     let mut parser = Parser::new();
-    // kubectl ends every line that it hands to its parser, and this one panics at a block scalar without a line break.
+    // kubectl terminates the last line, and this parser panics at a block scalar without a line break.
     let end = if text.ends_with('\n') { "" } else { "\n" };
     parser.set_input(text.as_bytes().chain(end.as_bytes()));
     let mut builder = Builder::new(text.len(), limits.expansion_bytes);
@@ -58,10 +58,10 @@ fn read(text: &str, first_line: usize, limits: &Limits) -> Result<Tree, Problem>
         match event.data {
             EventData::DocumentEnd { implicit: false } => {
                 let rest = text.get(event.end_mark.index as usize..).unwrap_or_default();
-                let behind = split::content(rest);
-                if !behind.is_empty() {
-                    let line = lines.first_line + text[..text.len() - behind.len()].matches('\n').count();
-                    let message = "kubectl reads nothing behind `...`; start the next document with a line `---`";
+                let after = split::content(rest);
+                if !after.is_empty() {
+                    let line = lines.first_line + text[..text.len() - after.len()].matches('\n').count();
+                    let message = "kubectl reads nothing after `...`; start the next document with a line `---`";
                     return Err(Problem::at(line, message).of_syntax());
                 }
                 return Ok(builder.finish());
@@ -92,7 +92,7 @@ fn add(builder: &mut Builder, data: EventData, line: usize) -> Result<(), Proble
             if builder.awaits_key() {
                 let mut buffer = String::new();
                 let key = scalar::key(scalar, &mut buffer)
-                    .ok_or_else(|| Problem::at(line, format!("the key {value:?} is not text; put it in quotes")))?;
+                    .ok_or_else(|| Problem::at(line, format!("the key {value:?} is not a string; put it in quotes")))?;
                 builder.key(key, line)?;
                 if let Some(anchor) = anchor {
                     builder.anchor_key(anchor, key);
@@ -119,13 +119,13 @@ fn add(builder: &mut Builder, data: EventData, line: usize) -> Result<(), Proble
     }
 }
 
-/// What libyaml reads, and its port to Go, which kubectl uses, does not.
+/// Rejects syntax that libyaml accepts, but its port to Go, which kubectl uses, does not.
 /// <https://github.com/yaml/go-yaml/blob/v2.4.4/scannerc.go>
 struct GoYaml<'t> {
     text: &'t str,
-    /// Whether the text may hold the escape `\/`.
+    /// Whether the text may contain the escape `\/`.
     may_escape_slash: bool,
-    /// How many brackets are open.
+    /// The number of open brackets.
     depth: usize,
 }
 
@@ -134,7 +134,7 @@ impl<'t> GoYaml<'t> {
         Self { text, may_escape_slash: memmem::find(text.as_bytes(), br"\/").is_some(), depth: 0 }
     }
 
-    /// What is wrong with an event. `range` is the part of the text that it comes from.
+    /// Validates an event. `range` is its range in the text.
     fn check(&mut self, data: &EventData, range: std::ops::Range<u64>) -> Result<(), &'static str> {
         match data {
             EventData::SequenceStart { style, .. } if self.depth > 0 || *style == SequenceStyle::Flow => {
@@ -143,7 +143,7 @@ impl<'t> GoYaml<'t> {
             EventData::MappingStart { style, .. } if self.depth > 0 || *style == MappingStyle::Flow => self.depth += 1,
             EventData::SequenceEnd | EventData::MappingEnd => self.depth = self.depth.saturating_sub(1),
             EventData::Scalar { style: ScalarStyle::Plain, value, .. } if self.depth > 0 && value.contains('?') => {
-                return Err("invalid YAML: within brackets, a text with a question mark must be in quotes");
+                return Err("invalid YAML: within brackets, a string with a question mark must be in quotes");
             }
             EventData::Scalar { style: ScalarStyle::DoubleQuoted, .. } if self.may_escape_slash => {
                 let text = self.text.get(range.start as usize..range.end as usize).unwrap_or_default();
@@ -162,10 +162,10 @@ impl<'t> GoYaml<'t> {
     }
 }
 
-/// The lines of a text, as editors count them. The parser also counts the line breaks of YAML that no editor breaks a line at.
+/// The line numbers of a text, as shown in editors. The parser also counts line breaks of YAML that editors ignore.
 struct LineBreaks {
     first_line: usize,
-    /// The bytes at which lines end, where the parser cannot be relied on.
+    /// The positions of the line ends, if the line numbers of the parser are wrong.
     ends: Option<Vec<u64>>,
 }
 
@@ -174,12 +174,13 @@ impl LineBreaks {
         let bytes = text.as_bytes();
         let has = |part: &str| memmem::find(bytes, part.as_bytes()).is_some();
         let has_lone_return = || memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n'));
-        let is_odd = !text.is_ascii() && (has("\u{85}") || has("\u{2028}") || has("\u{2029}")) || has_lone_return();
+        let has_other_breaks =
+            !text.is_ascii() && (has("\u{85}") || has("\u{2028}") || has("\u{2029}")) || has_lone_return();
         let ends = || memchr::memchr_iter(b'\n', bytes).map(|end| end as u64).collect();
-        Self { first_line, ends: is_odd.then(ends) }
+        Self { first_line, ends: has_other_breaks.then(ends) }
     }
 
-    /// The line of a mark of the parser.
+    /// Returns the line of a mark of the parser.
     fn line(&self, line: u64, index: u64) -> usize {
         self.first_line
             + match &self.ends {
@@ -189,19 +190,19 @@ impl LineBreaks {
     }
 }
 
-/// What the parser has against a text.
+/// Converts an error of the parser.
 fn problem(error: &Error, text: &str, lines: &LineBreaks) -> Problem {
-    let said = error.problem();
+    let message = error.problem();
     let Some(mark) = error.problem_mark() else {
         return forbidden_character(text, lines.first_line)
-            .unwrap_or_else(|| Problem::at(lines.first_line, format!("invalid YAML: {said}")))
+            .unwrap_or_else(|| Problem::at(lines.first_line, format!("invalid YAML: {message}")))
             .of_syntax();
     };
     let line = lines.line(mark.line, mark.index);
-    // An open quote or bracket is found at the end of the text, which ends with its last line.
+    // An unclosed quote or bracket is detected at the end of the text, after its last line.
     let last_line = lines.first_line + text.trim_end().matches('\n').count();
     let line = line.min(last_line);
-    Problem::at(line, explain::syntax(said, text, line - lines.first_line + 1)).of_syntax()
+    Problem::at(line, explain::syntax(message, text, line - lines.first_line + 1)).of_syntax()
 }
 
 fn forbidden_character(text: &str, first_line: usize) -> Option<Problem> {
@@ -216,7 +217,7 @@ fn forbidden_character(text: &str, first_line: usize) -> Option<Problem> {
     ))
 }
 
-/// What YAML allows in no text, not even in quotes.
+/// Reports whether a character is not allowed in YAML, even in quotes.
 fn is_forbidden(character: char) -> bool {
     let is_allowed_control = matches!(character, '\t' | '\n' | '\r' | '\u{85}');
     character.is_control() && !is_allowed_control || matches!(character, '\u{feff}' | '\u{fffe}' | '\u{ffff}')

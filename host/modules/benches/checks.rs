@@ -1,4 +1,4 @@
-//! What the five built-in checks cost: as components behind the contract, and as the same Rust code without them.
+//! Benchmarks of the five built-in checks: as components, and as native Rust code.
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -8,19 +8,20 @@ use kube_devops_core::{Container, ContainerKind, Phase, Place, Status, Subject};
 use kube_devops_engine::{Checks, Engine, Limits, RuleSet};
 use kube_devops_sdk as sdk;
 
-/// A running pod of two containers and three labels. One that is not good breaks every check but `pending`.
-fn subject(index: usize, good: bool) -> Subject {
+/// Returns a running pod with two containers and three labels. A pod that is not compliant violates all checks except
+/// `pending`.
+fn subject(index: usize, compliant: bool) -> Subject {
     let container = |index: usize, name: &str| Container {
         name: name.into(),
         kind: ContainerKind::App,
-        image: format!("registry.example.com:5000/shop/{name}{}", if good { ":1.4.2" } else { "" }),
-        has_liveness_probe: good,
-        has_readiness_probe: good,
+        image: format!("registry.example.com:5000/shop/{name}{}", if compliant { ":1.4.2" } else { "" }),
+        has_liveness_probe: compliant,
+        has_readiness_probe: compliant,
         has_startup_probe: false,
         ports: vec![8080],
         has_resource_requests: true,
         has_resource_limits: true,
-        restart_count: Some(if good { 0 } else { 9 }),
+        restart_count: Some(if compliant { 0 } else { 9 }),
         place: Place::in_list("containers", index),
     };
     let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
@@ -36,8 +37,8 @@ fn subject(index: usize, good: bool) -> Subject {
     }
 }
 
-/// The same pod as a check sees it.
-fn shown(subject: &Subject) -> sdk::Subject {
+/// Converts a pod to the type of the SDK.
+fn converted(subject: &Subject) -> sdk::Subject {
     let container = |container: &Container| sdk::Container {
         name: container.name.to_string(),
         has_liveness_probe: container.has_liveness_probe,
@@ -53,7 +54,7 @@ fn shown(subject: &Subject) -> sdk::Subject {
     sdk::testing::with_status(pod, sdk::Phase::Running, None)
 }
 
-/// The five checks as components, with their own settings.
+/// Creates the rules of the five checks as components, with their default settings.
 fn components() -> RuleSet {
     let engine = Engine::new(Limits::default()).unwrap();
     let checks = Checks::new(kube_devops_modules::checks(&engine).unwrap(), Limits::default());
@@ -76,15 +77,15 @@ fn checks(criterion: &mut Criterion) {
         native::<check_pending::Pending>(),
     ];
     let rules = components();
-    // Batches are spread over all cores; here it is one core that counts.
+    // The benchmark is for one core; the engine evaluates batches on all cores.
     let one_core = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut group = criterion.benchmark_group("five checks");
-    for (what, good) in [("without findings", true), ("with 8 findings each", false)] {
+    for (what, compliant) in [("without findings", true), ("with 8 findings each", false)] {
         for pods in [1, 1_000] {
-            let subjects: Vec<Subject> = (0..pods).map(|index| subject(index, good)).collect();
-            let shown: Vec<sdk::Subject> = subjects.iter().map(shown).collect();
+            let subjects: Vec<Subject> = (0..pods).map(|index| subject(index, compliant)).collect();
+            let converted: Vec<sdk::Subject> = subjects.iter().map(converted).collect();
             let found: usize = rules.evaluate(&subjects, None).iter().map(|outcome| outcome.findings.len()).sum();
-            assert_eq!(found, if good { 0 } else { 8 * pods });
+            assert_eq!(found, if compliant { 0 } else { 8 * pods });
             group.throughput(Throughput::Elements(pods as u64));
             group.bench_function(format!("components, {pods} pods {what}"), |bencher| {
                 one_core.install(|| bencher.iter(|| black_box(rules.evaluate(black_box(&subjects), None))));
@@ -92,7 +93,7 @@ fn checks(criterion: &mut Criterion) {
             group.bench_function(format!("native, {pods} pods {what}"), |bencher| {
                 bencher.iter(|| {
                     let mut findings = sdk::Findings::default();
-                    for subject in black_box(&shown) {
+                    for subject in black_box(&converted) {
                         natives.iter().for_each(|check| check(subject, &mut findings));
                     }
                     black_box(findings.into_list())
@@ -107,7 +108,7 @@ fn checks(criterion: &mut Criterion) {
     group.bench_function("load the five checks", |bencher| {
         bencher.iter(|| black_box(kube_devops_modules::checks(&engine).unwrap()));
     });
-    group.bench_function("make the five rules", |bencher| bencher.iter(|| black_box(components())));
+    group.bench_function("create the five rules", |bencher| bencher.iter(|| black_box(components())));
     group.finish();
 }
 

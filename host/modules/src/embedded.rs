@@ -1,4 +1,4 @@
-//! The checks and bundles that are part of the program.
+//! The embedded checks and bundles.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,38 +7,38 @@ use kube_devops_engine::{BundleModule, CheckModule, Engine, LoadError};
 
 use crate::precompiled::{self, Embedded};
 
-/// An embedded module that cannot be used: the program was built wrongly, or for another processor.
+/// An embedded module that cannot be used, because the program was built incorrectly or for another processor.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
-    /// The native code does not fit.
-    #[error("the embedded module {name} does not fit this program or this processor: {reason}")]
+    /// The native code is incompatible.
+    #[error("the embedded module {name} is not compatible with this program or this processor: {reason}")]
     Native {
         /// The module.
         name: &'static str,
-        /// What wasmtime said.
+        /// The error of wasmtime.
         reason: String,
     },
-    /// The module does not work.
-    #[error("the embedded module {name} cannot be loaded: {cause}")]
+    /// The module cannot be loaded.
+    #[error("failed to load the embedded module {name}: {cause}")]
     Load {
         /// The module.
         name: &'static str,
-        /// Why.
+        /// The cause.
         cause: LoadError,
     },
 }
 
-/// The names of the embedded checks, sorted; nothing is loaded for it.
+/// Returns the names of the embedded checks, sorted, without loading them.
 pub fn check_names() -> impl Iterator<Item = &'static str> {
     precompiled::checks().iter().map(|module| module.name)
 }
 
-/// The names of the embedded bundles, sorted; nothing is loaded for it.
+/// Returns the names of the embedded bundles, sorted, without loading them.
 pub fn bundle_names() -> impl Iterator<Item = &'static str> {
     precompiled::bundles().iter().map(|module| module.name)
 }
 
-/// All embedded checks, by id.
+/// Loads all embedded checks. Returns them by id.
 pub fn checks(engine: &Engine) -> Result<BTreeMap<String, Arc<CheckModule>>, EmbedError> {
     let load = |module: &Embedded| {
         let component = module.load(engine).map_err(|reason| EmbedError::Native { name: module.name, reason })?;
@@ -49,7 +49,7 @@ pub fn checks(engine: &Engine) -> Result<BTreeMap<String, Arc<CheckModule>>, Emb
     precompiled::checks().iter().map(load).collect()
 }
 
-/// All embedded bundles, sorted by name.
+/// Loads all embedded bundles. Returns them sorted by name.
 pub fn bundles(engine: &Engine) -> Result<Vec<BundleModule>, EmbedError> {
     let load = |module: &Embedded| {
         let component = module.load(engine).map_err(|reason| EmbedError::Native { name: module.name, reason })?;

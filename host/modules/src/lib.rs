@@ -1,12 +1,12 @@
-//! Where modules come from: the checks and bundles that are embedded in the program.
+//! The checks and bundles that are embedded in the program.
 //!
 //! ```text
 //!   policies/, bundles/ --build.rs--> native code in the program --load--> CheckModule, BundleModule
 //! ```
 //!
-//! Nothing comes in but an engine; out come modules that are loaded and described. This crate must not know what checks
-//! are called or what becomes of them.
-// `forbid` would not let the one module with a reason make an exception.
+//! The input is an engine; the output is loaded modules with their descriptions. This crate must not depend on the
+//! names of checks or on their use.
+// `forbid` would not allow the exception in `precompiled`.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 

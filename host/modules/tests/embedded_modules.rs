@@ -1,4 +1,4 @@
-//! The embedded modules load, say what the design says, and import nothing but types and the log.
+//! The embedded modules can be loaded, have the expected descriptions, and only import types and the log.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ fn engine() -> Engine {
 }
 
 #[test]
-fn checks_describe_themselves_as_designed() {
+fn checks_have_the_expected_metadata() {
     let checks = checks(&engine()).unwrap();
     let facts: Vec<_> = checks
         .values()
@@ -38,14 +38,14 @@ fn checks_describe_themselves_as_designed() {
 }
 
 #[test]
-fn every_check_is_found_in_the_folder_of_its_name() {
+fn every_check_has_the_name_of_its_folder() {
     let checks = checks(&engine()).unwrap();
     assert_eq!(check_names().collect::<Vec<_>>(), checks.keys().collect::<Vec<_>>());
     assert!(POLICY_FIELDS.iter().all(|field| checks.contains_key(field.check)), "{:?}", checks.keys());
 }
 
 #[test]
-fn bundles_select_checks_that_exist_with_settings_that_they_accept() {
+fn bundles_select_existing_checks_with_valid_settings() {
     let engine = engine();
     let checks = Checks::new(checks(&engine).unwrap(), Limits::default());
     let bundles = bundles(&engine).unwrap();
@@ -63,7 +63,7 @@ fn bundles_select_checks_that_exist_with_settings_that_they_accept() {
 }
 
 #[test]
-fn components_import_nothing_but_types_and_the_log_and_export_one_interface() {
+fn components_only_import_types_and_the_log_and_export_one_interface() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let engine = engine();
     let mut exports = BTreeMap::new();
@@ -83,7 +83,7 @@ fn components_import_nothing_but_types_and_the_log_and_export_one_interface() {
     assert_eq!(exports.len(), check_names().count() + bundle_names().count());
 }
 
-/// The folder that the program's own build uses for components.
+/// Returns the folder for components of the build of the program.
 fn target_directory() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("../components")
 }

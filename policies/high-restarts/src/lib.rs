@@ -1,18 +1,18 @@
-//! `high-restarts`: containers must not restart again and again.
+//! `high-restarts`: containers must not restart repeatedly.
 #![forbid(unsafe_code)]
 
 use kube_devops_sdk::{Check, Findings, Info, Severity, Stage, Subject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The highest magnitude of a finding; the host caps it there too.
+/// The highest magnitude of a finding; the host has the same limit.
 const HIGHEST_MAGNITUDE: u32 = 5;
 
-/// What a policy can set.
+/// The settings of the check.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// A container that restarted more often than this is a violation.
+    /// The number of restarts above which a container is a violation.
     pub threshold: u32,
 }
 
@@ -31,14 +31,15 @@ impl Check for HighRestarts {
     fn info() -> Info {
         Info {
             id: "high-restarts",
-            title: "Container restarts again and again",
-            description: "A container that restarted more often than the threshold (3 where none is set). A violation \
-                          counts as many times as the container restarted, at most 5 times.",
-            rationale: "Restarts are how a crash, a failing liveness probe or a lack of memory shows. Each one drops \
-                        what the container was doing, and the back-off between them grows to five minutes of absence.",
-            remedy: "Find out why it ended:\n\n```\nkubectl logs POD -c CONTAINER --previous\nkubectl describe pod POD\n```\n\n\
-                     Exit code 137 with reason OOMKilled asks for a higher memory limit or a smaller program; events that \
-                     say `Liveness probe failed` ask for a slower or simpler probe.",
+            title: "Container restarts repeatedly",
+            description: "A container with more restarts than the threshold (default: 3). The magnitude of the violation \
+                          is the number of restarts, at most 5.",
+            rationale: "Restarts indicate crashes, failing liveness probes or insufficient memory. Each restart interrupts \
+                        the work of the container, and the back-off delay between restarts increases up to five minutes, \
+                        during which the container is unavailable.",
+            remedy: "Find the reason for the restarts:\n\n```\nkubectl logs POD -c CONTAINER --previous\nkubectl describe pod POD\n```\n\n\
+                     If the reason is `OOMKilled` (exit code 137), increase the memory limit or reduce the memory usage. If \
+                     the events contain `Liveness probe failed`, relax or simplify the probe.",
             stage: Stage::Runtime,
             severity: Severity::Medium,
             weight: 6,
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn only_more_than_the_threshold_is_a_violation() {
+    fn more_restarts_than_the_threshold_are_a_violation() {
         for (threshold, restarts, magnitude) in [
             (3, None, None),
             (3, Some(0), None),
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_container_counts() {
+    fn containers_of_all_kinds_are_evaluated() {
         let kinds = [ContainerKind::App, ContainerKind::Init, ContainerKind::Sidecar, ContainerKind::Ephemeral];
         let containers = kinds.map(|kind| Container { restart_count: Some(9), ..container(kind, "nginx:1") }).to_vec();
         assert_eq!(findings_of(&HighRestarts(Settings::default()), &pod(containers)).len(), 4);

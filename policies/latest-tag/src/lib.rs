@@ -1,4 +1,4 @@
-//! `latest-tag`: images must say which version they are.
+//! `latest-tag`: images must have a fixed version.
 #![forbid(unsafe_code)]
 
 use kube_devops_sdk::image::{InvalidReference, Reference, excerpt};
@@ -14,21 +14,22 @@ impl Check for LatestTag {
         Info {
             id: "latest-tag",
             title: "Image uses the tag latest, or no tag",
-            description: "A container whose image has the tag `latest`, or no tag at all, which means the same. Every \
-                          container counts: app, init, sidecar and ephemeral. An image with a valid digest \
-                          (`@sha256:...`) is always fine, whatever its tag. The port of a registry is not a tag, and \
-                          `LATEST` is another tag than `latest`. An image that is not a valid image reference, such \
-                          as `nginx:1:2` or `nginx:latest@sha256:`, names no version either: the kubelet reports \
-                          `InvalidImageName` and does not pull it. The same goes for an image with an unresolved \
-                          placeholder: `${TAG}`, `$(TAG)`, `{{ .Values.tag }}`, `<no value>` or `%TAG%`.",
-            rationale: "The tag `latest` names another image every day. Two nodes can run different programs under one \
-                        pod template, a restart can bring an upgrade that nobody specified for, and a rollback has nothing \
-                        to go back to.",
-            remedy: "Name a version that does not move, or better a digest:\n\n\
+            description: "A container whose image has the tag `latest`, or no tag, which is equivalent. This applies to \
+                          app, init, sidecar and ephemeral containers. An image with a valid digest (`@sha256:...`) is \
+                          never a violation, regardless of its tag. The port of a registry is not a tag, and `LATEST` \
+                          is a different tag than `latest`. An invalid image reference, such as `nginx:1:2` or \
+                          `nginx:latest@sha256:`, is also a violation, because it does not specify a version: the \
+                          kubelet reports `InvalidImageName` and does not pull the image. The same applies to an image \
+                          with an unresolved placeholder: `${TAG}`, `$(TAG)`, `{{ .Values.tag }}`, `<no value>` or \
+                          `%TAG%`.",
+            rationale: "The tag `latest` refers to a different image after every release. The pods of one pod template \
+                        can run different versions on different nodes, a restart can cause an unintended upgrade, and \
+                        a rollback has no previous version to return to.",
+            remedy: "Use the tag of a specific version, or preferably a digest:\n\n\
                      ```yaml\ncontainers:\n  - name: web\n    image: nginx:1.29.3\n    \
                      # or: nginx:1.29.3@sha256:<digest>\n```\n\n\
-                     Where the image has an unresolved placeholder, render the template first (`helm template`, \
-                     `envsubst`) and set the value that is missing. Kubernetes expands no variables in `image`.",
+                     If the image has an unresolved placeholder, render the template first (`helm template`, \
+                     `envsubst`) and set the missing value. Kubernetes does not expand variables in `image`.",
             stage: Stage::Spec,
             severity: Severity::Medium,
             weight: 5,
@@ -50,9 +51,9 @@ impl Check for LatestTag {
     }
 }
 
-/// The finding about an image, unless it has a digest or a tag other than `latest`.
+/// Returns the message about an image, or `None` if it has a digest or a tag other than `latest`.
 fn message(image: &str) -> Option<String> {
-    // The host cuts messages at 1 KiB, and the reason comes last. No real reference is longer than this.
+    // The host truncates messages to 1 KiB, and the reason is at the end. Valid references are shorter than this.
     let shown = excerpt(image, 768);
     match Reference::parse(image) {
         Ok(Reference { digest: Some(_), .. }) => None,
@@ -77,7 +78,7 @@ mod tests {
     const SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn a_tag_other_than_latest_or_a_digest_is_no_violation() {
+    fn images_with_another_tag_or_a_digest_are_not_violations() {
         for image in [
             "nginx:1.29",
             "nginx:stable",
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tag_latest_and_no_tag_are_violations() {
+    fn images_with_the_tag_latest_or_without_a_tag_are_violations() {
         for image in
             ["nginx", "latest", "registry.example.com:5000/team/nginx", "localhost:5000/nginx", "localhost/latest"]
         {
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_reference_is_a_violation_even_with_a_tag_or_a_digest() {
+    fn invalid_references_are_violations_even_with_a_tag_or_a_digest() {
         for image in [
             "a:latest@sha256:",
             "a@latest",
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unresolved_placeholder_is_a_violation_that_names_it() {
+    fn unresolved_placeholders_are_violations_with_the_placeholder_in_the_message() {
         for (image, placeholder) in [
             ("app:${TAG}", "${TAG}"),
             ("$(REGISTRY)/app:1", "$(REGISTRY)"),
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_about_a_long_image_keeps_its_reason_within_the_limit_of_the_host() {
+    fn messages_about_long_images_are_within_the_limit_of_the_host() {
         for image in ["é", "a/", "${", "{{}}", "-"].map(|part| part.repeat(1 << 20)) {
             let message = message(&image).expect("invalid");
             assert!(message.len() <= 1024 && !message.ends_with("..."), "{message}");
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_container_counts_and_is_pointed_at() {
+    fn findings_have_the_container_and_the_field() {
         let kinds = [ContainerKind::App, ContainerKind::Init, ContainerKind::Sidecar, ContainerKind::Ephemeral];
         let found = findings_of(&LatestTag, &pod(kinds.map(|kind| container(kind, "busybox")).to_vec()));
         let containers: Vec<_> = found.iter().map(|finding| finding.container).collect();

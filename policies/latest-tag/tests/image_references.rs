@@ -1,4 +1,4 @@
-//! What holds for every image reference.
+//! Properties of all image references.
 #![forbid(unsafe_code)]
 
 use check_latest_tag::LatestTag;
@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::string::string_regex;
 
-/// A name, a tag and a digest by the grammar, and within its limits.
+/// Generates a valid name, tag and digest.
 fn parts() -> impl Strategy<Value = (String, Option<String>, Option<String>)> {
     let label = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,8}[a-zA-Z0-9])?";
     let registry = format!(
@@ -20,7 +20,7 @@ fn parts() -> impl Strategy<Value = (String, Option<String>, Option<String>)> {
     let name = string_regex(&format!("({registry})?{component}(/{component}){{0,3}}")).expect("a pattern");
     let tag = "latest|[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}";
     let digest = "sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}";
-    (name, option::of(tag), option::of(digest)).prop_filter("an image ID is no name", |(name, tag, digest)| {
+    (name, option::of(tag), option::of(digest)).prop_filter("an image ID is not a name", |(name, tag, digest)| {
         tag.is_some() || digest.is_some() || name.len() != 64 || name.contains(|c: char| !c.is_ascii_hexdigit())
     })
 }
@@ -30,12 +30,12 @@ fn joined(name: &str, tag: Option<&str>, digest: Option<&str>) -> String {
     format!("{name}{}{}", after(":", tag), after("@", digest))
 }
 
-fn violates(image: &str) -> bool {
+fn is_violation(image: &str) -> bool {
     !findings_of(&LatestTag, &pod(vec![container(ContainerKind::App, image)])).is_empty()
 }
 
-/// Texts that are nearly references: what the grammar and the placeholders give a meaning, in any order.
-fn nearly() -> impl Strategy<Value = String> {
+/// Generates texts of tokens of the grammar and of placeholders, in any order.
+fn tokens() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "a",
         "B",
@@ -74,8 +74,8 @@ fn nearly() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// A valid reference with one character replaced.
-fn changed() -> impl Strategy<Value = String> {
+/// Generates a valid reference with one character replaced.
+fn mutated() -> impl Strategy<Value = String> {
     let character = prop_oneof!["[ -~]", any::<char>().prop_map(String::from)];
     (parts(), any::<prop::sample::Index>(), character).prop_map(|((name, tag, digest), index, character)| {
         let mut reference = joined(&name, tag.as_deref(), digest.as_deref());
@@ -87,22 +87,22 @@ fn changed() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_valid_reference_parses_into_the_parts_that_it_was_made_of((name, tag, digest) in parts()) {
+    fn a_valid_reference_is_parsed_to_its_parts((name, tag, digest) in parts()) {
         let (tag, digest) = (tag.as_deref(), digest.as_deref());
         let reference = joined(&name, tag, digest);
         prop_assert_eq!(Reference::parse(&reference), Ok(Reference { name: &name, tag, digest }));
-        prop_assert_eq!(violates(&reference), digest.is_none() && tag.is_none_or(|tag| tag == "latest"));
+        prop_assert_eq!(is_violation(&reference), digest.is_none() && tag.is_none_or(|tag| tag == "latest"));
     }
 
     #[test]
-    fn whatever_parses_is_the_join_of_its_parts_and_all_else_is_a_violation(
-        text in prop_oneof![nearly(), changed(), any::<String>()]
+    fn any_text_is_either_a_reference_with_its_parts_or_a_violation(
+        text in prop_oneof![tokens(), mutated(), any::<String>()]
     ) {
         match Reference::parse(&text) {
             Ok(Reference { name, tag, digest }) => prop_assert_eq!(joined(name, tag, digest), text),
             Err(invalid) => {
                 prop_assert!(!invalid.to_string().is_empty());
-                prop_assert!(violates(&text));
+                prop_assert!(is_violation(&text));
             }
         }
     }

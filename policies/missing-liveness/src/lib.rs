@@ -1,11 +1,13 @@
 //! `missing-liveness`: app containers must have a liveness probe.
 #![forbid(unsafe_code)]
 
-use kube_devops_sdk::{
-    Check, Edit, Findings, Info, NoSettings, Severity, Stage, Subject, probed_containers, tcp_probe,
-};
+use kube_devops_sdk::{Check, Edit, Findings, Info, NoSettings, RequiredProbe, Severity, Stage, Subject};
 
-const FIELD: &str = "/livenessProbe";
+const PROBE: RequiredProbe = RequiredProbe {
+    field: "/livenessProbe",
+    message: "has no liveness probe",
+    is_set: |container| container.has_liveness_probe,
+};
 
 /// The check.
 pub struct MissingLiveness;
@@ -17,11 +19,11 @@ impl Check for MissingLiveness {
         Info {
             id: "missing-liveness",
             title: "Container has no liveness probe",
-            description: "An app container without `livenessProbe`. Init, sidecar and ephemeral containers are not specified for \
-                          one, nor are the containers of pods that run to completion: those that belong to a Job or a \
-                          CronJob, and those whose `restartPolicy` is not `Always`.",
-            rationale: "A process that hangs without ending looks fine to the kubelet. Without a liveness probe nobody restarts it: the pod stays Running and serves nothing until a person notices.",
-            remedy: "Give the container a probe that fails when only a restart helps. Keep it cheap, and never let it depend on other services:\n\n```yaml\nlivenessProbe:\n  httpGet: { path: /healthz, port: 8080 }\n  initialDelaySeconds: 5\n  periodSeconds: 10\n```",
+            description: "An app container without `livenessProbe`. Init, sidecar and ephemeral containers are excluded, as \
+                          are pods that run to completion: pods of a Job or CronJob, and pods with a `restartPolicy` \
+                          other than `Always`.",
+            rationale: "The kubelet does not detect a process that hangs without exiting. Without a liveness probe, the container is not restarted: the pod remains `Running` without serving requests until an operator notices.",
+            remedy: "Add a probe that fails only if a restart is necessary. It should be inexpensive, and must not depend on other services:\n\n```yaml\nlivenessProbe:\n  httpGet: { path: /healthz, port: 8080 }\n  initialDelaySeconds: 5\n  periodSeconds: 10\n```",
             stage: Stage::Spec,
             severity: Severity::Medium,
             weight: 3,
@@ -37,18 +39,11 @@ impl Check for MissingLiveness {
     }
 
     fn evaluate(&self, subject: &Subject, findings: &mut Findings) {
-        for (index, container) in probed_containers(subject) {
-            if !container.has_liveness_probe {
-                findings.container(index, FIELD, "has no liveness probe");
-            }
-        }
+        PROBE.evaluate(subject, findings);
     }
 
     fn remediate(&self, subject: &Subject) -> Vec<Edit> {
-        probed_containers(subject)
-            .filter(|(_, container)| !container.has_liveness_probe)
-            .map(|(_, container)| tcp_probe(container, FIELD))
-            .collect()
+        PROBE.remediate(subject)
     }
 }
 
@@ -56,60 +51,12 @@ kube_devops_sdk::export_check!(MissingLiveness);
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_sdk::testing::{container, findings_of, owned_by, pod};
-    use kube_devops_sdk::{Container, ContainerKind, RestartPolicy};
+    use kube_devops_sdk::testing::assert_requires_probe;
 
     use super::*;
 
-    fn app() -> Container {
-        container(ContainerKind::App, "nginx:1")
-    }
-
     #[test]
-    fn asks_app_containers_only() {
-        let others = [ContainerKind::Init, ContainerKind::Sidecar, ContainerKind::Ephemeral];
-        let mut containers = others.map(|kind| container(kind, "nginx:1")).to_vec();
-        containers.push(app());
-        containers.push(Container { has_liveness_probe: true, ..app() });
-        let found = findings_of(&MissingLiveness, &pod(containers));
-        assert_eq!(found.iter().map(|finding| finding.container).collect::<Vec<_>>(), [Some(3)]);
-        assert_eq!(found[0].field.as_deref(), Some(FIELD));
-    }
-
-    #[test]
-    fn other_probes_do_not_stand_in() {
-        let mut other =
-            Container { has_liveness_probe: true, has_readiness_probe: true, has_startup_probe: true, ..app() };
-        other.has_liveness_probe = false;
-        assert_eq!(findings_of(&MissingLiveness, &pod(vec![other])).len(), 1);
-    }
-
-    #[test]
-    fn pods_that_run_to_completion_are_spared() {
-        for kind in ["Job", "CronJob"] {
-            let template = Subject { kind: kind.to_owned(), ..pod(vec![app()]) };
-            assert!(findings_of(&MissingLiveness, &template).is_empty(), "{kind}");
-            assert!(findings_of(&MissingLiveness, &owned_by(pod(vec![app()]), kind)).is_empty(), "owned by {kind}");
-        }
-        for restart_policy in [RestartPolicy::Never, RestartPolicy::OnFailure] {
-            let completes = Subject { restart_policy, ..pod(vec![app()]) };
-            assert!(findings_of(&MissingLiveness, &completes).is_empty(), "{restart_policy:?}");
-            assert!(MissingLiveness.remediate(&completes).is_empty(), "{restart_policy:?}");
-        }
-        assert_eq!(findings_of(&MissingLiveness, &owned_by(pod(vec![app()]), "ReplicaSet")).len(), 1);
-    }
-
-    #[test]
-    fn mends_with_a_tcp_probe_on_the_first_port() {
-        let edits = MissingLiveness.remediate(&pod(vec![Container { ports: vec![9000, 1], ..app() }, app()]));
-        let values: Vec<_> = edits.iter().map(|edit| edit.value.as_str()).collect();
-        assert_eq!(
-            values,
-            [
-                r#"{"tcpSocket":{"port":9000},"initialDelaySeconds":5,"periodSeconds":10}"#,
-                r#"{"tcpSocket":{"port":8080},"initialDelaySeconds":5,"periodSeconds":10}"#,
-            ]
-        );
-        assert!(edits.iter().all(|edit| edit.field == FIELD && edit.container.as_deref() == Some("app")));
+    fn app_containers_need_the_probe_unless_the_pod_runs_to_completion() {
+        assert_requires_probe(&MissingLiveness, PROBE.field, |container| container.has_liveness_probe = true);
     }
 }

@@ -1,15 +1,15 @@
-//! `pending`: pods must not wait to run for long.
+//! `pending`: pods must not be pending for a long time.
 #![forbid(unsafe_code)]
 
 use kube_devops_sdk::{Check, Findings, Info, Phase, Severity, Stage, Subject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a policy can set.
+/// The settings of the check.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// A pod that is pending for more seconds than this is a violation.
+    /// The number of seconds after which a pending pod is a violation.
     pub seconds: u64,
 }
 
@@ -29,14 +29,15 @@ impl Check for Pending {
         Info {
             id: "pending",
             title: "Pod is pending for too long",
-            description: "A pod in the phase `Pending` for longer than the threshold (300 seconds where none is set), \
-                          counted from its creation.",
-            rationale: "A pod that stays pending does no work: no node has room for it, its image cannot be pulled, or a \
-                        volume does not attach. The workload runs with fewer replicas than was specified for, often \
-                        unnoticed until the next one fails.",
-            remedy: "The events of the pod name the reason:\n\n```\nkubectl describe pod POD\n```\n\n\
-                     `Insufficient cpu` or `memory` asks for more nodes or smaller requests; `ImagePullBackOff` for a \
-                     correct image name or pull secret; `unbound PersistentVolumeClaims` for a storage class that works.",
+            description: "A pod in the phase `Pending` for longer than the threshold (default: 300 seconds) since its \
+                          creation.",
+            rationale: "A pending pod does not run: no node has sufficient resources, an image cannot be pulled, or a \
+                        volume cannot be attached. The workload has fewer running replicas than specified, often \
+                        unnoticed until another replica fails.",
+            remedy: "The events of the pod contain the reason:\n\n```\nkubectl describe pod POD\n```\n\n\
+                     For `Insufficient cpu` or `Insufficient memory`, add nodes or reduce the requests. For \
+                     `ImagePullBackOff`, correct the image name or the pull secret. For `unbound \
+                     PersistentVolumeClaims`, correct the storage class.",
             stage: Stage::Runtime,
             severity: Severity::Medium,
             weight: 4,
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_longer_than_the_threshold_is_a_violation() {
+    fn pods_that_are_pending_for_longer_than_the_threshold_are_violations() {
         for (phase, waited, violation) in [
             (Phase::Pending, Some(301), true),
             (Phase::Pending, Some(u64::MAX), true),

@@ -1,4 +1,5 @@
-//! What wit-bindgen makes of the contract, for [`crate::export_check!`] and [`crate::export_bundle!`].
+//! The bindings that wit-bindgen generates from the contract, for [`crate::export_check!`] and
+//! [`crate::export_bundle!`].
 #![allow(missing_docs, clippy::unwrap_used)]
 
 pub mod check {

@@ -1,4 +1,4 @@
-//! A bundle and how it is exported.
+//! Bundles and their export.
 
 use std::marker::PhantomData;
 
@@ -8,24 +8,24 @@ pub use exported::{DefaultProbe, DefaultResources, Enforcement, Info as BundleIn
 
 use crate::Severity;
 
-/// A named choice of checks, settings and severities.
+/// A named set of checks with their settings and severities.
 pub trait Bundle: 'static {
-    /// What the bundle consists of.
+    /// Returns the description of the bundle.
     fn info() -> BundleInfo;
 }
 
 impl Selection {
-    /// A check with its default settings and severity.
+    /// Selects a check with its default settings and severity.
     pub fn new(check: &str) -> Self {
         Self { check: check.to_owned(), settings: "{}".to_owned(), severity: None }
     }
 
-    /// The same check with settings, which are JSON text.
+    /// Sets the settings, as JSON text.
     pub fn settings(self, settings: &str) -> Self {
         Self { settings: settings.to_owned(), ..self }
     }
 
-    /// The same check with another severity.
+    /// Sets the severity.
     pub fn severity(self, severity: Severity) -> Self {
         Self { severity: Some(severity), ..self }
     }
@@ -43,7 +43,7 @@ macro_rules! export_bundle {
     };
 }
 
-/// Makes the exports of the contract out of a [`Bundle`].
+/// Implements the exports of the contract for a [`Bundle`].
 #[doc(hidden)]
 pub struct BundleAdapter<B>(PhantomData<B>);
 

@@ -1,4 +1,4 @@
-//! A check and how it is exported.
+//! Checks and their export.
 
 use std::marker::PhantomData;
 
@@ -11,52 +11,52 @@ use crate::{Edit, Finding, Findings, Severity, Subject};
 
 pub use exported::Stage;
 
-/// What a check says of itself. Every text is for people: `kube-devops explain` and the pages of the checks show it.
+/// The metadata of a check. The texts are shown by `kube-devops explain` and in the documentation of the check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Info {
-    /// The name of the check: lower case letters, digits and single dashes, at most 63 characters.
+    /// The name of the check: lower-case letters, digits and single dashes, at most 63 characters.
     pub id: &'static str,
-    /// A line that names the violation.
+    /// The violation in one line.
     pub title: &'static str,
-    /// What is a violation and what is not.
+    /// The definition of a violation.
     pub description: &'static str,
-    /// Why it matters.
+    /// The reason why a violation matters.
     pub rationale: &'static str,
-    /// How to mend it.
+    /// How to fix a violation.
     pub remedy: &'static str,
-    /// Whether the check looks at what was asked for, or at how it runs.
+    /// Whether the check evaluates the spec or the runtime status.
     pub stage: Stage,
-    /// The severity of a violation where a policy does not say otherwise.
+    /// The severity of a violation, unless a policy overrides it.
     pub severity: Severity,
-    /// What a violation costs in the health score, 0 to 100.
+    /// The cost of a violation in the health score, 0 to 100.
     pub weight: u32,
-    /// Whether [`Check::remediate`] can ever return an edit.
+    /// Whether [`Check::remediate`] can return edits.
     pub remediates: bool,
-    /// Where to read more.
+    /// A page with more information.
     pub url: Option<&'static str>,
 }
 
-/// The settings of a check that has none.
+/// The settings of a check without settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}
 
-/// One rule about pods.
+/// A check of pods.
 pub trait Check: Sized + 'static {
-    /// What a policy can set. Its JSON Schema is part of what the check says of itself, and its default is used where
-    /// nobody has chosen any settings.
+    /// The settings in a policy. Their JSON Schema is part of the metadata of the check, and their default applies to
+    /// policies without settings.
     type Settings: DeserializeOwned + Serialize + JsonSchema + Default;
 
-    /// What the check says of itself.
+    /// Returns the metadata of the check.
     fn info() -> Info;
 
-    /// The check with settings. The error says what is wrong with them.
+    /// Creates the check with settings, or returns an error if they are invalid.
     fn new(settings: Self::Settings) -> Result<Self, String>;
 
-    /// Adds what is wrong with the subject to `findings`.
+    /// Evaluates the subject, and adds the violations to `findings`.
     fn evaluate(&self, subject: &Subject, findings: &mut Findings);
 
-    /// What would mend the subject; an edit sets only what is missing.
+    /// Returns edits that remediate the subject. An edit only sets a missing value.
     fn remediate(&self, _subject: &Subject) -> Vec<Edit> {
         Vec::new()
     }
@@ -78,11 +78,11 @@ macro_rules! export_check {
     };
 }
 
-/// Makes the exports of the contract out of a [`Check`].
+/// Implements the exports of the contract for a [`Check`].
 #[doc(hidden)]
 pub struct Adapter<C>(PhantomData<C>);
 
-/// A [`Check`] as the contract's resource.
+/// Implements the resource `rule` of the contract for a [`Check`].
 #[doc(hidden)]
 pub struct Rule<C>(C);
 

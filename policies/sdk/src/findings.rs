@@ -1,8 +1,8 @@
-//! What a check has found so far.
+//! The findings of a check.
 
 use crate::Finding;
 
-/// The findings of a batch; a check adds those of one subject at a time.
+/// The findings of a batch, to which a check adds the findings of each subject.
 #[derive(Debug, Default)]
 pub struct Findings {
     subject: u32,
@@ -10,38 +10,39 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Findings added from here on are about this subject of the batch.
+    /// Sets the subject of the following findings, by its index in the batch.
     pub(crate) fn begin(&mut self, subject: u32) {
         self.subject = subject;
     }
 
-    /// The place in the batch of the subject under evaluation, for `object::get`.
+    /// Returns the index in the batch of the current subject, for `object::get`.
     pub fn subject(&self) -> u32 {
         self.subject
     }
 
-    /// The whole pod is to blame.
+    /// Adds a finding about the whole pod.
     pub fn pod(&mut self, message: impl Into<String>) {
         self.add(None, None, message.into(), 1);
     }
 
-    /// A container is to blame. `container` is its index in the subject; `field` a JSON Pointer in the container.
+    /// Adds a finding about a container. `container` is its index in the subject, `field` the JSON Pointer in the
+    /// container.
     pub fn container(&mut self, container: usize, field: &str, message: impl Into<String>) {
         self.add(Some(container), Some(field), message.into(), 1);
     }
 
-    /// Like [`Findings::container`] for a finding that costs `magnitude` times the check's weight, and that blames no
-    /// field of what was asked for.
+    /// Adds a finding about a container that costs `magnitude` times the weight of the check, and is not about a field
+    /// of the spec.
     pub fn container_times(&mut self, container: usize, magnitude: u32, message: impl Into<String>) {
         self.add(Some(container), None, message.into(), magnitude);
     }
 
-    /// The messages so far, for tests.
+    /// Returns the messages, for tests.
     pub fn messages(&self) -> Vec<&str> {
         self.list.iter().map(|finding| finding.message.as_str()).collect()
     }
 
-    /// The findings so far.
+    /// Returns the findings.
     pub fn into_list(self) -> Vec<Finding> {
         self.list
     }

@@ -2,79 +2,79 @@
 
 use std::fmt;
 
-/// An image reference, parsed: `registry:port/repository:tag@digest`.
+/// A parsed image reference: `registry:port/repository:tag@digest`.
 ///
-/// The grammar and its limits are those of `github.com/distribution/reference` in the form that the kubelet applies,
-/// `ParseNormalizedNamed`: what is invalid here is an `InvalidImageName` on a node, and pulls nothing.
+/// The grammar and its limits are those of `ParseNormalizedNamed` of `github.com/distribution/reference`, which the
+/// kubelet uses: for an invalid reference, it reports `InvalidImageName` and does not pull the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reference<'a> {
-    /// Registry and repository as they are written; the default registry is not added.
+    /// Registry and repository, as written; the default registry is not added.
     pub name: &'a str,
-    /// The tag, where one is given.
+    /// The tag, if there is one.
     pub tag: Option<&'a str>,
     /// The digest with its algorithm, such as `sha256:` and 64 hexadecimal digits.
     pub digest: Option<&'a str>,
 }
 
-/// Why a text is not an image reference. `Display` says it in a few words that complete `invalid image reference: ...`,
+/// The reason why a text is not an image reference. `Display` shows a short reason for `invalid image reference: ...`,
 /// and quotes at most 64 bytes of each part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidReference<'a> {
-    /// Nothing, or nothing but white space.
+    /// Empty, or only white space.
     Empty,
-    /// A placeholder of a template, such as `${TAG}`, that nothing has replaced.
+    /// An unresolved placeholder of a template, such as `${TAG}`.
     Placeholder(&'a str),
     /// White space around the reference.
     SurroundingWhiteSpace,
     /// A URL, such as `https://registry.example.com/nginx`.
     UrlScheme,
-    /// 64 hexadecimal digits, which are the ID of an image.
+    /// 64 hexadecimal digits, which are an image ID.
     ImageId,
     /// No repository.
     NameMissing,
-    /// A repository with more characters than the 255 that are allowed.
+    /// A repository with more than 255 characters.
     NameTooLong,
     /// An upper-case letter in the repository.
     NameNotLowerCase,
-    /// A character that no repository can have.
+    /// An invalid character in the repository.
     NameCharacter(char),
-    /// Nothing before, between or after slashes.
+    /// An empty component before, between or after slashes.
     NameComponentEmpty,
     /// A component of the repository with a misplaced separator, such as `-app` or `my..app`.
     NameSeparator(&'a str),
-    /// A host of a registry that is neither a DNS name nor an IP address.
+    /// A registry host that is neither a DNS name nor an IP address.
     RegistryHost(&'a str),
-    /// A port of a registry that is not a number.
+    /// A registry port that is not a number.
     RegistryPort(&'a str),
     /// A colon without a tag.
     TagEmpty,
-    /// A tag with more characters than the 128 that are allowed.
+    /// A tag with more than 128 characters.
     TagTooLong,
     /// A colon in the tag.
     TagColon,
     /// A tag that starts with a dot or a dash.
     TagStart(char),
-    /// A character that no tag can have.
+    /// An invalid character in the tag.
     TagCharacter(char),
     /// An `@` without a digest.
     DigestEmpty,
     /// More than one `@`.
     DigestRepeated,
-    /// Not of the form `algorithm:digits`.
+    /// A digest without the format `algorithm:digits`.
     DigestFormat(&'a str),
-    /// An algorithm other than the three that container runtimes support.
+    /// An algorithm that container runtimes do not support.
     DigestAlgorithm(&'a str),
     /// A digest whose digits do not match its algorithm.
     DigestDigits {
         /// The algorithm.
         algorithm: &'static str,
-        /// How many lower-case hexadecimal digits it has.
+        /// The required number of lower-case hexadecimal digits.
         digits: usize,
     },
 }
 
-/// The algorithms that container runtimes support, and how many hexadecimal digits each has.
+/// The algorithms that container runtimes support, with their numbers of hexadecimal digits.
 const DIGESTS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
@@ -85,10 +85,10 @@ impl<'a> Reference<'a> {
     ///
     /// # Errors
     ///
-    /// The first part that is invalid: the name before the tag before the digest. An unresolved placeholder comes before
-    /// all of them, because it is their cause.
+    /// Returns the error of the first invalid part, in the order name, tag, digest. An unresolved placeholder has
+    /// precedence, because it is the cause of the other errors.
     pub fn parse(reference: &'a str) -> Result<Self, InvalidReference<'a>> {
-        // No valid reference contains a placeholder, so that only the invalid ones are searched.
+        // Valid references cannot contain placeholders, so only invalid ones are searched.
         Self::parse_resolved(reference)
             .map_err(|invalid| placeholder(reference).map_or(invalid, InvalidReference::Placeholder))
     }
@@ -108,7 +108,7 @@ impl<'a> Reference<'a> {
             return Err(InvalidReference::ImageId);
         }
         let (rest, digest) = split(reference, '@', 0);
-        // Any colon before the last slash is that of a registry's port.
+        // A colon before the last slash belongs to the port of the registry.
         let (name, tag) = split(rest, ':', rest.rfind('/').map_or(0, |slash| slash + 1));
         check_name(name)?;
         tag.map_or(Ok(()), check_tag)?;
@@ -131,7 +131,7 @@ fn check_name(name: &str) -> Result<(), InvalidReference<'_>> {
         _ => (None, name),
     };
     let (registry, path) = match registry.map(|registry| (registry, check_registry(registry))) {
-        // A host with an underscore is no DNS name, but the grammar takes it for the first component of the path.
+        // A host with an underscore is not a DNS name, but the grammar allows it as the first component of the path.
         Some((first, Err(invalid))) => (None, check_component(first).map(|()| name).map_err(|_| invalid)?),
         _ => (registry, path),
     };
@@ -139,7 +139,7 @@ fn check_name(name: &str) -> Result<(), InvalidReference<'_>> {
         return Err(InvalidReference::NameMissing);
     }
     path.split('/').try_for_each(check_component)?;
-    // The length counts after the namespace of the official images is added, to names of one component on Docker Hub.
+    // The limit includes the namespace of official images, which is added to names with one component on Docker Hub.
     let docker_hub = matches!(registry, None | Some("docker.io" | "index.docker.io"));
     let namespace = if docker_hub && !path.contains('/') { "library/" } else { "" };
     if namespace.len() + path.len() > MAX_NAME {
@@ -148,13 +148,13 @@ fn check_name(name: &str) -> Result<(), InvalidReference<'_>> {
     Ok(())
 }
 
-/// Whether what is before the first slash of a name is a registry, or else the first component of the path.
+/// Reports whether the text before the first slash of a name is a registry, and not the first component of the path.
 fn names_registry(first: &str) -> bool {
     first == "localhost" || first.contains(['.', ':']) || first.contains(|c: char| c.is_ascii_uppercase())
 }
 
 fn check_registry(registry: &str) -> Result<(), InvalidReference<'_>> {
-    // The colons within brackets are those of an IPv6 address.
+    // Colons within brackets belong to an IPv6 address.
     let (host, port) = split(registry, ':', registry.find(']').unwrap_or(0));
     let valid = match host.strip_prefix('[') {
         Some(address) => address.strip_suffix(']').is_some_and(|address| {
@@ -231,8 +231,8 @@ fn is_hexadecimal(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| matches!(byte, b'a'..=b'f' | b'0'..=b'9'))
 }
 
-/// The first placeholder in a text, in the syntaxes of shells and CI systems, make and Kubernetes, template engines, Go
-/// (a missing value) and Windows.
+/// Returns the first placeholder in a text, in the syntax of shells and CI systems, make and Kubernetes, template
+/// engines, Go (a missing value) or Windows.
 fn placeholder(text: &str) -> Option<&str> {
     let delimited = |(open, close): (&str, &str)| {
         let start = text.find(open)?;
@@ -247,7 +247,7 @@ fn placeholder(text: &str) -> Option<&str> {
         .map(|(start, end)| &text[start..end])
 }
 
-/// Where the first `%NAME%` starts and ends. A percent sign alone is more often that of an encoded character.
+/// Returns the start and end of the first `%NAME%`. A single percent sign is probably an encoded character.
 fn percent_placeholder(text: &str) -> Option<(usize, usize)> {
     let mut start = text.find('%')?;
     loop {
@@ -262,14 +262,14 @@ fn percent_placeholder(text: &str) -> Option<(usize, usize)> {
     }
 }
 
-/// A text for a message: whole, or where it is longer than `bytes` its beginning and `...`.
+/// Formats a text for a message, truncated to `bytes` with `...` if it is longer.
 pub fn excerpt(text: &str, bytes: usize) -> impl fmt::Display + '_ {
     let start = &text[..text.floor_char_boundary(bytes)];
     let more = if start.len() < text.len() { "..." } else { "" };
     fmt::from_fn(move |f| write!(f, "{start}{more}"))
 }
 
-/// A character that is recognizable even where it is invisible or looks like another one.
+/// Formats a character for a message, with its code if it could be invisible or ambiguous.
 fn character(c: char) -> impl fmt::Display {
     fmt::from_fn(move |f| match c {
         '\0'..='\x1f' | '\x7f' => write!(f, "'{}'", c.escape_default()),
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn valid_references_have_a_name_and_what_they_give_of_tag_and_digest() {
+    fn valid_references_have_a_name_and_an_optional_tag_and_digest() {
         let sha256 = with_digest("", "sha256", 64);
         let sha384 = with_digest("", "sha384", 96);
         let sha512 = with_digest("", "sha512", 128);
@@ -368,7 +368,7 @@ mod tests {
             "[::1]:5000/repo",
             "[2001:db8::1]/repo",
             "[2001:DB8:1:2:3:4:5:6]:80/team/repo",
-            // The grammar wants no more than hexadecimal digits and colons.
+            // The grammar allows any hexadecimal digits and colons.
             "[:]/repo",
             "foo/foo_bar.com",
             "foo_bar.com/repo",
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn references_at_a_limit_are_valid_and_beyond_it_invalid() {
+    fn references_that_exceed_a_length_limit_are_invalid() {
         let a = |count| "a".repeat(count);
         let image_id = "1a3f5e7d9c1b3a5f7e9d1c3b5a7f9e1d3c5b7a9f1e3d5d7c9b1a3f5e7d9c1b3a";
         for (reference, expected) in [
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_references_say_what_is_invalid() {
+    fn errors_of_invalid_references_contain_the_reason() {
         const DIGEST_FORMAT: &str = "after @ is not a digest; a digest looks like sha256:<64 hexadecimal digits>";
         const SHA256: &str = "a sha256 digest has exactly 64 lower-case hexadecimal digits";
         let upper = with_digest("a", "sha256", 64).replace('f', "F");
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn separators_stand_alone_between_letters_and_digits() {
+    fn separators_are_only_valid_between_letters_and_digits() {
         let misplaced = [
             "-a",
             "a-",
@@ -543,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unresolved_placeholder_is_named() {
+    fn errors_of_unresolved_placeholders_contain_the_placeholder() {
         for (reference, expected) in [
             ("app:${TAG}", "${TAG}"),
             ("${REGISTRY}/app:1", "${REGISTRY}"),
@@ -574,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_quote_no_more_than_the_beginning_of_a_long_text() {
+    fn long_texts_are_truncated_in_messages() {
         let long = "é".repeat(1 << 20);
         for reference in [
             format!("a@{long}"),

@@ -2,7 +2,7 @@
 
 use crate::{Check, Container, ContainerKind, Controller, Findings, Phase, RestartPolicy, Status, Subject};
 
-/// A pod `web` in the namespace `default` with these containers, always restarted, without a status.
+/// Returns a pod `web` in the namespace `default` with these containers, the restart policy `Always` and no status.
 pub fn pod(containers: Vec<Container>) -> Subject {
     Subject {
         kind: "Pod".to_owned(),
@@ -16,17 +16,17 @@ pub fn pod(containers: Vec<Container>) -> Subject {
     }
 }
 
-/// The same subject with a controller.
+/// Returns the same subject with a controller.
 pub fn owned_by(subject: Subject, kind: &str) -> Subject {
     Subject { controller: Some(Controller { kind: kind.to_owned(), name: "owner".to_owned() }), ..subject }
 }
 
-/// The same subject with a status.
+/// Returns the same subject with a status.
 pub fn with_status(subject: Subject, phase: Phase, pending_seconds: Option<u64>) -> Subject {
     Subject { status: Some(Status { phase, pending_seconds }), ..subject }
 }
 
-/// A container `app` of a kind and with an image, without probes, ports and resources.
+/// Returns a container `app` with a kind and an image, without probes, ports and resources.
 pub fn container(kind: ContainerKind, image: &str) -> Container {
     Container {
         name: "app".to_owned(),
@@ -42,9 +42,65 @@ pub fn container(kind: ContainerKind, image: &str) -> Container {
     }
 }
 
-/// What a check finds in one subject.
+/// Returns the findings of a check about a subject.
 pub fn findings_of<C: Check>(check: &C, subject: &Subject) -> Vec<crate::Finding> {
     let mut findings = Findings::default();
     check.evaluate(subject, &mut findings);
     findings.into_list()
+}
+
+/// Asserts that a check requires a probe of all app containers of subjects that do not run to completion, and of no others.
+///
+/// `field` is the JSON Pointer to the probe, and `set` adds the probe to a container.
+///
+/// # Panics
+///
+/// If it does not.
+pub fn assert_requires_probe<C: Check>(check: &C, field: &str, set: fn(&mut Container)) {
+    let app = || container(ContainerKind::App, "nginx:1");
+    let all_probes =
+        || Container { has_liveness_probe: true, has_readiness_probe: true, has_startup_probe: true, ..app() };
+    let found = |containers: Vec<Container>| {
+        let findings = findings_of(check, &pod(containers));
+        assert!(findings.iter().all(|finding| finding.field.as_deref() == Some(field)), "{findings:?}");
+        findings.iter().map(|finding| finding.container).collect::<Vec<_>>()
+    };
+    let others = [ContainerKind::Init, ContainerKind::Sidecar, ContainerKind::Ephemeral];
+    let mut containers = others.map(|kind| container(kind, "nginx:1")).to_vec();
+    containers.extend([app(), all_probes()]);
+    assert_eq!(found(containers), [Some(3)], "only app containers need the probe");
+
+    let mut probed = app();
+    set(&mut probed);
+    assert!(found(vec![probed]).is_empty());
+    // The other probes do not replace this one.
+    let mut with_others = all_probes();
+    let mut only = app();
+    set(&mut only);
+    with_others.has_liveness_probe &= !only.has_liveness_probe;
+    with_others.has_readiness_probe &= !only.has_readiness_probe;
+    with_others.has_startup_probe &= !only.has_startup_probe;
+    assert_eq!(found(vec![with_others]), [Some(0)]);
+
+    let mut completing: Vec<Subject> = ["Job", "CronJob"]
+        .iter()
+        .flat_map(|kind| {
+            let template = Subject { kind: (*kind).to_owned(), ..pod(vec![app()]) };
+            [template, owned_by(pod(vec![app()]), kind)]
+        })
+        .collect();
+    for restart_policy in [RestartPolicy::Never, RestartPolicy::OnFailure] {
+        completing.push(Subject { restart_policy, ..pod(vec![app()]) });
+    }
+    for subject in completing {
+        assert!(findings_of(check, &subject).is_empty(), "{subject:?}");
+        assert!(check.remediate(&subject).is_empty(), "{subject:?}");
+    }
+    assert_eq!(findings_of(check, &owned_by(pod(vec![app()]), "ReplicaSet")).len(), 1);
+
+    let edits = check.remediate(&pod(vec![Container { ports: vec![9000, 1], ..app() }, app(), all_probes()]));
+    let values: Vec<_> = edits.iter().map(|edit| edit.value.as_str()).collect();
+    let probe = |port| format!(r#"{{"tcpSocket":{{"port":{port}}},"initialDelaySeconds":5,"periodSeconds":10}}"#);
+    assert_eq!(values, [probe(9000), probe(8080)], "a TCP probe on the first port, or on 8080");
+    assert!(edits.iter().all(|edit| edit.field == field && edit.container.as_deref() == Some("app")), "{edits:?}");
 }

@@ -28,10 +28,10 @@ pub(crate) async fn apply(client: &Client, default_namespace: &str, yaml: &str) 
 }
 
 async fn apply_object(client: &Client, default_namespace: &str, object: DynamicObject) -> Result<DynamicObject> {
-    let types = object.types.as_ref().context("there is no apiVersion or no kind")?;
+    let types = object.types.as_ref().context("missing apiVersion or kind")?;
     let name = object.metadata.name.clone().context("the object has no name")?;
     let kind = GroupVersionKind::try_from(types)?;
-    let what = format!("the API server to know {} {}", types.api_version, types.kind);
+    let what = format!("the API server to serve {} {}", types.api_version, types.kind);
     let (resource, capabilities) =
         eventually(DEADLINE, what, || async { Ok(discovery::pinned_kind(client, &kind).await?) }).await?;
     let namespace = object.namespace().unwrap_or_else(|| default_namespace.to_string());
@@ -41,5 +41,5 @@ async fn apply_object(client: &Client, default_namespace: &str, object: DynamicO
     };
     api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&object))
         .await
-        .with_context(|| format!("cannot apply {} {name}", types.kind))
+        .with_context(|| format!("failed to apply {} {name}", types.kind))
 }

@@ -1,4 +1,4 @@
-//! Which components a control plane has, and with what they are started.
+//! Selects the components of a control plane and their arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,11 @@ use anyhow::Result;
 
 use crate::{Component, ControlPlane};
 
-/// Chooses the parts of a control plane. It begins with etcd and the API server, which is enough to store objects and to
-/// call webhooks; [`ControlPlane::start`] has everything.
+/// Selects the components of a control plane. It starts with etcd and the API server, which are enough to store objects and
+/// to call webhooks; [`ControlPlane::start`] has all components.
 ///
-/// Without the controller manager nobody creates ServiceAccounts, so pods are let in without one, and deleted namespaces stay.
+/// Without the controller manager no ServiceAccounts are created, so pods are admitted without one, and deleted namespaces
+/// remain.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
@@ -41,12 +42,12 @@ impl Builder {
         self.with(Component::Scheduler)
     }
 
-    /// Adds kwok, which plays the nodes. Pods get to nodes by the scheduler, or by their `nodeName`.
+    /// Adds kwok, which simulates the nodes. Pods are assigned to nodes by the scheduler or by their `nodeName`.
     pub fn kwok(self) -> Self {
         self.with(Component::Kwok)
     }
 
-    /// Adds kwok and lets it play this many nodes from the start. See also [`ControlPlane::nodes`].
+    /// Adds kwok with `count` simulated nodes from the start. See also [`ControlPlane::nodes`].
     pub fn nodes(mut self, count: usize) -> Self {
         self.nodes = count;
         self.kwok()
@@ -58,8 +59,8 @@ impl Builder {
         self
     }
 
-    /// Starts the control plane and waits until its API server is ready. The other components come up meanwhile; what needs
-    /// them, such as [`ControlPlane::namespace`] and [`ControlPlane::nodes`], waits for them.
+    /// Starts the control plane and waits until its API server is ready. The other components start in the background;
+    /// functions that depend on them, such as [`ControlPlane::namespace`] and [`ControlPlane::nodes`], wait for them.
     pub async fn start(self) -> Result<ControlPlane> {
         ControlPlane::build(self).await
     }

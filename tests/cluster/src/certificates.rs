@@ -1,4 +1,4 @@
-//! The certificate authority of one control plane.
+//! The CA of one control plane.
 
 use std::{fmt, fs, path::Path};
 
@@ -7,7 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
-/// Signs the certificate of the API server and those by which people and components prove who they are.
+/// Signs the serving certificate of the API server and the client certificates of users and components.
 pub(crate) struct Ca {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
@@ -21,7 +21,7 @@ pub(crate) struct Certificate {
 }
 
 impl Ca {
-    /// Makes an authority and writes into `folder` what the components read.
+    /// Creates a CA and writes the certificates and keys of the components into `folder`.
     pub(crate) fn create(folder: &Path) -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, "test cluster");
@@ -35,27 +35,27 @@ impl Ca {
 
         let server = ca.for_server()?;
         let service_accounts = KeyPair::generate()?;
-        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
         for (name, text) in [
-            ("authority.crt", &ca.certificate),
-            ("authority.key", &key_text),
+            ("ca.crt", &ca.certificate),
+            ("ca.key", &key_text),
             ("api-server.crt", &server.certificate),
             ("api-server.key", &server.key),
             ("service-accounts.key", &service_accounts.serialize_pem()),
             ("service-accounts.pub", &service_accounts.public_key_pem()),
         ] {
             let path = folder.join(name);
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
         }
         Ok(ca)
     }
 
-    /// The certificate of the authority itself, as PEM text.
+    /// The certificate of the CA itself, as PEM text.
     pub(crate) fn certificate(&self) -> &str {
         &self.certificate
     }
 
-    /// A certificate by which a client proves that it is `user` and belongs to `group`.
+    /// Issues a client certificate for `user` as a member of `group`.
     pub(crate) fn for_client(&self, user: &str, group: Option<&str>) -> Result<Certificate> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, user);
@@ -63,14 +63,15 @@ impl Ca {
             params.distinguished_name.push(DnType::OrganizationName, group);
         }
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
-            .with_context(|| format!("cannot make a certificate for the user {user:?}"))
+            .with_context(|| format!("failed to create a certificate for the user {user:?}"))
     }
 
     fn for_server(&self) -> Result<Certificate> {
         let names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
         let mut params = CertificateParams::new(names.map(str::to_string))?;
         params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
-        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth).context("cannot make the certificate of the API server")
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+            .context("failed to create the serving certificate of the API server")
     }
 
     fn sign(&self, mut params: CertificateParams, purpose: ExtendedKeyUsagePurpose) -> Result<Certificate> {
@@ -85,7 +86,7 @@ impl Ca {
 
 impl fmt::Debug for Ca {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key of the issuer cannot be shown.
-        formatter.debug_struct("Authority").finish_non_exhaustive()
+        // The private key of the issuer must not be printed.
+        formatter.debug_struct("Ca").finish_non_exhaustive()
     }
 }

@@ -1,24 +1,24 @@
-//! The parts of a control plane and how each of them is started.
+//! The components of a control plane and their command lines.
 
 use std::{fmt, path::Path};
 
-/// A part of the control plane: one process.
+/// A component of the control plane: one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
-    /// The store behind the API server.
+    /// The data store of the API server.
     Etcd,
     /// kube-apiserver.
     ApiServer,
     /// kube-controller-manager: Deployments, Jobs, garbage collection, deletion of namespaces, ServiceAccounts.
     ControllerManager,
-    /// kube-scheduler: gives pods to nodes.
+    /// kube-scheduler: assigns pods to nodes.
     Scheduler,
-    /// kwok: plays the nodes and what runs on them.
+    /// kwok: simulates the nodes and the pods on them.
     Kwok,
 }
 
 impl Component {
-    /// Every component, in the order in which they are started.
+    /// All components, in start order.
     pub const ALL: [Component; 5] =
         [Component::Etcd, Component::ApiServer, Component::ControllerManager, Component::Scheduler, Component::Kwok];
 
@@ -33,11 +33,11 @@ impl Component {
         }
     }
 
-    /// What it is started with. Its working folder is that of the plane, so paths are relative: the paths of sockets may
-    /// not be longer than about 100 characters, which the name of a temporary folder can use up by itself.
+    /// Returns the command-line arguments. The working folder is that of the control plane and paths are relative: socket
+    /// paths are limited to about 100 characters, which the name of a temporary folder alone can exceed.
     pub(crate) fn arguments(self, port: u16, has_controller_manager: bool) -> Vec<String> {
         let arguments: &[&str] = match self {
-            // Sockets rather than ports: nobody else can take them. What etcd tells its peers is of no use without peers.
+            // Sockets rather than ports: no other process can bind them. The peer URLs are unused without peers.
             Component::Etcd => &[
                 "--data-dir=etcd",
                 "--listen-client-urls=unix://etcd.socket",
@@ -47,8 +47,8 @@ impl Component {
                 "--initial-cluster=default=http://localhost:0",
                 "--unsafe-no-fsync",
             ],
-            // It shares its port with the socket that reserves it, see `port.rs`. Without a network of nodes there is
-            // nobody to tell the address of the API server, hence no endpoint reconciler, which would refuse a loopback address.
+            // It shares its port with the socket that reserves it, see `port.rs`. Without a node network no client needs
+            // the endpoints of the API server, hence no endpoint reconciler, which would reject a loopback address.
             Component::ApiServer => &[
                 "--etcd-servers=unix://etcd.socket",
                 "--bind-address=127.0.0.1",
@@ -58,7 +58,7 @@ impl Component {
                 "--endpoint-reconciler-type=none",
                 "--tls-cert-file=certificates/api-server.crt",
                 "--tls-private-key-file=certificates/api-server.key",
-                "--client-ca-file=certificates/authority.crt",
+                "--client-ca-file=certificates/ca.crt",
                 "--service-account-key-file=certificates/service-accounts.pub",
                 "--service-account-signing-key-file=certificates/service-accounts.key",
                 "--service-account-issuer=https://kubernetes.default.svc",
@@ -66,13 +66,13 @@ impl Component {
                 "--authorization-mode=Node,RBAC",
                 "--allow-privileged",
             ],
-            // The limits on requests a second are for clusters that are shared with others; a test would only wait for them.
+            // The default request limits protect shared clusters; they would only slow tests down.
             Component::ControllerManager => &[
                 "--kubeconfig=kubeconfigs/controller-manager.yaml",
                 "--service-account-private-key-file=certificates/service-accounts.key",
-                "--root-ca-file=certificates/authority.crt",
-                "--cluster-signing-cert-file=certificates/authority.crt",
-                "--cluster-signing-key-file=certificates/authority.key",
+                "--root-ca-file=certificates/ca.crt",
+                "--cluster-signing-cert-file=certificates/ca.crt",
+                "--cluster-signing-key-file=certificates/ca.key",
                 "--leader-elect=false",
                 "--kube-api-qps=1000",
                 "--kube-api-burst=2000",
@@ -97,7 +97,7 @@ impl Component {
         if self == Component::ApiServer {
             arguments.push(format!("--secure-port={port}"));
             if !has_controller_manager {
-                // It refuses pods until somebody has created the ServiceAccount "default", which nobody does here.
+                // It rejects pods until the ServiceAccount "default" exists, which only the controller manager creates.
                 arguments.push("--disable-admission-plugins=ServiceAccount".to_string());
             }
         }

@@ -1,4 +1,4 @@
-//! Waiting for a condition instead of for a time.
+//! Waits for a condition instead of a fixed time.
 
 use std::{
     fmt::Display,
@@ -8,17 +8,17 @@ use std::{
 
 use anyhow::{Result, anyhow};
 
-/// How long a test waits for something that is sure to happen. Generous, because a busy machine is slow but not wrong.
+/// The time a test waits for an expected condition. Generous, because a busy machine is slow.
 pub const DEADLINE: Duration = Duration::from_secs(90);
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Repeats `attempt` until it succeeds and returns what it returned. `what` says in the error what was waited for, for
-/// example "the Deployment web to be available".
+/// Repeats `attempt` until it succeeds and returns its value. `what` names the condition in the error, for example "the
+/// Deployment web to be available".
 ///
-/// After the deadline the error of the last attempt is the answer. An attempt that hangs is given up at the deadline too; then
-/// the error of the one before it is the answer.
+/// After the deadline the error of the last attempt is returned. An attempt that hangs is cancelled at the deadline; then
+/// the error of the previous attempt is returned.
 pub async fn eventually<T, F, Attempt>(deadline: Duration, what: impl Display, attempt: F) -> Result<T>
 where
     F: FnMut() -> Attempt,
@@ -27,7 +27,7 @@ where
     poll(deadline, LONGEST_PAUSE, what, attempt).await
 }
 
-/// Like [`eventually`], with a choice of how long it waits between attempts at most.
+/// Like [`eventually`], with a maximum pause between attempts.
 pub(crate) async fn poll<T, F, Attempt>(
     deadline: Duration,
     longest_pause: Duration,
@@ -47,12 +47,12 @@ where
         let error = match tokio::time::timeout(end.saturating_duration_since(Instant::now()), attempt()).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error,
-            // What the attempt before this one said is worth more than that this one took too long.
-            Err(_) => last_error.unwrap_or_else(|| anyhow!("the only attempt did not come to an end")),
+            // The error of the previous attempt says more than the timeout of this one.
+            Err(_) => last_error.unwrap_or_else(|| anyhow!("the only attempt timed out")),
         };
         if Instant::now() + pause >= end {
             return Err(anyhow!(
-                "waited for {what}, {attempts} times within {deadline:?}, in vain; at last: {error:#}"
+                "timed out waiting for {what} after {attempts} attempts in {deadline:?}; last error: {error:#}"
             ));
         }
         last_error = Some(error);
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_returns_what_the_first_attempt_that_succeeds_returns() {
+    async fn the_value_of_the_first_successful_attempt_is_returned() {
         let attempts = Cell::new(0);
         let value = eventually(DEADLINE, "the third attempt", || async {
             attempts.set(attempts.get() + 1);
@@ -81,16 +81,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_error_is_the_message() {
+    async fn a_timeout_reports_the_last_error() {
         let attempt = || async { Err::<(), _>(anyhow!("cause")).context("what failed") };
-        let error = eventually(Duration::ZERO, "a wonder", attempt).await.expect_err("it cannot succeed");
-        assert_eq!(error.to_string(), "waited for a wonder, 1 times within 0ns, in vain; at last: what failed: cause");
+        let error = eventually(Duration::ZERO, "the Pod", attempt).await.expect_err("it cannot succeed");
+        assert_eq!(
+            error.to_string(),
+            "timed out waiting for the Pod after 1 attempts in 0ns; last error: what failed: cause"
+        );
     }
 
     #[tokio::test]
-    async fn an_attempt_that_hangs_is_given_up() {
+    async fn a_hanging_attempt_is_cancelled_at_the_deadline() {
         let error = eventually(Duration::from_millis(1), "the end of time", std::future::pending::<Result<()>>).await;
         let error = error.expect_err("it cannot succeed").to_string();
-        assert!(error.ends_with("the only attempt did not come to an end"), "{error}");
+        assert!(error.ends_with("the only attempt timed out"), "{error}");
     }
 }

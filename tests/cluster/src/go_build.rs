@@ -1,4 +1,4 @@
-//! Builds the programs that `go.mod` lists as tools, once for each version of that file.
+//! Builds the tools listed in `go.mod`, once per version of that file.
 
 use std::{
     env,
@@ -11,30 +11,29 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::tools::tell;
+use crate::tools::log;
 
-/// Part of this program, so that a test program that was carried to another machine can still build.
+/// Embedded, so that a test program copied to another machine can still build.
 const GO_MOD: &str = include_str!("../go.mod");
 const GO_SUM: &str = include_str!("../go.sum");
-/// By one of these files a folder is known as cargo's target folder: the one holds what cargo knows of the compiler, the other
-/// is put into target folders that cargo itself has created. Either can be missing.
+/// The files that identify cargo's target folder: the first caches compiler information, the second marks target folders
+/// created by cargo. Either can be missing.
 const TARGET_MARKERS: [&str; 2] = [".rustc_info.json", "CACHEDIR.TAG"];
-/// A test program lies in `target/<triple>/<profile>/deps`. Further up there can be other caches with such files.
+/// A test program is in `target/<triple>/<profile>/deps`. Other caches with such files can exist further up.
 const LEVELS_BELOW_TARGET: usize = 4;
-/// The last element of this package path does not say what the program is.
+/// The last element of this package path is not the name of the program.
 const ETCD_PACKAGE: &str = "go.etcd.io/etcd/server/v3";
 
-/// Builds those of `names` that are not built yet and returns the folder they are in. Processes that come at the same time
-/// wait for the first.
+/// Builds the programs of `names` that are missing and returns their folder. Concurrent processes wait for the first.
 pub(crate) fn build(names: &[&str]) -> Result<PathBuf> {
     build_in(&target_folder()?.join("control-plane"), names)
 }
 
 fn build_in(root: &Path, names: &[&str]) -> Result<PathBuf> {
-    fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
+    fs::create_dir_all(root).with_context(|| format!("failed to create {}", root.display()))?;
     let lock_file = root.join("lock");
-    let lock = File::create(&lock_file).with_context(|| format!("cannot create {}", lock_file.display()))?;
-    let cannot_lock = || format!("cannot lock {}", lock_file.display());
+    let lock = File::create(&lock_file).with_context(|| format!("failed to create {}", lock_file.display()))?;
+    let lock_error = || format!("failed to lock {}", lock_file.display());
 
     let bin = root.join("bin");
     let stamp_file = root.join("stamp");
@@ -42,26 +41,26 @@ fn build_in(root: &Path, names: &[&str]) -> Result<PathBuf> {
     let is_current = || fs::read_to_string(&stamp_file).is_ok_and(|text| text == stamp);
     let missing = || names.iter().copied().filter(|name| !bin.join(name).is_file()).collect::<Vec<_>>();
 
-    // Looking needs a shared lock only, so whoever has to wait for it waits for a build.
+    // Reading needs only a shared lock, so a process that has to wait for it waits for a build.
     match lock.try_lock_shared() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            tell("another process builds the control plane; waiting for it");
-            lock.lock_shared().with_context(cannot_lock)?;
+            log("another process is building the control plane; waiting for it");
+            lock.lock_shared().with_context(lock_error)?;
         }
-        Err(TryLockError::Error(error)) => return Err(error).with_context(cannot_lock),
+        Err(TryLockError::Error(error)) => return Err(error).with_context(lock_error),
     }
     if is_current() && missing().is_empty() {
         return Ok(bin);
     }
-    lock.unlock().and_then(|()| lock.lock()).with_context(cannot_lock)?;
+    lock.unlock().and_then(|()| lock.lock()).with_context(lock_error)?;
     if !is_current() {
-        // First the old programs go, then the stamp is set: what lies in the folder is always of the stamp's version.
+        // Remove the old programs before the stamp is written: the programs in the folder always match the stamp.
         remove_folder(&bin)?;
-        fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
-        fs::write(&stamp_file, &stamp).with_context(|| format!("cannot write {}", stamp_file.display()))?;
+        fs::create_dir_all(&bin).with_context(|| format!("failed to create {}", bin.display()))?;
+        fs::write(&stamp_file, &stamp).with_context(|| format!("failed to write {}", stamp_file.display()))?;
     }
-    // Somebody else may have built them between the two locks.
+    // Another process may have built them between the two locks.
     let missing = missing();
     if !missing.is_empty() {
         build_missing(root, &bin, &missing)?;
@@ -72,11 +71,11 @@ fn build_in(root: &Path, names: &[&str]) -> Result<PathBuf> {
 fn build_missing(root: &Path, bin: &Path, missing: &[&str]) -> Result<()> {
     let module = root.join(format!("module-{}", process::id()));
     remove_folder(&module)?;
-    fs::create_dir_all(&module).with_context(|| format!("cannot create {}", module.display()))?;
+    fs::create_dir_all(&module).with_context(|| format!("failed to create {}", module.display()))?;
     fs::write(module.join("go.mod"), GO_MOD).and_then(|()| fs::write(module.join("go.sum"), GO_SUM))?;
     let result = check_go(&module).and_then(|()| {
-        tell(&format!(
-            "building {} from source (about 7 minutes on two cores, once; they stay in {})",
+        log(&format!(
+            "building {} from source (about 7 minutes on two cores, once; cached in {})",
             missing.join(", "),
             bin.display()
         ));
@@ -84,9 +83,9 @@ fn build_missing(root: &Path, bin: &Path, missing: &[&str]) -> Result<()> {
             let start = Instant::now();
             install(&module, name)?;
             let built = module.join("bin").join(program_name(package(name)?));
-            // Only whole programs ever have their final name.
+            // Only complete programs get their final name.
             fs::rename(&built, bin.join(name)).with_context(|| format!("go did not build {}", built.display()))?;
-            tell(&format!("built {name} ({} of {}) in {:.0?}", number + 1, missing.len(), start.elapsed()));
+            log(&format!("built {name} ({} of {}) in {:.0?}", number + 1, missing.len(), start.elapsed()));
         }
         Ok(())
     });
@@ -100,23 +99,23 @@ fn install(module: &Path, name: &str) -> Result<()> {
         .env("GOBIN", module.join("bin"))
         .args(["install", "-trimpath", "-ldflags", &linker_flags()?, package(name)?])
         .status()
-        .context("cannot start `go`")?;
-    ensure!(status.success(), "`go install {}` failed ({status}); what it said is above", package(name)?);
+        .context("failed to start `go`")?;
+    ensure!(status.success(), "`go install {}` failed ({status}); see its output above", package(name)?);
     Ok(())
 }
 
-/// Says plainly what is wrong with Go, before anything is built.
+/// Reports a missing or unsuitable Go before anything is built.
 fn check_go(module: &Path) -> Result<()> {
     let needed = line_of_go_mod("go ").unwrap_or("a recent version");
     let output = match go(module).args(["list", "-m"]).output() {
         Ok(output) => output,
         Err(error) => {
-            bail!("building needs Go {needed} or later, and `go` cannot be started ({error}); see https://go.dev/dl")
+            bail!("building needs Go {needed} or later; failed to start `go` ({error}); see https://go.dev/dl")
         }
     };
     ensure!(
         output.status.success(),
-        "building needs Go {needed} or later; `go` says: {}",
+        "building needs Go {needed} or later; `go` reports: {}",
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(())
@@ -124,7 +123,7 @@ fn check_go(module: &Path) -> Result<()> {
 
 fn go(module: &Path) -> Command {
     let mut command = Command::new("go");
-    // A workspace file or flags of the person's own work would change what is built.
+    // A workspace file or flags of the user would change the build.
     command
         .current_dir(module)
         .env("GOWORK", "off")
@@ -134,7 +133,7 @@ fn go(module: &Path) -> Command {
     command
 }
 
-/// kubectl and the API server say which version they are, and refuse to work with what they think is 0.0.
+/// Returns the linker flags that set the version of kubectl and the API server, which reject the default version 0.0.
 fn linker_flags() -> Result<String> {
     let version = line_of_go_mod("k8s.io/kubernetes ").context("go.mod requires no k8s.io/kubernetes")?;
     let mut numbers = version.trim_start_matches('v').split('.');
@@ -143,22 +142,22 @@ fn linker_flags() -> Result<String> {
     Ok(format!("-s -w -X {place}.gitVersion={version} -X {place}.gitMajor={major} -X {place}.gitMinor={minor}"))
 }
 
-/// What follows `start` on its line in go.mod.
+/// Returns the word after `start` on its line in go.mod.
 fn line_of_go_mod(start: &str) -> Option<&'static str> {
     GO_MOD.lines().find_map(|line| line.trim().strip_prefix(start)?.split_whitespace().next())
 }
 
-/// The package of a program, from the list of tools in go.mod.
+/// Returns the package of a program from the tools in go.mod.
 fn package(name: &str) -> Result<&'static str> {
     let tools = GO_MOD.split_once("tool (").and_then(|(_, rest)| rest.split_once(')'));
     let (tools, _) = tools.context("go.mod has no list of tools")?;
     let mut packages = tools.lines().map(str::trim);
     packages
         .find(|package| if name == "etcd" { *package == ETCD_PACKAGE } else { program_name(package) == name })
-        .ok_or_else(|| anyhow!("go.mod lists no tool that is called {name}"))
+        .ok_or_else(|| anyhow!("go.mod lists no tool named {name}"))
 }
 
-/// What `go install` calls the program of a package: the last element of its path that is not a version.
+/// Returns the name `go install` gives the program of a package: the last path element that is not a version.
 fn program_name(package: &str) -> &str {
     let is_version = |element: &str| {
         element.strip_prefix('v').is_some_and(|rest| rest.chars().all(|character| character.is_ascii_digit()))
@@ -175,15 +174,15 @@ fn stamp() -> Result<String> {
     Ok(format!("{:x}", hash.finalize()))
 }
 
-/// Cargo's target folder. A test program lies in it, wherever it was configured to be; the rest is for doc tests, which are
-/// built elsewhere.
+/// Returns cargo's target folder. A test program is in it, wherever it is configured; the fallbacks are for doc tests,
+/// which are built elsewhere.
 fn target_folder() -> Result<PathBuf> {
-    let program = env::current_exe().context("cannot find out where this program is")?;
+    let program = env::current_exe().context("failed to determine the path of this program")?;
     if let Some(folder) = target_folder_of(&program) {
         return Ok(folder.to_path_buf());
     }
     if let Some(folder) = env::var_os("CARGO_TARGET_DIR").filter(|folder| !folder.is_empty()) {
-        return std::path::absolute(folder).context("cannot find CARGO_TARGET_DIR");
+        return std::path::absolute(folder).context("invalid CARGO_TARGET_DIR");
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the crate has moved")?;
     Ok(workspace.join("target"))
@@ -197,7 +196,7 @@ fn target_folder_of(program: &Path) -> Option<&Path> {
 fn remove_folder(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+            Err(error).with_context(|| format!("failed to remove {}", folder.display()))
         }
         _ => Ok(()),
     }
@@ -208,23 +207,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn go_mod_names_every_program() {
+    fn go_mod_lists_every_program() {
         for component in crate::Component::ALL {
             package(component.program()).expect("a package");
         }
         assert_eq!(package("kubectl").expect("a package"), "k8s.io/kubernetes/cmd/kubectl");
         assert_eq!(package("helm").expect("a package"), "helm.sh/helm/v4/cmd/helm");
-        package("kubelet").expect_err("nobody builds it");
+        package("kubelet").expect_err("go.mod does not list it");
     }
 
     #[test]
-    fn programs_are_called_what_go_calls_them() {
+    fn program_names_match_those_of_go_install() {
         assert_eq!(program_name("go.etcd.io/etcd/server/v3"), "server");
         assert_eq!(program_name("sigs.k8s.io/kwok/cmd/kwok"), "kwok");
     }
 
     #[test]
-    fn the_target_folder_is_known_by_what_cargo_leaves_in_it() {
+    fn the_target_folder_is_identified_by_the_marker_files_of_cargo() {
         let outer = tempfile::tempdir().expect("a folder");
         fs::write(outer.path().join("CACHEDIR.TAG"), "").expect("a file");
         for marker in TARGET_MARKERS {

@@ -1,4 +1,4 @@
-//! Kubeconfig files, and what one can do with them.
+//! Kubeconfig files and the clients that use them.
 
 use std::{
     ffi::OsStr,
@@ -23,32 +23,32 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{apply, certificates::Certificate};
 
-/// What the files of one control plane have in common.
+/// The data shared by all kubeconfig files of one control plane.
 #[derive(Debug)]
 pub(crate) struct Access {
     pub(crate) server: String,
     /// PEM text.
     pub(crate) ca: String,
     pub(crate) kubectl: PathBuf,
-    /// Where the files and kubectl's cache are put.
+    /// The folder of the files and of kubectl's cache.
     pub(crate) folder: PathBuf,
     pub(crate) files: AtomicU32,
 }
 
-/// By what a client proves who it is.
+/// The credential of a client.
 #[derive(Clone, Debug)]
 pub(crate) enum Credential {
     Certificate(Certificate),
     Token(String),
-    /// What is proved is to be an administrator, who acts for this user of these groups.
-    ActingFor {
+    /// An administrator who impersonates this user with these groups.
+    Impersonation {
         administrator: Certificate,
         user: String,
         groups: Vec<String>,
     },
 }
 
-/// A kubeconfig file: one user, one cluster, one context. All certificates are in it, so it can be copied anywhere.
+/// A kubeconfig file: one user, one cluster, one context. All certificates are embedded, so it can be copied anywhere.
 ///
 /// The file is removed together with the control plane.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ pub struct Kubeconfig {
 }
 
 impl Kubeconfig {
-    /// `name` is the name of the file, where it matters.
+    /// Writes a kubeconfig file. `name` is the name of the file, or `None` for any.
     pub(crate) fn create(
         access: &Arc<Access>,
         credential: Credential,
@@ -102,15 +102,15 @@ impl Kubeconfig {
         Self::create(&self.access, self.credential.clone(), &self.context, namespace, None)
     }
 
-    /// Writes a file that has the contexts of both; the one of `self` is the current one. The two need different names, see
-    /// [`Kubeconfig::with_context`].
+    /// Writes a file with the contexts of both; the context of `self` is the current one. The two contexts need different
+    /// names, see [`Kubeconfig::with_context`].
     pub fn merged_with(&self, other: &Kubeconfig) -> Result<PathBuf> {
-        ensure!(self.context != other.context, "both kubeconfigs call their context {:?}", self.context);
+        ensure!(self.context != other.context, "both kubeconfigs have a context named {:?}", self.context);
         let mut merged = self.contents();
         let other = other.contents();
         for list in ["clusters", "users", "contexts"] {
             let more = other[list].as_array().cloned().unwrap_or_default();
-            merged[list].as_array_mut().context("a kubeconfig without its lists")?.extend(more);
+            merged[list].as_array_mut().context("kubeconfig without clusters, users or contexts")?.extend(more);
         }
         let number = self.access.files.fetch_add(1, Ordering::Relaxed);
         let path = self.access.folder.join("kubeconfigs").join(format!("{number}.yaml"));
@@ -118,19 +118,20 @@ impl Kubeconfig {
         Ok(path)
     }
 
-    /// A new client. It belongs to the tokio runtime that this is called on: another test needs another client.
+    /// Creates a client. It is bound to the current tokio runtime: each test needs its own client.
     pub async fn client(&self) -> Result<Client> {
         let parsed: Parsed = serde_json::from_value(self.contents())?;
         let config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await?;
-        Client::try_from(config).with_context(|| format!("cannot make a client for {}", self.path.display()))
+        Client::try_from(config).with_context(|| format!("failed to create a client for {}", self.path.display()))
     }
 
-    /// Runs kubectl and returns what it printed. When it fails, what it said is in the error.
+    /// Runs kubectl and returns its output. If it fails, the error contains its output.
     pub async fn kubectl(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
         self.kubectl_with_input(arguments, "").await
     }
 
-    /// Runs kubectl with a text as its standard input, for example for `apply -f -`; else like [`Kubeconfig::kubectl`].
+    /// Runs kubectl with `input` on its standard input, for example for `apply -f -`; otherwise like
+    /// [`Kubeconfig::kubectl`].
     pub async fn kubectl_with_input(
         &self,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -138,14 +139,14 @@ impl Kubeconfig {
     ) -> Result<String> {
         let mut command = self.kubectl_command();
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().context("cannot start kubectl")?;
+        let mut child = command.spawn().context("failed to start kubectl")?;
         let mut pipe = child.stdin.take().context("kubectl has no input")?;
         let writing = async move {
-            // When kubectl ends without having read it all, what it says counts.
+            // If kubectl exits before it has read everything, its own error matters.
             let _ = pipe.write_all(input.as_bytes()).await;
         };
         let ((), output) = tokio::join!(writing, child.wait_with_output());
-        let output = output.context("cannot wait for kubectl")?;
+        let output = output.context("failed to wait for kubectl")?;
         ensure!(
             output.status.success(),
             "{:?} failed ({}): {}{}",
@@ -154,13 +155,13 @@ impl Kubeconfig {
             String::from_utf8_lossy(&output.stderr),
             String::from_utf8_lossy(&output.stdout),
         );
-        String::from_utf8(output.stdout).context("kubectl printed something that is no text")
+        String::from_utf8(output.stdout).context("kubectl printed invalid UTF-8")
     }
 
-    /// kubectl, made ready to be run with this file: for warnings, exit codes or what runs on.
+    /// Returns a kubectl command that uses this file, for tests of warnings, exit codes or long-running commands.
     pub fn kubectl_command(&self) -> Command {
         let mut command = Command::new(&self.access.kubectl);
-        // Nothing that the person has set up for their own kubectl may change what a test sees.
+        // The kubectl configuration of the user must not affect tests.
         command
             .env("KUBECONFIG", &self.path)
             .env("KUBECACHEDIR", self.access.folder.join("kubectl-cache"))
@@ -170,10 +171,10 @@ impl Kubeconfig {
         command
     }
 
-    /// Applies YAML text of one or more documents by server-side apply, and returns the objects as the API server has them.
+    /// Applies one or more YAML documents by server-side apply and returns the stored objects.
     ///
-    /// Objects without a namespace go into the default namespace of this file. A document of a kind that the API server
-    /// learns in this moment, from a CustomResourceDefinition before it, is waited for.
+    /// Objects without a namespace go into the default namespace of this file. Waits for the API server to serve the kind of
+    /// a document if a preceding document is its CustomResourceDefinition.
     pub async fn apply(&self, yaml: &str) -> Result<Vec<DynamicObject>> {
         apply::apply(&self.client().await?, &self.namespace, yaml).await
     }
@@ -186,7 +187,7 @@ impl Kubeconfig {
             Credential::Certificate(Certificate { certificate, key }) => {
                 json!({ "client-certificate-data": data(certificate), "client-key-data": data(key) })
             }
-            Credential::ActingFor { administrator: Certificate { certificate, key }, user, groups } => json!({
+            Credential::Impersonation { administrator: Certificate { certificate, key }, user, groups } => json!({
                 "client-certificate-data": data(certificate),
                 "client-key-data": data(key),
                 "as": user,
@@ -194,7 +195,7 @@ impl Kubeconfig {
             }),
         };
         let cluster = json!({ "server": self.access.server, "certificate-authority-data": data(&self.access.ca) });
-        // Cluster and user are called like the context, so that files can be merged.
+        // Cluster and user have the name of the context, so that files can be merged.
         json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -209,7 +210,7 @@ impl Kubeconfig {
 fn write(path: &Path, contents: &Value) -> Result<()> {
     let text = serde_norway::to_string(contents)?;
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
     }
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
 }

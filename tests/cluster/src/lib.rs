@@ -1,20 +1,20 @@
 //! A real Kubernetes control plane for tests.
 //!
-//! Nothing in here imitates Kubernetes: etcd, the API server, the controller manager and the scheduler are the upstream
-//! programs. Only the nodes are played, by [kwok](https://kwok.sigs.k8s.io): it sets the status of nodes and pods the way
-//! kubelets would, so that a test can have ten thousand pods, or one that crashes all the time, in seconds.
+//! etcd, the API server, the controller manager and the scheduler are the upstream programs. Only the nodes are simulated,
+//! by [kwok](https://kwok.sigs.k8s.io): it sets the status of nodes and pods as kubelets would, so that a test can have ten
+//! thousand pods, or one in a crash loop, within seconds.
 //!
 //! ```text
 //!   go.mod ──── built once ────┐                       ┌── Kubeconfig (admin, user, ServiceAccount) ── kubectl, kube::Client
-//!   KUBEBUILDER_ASSETS ────────┼──► ControlPlane ──────┼── Namespace (one per test, with a name of its own)
+//!   KUBEBUILDER_ASSETS ────────┼──► ControlPlane ──────┼── Namespace (one per test, with a unique name)
 //!   stages/*.yaml (kwok) ──────┘     │  │  │           ├── nodes
 //!                                    │  │  │           └── stop, kill, pause, resume, restart, log of a Component
-//!            etcd ◄── API server ◄───┘  │  └──► watchdog: takes everything down when the test process ends, however it ends
+//!            etcd ◄── API server ◄───┘  │  └──► watchdog: stops everything when the test process ends, for any reason
 //!                        ▲              │
 //!                        └── controller manager, scheduler, kwok
 //! ```
 //!
-//! In: the programs and the stage files. Out: a [`ControlPlane`] and handles that it gives out. A test needs little:
+//! Input: the programs and the stage files. Output: a [`ControlPlane`] and its handles. A minimal test:
 //!
 //! ```no_run
 //! # async fn a_test() -> anyhow::Result<()> {
@@ -33,8 +33,8 @@
 //! # }
 //! ```
 //!
-//! Use [`ControlPlane::shared`] wherever a test only creates objects, and a plane of its own ([`ControlPlane::start`]) for a
-//! test that breaks something. [`pods`] lists the labels that make a pod crash, stay pending or finish.
+//! Use [`ControlPlane::shared`] for tests that only create objects, and a separate control plane ([`ControlPlane::start`])
+//! for tests that break something. [`pods`] lists the labels that make a pod crash, stay pending or finish.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -62,12 +62,12 @@ pub use kubeconfig::Kubeconfig;
 pub use namespace::Namespace;
 pub use plane::ControlPlane;
 
-/// The path of kubectl, which is built if it is not there. That can take minutes, and blocks.
+/// Returns the path of kubectl, which is built if missing. Blocks, possibly for minutes.
 pub fn kubectl() -> anyhow::Result<std::path::PathBuf> {
     tools::Tools::find(&[])?.path(tools::KUBECTL)
 }
 
-/// The path of helm, which is built if it is not there. That can take minutes, and blocks.
+/// Returns the path of helm, which is built if missing. Blocks, possibly for minutes.
 pub fn helm() -> anyhow::Result<std::path::PathBuf> {
     tools::Tools::find_program(tools::HELM)
 }

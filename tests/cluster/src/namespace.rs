@@ -13,9 +13,10 @@ use serde_json::json;
 
 use crate::{DEADLINE, Kubeconfig, eventually, process::Process};
 
-/// A namespace that belongs to one test; see [`ControlPlane::namespace`](crate::ControlPlane::namespace).
+/// A namespace for one test; see [`ControlPlane::namespace`](crate::ControlPlane::namespace).
 ///
-/// Keep it for as long as the test needs what is in it: dropping it has the API server delete it in the background, so that what the test left in it costs the others nothing.
+/// Keep it for as long as the test needs its objects: dropping it deletes the namespace in the background, so that leftover
+/// objects do not slow down other tests.
 #[derive(Debug)]
 #[must_use = "dropping it deletes the namespace"]
 pub struct Namespace {
@@ -35,30 +36,30 @@ impl Namespace {
         namespaces
             .create(&PostParams::default(), &object)
             .await
-            .with_context(|| format!("cannot create the namespace {name}"))?;
+            .with_context(|| format!("failed to create the namespace {name}"))?;
         let namespace = Self { name: name.to_string(), kubeconfig: administrator.with_namespace(name)? };
         if let Some(controller_manager) = controller_manager {
-            // The API server refuses pods until the controller manager has created this.
+            // The API server rejects pods until the controller manager has created it.
             let accounts: Api<ServiceAccount> = Api::namespaced(client, name);
             let what = format!("the ServiceAccount default of the namespace {name}");
             eventually(DEADLINE, what, || async { Ok(accounts.get("default").await?) }).await.with_context(|| {
-                format!("{} does not create it{}", controller_manager.component, controller_manager.log_for_error())
+                format!("{} did not create it{}", controller_manager.component, controller_manager.log_for_error())
             })?;
         }
         Ok(namespace)
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A kubeconfig of the administrator whose default namespace this is.
+    /// Returns a kubeconfig of the administrator with this default namespace.
     pub fn kubeconfig(&self) -> &Kubeconfig {
         &self.kubeconfig
     }
 
-    /// A new client whose default namespace this is; see [`Kubeconfig::client`].
+    /// Creates a client with this default namespace; see [`Kubeconfig::client`].
     pub async fn client(&self) -> Result<Client> {
         self.kubeconfig.client().await
     }
@@ -68,7 +69,7 @@ impl Namespace {
         self.kubeconfig.kubectl(arguments).await
     }
 
-    /// Runs kubectl in this namespace with a text as its input; see [`Kubeconfig::kubectl_with_input`].
+    /// Runs kubectl in this namespace with `input` on its standard input; see [`Kubeconfig::kubectl_with_input`].
     pub async fn kubectl_with_input(
         &self,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -87,8 +88,8 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         let kubeconfig = self.kubeconfig.clone();
         let name = self.name.clone();
-        // The runtime of the test is about to end, so this takes one of its own. It is cleaning up for others: nobody waits
-        // for it, and if it does not work the namespace goes with the control plane.
+        // The runtime of the test is about to end, so this needs its own. No caller waits for the cleanup; if it fails, the
+        // namespace is removed together with the control plane.
         thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             let deletion = async {

@@ -1,4 +1,4 @@
-//! The nodes that kwok plays.
+//! The nodes simulated by kwok.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{DEADLINE, eventually, process::Process};
 
-/// Creates `node-1` to `node-<count>` where they are not there yet. Several tests may do so at the same time.
+/// Creates `node-1` to `node-<count>` if missing. Several tests may call it at the same time.
 pub(crate) async fn create(client: &Client, count: usize) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     for name in names(count) {
@@ -25,12 +25,12 @@ pub(crate) async fn create(client: &Client, count: usize) -> Result<()> {
         nodes
             .patch(&name, &PatchParams::apply("test-cluster").force(), &Patch::Apply(&node))
             .await
-            .with_context(|| format!("cannot create the node {name}"))?;
+            .with_context(|| format!("failed to create the node {name}"))?;
     }
     Ok(())
 }
 
-/// Creates the nodes and waits until they are ready and the scheduler may use them.
+/// Creates the nodes and waits until they are ready and schedulable.
 pub(crate) async fn ensure(client: &Client, count: usize, kwok: &Process) -> Result<()> {
     create(client, count).await?;
     let nodes: Api<Node> = Api::all(client.clone());
@@ -45,7 +45,7 @@ pub(crate) async fn ensure(client: &Client, count: usize, kwok: &Process) -> Res
             Ok(())
         })
         .await
-        .with_context(|| format!("{} does not play the node{}", kwok.component, kwok.log_for_error()))?;
+        .with_context(|| format!("{} does not simulate the node{}", kwok.component, kwok.log_for_error()))?;
     }
     Ok(())
 }

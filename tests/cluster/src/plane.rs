@@ -1,4 +1,4 @@
-//! The control plane itself.
+//! The control plane.
 
 use std::os::unix::process::CommandExt;
 use std::{
@@ -34,13 +34,13 @@ use crate::{
     tools::{KUBECTL, Tools},
 };
 
-/// The name of the context in kubeconfig files where none is chosen.
+/// The default context name in kubeconfig files.
 const CONTEXT: &str = "test-cluster";
-/// Members of this group may do everything.
+/// Members of this group have all permissions.
 const ADMINISTRATORS: &str = "system:masters";
 
-/// A running control plane. Dropping it ends its processes and removes its folder; so does the end of this process, however
-/// that comes about.
+/// A running control plane. Dropping it ends its processes and removes its folder; so does the end of this process, for any
+/// reason.
 #[derive(Debug)]
 pub struct ControlPlane {
     supervisor: Supervisor,
@@ -53,22 +53,22 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// The control plane of this test process, with everything, started by whoever asks first.
+    /// Returns the shared control plane of this test process with all components, started by the first call.
     ///
-    /// It is shared by all tests of the process, so a test keeps to a namespace of its own ([`ControlPlane::namespace`]) and
-    /// breaks nothing. When it does not start, every test gets to know why.
+    /// It is shared by all tests of the process, so each test uses its own namespace ([`ControlPlane::namespace`]) and breaks
+    /// nothing. If it fails to start, every test gets the error.
     pub async fn shared() -> Result<&'static ControlPlane> {
         static SHARED: OnceCell<Result<ControlPlane, String>> = OnceCell::const_new();
         let result = SHARED.get_or_init(|| async { ControlPlane::start().await.map_err(|error| format!("{error:?}")) });
-        result.await.as_ref().map_err(|error| anyhow!("the shared control plane did not start: {error}"))
+        result.await.as_ref().map_err(|error| anyhow!("failed to start the shared control plane: {error}"))
     }
 
-    /// A control plane of one's own with all components and two nodes.
+    /// Starts a separate control plane with all components and two nodes.
     pub async fn start() -> Result<ControlPlane> {
         Builder::everything().start().await
     }
 
-    /// A control plane of one's own with chosen components.
+    /// Configures a separate control plane with selected components.
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -91,12 +91,12 @@ impl ControlPlane {
         Ok(plane)
     }
 
-    /// Everything that comes before the first process: folder, certificates, port and files.
+    /// Creates everything the processes need: folder, certificates, port and files.
     fn prepare(builder: &Builder, tools: &Tools) -> Result<ControlPlane> {
         let supervisor = Supervisor::start()?;
         let folder = supervisor.folder().to_path_buf();
-        fs::create_dir(folder.join("logs")).with_context(|| format!("cannot write into {}", folder.display()))?;
-        let ca = Ca::create(&folder.join("certificates")).context("cannot make certificates")?;
+        fs::create_dir(folder.join("logs")).with_context(|| format!("failed to write into {}", folder.display()))?;
+        let ca = Ca::create(&folder.join("certificates")).context("failed to create certificates")?;
         let port = ReservedPort::new()?;
         let access = Arc::new(Access {
             server: format!("https://127.0.0.1:{}", port.number()),
@@ -105,14 +105,14 @@ impl ControlPlane {
             folder: folder.clone(),
             files: AtomicU32::new(0),
         });
-        // One file each, so that audit logs and managed fields tell who did what.
+        // One user each, so that audit logs and managed fields name the component.
         let credential = |user: &str| ca.for_client(user, Some(ADMINISTRATORS)).map(Credential::Certificate);
         for name in ["controller-manager", "scheduler", "kwok"] {
             Kubeconfig::create(&access, credential(&format!("system:{name}"))?, name, "default", Some(name))?;
         }
         let administrator =
             Kubeconfig::create(&access, credential("administrator")?, CONTEXT, "default", Some("administrator"))?;
-        fs::write(folder.join("stages.yaml"), pods::stages()).context("cannot write the stages")?;
+        fs::write(folder.join("stages.yaml"), pods::stages()).context("failed to write the stages")?;
 
         let mut processes = BTreeMap::new();
         let has_controller_manager = builder.components.contains(&Component::ControllerManager);
@@ -140,30 +140,30 @@ impl ControlPlane {
         })
     }
 
-    /// The folder with everything this control plane writes.
+    /// Returns the folder with all files of this control plane.
     pub fn folder(&self) -> &Path {
         self.supervisor.folder()
     }
 
-    /// The address of the API server.
+    /// Returns the URL of the API server.
     pub fn server(&self) -> &str {
         &self.access.server
     }
 
-    /// The kubeconfig of somebody who may do everything.
+    /// Returns the kubeconfig of the administrator, who has all permissions.
     pub fn kubeconfig(&self) -> &Kubeconfig {
         &self.administrator
     }
 
-    /// A kubeconfig of a user who may do what RBAC allows them or the groups they belong to.
+    /// Creates a kubeconfig for a user with the RBAC permissions of the user and its groups.
     ///
-    /// They prove who they are by a client certificate. The library that makes those can put one group into them, so a user
-    /// of more groups is impersonated by an administrator, which makes no difference to RBAC and to webhooks.
+    /// The user authenticates with a client certificate. The certificate library supports a single group, so a user with
+    /// several groups is impersonated by an administrator, which makes no difference to RBAC and webhooks.
     pub fn kubeconfig_for_user(&self, user: &str, groups: &[&str]) -> Result<Kubeconfig> {
         let credential = match groups {
             [] => Credential::Certificate(self.ca.for_client(user, None)?),
             [group] => Credential::Certificate(self.ca.for_client(user, Some(group))?),
-            groups => Credential::ActingFor {
+            groups => Credential::Impersonation {
                 administrator: self.ca.for_client("administrator", Some(ADMINISTRATORS))?,
                 user: user.to_string(),
                 groups: groups.iter().map(ToString::to_string).collect(),
@@ -172,20 +172,20 @@ impl ControlPlane {
         Kubeconfig::create(&self.access, credential, CONTEXT, "default", None)
     }
 
-    /// A kubeconfig of a ServiceAccount that exists, with a token from the API server. Its default namespace is that of the
-    /// ServiceAccount.
+    /// Creates a kubeconfig for an existing ServiceAccount, with a token from the API server. Its default namespace is that
+    /// of the ServiceAccount.
     pub async fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> Result<Kubeconfig> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
         let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
         let answer = accounts
             .create_token_request(name, &PostParams::default(), &request)
             .await
-            .with_context(|| format!("cannot get a token for the ServiceAccount {namespace}/{name}"))?;
-        let token = answer.status.context("the API server answered without a token")?.token;
+            .with_context(|| format!("failed to create a token for the ServiceAccount {namespace}/{name}"))?;
+        let token = answer.status.context("the API server returned no token")?.token;
         Kubeconfig::create(&self.access, Credential::Token(token), CONTEXT, namespace, None)
     }
 
-    /// A new client of the administrator, for the tokio runtime this is called on; see [`Kubeconfig::client`].
+    /// Creates a client of the administrator, bound to the current tokio runtime; see [`Kubeconfig::client`].
     pub async fn client(&self) -> Result<Client> {
         self.administrator.client().await
     }
@@ -195,7 +195,7 @@ impl ControlPlane {
         self.administrator.kubectl(arguments).await
     }
 
-    /// Runs kubectl as the administrator with a text as its input; see [`Kubeconfig::kubectl_with_input`].
+    /// Runs kubectl as the administrator with `input` on its standard input; see [`Kubeconfig::kubectl_with_input`].
     pub async fn kubectl_with_input(
         &self,
         arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
@@ -204,7 +204,7 @@ impl ControlPlane {
         self.administrator.kubectl_with_input(arguments, input).await
     }
 
-    /// A command for a program that is to end with this control plane at the latest, however that ends.
+    /// Returns a command for a program that is killed together with this control plane at the latest.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
         let mut command = std::process::Command::new(program);
         command.process_group(self.supervisor.group());
@@ -216,41 +216,41 @@ impl ControlPlane {
         self.administrator.apply(yaml).await
     }
 
-    /// A new namespace whose name begins with `prefix`. With a controller manager it is ready for pods.
+    /// Creates a namespace with a unique name that starts with `prefix`. With a controller manager it is ready for pods.
     pub async fn namespace(&self, prefix: &str) -> Result<Namespace> {
         let name = format!("{prefix}-{}", self.namespaces.fetch_add(1, Ordering::Relaxed) + 1);
         let controller_manager = self.processes.get(&Component::ControllerManager);
         Namespace::create(&self.administrator, &name, controller_manager).await
     }
 
-    /// Sees to it that there are at least `count` nodes, called `node-1`, `node-2` and so on, and that they are ready.
+    /// Ensures that at least `count` nodes, named `node-1`, `node-2` and so on, exist and are ready.
     pub async fn nodes(&self, count: usize) -> Result<()> {
         let kwok = self.process(Component::Kwok)?;
         nodes::ensure(&self.client().await?, count, kwok).await
     }
 
-    /// Asks a component to stop, as a rolling update would, and waits until it has.
+    /// Sends SIGTERM to a component, as a rolling update would, and waits for its exit.
     pub async fn stop(&self, component: Component) -> Result<()> {
         self.process(component)?.stop().await
     }
 
-    /// Ends a component on the spot, as a power cut would, and waits until it is gone.
+    /// Kills a component, as a power failure would, and waits for its exit.
     pub async fn kill(&self, component: Component) -> Result<()> {
         self.process(component)?.kill().await
     }
 
-    /// Stops a component in its tracks: its connections stay open and nothing is answered.
+    /// Suspends a component: its connections stay open, but it does not respond.
     pub fn pause(&self, component: Component) -> Result<()> {
         self.process(component)?.send(Signal::STOP)
     }
 
-    /// Lets a paused component go on.
+    /// Resumes a paused component.
     pub fn resume(&self, component: Component) -> Result<()> {
         self.process(component)?.send(Signal::CONT)
     }
 
-    /// Starts a component again, after killing it where it still runs. Data and port stay the same. Waits until the API
-    /// server is ready, if it is to run.
+    /// Restarts a component, after killing it if it still runs. Data and port stay the same. Waits until the API server is
+    /// ready, unless it is stopped.
     pub async fn restart(&self, component: Component) -> Result<()> {
         let process = self.process(component)?;
         process.kill().await?;
@@ -263,25 +263,25 @@ impl ControlPlane {
         if self.process_id(Component::ApiServer).is_some() { self.wait_for_api_server().await } else { Ok(()) }
     }
 
-    /// The id of a component's process, while it runs.
+    /// Returns the process id of a component, or `None` if it does not run.
     pub fn process_id(&self, component: Component) -> Option<u32> {
         self.processes.get(&component)?.id()
     }
 
-    /// The ids of all processes that belong to this control plane and run, those that watch over it among them.
+    /// Returns the ids of all running processes of this control plane, including those of its supervisor.
     pub fn process_ids(&self) -> Vec<u32> {
         let components = self.processes.values().filter_map(Process::id);
         components.chain(self.supervisor.process_ids()).collect()
     }
 
-    /// What a component has logged so far.
+    /// Returns the log of a component.
     pub fn log(&self, component: Component) -> Result<String> {
         let path = self.log_file(component);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The file a component logs to.
+    /// Returns the path of the log of a component.
     pub fn log_file(&self, component: Component) -> PathBuf {
         component.log_file(self.folder())
     }
@@ -292,7 +292,8 @@ impl ControlPlane {
         })
     }
 
-    /// The API server would try again only after a second when its first attempt to reach etcd failed.
+    /// Waits until etcd accepts connections. If the first attempt of the API server failed, it would retry only after a
+    /// second.
     async fn wait_for_etcd(&self) -> Result<()> {
         let socket = self.folder().join("etcd.socket");
         wait_for(self.process(Component::Etcd)?, || async {
@@ -313,12 +314,12 @@ impl ControlPlane {
     }
 }
 
-/// Waits until a component answers, but no longer than it runs.
+/// Waits until a component responds, or returns an error as soon as it exits.
 async fn wait_for<Answer: Future<Output = Result<()>>>(
     process: &Process,
     mut answers: impl FnMut() -> Answer,
 ) -> Result<()> {
-    let outcome = poll(DEADLINE, Duration::from_millis(20), "an answer", || {
+    let outcome = poll(DEADLINE, Duration::from_millis(20), "a response", || {
         let running = process.ensure_running();
         let answer = answers();
         async {
@@ -328,7 +329,7 @@ async fn wait_for<Answer: Future<Output = Result<()>>>(
             }
         }
     });
-    outcome.await.with_context(|| format!("{} does not answer{}", process.component, process.log_for_error()))?
+    outcome.await.with_context(|| format!("{} does not respond{}", process.component, process.log_for_error()))?
 }
 
 impl Drop for ControlPlane {

@@ -1,15 +1,15 @@
-//! A port that stays ours.
+//! A reserved port.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
-/// A free port on 127.0.0.1, reserved for as long as this lives.
+/// A free port on 127.0.0.1, reserved until this is dropped.
 ///
-/// Asking for a free port, closing it and passing its number on leaves a gap in which somebody else can get it, more so
-/// while a component is down. So the socket stays open: bound, which keeps the port from everybody else, but not listening,
-/// which leaves the connections to the API server, which binds the same port with `SO_REUSEPORT`.
+/// Requesting a free port, closing it and passing on its number leaves a gap in which another process can bind it, all the
+/// more while a component is down. So the socket stays open: bound, which keeps other processes from the port, but not
+/// listening, which leaves the connections to the API server, which binds the same port with `SO_REUSEPORT`.
 #[derive(Debug)]
 pub(crate) struct ReservedPort {
     _socket: Socket,
@@ -18,7 +18,7 @@ pub(crate) struct ReservedPort {
 
 impl ReservedPort {
     pub(crate) fn new() -> Result<Self> {
-        Self::reserve().context("cannot reserve a port on 127.0.0.1")
+        Self::reserve().context("failed to reserve a port on 127.0.0.1")
     }
 
     fn reserve() -> Result<Self> {

@@ -15,11 +15,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{component::Component, eventually};
 
-/// An API server that is asked to stop first lets its clients finish, for up to a minute.
+/// On SIGTERM an API server waits up to a minute for its clients to finish.
 const STOP_DEADLINE: Duration = Duration::from_secs(90);
 const LINES_IN_ERRORS: usize = 25;
 
-/// A component with all that is needed to start it, and start it again.
+/// A component with everything needed to start and restart it.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) component: Component,
@@ -31,7 +31,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the component unless it runs already. Does not wait until it answers.
+    /// Starts the component unless it already runs. Does not wait until it responds.
     pub(crate) fn start(&self) -> Result<()> {
         let mut child = self.lock();
         if child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None))) {
@@ -42,7 +42,7 @@ impl Process {
             .create(true)
             .append(true)
             .open(&log)
-            .with_context(|| format!("cannot open {}", log.display()))?;
+            .with_context(|| format!("failed to open {}", log.display()))?;
         writeln!(output, "==> {} {}", self.program.display(), self.arguments.join(" "))?;
         let started = Command::new(&self.program)
             .args(&self.arguments)
@@ -52,17 +52,17 @@ impl Process {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
-            .with_context(|| format!("cannot start {}", self.program.display()))?;
+            .with_context(|| format!("failed to start {}", self.program.display()))?;
         *child = Some(started);
         Ok(())
     }
 
-    /// Asks the process to stop, and waits until it has.
+    /// Sends SIGTERM and waits for the exit.
     pub(crate) async fn stop(&self) -> Result<()> {
         self.end(Signal::TERM).await
     }
 
-    /// Ends the process on the spot, and waits until it is gone.
+    /// Sends SIGKILL and waits for the exit.
     pub(crate) async fn kill(&self) -> Result<()> {
         self.end(Signal::KILL).await
     }
@@ -72,9 +72,9 @@ impl Process {
             return Ok(());
         }
         self.send(signal)?;
-        // A paused process does not see that it is to stop.
+        // A paused process does not handle the signal.
         self.send(Signal::CONT)?;
-        eventually(STOP_DEADLINE, "its end", async || {
+        eventually(STOP_DEADLINE, "its exit", async || {
             ensure!(self.exit_status()?.is_some(), "it still runs");
             Ok(())
         })
@@ -82,35 +82,37 @@ impl Process {
         .with_context(|| format!("{} does not stop{}", self.component, self.log_for_error()))
     }
 
-    /// Sends a signal; one that is not running does not get it.
+    /// Sends a signal if the process runs.
     pub(crate) fn send(&self, signal: Signal) -> Result<()> {
-        // Holding the lock: nobody can collect the exit status meanwhile, so the process id cannot have been reused.
+        // While the lock is held no other thread can reap the process, so the process id cannot have been reused.
         let child = self.lock();
         if let Some(child) = child.as_ref() {
             match kill_process(Pid::from_child(child), signal) {
                 Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                Err(error) => bail!("cannot send signal {signal:?} to {}: {error}", self.component),
+                Err(error) => bail!("failed to send signal {signal:?} to {}: {error}", self.component),
             }
         }
         Ok(())
     }
 
-    /// The process id, while it runs.
+    /// Returns the process id, or `None` if it does not run.
     pub(crate) fn id(&self) -> Option<u32> {
         let mut child = self.lock();
         let child = child.as_mut()?;
         matches!(child.try_wait(), Ok(None)).then(|| child.id())
     }
 
-    /// How the process ended; none while it runs.
+    /// Returns the exit status, or `None` while the process runs.
     fn exit_status(&self) -> Result<Option<ExitStatus>> {
         match self.lock().as_mut() {
-            Some(child) => child.try_wait().with_context(|| format!("cannot look after {}", self.component)),
+            Some(child) => {
+                child.try_wait().with_context(|| format!("failed to get the exit status of {}", self.component))
+            }
             None => Ok(Some(ExitStatus::from_raw(0))),
         }
     }
 
-    /// An error with the end of the log when the process does not run.
+    /// Returns an error with the end of the log if the process does not run.
     pub(crate) fn ensure_running(&self) -> Result<()> {
         match self.exit_status()? {
             None => Ok(()),
@@ -122,8 +124,8 @@ impl Process {
         self.component.log_file(&self.folder)
     }
 
-    /// Where the log is and how it ends, to be put behind the message of an error. The file itself is removed at the end of
-    /// the run, hence the lines.
+    /// Returns the path and the last lines of the log, to be appended to an error message. The lines are included because the
+    /// file is removed at the end of the run.
     pub(crate) fn log_for_error(&self) -> String {
         let path = self.log_file();
         let text = fs::read(&path).unwrap_or_default();
@@ -136,7 +138,7 @@ impl Process {
         )
     }
 
-    /// Collects the exit status after the supervisor has killed the process, so that no zombie stays.
+    /// Collects the exit status after the supervisor has killed the process, so that no zombie remains.
     pub(crate) fn collect(&self) {
         if let Some(mut child) = self.lock().take() {
             let _ = child.wait();
@@ -144,7 +146,7 @@ impl Process {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Child>> {
-        // Nothing panics while it is held, and a panicking test must still be able to stop its processes.
+        // No code panics while it is held, and a panicking test must still be able to stop its processes.
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

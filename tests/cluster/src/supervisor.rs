@@ -1,18 +1,18 @@
-//! Takes a control plane down when the test process ends, however it ends.
+//! Stops a control plane when the test process ends, for any reason.
 //!
-//! A destructor is not enough: statics are not dropped at exit, and nothing is dropped by an abort or a SIGKILL. So two small
-//! processes hold the read ends of pipes whose only write ends are in the test process, and the operating system closes
-//! those for sure:
+//! A destructor is not enough: statics are not dropped at exit, and an abort or a SIGKILL drops nothing. So two small
+//! processes hold the read ends of pipes whose only write ends are in the test process, which the operating system always
+//! closes:
 //!
 //! ```text
-//!   test process ──pipe──► watchdog   at the end of its input: kills the process group, removes the folder
+//!   test process ──pipe──► watchdog   at end of input: kills the process group, removes the folder
 //!        │
-//!        └───────pipe────► anchor     leads the process group that all components are started in
+//!        └───────pipe────► anchor     leads the process group of all components
 //! ```
 //!
-//! The order closes every gap: the watchdog runs, and knows group and folder, before there is a folder or a component; a
-//! component belongs to the group from before its first instruction; and the pipe is at its end only after a component that
-//! was being started has become one, as up to then it holds a copy of the write end.
+//! The order leaves no gap: the watchdog runs, and knows group and folder, before the folder or a component exists; a
+//! component is in the group before its first instruction; and the pipe ends only after a component that is being started
+//! has been executed, because until then it holds a copy of the write end.
 
 use std::{
     collections::hash_map::RandomState,
@@ -26,11 +26,11 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Set to anything to have the folders of control planes, with their logs, left behind.
+/// If set, the folders of control planes and their logs are kept.
 const KEEP_VARIABLE: &str = "TEST_CLUSTER_KEEP";
 
-/// `$1` is the process group, `$2` the folder, `$3` says whether to keep the folder. It tries more than once, since a
-/// process that is being killed can still finish creating a file.
+/// `$1` is the process group, `$2` the folder, `$3` whether to keep the folder. It retries, because a process that is being
+/// killed can still finish creating a file.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
 while read -r _; do :; done
@@ -43,7 +43,7 @@ while [ "$tries" -lt 100 ]; do
 done
 "#;
 
-/// The folder and the process group of one control plane. Both are gone when this is dropped or this process ends.
+/// The folder and the process group of one control plane. Both are removed when this is dropped or this process ends.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     folder: PathBuf,
@@ -55,13 +55,13 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     pub(crate) fn start() -> Result<Self> {
-        // The name must be known before the folder exists, and nobody must be able to guess it and be there first.
+        // The name must be known before the folder exists, and no other process may guess it and create it first.
         let random = RandomState::new().build_hasher().finish();
         let folder = env::temp_dir().join(format!("test-cluster-{}-{random:016x}", process::id()));
         let keep = env::var_os(KEEP_VARIABLE).is_some();
 
         let anchor =
-            quiet("cat").process_group(0).spawn().context("cannot start `cat`, which leads the process group")?;
+            quiet("cat").process_group(0).spawn().context("failed to start `cat`, the leader of the process group")?;
         let mut watchdog = quiet("sh")
             .args(["-c", WATCHDOG, "watchdog"])
             .arg(anchor.id().to_string())
@@ -69,15 +69,18 @@ impl Supervisor {
             .arg(if keep { "keep" } else { "remove" })
             .process_group(0)
             .spawn()
-            .context("cannot start `sh`, which takes the control plane down at the end")?;
+            .context("failed to start `sh`, the watchdog of the control plane")?;
         let pipe = watchdog.stdin.take();
         let supervisor = Self { folder, anchor, watchdog, pipe };
 
         let folder = supervisor.folder();
-        // There are keys in it.
-        DirBuilder::new().mode(0o700).create(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        // It contains private keys.
+        DirBuilder::new()
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("failed to create {}", folder.display()))?;
         if keep {
-            crate::tools::tell(&format!("{KEEP_VARIABLE} is set: {} stays behind", folder.display()));
+            crate::tools::log(&format!("{KEEP_VARIABLE} is set: keeping {}", folder.display()));
         }
         Ok(supervisor)
     }
@@ -86,9 +89,9 @@ impl Supervisor {
         &self.folder
     }
 
-    /// The process group in which components are to be started.
+    /// The process group of the components.
     pub(crate) fn group(&self) -> i32 {
-        // Process ids are positive numbers of this type everywhere; the standard library hands them out as unsigned.
+        // Process ids are positive `i32` values on every platform; the standard library returns them as unsigned.
         self.anchor.id() as i32
     }
 
@@ -96,10 +99,10 @@ impl Supervisor {
         [self.anchor.id(), self.watchdog.id()]
     }
 
-    /// Kills all processes of the group and removes the folder. Does nothing when called again.
+    /// Kills all processes of the group and removes the folder. Idempotent.
     pub(crate) fn take_down(&mut self) {
         if self.pipe.take().is_some() {
-            // Neither can fail in a way that anything could be done about.
+            // Neither error could be handled.
             let _ = self.watchdog.wait();
             let _ = self.anchor.wait();
         }

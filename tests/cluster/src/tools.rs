@@ -1,4 +1,4 @@
-//! Where the programs come from: `KUBEBUILDER_ASSETS`, or our own build.
+//! Locates the programs: in `KUBEBUILDER_ASSETS`, or built from source.
 
 use std::{
     env,
@@ -10,26 +10,25 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{component::Component, go_build};
 
-/// Names a folder with ready-made programs; other Kubernetes projects use the same variable.
+/// A folder with prebuilt programs; other Kubernetes projects use the same variable.
 const ASSETS_VARIABLE: &str = "KUBEBUILDER_ASSETS";
 pub(crate) const KUBECTL: &str = "kubectl";
 pub(crate) const HELM: &str = "helm";
 
-/// The programs that were found, each by its path.
+/// The paths of the programs that were found.
 #[derive(Clone, Debug)]
 pub(crate) struct Tools {
     paths: Vec<(String, PathBuf)>,
 }
 
 impl Tools {
-    /// Finds kubectl and the programs of `components`, and builds those that are not there. That can take minutes, and
-    /// blocks.
+    /// Finds kubectl and the programs of `components`, and builds missing ones. Blocks, possibly for minutes.
     pub(crate) fn find(components: &[Component]) -> Result<Self> {
         let names = components.iter().map(|component| component.program()).chain([KUBECTL]);
         Self::find_by_name(&names.collect::<Vec<_>>(), assets()?.as_deref())
     }
 
-    /// Finds a program that no control plane needs, and builds it if it is not there.
+    /// Finds a program that no control plane needs, and builds it if missing.
     pub(crate) fn find_program(name: &str) -> Result<PathBuf> {
         Self::find_by_name(&[name], assets()?.as_deref())?.path(name)
     }
@@ -38,7 +37,11 @@ impl Tools {
         let mut paths = Vec::new();
         let mut missing = Vec::new();
         if let Some(assets) = assets {
-            ensure!(assets.is_dir(), "{ASSETS_VARIABLE} is {}, which is no folder; mend or unset it", assets.display());
+            ensure!(
+                assets.is_dir(),
+                "{ASSETS_VARIABLE} is {}, which is not a folder; correct or unset it",
+                assets.display()
+            );
         }
         for name in names {
             match assets.map(|assets| assets.join(name)).filter(|path| path.is_file()) {
@@ -49,12 +52,12 @@ impl Tools {
         if !missing.is_empty() {
             let folder = go_build::build(&missing).with_context(|| match assets {
                 Some(assets) => format!(
-                    "{ASSETS_VARIABLE} ({}) lacks {}, and building did not work either",
+                    "{ASSETS_VARIABLE} ({}) does not contain {}, and building from source failed",
                     assets.display(),
                     missing.join(", ")
                 ),
                 None => format!(
-                    "cannot build {}; a folder that has them, named by {ASSETS_VARIABLE}, spares the build",
+                    "failed to build {}; to skip the build, set {ASSETS_VARIABLE} to a folder with these programs",
                     missing.join(", ")
                 ),
             })?;
@@ -63,22 +66,22 @@ impl Tools {
         Ok(Self { paths })
     }
 
-    /// The path of a program that was asked for.
+    /// Returns the path of a requested program.
     pub(crate) fn path(&self, name: &str) -> Result<PathBuf> {
         let found = self.paths.iter().find(|(known, _)| known == name);
-        Ok(found.with_context(|| format!("{name} was not looked for"))?.1.clone())
+        Ok(found.with_context(|| format!("{name} was not requested"))?.1.clone())
     }
 }
 
-/// The folder of ready-made programs, if there is one.
+/// Returns the folder of prebuilt programs, or `None` if it is not set.
 fn assets() -> Result<Option<PathBuf>> {
     let assets = env::var_os(ASSETS_VARIABLE).filter(|value| !value.is_empty());
-    // Components are started in another folder than this process.
-    assets.map(path::absolute).transpose().with_context(|| format!("cannot use {ASSETS_VARIABLE}"))
+    // Components run in another working folder than this process.
+    assets.map(path::absolute).transpose().with_context(|| format!("invalid {ASSETS_VARIABLE}"))
 }
 
-/// Says something to the person who waits. Not by `eprintln`, which the test runner keeps to itself until a test fails.
-pub(crate) fn tell(message: &str) {
+/// Writes a progress message to standard error. Not with `eprintln`, which the test runner captures until a test fails.
+pub(crate) fn log(message: &str) {
     let _ = writeln!(io::stderr(), "test-cluster: {message}");
 }
 
@@ -87,10 +90,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn assets_that_are_no_folder_are_named_in_the_error() {
+    fn the_error_names_an_assets_folder_that_does_not_exist() {
         let error =
             Tools::find_by_name(&["etcd"], Some(Path::new("/does/not/exist"))).expect_err("there is no such folder");
-        assert_eq!(error.to_string(), "KUBEBUILDER_ASSETS is /does/not/exist, which is no folder; mend or unset it");
+        assert_eq!(
+            error.to_string(),
+            "KUBEBUILDER_ASSETS is /does/not/exist, which is not a folder; correct or unset it"
+        );
     }
 
     #[test]
@@ -99,7 +105,7 @@ mod tests {
         let etcd = assets.path().join("etcd");
         std::fs::write(&etcd, "").expect("a file");
         let tools = Tools::find_by_name(&["etcd"], Some(assets.path())).expect("it is there");
-        assert_eq!(tools.path("etcd").expect("it was asked for"), etcd);
-        tools.path("kwok").expect_err("nobody asked for it");
+        assert_eq!(tools.path("etcd").expect("it was requested"), etcd);
+        tools.path("kwok").expect_err("it was not requested");
     }
 }

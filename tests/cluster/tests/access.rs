@@ -1,4 +1,4 @@
-//! What a control plane gives out: namespaces, kubeconfigs, clients, kubectl.
+//! The handles of a control plane: namespaces, kubeconfigs, clients, kubectl.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
@@ -18,15 +18,15 @@ async fn kubectl_and_client_see_the_same_cluster() -> Result<()> {
 }
 
 #[tokio::test]
-async fn kubectl_that_fails_says_why() -> Result<()> {
+async fn a_kubectl_failure_contains_the_output_of_kubectl() -> Result<()> {
     let plane = ControlPlane::shared().await?;
-    let error = plane.kubectl(["get", "configmap/nobody"]).await.expect_err("there is none").to_string();
-    assert!(error.contains("\"nobody\" not found"), "{error}");
+    let error = plane.kubectl(["get", "configmap/missing"]).await.expect_err("it does not exist").to_string();
+    assert!(error.contains("\"missing\" not found"), "{error}");
     Ok(())
 }
 
 #[tokio::test]
-async fn the_version_is_the_one_of_the_programs() -> Result<()> {
+async fn the_api_server_reports_its_upstream_version() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     let version = plane.client().await?.apiserver_version().await?;
     assert!(version.git_version.starts_with("v1."), "{version:?}");
@@ -39,7 +39,7 @@ fn patch(version: &str) -> &str {
 }
 
 #[tokio::test]
-async fn namespaces_have_names_of_their_own_and_go_when_dropped() -> Result<()> {
+async fn namespaces_have_unique_names_and_are_deleted_when_dropped() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     let (one, other) = tokio::try_join!(plane.namespace("same"), plane.namespace("same"))?;
     assert_ne!(one.name(), other.name());
@@ -47,8 +47,8 @@ async fn namespaces_have_names_of_their_own_and_go_when_dropped() -> Result<()> 
     let name = one.name().to_string();
     drop(one);
     let namespaces: Api<Namespace> = Api::all(plane.client().await?);
-    eventually(DEADLINE, "the namespace to go", || async {
-        ensure!(namespaces.get_opt(&name).await?.is_none(), "it is still there");
+    eventually(DEADLINE, "the deletion of the namespace", || async {
+        ensure!(namespaces.get_opt(&name).await?.is_none(), "it still exists");
         Ok(())
     })
     .await?;
@@ -57,7 +57,7 @@ async fn namespaces_have_names_of_their_own_and_go_when_dropped() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_service_account_may_do_what_rbac_says() -> Result<()> {
+async fn a_service_account_has_the_permissions_of_its_roles() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     let namespace = plane.namespace("account").await?;
     namespace.kubectl(["create", "serviceaccount", "reader"]).await?;
@@ -65,26 +65,26 @@ async fn a_service_account_may_do_what_rbac_says() -> Result<()> {
     let kubeconfig = plane.kubeconfig_for_service_account(namespace.name(), "reader").await?;
     let client = kubeconfig.client().await?;
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
-    let error = pods.list(&ListParams::default()).await.expect_err("it may do nothing yet").to_string();
+    let error = pods.list(&ListParams::default()).await.expect_err("it has no permissions yet").to_string();
     let who = format!("system:serviceaccount:{}:reader", namespace.name());
     assert!(error.contains("forbidden") && error.contains(&who), "{error}");
 
     namespace.apply(include_str!("manifests/reader.yaml")).await?;
-    // The API server learns of new roles a moment later.
+    // The API server observes new roles with a delay.
     eventually(DEADLINE, "the role", || async { Ok(pods.list(&ListParams::default()).await?) }).await?;
     let maps: Api<ConfigMap> = Api::default_namespaced(client);
-    let error = maps.list(&ListParams::default()).await.expect_err("the role does not have that").to_string();
+    let error = maps.list(&ListParams::default()).await.expect_err("the role does not grant it").to_string();
     assert!(error.contains("forbidden") && error.contains(&who), "{error}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_user_may_do_what_their_group_may() -> Result<()> {
+async fn a_user_has_the_permissions_of_their_group() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     let namespace = plane.namespace("user").await?;
-    let nobody = plane.kubeconfig_for_user("jane", &[])?.with_namespace(namespace.name())?;
-    assert_eq!(nobody.kubectl(["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await?, "jane");
-    let error = nobody.kubectl(["get", "pods"]).await.expect_err("she may not").to_string();
+    let jane = plane.kubeconfig_for_user("jane", &[])?.with_namespace(namespace.name())?;
+    assert_eq!(jane.kubectl(["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await?, "jane");
+    let error = jane.kubectl(["get", "pods"]).await.expect_err("she has no permissions").to_string();
     assert!(error.contains("User \"jane\" cannot list resource \"pods\""), "{error}");
 
     let group = format!("{}-viewers", namespace.name());
@@ -104,14 +104,14 @@ async fn a_user_can_have_many_groups() -> Result<()> {
     let who = john.kubectl(["auth", "whoami", "-o", "jsonpath={.status.userInfo.username} {.status.userInfo.groups}"]);
     assert_eq!(who.await?, format!("john [\"first\",\"{second}\",\"system:authenticated\"]"));
     eventually(DEADLINE, "the role of the second group", || john.kubectl(["get", "pods"])).await?;
-    john.kubectl(["get", "secrets"]).await.expect_err("viewers may not, and john is no administrator");
+    john.kubectl(["get", "secrets"]).await.expect_err("viewers may not read Secrets, and john is not an administrator");
     let pods: Api<Pod> = Api::default_namespaced(john.client().await?);
     pods.list(&ListParams::default()).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn kubectl_reads_what_it_is_given() -> Result<()> {
+async fn kubectl_reads_its_standard_input() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     let namespace = plane.namespace("input").await?;
     // More than fits into a pipe at once.
@@ -119,7 +119,7 @@ async fn kubectl_reads_what_it_is_given() -> Result<()> {
     let yaml = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: long }}\ndata: {{ text: {text} }}\n");
     namespace.kubectl_with_input(["create", "-f", "-"], &yaml).await?;
     assert_eq!(namespace.kubectl(["get", "configmap/long", "-o", "jsonpath={.data.text}"]).await?, text);
-    namespace.kubectl_with_input(["no-such-command"], &yaml).await.expect_err("it reads nothing");
+    namespace.kubectl_with_input(["no-such-command"], &yaml).await.expect_err("there is no such command");
     Ok(())
 }
 
@@ -144,7 +144,7 @@ async fn contexts_can_be_named_and_merged() -> Result<()> {
 }
 
 #[tokio::test]
-async fn apply_takes_many_documents_and_kinds_that_are_new() -> Result<()> {
+async fn apply_accepts_several_documents_and_new_kinds() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     let namespace = plane.namespace("apply").await?;
     let yaml = include_str!("manifests/colours.yaml");
@@ -152,7 +152,7 @@ async fn apply_takes_many_documents_and_kinds_that_are_new() -> Result<()> {
     let names: Vec<String> = objects.iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["colours.test.kube-devops", "blue"]);
     assert_eq!(objects[1].namespace().as_deref(), Some(namespace.name()));
-    // Once more changes nothing.
+    // Applying twice changes nothing.
     let again = namespace.apply(yaml).await?;
     assert_eq!(again[1].resource_version(), objects[1].resource_version());
 
@@ -166,7 +166,7 @@ async fn every_component_runs_and_writes_a_log() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     for component in Component::ALL {
         plane.process_id(component).with_context(|| format!("{component} does not run"))?;
-        eventually(DEADLINE, "something in the log", || async {
+        eventually(DEADLINE, "a log line", || async {
             ensure!(plane.log(component)?.lines().count() > 1, "{component} logs nothing");
             Ok(())
         })

@@ -1,4 +1,4 @@
-//! What a person is told who lacks the programs.
+//! Error messages for missing programs.
 
 use std::{
     fs,
@@ -9,11 +9,11 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-/// Runs the program `control-plane` from a folder outside of cargo's, so that it finds nothing that was built before.
+/// Runs the program `control-plane` from a folder outside of cargo's target folder, so that it finds no earlier build.
 fn run(folder: &Path, path: &Path, assets: Option<&Path>) -> Result<Output> {
     let program = folder.join("control-plane");
-    // A file that this process writes could still be open in a child that another test is starting, and then be too busy to
-    // be run.
+    // A file written by this process could still be open in a child that another test is starting, and executing it would
+    // fail with "text file busy".
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_control-plane")).arg(&program).status()?;
     ensure!(copied.success(), "cp: {copied}");
     let mut command = Command::new(program);
@@ -25,31 +25,31 @@ fn run(folder: &Path, path: &Path, assets: Option<&Path>) -> Result<Output> {
 }
 
 #[test]
-fn without_go_it_says_what_is_needed() -> Result<()> {
+fn without_go_the_error_names_the_required_version() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let output = run(folder.path(), folder.path(), None)?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains("building needs Go 1."), "{said}");
-    assert!(said.contains("`go` cannot be started"), "{said}");
-    assert!(said.contains("a folder that has them, named by KUBEBUILDER_ASSETS, spares the build"), "{said}");
+    assert!(stderr.contains("building needs Go 1."), "{stderr}");
+    assert!(stderr.contains("failed to start `go`"), "{stderr}");
+    assert!(stderr.contains("set KUBEBUILDER_ASSETS to a folder with these programs"), "{stderr}");
     Ok(())
 }
 
 #[test]
-fn a_go_that_is_too_old_is_quoted() -> Result<()> {
+fn the_error_of_an_outdated_go_is_quoted() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let go = folder.path().join("go");
     fs::write(&go, "#!/bin/sh\necho 'go: go.mod requires go >= 1.26.0 (running go 1.20)' >&2\nexit 1\n")?;
     fs::set_permissions(&go, fs::Permissions::from_mode(0o755))?;
     let output = run(folder.path(), folder.path(), None)?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("`go` says: go: go.mod requires go >= 1.26.0 (running go 1.20)"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("`go` reports: go: go.mod requires go >= 1.26.0 (running go 1.20)"), "{stderr}");
     Ok(())
 }
 
 #[test]
-fn assets_that_lack_programs_are_named() -> Result<()> {
+fn programs_missing_from_the_assets_are_named() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let assets = folder.path().join("assets");
     fs::create_dir(&assets)?;
@@ -57,10 +57,12 @@ fn assets_that_lack_programs_are_named() -> Result<()> {
         fs::write(assets.join(name), "")?;
     }
     let output = run(folder.path(), folder.path(), Some(&assets))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("lacks kube-controller-manager, kube-scheduler, kwok, and building did not work either"),
-        "{said}"
+        stderr.contains(
+            "does not contain kube-controller-manager, kube-scheduler, kwok, and building from source failed"
+        ),
+        "{stderr}"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What pods do on nodes that kwok plays.
+//! The behaviour of pods on nodes simulated by kwok.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
@@ -12,7 +12,7 @@ use kube::{
 };
 use test_cluster::{ControlPlane, DEADLINE, Namespace, eventually, pods};
 
-/// A pod with two containers, an init container and a sidecar.
+/// Creates a pod with two containers, an init container and a sidecar.
 async fn run_pod(
     namespace: &Namespace,
     name: &str,
@@ -36,7 +36,7 @@ metadata:
 {annotations}spec:
   initContainers:
   - {{ name: first, image: 'registry.example/first:1' }}
-  - {{ name: beside, image: 'registry.example/beside:1', restartPolicy: Always }}
+  - {{ name: sidecar, image: 'registry.example/sidecar:1', restartPolicy: Always }}
   containers:
   - {{ name: one, image: 'registry.example/one:1' }}
   - {{ name: two, image: 'registry.example/two:1' }}
@@ -72,7 +72,7 @@ fn waiting_reason(container: &ContainerStatus) -> Option<&str> {
 }
 
 #[tokio::test]
-async fn nodes_become_ready_and_more_can_be_asked_for() -> Result<()> {
+async fn nodes_become_ready_and_more_can_be_added() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     plane.nodes(3).await?;
     plane.nodes(2).await?;
@@ -82,7 +82,7 @@ async fn nodes_become_ready_and_more_can_be_asked_for() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pod_is_ready() -> Result<()> {
+async fn a_pod_becomes_ready() -> Result<()> {
     let namespace = ControlPlane::shared().await?.namespace("ready").await?;
     let api = run_pod(&namespace, "pod", None, &[]).await?;
     let status = wait_for_status(&api, "pod", is_ready).await?;
@@ -96,7 +96,7 @@ async fn a_pod_is_ready() -> Result<()> {
 }
 
 #[tokio::test]
-async fn restarts_can_be_given() -> Result<()> {
+async fn the_restart_count_can_be_set() -> Result<()> {
     let namespace = ControlPlane::shared().await?.namespace("restarts").await?;
     for (name, annotations, expected) in [("once", &[][..], 1), ("often", &[(pods::RESTARTS, "7")][..], 7)] {
         let api = run_pod(&namespace, name, Some(pods::RESTARTED), annotations).await?;
@@ -109,7 +109,7 @@ async fn restarts_can_be_given() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_crash_loop_goes_on_and_on() -> Result<()> {
+async fn the_restart_count_of_a_crash_loop_keeps_growing() -> Result<()> {
     let namespace = ControlPlane::shared().await?.namespace("crash-loop").await?;
     let api = run_pod(&namespace, "pod", Some(pods::CRASH_LOOPING), &[]).await?;
     for more_than in [3, 4] {
@@ -127,7 +127,7 @@ async fn a_crash_loop_goes_on_and_on() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pod_stays_pending_for_the_reason_it_names() -> Result<()> {
+async fn a_stuck_pod_stays_pending_with_its_reason() -> Result<()> {
     let namespace = ControlPlane::shared().await?.namespace("pending").await?;
     let given = &[(pods::REASON, "ContainerCreating")][..];
     for (name, annotations, reason) in [("usual", &[][..], "ImagePullBackOff"), ("given", given, "ContainerCreating")] {
@@ -141,7 +141,7 @@ async fn a_pod_stays_pending_for_the_reason_it_names() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pod_that_fits_on_no_node_is_unschedulable() -> Result<()> {
+async fn a_pod_without_a_matching_node_is_unschedulable() -> Result<()> {
     let namespace = ControlPlane::shared().await?.namespace("unschedulable").await?;
     let overrides = r#"--overrides={"spec":{"nodeSelector":{"no":"where"}}}"#;
     namespace.kubectl(["run", "pod", "--image=registry.example/pod:1", overrides]).await?;
@@ -155,7 +155,7 @@ async fn a_pod_that_fits_on_no_node_is_unschedulable() -> Result<()> {
 }
 
 #[tokio::test]
-async fn pods_come_to_an_end() -> Result<()> {
+async fn pods_can_succeed_and_fail() -> Result<()> {
     let namespace = ControlPlane::shared().await?.namespace("finished").await?;
     for (name, expected) in [(pods::COMPLETING, "Succeeded"), (pods::FAILING, "Failed")] {
         let api = run_pod(&namespace, name, Some(name), &[]).await?;
@@ -165,14 +165,14 @@ async fn pods_come_to_an_end() -> Result<()> {
 }
 
 #[tokio::test]
-async fn whatever_a_pod_does_it_can_be_deleted() -> Result<()> {
+async fn pods_of_every_behaviour_can_be_deleted() -> Result<()> {
     let namespace = ControlPlane::shared().await?.namespace("deleted").await?;
     for behaviour in [pods::CRASH_LOOPING, pods::RESTARTED, pods::STUCK, pods::COMPLETING, pods::FAILING] {
         let api = run_pod(&namespace, behaviour, Some(behaviour), &[]).await?;
         wait_for_status(&api, behaviour, |status| !containers(status).is_empty()).await?;
         api.delete(behaviour, &DeleteParams::default()).await?;
-        eventually(DEADLINE, format!("the end of the pod {behaviour}"), || async {
-            ensure!(api.get_opt(behaviour).await?.is_none(), "it is still there");
+        eventually(DEADLINE, format!("the deletion of the pod {behaviour}"), || async {
+            ensure!(api.get_opt(behaviour).await?.is_none(), "it still exists");
             Ok(())
         })
         .await?;
@@ -194,7 +194,7 @@ async fn jobs_complete() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_deployment_is_rolled_out_and_removed() -> Result<()> {
+async fn a_deployment_is_rolled_out_and_deleted() -> Result<()> {
     let namespace = ControlPlane::shared().await?.namespace("deployment").await?;
     namespace.apply(include_str!("manifests/deployment.yaml")).await?;
     let client = namespace.client().await?;
@@ -208,7 +208,7 @@ async fn a_deployment_is_rolled_out_and_removed() -> Result<()> {
 
     deployments.delete("web", &DeleteParams::background()).await?;
     let pods: Api<Pod> = Api::default_namespaced(client);
-    eventually(DEADLINE, "the pods to go", || async {
+    eventually(DEADLINE, "the deletion of the pods", || async {
         let left = pods.list(&ListParams::default()).await?.items.len();
         ensure!(left == 0, "{left} pods are left");
         Ok(())

@@ -1,4 +1,4 @@
-//! Nothing is left of a control plane, however the test process ends.
+//! A control plane is removed completely, for any end of the test process.
 
 use std::{
     env, fs,
@@ -13,16 +13,16 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 use test_cluster::{Component, ControlPlane, DEADLINE, eventually};
 
-/// How the victim is to end.
+/// The environment variable with the way the victim ends.
 const END: &str = "TEST_CLUSTER_VICTIM";
 
-/// Not a test: the other tests run it in a process of its own, this same program.
+/// Not a test: the other tests run it in a separate process of this same program.
 #[tokio::test]
 #[ignore = "the other tests start it"]
 async fn victim() -> Result<()> {
     let Ok(end) = env::var(END) else { return Ok(()) };
     let plane = ControlPlane::shared().await?;
-    // Not even a paused process may stay.
+    // Not even a paused process may remain.
     plane.pause(Component::Scheduler)?;
     println!("\nfolder {}", plane.folder().display());
     for id in plane.process_ids() {
@@ -30,7 +30,7 @@ async fn victim() -> Result<()> {
     }
     println!("done");
     match end.as_str() {
-        "panic" => panic!("as asked for"),
+        "panic" => panic!("as requested"),
         "abort" => process::abort(),
         "exit" => process::exit(0),
         "return" => Ok(()),
@@ -40,7 +40,7 @@ async fn victim() -> Result<()> {
     }
 }
 
-/// What was seen of a victim while it ran.
+/// The folder and the processes of a victim.
 struct Remains {
     folder: PathBuf,
     processes: Vec<i32>,
@@ -56,7 +56,7 @@ fn start_victim(end: &str) -> Result<(Child, Remains)> {
         .spawn()?;
     let mut folder = None;
     let mut processes = Vec::new();
-    let output = BufReader::new(child.stdout.take().context("it was asked for")?);
+    let output = BufReader::new(child.stdout.take().context("it is piped")?);
     for line in output.lines() {
         let line = line?;
         match line.split_once(' ') {
@@ -75,14 +75,14 @@ impl Remains {
         eventually(DEADLINE, "nothing to be left", || async {
             let left: Vec<&i32> = self.processes.iter().filter(|id| runs(**id)).collect();
             ensure!(left.is_empty(), "the processes {left:?} still run");
-            ensure!(!self.folder.exists(), "{} is still there", self.folder.display());
+            ensure!(!self.folder.exists(), "{} still exists", self.folder.display());
             Ok(())
         })
         .await
     }
 }
 
-/// Whether a process runs. One that has ended and that nobody has asked about yet does not.
+/// Reports whether a process runs. A zombie does not.
 fn runs(id: i32) -> bool {
     let exists = Pid::from_raw(id).is_some_and(|id| test_kill_process(id).is_ok());
     let has_ended = fs::read_to_string(format!("/proc/{id}/stat"))
@@ -92,7 +92,7 @@ fn runs(id: i32) -> bool {
 
 async fn nothing_is_left_after(end: &str) -> Result<()> {
     let (mut victim, remains) = start_victim(end)?;
-    // Five components and the two processes that watch over them.
+    // Five components and the two processes of the supervisor.
     assert_eq!(remains.processes.len(), 7);
     if end == "kill" {
         assert!(remains.processes.iter().all(|id| runs(*id)), "they run while the victim does");
@@ -100,7 +100,7 @@ async fn nothing_is_left_after(end: &str) -> Result<()> {
         victim.kill()?;
     }
     victim.wait()?;
-    remains.are_gone().await.with_context(|| format!("the victim's end was: {end}"))
+    remains.are_gone().await.with_context(|| format!("the victim ended by: {end}"))
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn nothing_is_left_after_a_kill() -> Result<()> {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_the_program_for_people_after_ctrl_c() -> Result<()> {
+async fn nothing_is_left_of_the_command_line_program_after_ctrl_c() -> Result<()> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_control-plane"))
         .env_remove("TEST_CLUSTER_KEEP")
         .stdout(Stdio::piped())
@@ -137,16 +137,16 @@ async fn nothing_is_left_of_the_program_for_people_after_ctrl_c() -> Result<()> 
         .process_group(0)
         .spawn()?;
     let mut line = String::new();
-    BufReader::new(child.stdout.take().context("it was asked for")?).read_line(&mut line)?;
+    BufReader::new(child.stdout.take().context("it is piped")?).read_line(&mut line)?;
     let kubeconfig = PathBuf::from(line.trim().strip_prefix("export KUBECONFIG=").context(line.clone())?);
     assert!(kubeconfig.is_file(), "{line}");
     let folder = kubeconfig.ancestors().nth(2).context("it is in the folder of the control plane")?.to_path_buf();
 
-    // A terminal sends it to the whole process group, which the components must not be in.
+    // A terminal signals the whole process group, which must not contain the components.
     kill_process_group(Pid::from_child(&child), Signal::INT)?;
     let status = child.wait()?;
     assert!(status.success(), "{status}");
-    assert!(!folder.exists(), "{} is still there", folder.display());
+    assert!(!folder.exists(), "{} still exists", folder.display());
     Ok(())
 }
 
@@ -157,7 +157,7 @@ async fn nothing_is_left_when_a_control_plane_is_dropped() -> Result<()> {
     let folder = plane.folder().to_path_buf();
     let processes = plane.process_ids().into_iter().map(u32::cast_signed).collect();
     drop(plane);
-    // All is gone when the drop is over, not only at some time after it.
+    // Everything is removed when the drop returns, not some time later.
     let remains = Remains { folder, processes };
     assert!(!remains.folder.exists());
     assert!(!remains.processes.iter().any(|id| runs(*id)));

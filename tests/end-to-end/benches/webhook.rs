@@ -1,4 +1,5 @@
-//! The webhook under load, on the same cores as those who load it: what judging costs beside a server that allows everything.
+//! The webhook under load, on the same cores as the clients: the cost of an evaluation compared with a server that allows
+//! everything.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -19,16 +20,16 @@ use end_to_end::http::{Connection, Http, Trust};
 use end_to_end::operator::{Setting, policy};
 use end_to_end::webhook::{Webhook, namespace_with_bundle, review_of};
 use kube::runtime::watcher::Event;
-use kube_devops_cluster::webhook::admission::{Admission, AdmissionOptions};
-use kube_devops_cluster::webhook::certificate::{CertificateNames, ServerCertificate, make};
-use kube_devops_cluster::webhook::{Indexer, PolicyIndex, review, server};
 use kube_devops_core::{Severity, SystemNamespaces};
 use kube_devops_engine::{Checks, Engine, Limits};
+use kube_devops_webhook::admission::{Admission, AdmissionOptions};
+use kube_devops_webhook::certificate::{CertificateNames, ServerCertificate, issue};
+use kube_devops_webhook::{Indexer, PolicyIndex, review, server};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use test_cluster::ControlPlane;
 
-/// The same as that of the program.
+/// The allocator of the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -36,7 +37,7 @@ const CONNECTIONS: usize = 8;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 
-/// A pod as they are: two containers, three labels, and much that nobody judges.
+/// Returns a typical pod: two containers, three labels, and many fields that no check reads.
 fn object() -> Value {
     let container = |name: &str| {
         let variables: Vec<Value> =
@@ -67,7 +68,7 @@ fn object() -> Value {
     })
 }
 
-/// One request and its answer on a connection that stays open.
+/// A request on a persistent connection.
 struct Client {
     connection: Connection,
     request: Vec<u8>,
@@ -85,7 +86,7 @@ impl Client {
         Ok(Self { connection: http.connect()?, request, buffer: vec![0; 64 * 1024] })
     }
 
-    fn ask(&mut self) -> Result<()> {
+    fn send(&mut self) -> Result<()> {
         self.connection.write_all(&self.request)?;
         self.connection.flush()?;
         let mut filled = 0;
@@ -108,7 +109,7 @@ impl Client {
     }
 }
 
-/// What was measured of one way.
+/// The measurements of one kind of request.
 struct Measured {
     name: &'static str,
     path: &'static str,
@@ -133,9 +134,9 @@ impl Measured {
                         let mut client = Client::new(http, self.path, &self.body)?;
                         let mut latencies = Vec::new();
                         while !ended.load(Ordering::Relaxed) {
-                            let specified = Instant::now();
-                            client.ask()?;
-                            latencies.push(specified.elapsed());
+                            let sent = Instant::now();
+                            client.send()?;
+                            latencies.push(sent.elapsed());
                         }
                         anyhow::Ok(latencies)
                     })
@@ -165,7 +166,7 @@ impl Measured {
 }
 
 fn report(measured: &[Measured]) {
-    println!("| request | per second | of allow-all | p50 ms | p99 ms | p99 of allow-all's |");
+    println!("| request | per second | rate relative to allow-all | p50 ms | p99 ms | p99 relative to allow-all |");
     println!("|---|---|---|---|---|---|");
     let base = &measured[0];
     for one in measured {
@@ -181,7 +182,7 @@ fn report(measured: &[Measured]) {
     }
 }
 
-/// The webhook's judgement with policies of one and of three checks.
+/// Returns the admission logic of the webhook with policies of one and of three checks.
 fn admission() -> Result<Arc<Admission>> {
     let engine = Engine::new(Limits::default())?;
     let checks = Arc::new(Checks::new(kube_devops_modules::checks(&engine)?, engine.limits().clone()));
@@ -215,14 +216,14 @@ async fn allow_all(_body: Bytes) -> impl axum::response::IntoResponse {
 
 fn within_one_server(admission: &Arc<Admission>, runtime: &tokio::runtime::Runtime) -> Result<()> {
     let names = CertificateNames { service: "bench".to_owned(), namespace: "bench".to_owned(), addresses: Vec::new() };
-    let made = make(&names, chrono::Utc::now(), chrono::Duration::days(1))?;
-    let certificate = ServerCertificate::new(made.certificate.as_bytes(), made.key.as_bytes())?;
+    let issued = issue(&names, chrono::Utc::now(), chrono::Duration::days(1))?;
+    let certificate = ServerCertificate::new(issued.certificate.as_bytes(), issued.key.as_bytes())?;
     let router = Router::new().route("/allow-all", post(allow_all)).merge(server::router(admission.clone(), 8 << 20));
     let handle = Handle::new();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let tls = RustlsConfig::from_config(certificate.config);
     let (address, served) = runtime.block_on(server::serve(any, tls, router, handle.clone()))?;
-    let http = Http { address, trust: Trust::Anybody };
+    let http = Http { address, trust: Trust::Any };
     let mut measured = [
         Measured::new("allow-all in the same server", "/allow-all", "free"),
         Measured::new("a namespace without policies", "/validate", "free"),
@@ -232,7 +233,7 @@ fn within_one_server(admission: &Arc<Admission>, runtime: &tokio::runtime::Runti
     println!("a review of {} bytes, {CONNECTIONS} connections\n", measured[0].body.len());
     for round in 0..=ROUNDS {
         for one in &mut measured {
-            // The first round only warms up.
+            // The first round is a warm-up.
             one.round(&http, ROUND, round > 0)?;
         }
     }
@@ -241,7 +242,7 @@ fn within_one_server(admission: &Arc<Admission>, runtime: &tokio::runtime::Runti
     Ok(runtime.block_on(served)?)
 }
 
-/// Where the time goes, on one core and without a server.
+/// Measures the parts of an evaluation on one core and without a server.
 fn by_part(admission: &Admission) -> Result<()> {
     fn micros(mut work: impl FnMut()) -> f64 {
         let run = |count: u32, work: &mut dyn FnMut()| {
@@ -253,16 +254,16 @@ fn by_part(admission: &Admission) -> Result<()> {
         (0..9).map(|_| run(4000, &mut work)).fold(f64::INFINITY, f64::min)
     }
     let body = |namespace: &str| review_of(&object(), namespace).to_string().into_bytes();
-    let read = body("free");
+    let review = body("free");
     println!("\n| part, one core | us |\n|---|---|");
-    println!("| read the review | {:.1} |", micros(|| drop(std::hint::black_box(review::parse(&read)))));
+    println!("| parse the review | {:.1} |", micros(|| drop(std::hint::black_box(review::parse(&review)))));
     for (name, namespace) in [("no policy", "free"), ("one check", "one"), ("three checks", "three")] {
         let body = body(namespace);
         let time = micros(|| {
             let response = admission.answer(&body, Instant::now()).map(|response| response.to_json());
             drop(std::hint::black_box(response));
         });
-        println!("| answer it: {name} | {time:.1} |");
+        println!("| evaluate it: {name} | {time:.1} |");
     }
     Ok(())
 }
@@ -272,7 +273,7 @@ async fn the_program() -> Result<()> {
     let webhook = Webhook::start(&setting, &[]).await?;
     let namespace = namespace_with_bundle(&setting, &webhook.process, "restricted").await?;
     let idle = webhook.process.memory("VmRSS")?;
-    let mut one = Measured::new("the program, the bundle restricted", "/validate", namespace.name());
+    let mut one = Measured::new("the program, bundle restricted", "/validate", namespace.name());
     let http = webhook.process.http().clone();
     let one = tokio::task::spawn_blocking(move || {
         one.round(&http, ROUND, false)?;
@@ -281,7 +282,7 @@ async fn the_program() -> Result<()> {
     })
     .await??;
     println!(
-        "\n{}: {:.0} requests a second, p50 {:.2} ms, p99 {:.2} ms; memory {} MB before, at most {} MB",
+        "\n{}: {:.0} requests per second, p50 {:.2} ms, p99 {:.2} ms; memory {} MB before, {} MB peak",
         one.name,
         one.rate(),
         one.percentile(0.5),

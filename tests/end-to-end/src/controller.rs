@@ -1,4 +1,4 @@
-//! A controller that runs while a test looks at what it does.
+//! A running controller and its observable state.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use test_cluster::{ControlPlane, DEADLINE, Kubeconfig, Namespace, eventually};
 use crate::http::{Http, Trust};
 use crate::{Folder, program, root};
 
-/// A controller that runs. It ends when this is dropped, and at the latest together with the control plane.
+/// A running controller. It ends when this is dropped, and at the latest together with the control plane.
 #[derive(Debug)]
 pub struct Controller {
     child: Child,
@@ -23,13 +23,13 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts the program with these arguments and a free port, and waits until it listens.
+    /// Starts the program with `arguments` on a free port and waits until it listens.
     pub async fn start(plane: &ControlPlane, kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Self::start_at(plane, kubeconfig, any, Trust::Plain, arguments).await
     }
 
-    /// The same at an address. `trust` says how its endpoints are spoken to.
+    /// Like [`Controller::start`], at an address. `trust` selects the transport security of its endpoints.
     pub async fn start_at(
         plane: &ControlPlane,
         kubeconfig: &Path,
@@ -52,10 +52,10 @@ impl Controller {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .context("the program cannot be started")?;
+            .context("failed to start the program")?;
         let mut controller = Self { child, http: Http { address, trust }, folder };
         controller.http.address = eventually(DEADLINE, "the controller to listen", async || {
-            let line = controller.lines("listening").into_iter().next().context("it does not listen")?;
+            let line = controller.lines("listening").into_iter().next().context("it does not listen yet")?;
             Ok(line["address"].as_str().unwrap_or_default().parse()?)
         })
         .await
@@ -63,29 +63,29 @@ impl Controller {
         Ok(controller)
     }
 
-    /// What it has logged.
+    /// Returns its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// The log lines with this message.
+    /// Returns the log lines with this message.
     pub fn lines(&self, message: &str) -> Vec<Value> {
         let lines = self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<Value>>();
         lines.into_iter().filter(|line| line["message"] == message).collect()
     }
 
-    /// The status and the body that an endpoint answers with.
+    /// Sends a GET and returns the status and the body of the response.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         self.http.get(path)
     }
 
-    /// How its endpoints are spoken to.
+    /// Returns the HTTP client for its endpoints.
     pub fn http(&self) -> &Http {
         &self.http
     }
 
-    /// The value of a series, which is written as in the answer of `/metrics`, labels in their order. None where it is not
-    /// there.
+    /// Returns the value of a series, given as in the response of `/metrics` with the labels in their order, or `None` if it
+    /// does not exist.
     pub fn metric(&self, series: &str) -> Result<Option<f64>> {
         let (code, text) = self.get("/metrics")?;
         ensure!(code == 200, "/metrics answers {code}");
@@ -93,7 +93,7 @@ impl Controller {
         Ok(text.lines().find_map(value))
     }
 
-    /// The sum of all series of a metric.
+    /// Returns the sum of all series of a metric.
     pub fn sum(&self, metric: &str) -> Result<f64> {
         let (code, text) = self.get("/metrics")?;
         ensure!(code == 200, "/metrics answers {code}");
@@ -101,7 +101,7 @@ impl Controller {
         Ok(text.lines().filter(of_metric).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    /// Waits until it says that it can do its work.
+    /// Waits until its readiness endpoint succeeds.
     pub async fn ready(&self) -> Result<()> {
         eventually(DEADLINE, "the controller to be ready", async || {
             let (code, text) = self.get("/readyz")?;
@@ -112,7 +112,7 @@ impl Controller {
         .with_context(|| self.log())
     }
 
-    /// Waits until a series has a value.
+    /// Waits until a series has this value.
     pub async fn expect_metric(&self, series: &str, expected: Option<f64>) -> Result<()> {
         eventually(DEADLINE, format!("{series} to be {expected:?}"), async || {
             let value = self.metric(series)?;
@@ -123,37 +123,37 @@ impl Controller {
         .with_context(|| self.log())
     }
 
-    /// A figure of its memory in KB, as `/proc/PID/status` calls it: `VmRSS` for now, `VmHWM` for the highest so far.
+    /// Returns a memory figure of `/proc/PID/status` in KB: `VmRSS` for the current, `VmHWM` for the peak resident size.
     pub fn memory(&self, figure: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(figure)).context("there is such a figure")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)).context("the figure exists")?;
         let number = line.split_whitespace().nth(1).context("it is a number")?;
         Ok(number.parse()?)
     }
 
-    /// Stops it in its tracks.
+    /// Suspends the process.
     pub fn pause(&self) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::STOP)?)
     }
 
-    /// Lets it go on.
+    /// Resumes the process.
     pub fn resume(&self) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
     }
 
-    /// Ends it on the spot.
+    /// Kills the process.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Asks it to stop.
+    /// Sends SIGTERM.
     pub fn terminate(&self) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
 
-    /// Asks it to stop, and waits until it has. An end that is not orderly is an error.
+    /// Sends SIGTERM and waits for the exit. A failure exit status or a panic is an error.
     pub async fn stop(&mut self) -> Result<()> {
         self.terminate()?;
         eventually(DEADLINE, "the controller to stop", async || {
@@ -162,13 +162,13 @@ impl Controller {
         })
         .await?;
         let status = self.child.wait()?;
-        ensure!(status.success(), "it ended with {status}: {}", self.log());
+        ensure!(status.success(), "it exited with {status}: {}", self.log());
         ensure!(!self.log().contains("panicked"), "{}", self.log());
         Ok(())
     }
 }
 
-/// Whether the process has ended, and nobody has asked how.
+/// Reports whether the process has exited but has not been reaped.
 fn is_zombie(id: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
@@ -181,7 +181,7 @@ impl Drop for Controller {
     }
 }
 
-/// A ServiceAccount in the namespace with exactly the permissions of the component, and a kubeconfig for it.
+/// Creates a ServiceAccount with exactly the permissions of the component and returns a kubeconfig for it.
 pub async fn service_account(plane: &ControlPlane, namespace: &Namespace, component: Component) -> Result<Kubeconfig> {
     const RBAC: &str = "rbac.authorization.k8s.io";
     let name = format!("{}-{}", namespace.name(), component.as_str());

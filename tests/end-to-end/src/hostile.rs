@@ -1,4 +1,4 @@
-//! Checks of which one misbehaves, for parts of the product that are run within a test.
+//! A set of checks with one that misbehaves, for components that run within a test.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use kube_devops_engine::{CheckModule, Checks, Engine, Limits};
 
 use crate::root;
 
-/// The built-in checks with another one in the place of `latest-tag`, which crashes on pods called `poison`, never ends with
-/// those called `tar-pit`, and finds nothing wrong with others. It stands for `high-restarts`, too, whose settings it
-/// refuses. `temporary` is the folder that cargo gives tests.
+/// Returns the built-in checks with a replacement for `latest-tag` that crashes on pods named `poison`, never returns for
+/// pods named `tar-pit`, and has no findings for others. It also replaces `high-restarts`, whose settings it rejects.
+/// `temporary` is cargo's temporary folder for tests.
 pub fn checks_of_which_one_fails(temporary: &Path) -> Result<Checks> {
     let built = kube_devops_build_components::build(&[root().join("tests/guests")], &temporary.join("../components"))?;
     let hostile = built.iter().find(|component| component.folder == "hostile").context("the guest is built")?;

@@ -1,4 +1,4 @@
-//! Requests as they go over the wire, so that a test can send wrong ones.
+//! Raw HTTP requests, so that a test can send malformed ones.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,26 +14,26 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, StreamOwned,
 };
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout of a response.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a server is spoken to.
+/// The transport security of a connection.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// Without TLS.
+    /// No TLS.
     Plain,
-    /// With TLS and whatever certificate there is, as kubelets probe.
-    Anybody,
-    /// With TLS and a certificate of these authorities, as PEM text.
-    Authorities(Arc<str>),
+    /// TLS with any certificate, like the probes of kubelets.
+    Any,
+    /// TLS with a certificate of this CA bundle, as PEM text.
+    CaBundle(Arc<str>),
 }
 
-/// A server, and how it is spoken to.
+/// The address and the transport security of a server.
 #[derive(Debug, Clone)]
 pub struct Http {
-    /// Its address.
+    /// The address.
     pub address: SocketAddr,
-    /// How it is spoken to.
+    /// The transport security.
     pub trust: Trust,
 }
 
@@ -41,23 +41,23 @@ pub struct Http {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there are few of them")]
 pub enum Connection {
-    /// Without TLS.
+    /// No TLS.
     Plain(TcpStream),
-    /// With TLS.
+    /// TLS.
     Tls(StreamOwned<ClientConnection, TcpStream>),
 }
 
 impl Http {
-    /// Connects.
+    /// Opens a connection.
     pub fn connect(&self) -> Result<Connection> {
-        let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
         let config = match &self.trust {
             Trust::Plain => return Ok(Connection::Plain(stream)),
-            Trust::Anybody => anybody(),
-            Trust::Authorities(ca_bundle) => trusting(ca_bundle)?,
+            Trust::Any => trusting_any(),
+            Trust::CaBundle(ca_bundle) => trusting(ca_bundle)?,
         };
         let name = ServerName::IpAddress(self.address.ip().into());
         let mut stream = StreamOwned::new(ClientConnection::new(config, name)?, stream);
@@ -67,20 +67,20 @@ impl Http {
         Ok(Connection::Tls(stream))
     }
 
-    /// The status and the body that a GET is answered with.
+    /// Sends a GET and returns the status and the body of the response.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         self.send(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())
     }
 
-    /// The status and the body that a POST of JSON is answered with.
+    /// Sends a POST of JSON and returns the status and the body of the response.
     pub fn post(&self, path: &str, body: &[u8]) -> Result<(u16, String)> {
         self.send(&post(path, "application/json", body))
     }
 
-    /// Sends bytes, and reads the answer until the connection ends.
+    /// Sends bytes and reads the response until the connection ends.
     pub fn send(&self, bytes: &[u8]) -> Result<(u16, String)> {
         let mut connection = self.connect()?;
-        // A server that has read enough to refuse may close its side before everything is written.
+        // A server that rejects the request early may close its side before everything is written.
         let written = connection.write_all(bytes).and_then(|()| connection.flush());
         let answer = connection.read_answer();
         match answer {
@@ -89,8 +89,8 @@ impl Http {
         }
     }
 
-    /// Sends bytes and then nothing more, as a client that breaks off.
-    pub fn send_and_break_off(&self, bytes: &[u8]) -> Result<(u16, String)> {
+    /// Sends bytes and closes the write side, like a client that aborts a request.
+    pub fn send_and_close(&self, bytes: &[u8]) -> Result<(u16, String)> {
         let mut connection = self.connect()?;
         connection.write_all(bytes)?;
         connection.flush()?;
@@ -99,7 +99,7 @@ impl Http {
     }
 }
 
-/// A POST after which the connection ends.
+/// Returns a POST request that closes the connection.
 pub fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let mut request = format!(
         "POST {path} HTTP/1.1\r\nHost: webhook\r\nConnection: close\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
@@ -111,7 +111,7 @@ pub fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
 }
 
 impl Connection {
-    /// Reads an answer until the connection ends.
+    /// Reads a response until the connection ends.
     pub fn read_answer(&mut self) -> Result<(u16, String)> {
         let mut answer = Vec::new();
         let mut buffer = [0; 16 * 1024];
@@ -119,18 +119,18 @@ impl Connection {
             match self.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => answer.extend_from_slice(&buffer[..count]),
-                // Not every end is announced.
+                // Not every peer announces the end of the connection.
                 Err(_) if !answer.is_empty() => break,
-                Err(error) => return Err(error).context("there is no answer"),
+                Err(error) => return Err(error).context("no response"),
             }
         }
         let answer = String::from_utf8(answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("an answer has a body")?;
-        let code = head.split(' ').nth(1).context("an answer has a status")?.parse()?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("a response has a body")?;
+        let code = head.split(' ').nth(1).context("a response has a status")?.parse()?;
         Ok((code, body.to_owned()))
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the write side.
     fn end(&mut self) -> Result<()> {
         match self {
             Self::Plain(stream) => stream.shutdown(Shutdown::Write)?,
@@ -171,14 +171,14 @@ impl Write for Connection {
 
 fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    builder.with_safe_default_protocol_versions().expect("the provider knows the usual versions")
+    builder.with_safe_default_protocol_versions().expect("the provider supports the default versions")
 }
 
-fn anybody() -> Arc<ClientConfig> {
+fn trusting_any() -> Arc<ClientConfig> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     let config = || {
         let algorithms = ring::default_provider().signature_verification_algorithms;
-        let verifier = Arc::new(Anybody(algorithms));
+        let verifier = Arc::new(AnyCertificate(algorithms));
         Arc::new(builder().dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
     };
     CONFIG.get_or_init(config).clone()
@@ -194,9 +194,9 @@ fn trusting(ca_bundle: &str) -> Result<Arc<ClientConfig>> {
 
 /// Trusts every certificate.
 #[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
+struct AnyCertificate(WebPkiSupportedAlgorithms);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _certificate: &CertificateDer<'_>,

@@ -1,8 +1,8 @@
-//! Manifests. They are JSON, which is YAML as well.
+//! Manifests in JSON, which is also YAML.
 
 use serde_json::{Value, json};
 
-/// A container that no check objects to.
+/// Returns a container without findings.
 pub fn good_container(name: &str) -> Value {
     json!({
         "name": name,
@@ -12,12 +12,12 @@ pub fn good_container(name: &str) -> Value {
     })
 }
 
-/// A container that breaks all three checks of what was asked for.
+/// Returns a container with a finding of each of the three spec checks.
 pub fn bad_container(name: &str) -> Value {
     json!({ "name": name, "image": "nginx" })
 }
 
-/// A pod with these containers.
+/// Returns a pod with these containers.
 pub fn pod(name: &str, containers: impl Into<Vec<Value>>) -> Value {
     json!({
         "apiVersion": "v1",
@@ -27,35 +27,35 @@ pub fn pod(name: &str, containers: impl Into<Vec<Value>>) -> Value {
     })
 }
 
-/// A pod that no check objects to.
+/// Returns a pod without findings.
 pub fn good_pod(name: &str) -> Value {
     pod(name, [good_container("app")])
 }
 
-/// A pod that breaks all three checks of what was asked for.
+/// Returns a pod with a finding of each of the three spec checks.
 pub fn bad_pod(name: &str) -> Value {
     pod(name, [bad_container("app")])
 }
 
-/// The object in a namespace.
+/// Sets the namespace of the object.
 pub fn in_namespace(mut object: Value, namespace: &str) -> Value {
     object["metadata"]["namespace"] = namespace.into();
     object
 }
 
-/// The object with labels.
+/// Sets the labels of the object.
 pub fn labelled(mut object: Value, labels: Value) -> Value {
     object["metadata"]["labels"] = labels;
     object
 }
 
-/// The pod with a status.
+/// Sets the status of the pod.
 pub fn with_status(mut pod: Value, status: Value) -> Value {
     pod["status"] = status;
     pod
 }
 
-/// The pod, running, with its containers restarted that often.
+/// Sets the phase of the pod to `Running` and the restart count of its containers.
 pub fn restarted(pod: Value, restarts: u64) -> Value {
     let containers = pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
     let status = |container: &Value| json!({ "name": container["name"], "restartCount": restarts });
@@ -63,7 +63,7 @@ pub fn restarted(pod: Value, restarts: u64) -> Value {
     with_status(pod, json!({ "phase": "Running", "containerStatuses": statuses }))
 }
 
-/// A workload with a pod template at `spec.template`.
+/// Returns a workload with a pod template at `spec.template`.
 pub fn workload(api_version: &str, kind: &str, name: &str, pod_spec: Value) -> Value {
     json!({
         "apiVersion": api_version,
@@ -73,7 +73,7 @@ pub fn workload(api_version: &str, kind: &str, name: &str, pod_spec: Value) -> V
     })
 }
 
-/// A CronJob.
+/// Returns a CronJob.
 pub fn cron_job(name: &str, pod_spec: Value) -> Value {
     json!({
         "apiVersion": "batch/v1",
@@ -86,7 +86,7 @@ pub fn cron_job(name: &str, pod_spec: Value) -> Value {
     })
 }
 
-/// Objects as the documents of one file.
+/// Joins the objects as the documents of one file.
 pub fn documents(objects: &[Value]) -> String {
     objects.iter().map(|object| format!("---\n{object}\n")).collect()
 }

@@ -1,4 +1,4 @@
-//! The operator on a control plane, with the permissions that it is to have, and how its work is looked at.
+//! The operator on a control plane with exactly its permissions, and functions that read its results.
 
 use anyhow::{Context, Result, ensure};
 use kube_devops_cluster::permissions::Component;
@@ -16,38 +16,38 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// With everything.
+    /// Starts a control plane with all components.
     pub async fn start() -> Result<Self> {
         Self::new(ControlPlane::start().await?).await
     }
 
-    /// With a control plane of one's own.
+    /// Installs the custom resources on a control plane.
     pub async fn new(plane: ControlPlane) -> Result<Self> {
         run(kube_devops().args(["crd", "install", "--kubeconfig"]).arg(plane.kubeconfig().path())).exits(0);
         let system = Some(plane.namespace("operator").await?);
         Ok(Self { plane, system })
     }
 
-    /// The namespace of the operator.
+    /// Returns the namespace of the operator.
     ///
     /// # Panics
-    /// Never: it is there for as long as this is.
+    /// Never: it exists until this is dropped.
     pub fn namespace(&self) -> &Namespace {
-        self.system.as_ref().expect("it is there until this is dropped")
+        self.system.as_ref().expect("it exists until this is dropped")
     }
 
-    /// Starts an operator, which is quicker than usual with its lease and its audit results.
+    /// Starts an operator with a short lease duration and audit period.
     pub async fn operator(&self) -> Result<Controller> {
         self.operator_with(&[]).await
     }
 
-    /// The same with more arguments.
+    /// Like [`Setting::operator`], with more arguments.
     pub async fn operator_with(&self, arguments: &[&str]) -> Result<Controller> {
-        self.usual_operator(&[&["--lease-duration", "3", "--audit-period", "1"], arguments].concat()).await
+        self.default_operator(&[&["--lease-duration", "3", "--audit-period", "1"], arguments].concat()).await
     }
 
-    /// Starts an operator with these arguments, and otherwise as a person would.
-    pub async fn usual_operator(&self, arguments: &[&str]) -> Result<Controller> {
+    /// Starts an operator with these arguments and otherwise default settings.
+    pub async fn default_operator(&self, arguments: &[&str]) -> Result<Controller> {
         let account = service_account(&self.plane, self.namespace(), Component::Reconcile).await?;
         let all = [&["reconcile", "--lease-namespace", self.namespace().name()], arguments].concat();
         Controller::start(&self.plane, account.path(), &all).await
@@ -56,12 +56,12 @@ impl Setting {
 
 impl Drop for Setting {
     fn drop(&mut self) {
-        // The control plane goes as a whole.
+        // It is removed together with the control plane.
         std::mem::forget(self.system.take());
     }
 }
 
-/// A DevOpsPolicy.
+/// Returns a DevOpsPolicy.
 pub fn policy(name: &str, spec: &Value) -> String {
     let object = json!({
         "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy", "metadata": { "name": name }, "spec": spec,
@@ -69,24 +69,24 @@ pub fn policy(name: &str, spec: &Value) -> String {
     object.to_string()
 }
 
-/// Applies objects in a namespace.
+/// Applies objects to a namespace.
 pub async fn apply(namespace: &Namespace, text: &str) -> Result<()> {
     namespace.kubectl_with_input(["apply", "-f", "-"], text).await?;
     Ok(())
 }
 
-/// An object.
+/// Returns an object.
 pub async fn get(namespace: &Namespace, kind: &str, name: &str) -> Result<Value> {
     Ok(serde_json::from_str(&namespace.kubectl(["get", kind, name, "-o", "json"]).await?)?)
 }
 
-/// All objects of a kind.
+/// Lists the objects of a kind.
 pub async fn list(namespace: &Namespace, kind: &str) -> Result<Vec<Value>> {
     let list: Value = serde_json::from_str(&namespace.kubectl(["get", kind, "-o", "json"]).await?)?;
     list["items"].as_array().cloned().context("a list has items")
 }
 
-/// Waits until the status of a policy is as it should be.
+/// Waits until the status of a policy satisfies a condition and returns it. `what` names the condition in the error.
 pub async fn expect_status(
     operator: &Controller,
     namespace: &Namespace,

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::root;
 
-/// A command that starts the program in the folder of the workspace, in surroundings that are the same everywhere: no
-/// terminal, 100 columns, no configuration of a cluster.
+/// Returns a command that runs the program in the workspace folder in a fixed environment: no terminal, 100 columns, no
+/// kubeconfig.
 pub fn kube_devops() -> Command {
     let mut command = Command::new(program());
     command
@@ -26,23 +26,23 @@ pub fn kube_devops() -> Command {
     command
 }
 
-/// The file of the program.
+/// Returns the path of the program.
 ///
-/// Cargo gives tests of other packages no path to it, and `cargo test` need not have built it. So it is built here, once
-/// for each file of tests; that takes no time where it is up to date.
+/// Cargo provides no path to programs of other packages, and `cargo test` may not have built it. So it is built here, once
+/// per test file; that takes no time if it is up to date.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(build)
 }
 
-/// Builds the program in the folder and the profile that this test was built in.
+/// Builds the program in the target folder and the profile of this test.
 fn build() -> PathBuf {
-    let test = env::current_exe().expect("a process knows its program");
+    let test = env::current_exe().expect("a process knows its executable");
     let build = Build::of(&test).unwrap_or_else(|| panic!("{} was not built by cargo", test.display()));
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(root())
-        // The features of the whole workspace, as `cargo test --workspace` has them: nothing is compiled a second time.
+        // The features of the whole workspace, like `cargo test --workspace`: nothing is compiled twice.
         .args(["build", "--workspace", "--bin", "kube-devops"])
         .args(["--message-format", "json-render-diagnostics", "--profile", &build.profile, "--target-dir"])
         .arg(&build.target)
@@ -50,26 +50,26 @@ fn build() -> PathBuf {
     if let Some(platform) = &build.platform {
         command.args(["--target", platform]);
     }
-    // These are meant for the compilation of the test, and would have cargo take its own work for out of date.
+    // These variables are set for the compilation of the test and would make cargo consider its cache outdated.
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
         command.env_remove(name);
     }
     command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_MANIFEST_PATH");
     let output = command.output().expect("cargo can be started");
-    assert!(output.status.success(), "kube-devops cannot be built:\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "failed to build kube-devops:\n{}", String::from_utf8_lossy(&output.stderr));
     let messages = String::from_utf8(output.stdout).expect("cargo writes JSON");
     let executable = messages.lines().filter_map(executable).next_back();
     executable.expect("cargo names the program it built")
 }
 
-/// The program that a message of cargo says is built.
+/// Returns the path of the program if a message of cargo reports it as built.
 fn executable(message: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
     let is_program = message["target"]["name"] == "kube-devops";
     message["executable"].as_str().filter(|_| is_program).map(PathBuf::from)
 }
 
-/// How and where a program was built.
+/// The target folder, profile and platform of a build.
 #[derive(Debug, PartialEq, Eq)]
 struct Build {
     target: PathBuf,
@@ -78,7 +78,7 @@ struct Build {
 }
 
 impl Build {
-    /// Cargo puts tests into `<target>/[<platform>/]<profile>/deps`.
+    /// Parses the path of a test program, `<target>/[<platform>/]<profile>/deps/<test>`.
     fn of(test: &Path) -> Option<Self> {
         let profile = test.parent()?.parent()?;
         let name = profile.file_name()?.to_str()?;
@@ -97,7 +97,7 @@ mod tests {
     use crate::Folder;
 
     #[test]
-    fn knows_how_a_test_was_built() {
+    fn the_path_of_a_test_contains_profile_and_platform() {
         let folder = Folder::with([("CACHEDIR.TAG", "")]);
         let build = |path: &str| Build::of(&folder.path().join(path)).map(|build| (build.profile, build.platform));
         assert_eq!(build("debug/deps/test"), Some(("dev".to_owned(), None)));

@@ -1,4 +1,4 @@
-//! Running a program to its end, and what came of it.
+//! Runs a program and captures its output.
 
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Command, Stdio};
@@ -8,29 +8,29 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// After this a program hangs. Nothing that is tested takes a hundredth of it.
-const HANGS: Duration = Duration::from_secs(300);
+/// The time after which a program is considered hung. No tested command takes a hundredth of it.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A program that ran to its end.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Ran {
-    /// The exit code; none where a signal ended it.
+    /// The exit code, or `None` if a signal ended it.
     pub code: Option<i32>,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub stderr: String,
 }
 
-/// Runs a program to its end.
+/// Runs a program and waits for its exit.
 pub fn run(command: &mut Command) -> Ran {
     run_with_input(command, [])
 }
 
-/// Runs a program to its end, with a text on its standard input.
+/// Runs a program with `input` on its standard input and waits for its exit.
 ///
 /// # Panics
-/// When it cannot be started, does not end, panics, or writes something other than UTF-8.
+/// If it cannot be started, hangs, panics, or writes invalid UTF-8.
 pub fn run_with_input(command: &mut Command, input: impl Into<Vec<u8>>) -> Ran {
     let input = input.into();
     let mut child = command
@@ -38,17 +38,17 @@ pub fn run_with_input(command: &mut Command, input: impl Into<Vec<u8>>) -> Ran {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+        .unwrap_or_else(|error| panic!("failed to start {command:?}: {error}"));
     let mut stdin = child.stdin.take().expect("it is piped");
-    // Whoever has read enough closes the pipe.
+    // A program that does not read all of its input closes the pipe.
     let writer = thread::spawn(move || match stdin.write_all(&input) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("the input cannot be written: {error}"),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("failed to write the input: {error}"),
         _ => {}
     });
     let stdout = read(child.stdout.take().expect("it is piped"));
     let stderr = read(child.stderr.take().expect("it is piped"));
     let [stdout, stderr] = [stdout, stderr].map(|stream| {
-        stream.recv_timeout(HANGS).unwrap_or_else(|_| {
+        stream.recv_timeout(TIMEOUT).unwrap_or_else(|_| {
             let _ = child.kill();
             panic!("{command:?} hangs");
         })
@@ -76,45 +76,45 @@ impl Ran {
     /// Requires an exit code.
     ///
     /// # Panics
-    /// When it is another one.
+    /// If it is another one.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
     }
 
-    /// Requires that standard error holds all of these texts.
+    /// Requires that standard error contains all of these texts.
     ///
     /// # Panics
-    /// When one is not there.
+    /// If one is missing.
     #[track_caller]
     pub fn complains(self, texts: &[&str]) -> Self {
         for text in texts {
-            assert!(self.stderr.contains(text), "{text:?} is not in {}", self.stderr);
+            assert!(self.stderr.contains(text), "{text:?} is missing in {}", self.stderr);
         }
         self
     }
 
-    /// Requires that nothing was written to standard error.
+    /// Requires an empty standard error.
     ///
     /// # Panics
-    /// When something was.
+    /// If it is not empty.
     #[track_caller]
     pub fn is_quiet(self) -> Self {
         assert_eq!(self.stderr, "");
         self
     }
 
-    /// Standard output as JSON.
+    /// Parses standard output as JSON.
     ///
     /// # Panics
-    /// When it is none.
+    /// If it is invalid.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {self:#?}"))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("invalid JSON ({error}): {self:#?}"))
     }
 
-    /// The violations of a JSON report, each as `check kind/name container` with the names that it has.
+    /// Returns the violations of a JSON report, each as `check kind/name container`; missing names are omitted.
     #[track_caller]
     pub fn violations(&self) -> Vec<String> {
         let report = self.json();
@@ -133,7 +133,7 @@ impl Ran {
         violations.iter().map(line).collect()
     }
 
-    /// The errors of a JSON report, each as `file:document:line: message`; the file without its folder.
+    /// Returns the errors of a JSON report, each as `file:document:line: message`; the file without its folder.
     #[track_caller]
     pub fn errors(&self) -> Vec<String> {
         let report = self.json();

@@ -1,4 +1,4 @@
-//! The webhook, called by a real API server, with the permissions that it is to have.
+//! The webhook with exactly its permissions, called by a real API server.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::http::Trust;
 use crate::operator::{Setting, apply};
 use crate::{Controller, Folder, kube_devops, run, service_account};
 
-/// A webhook with a certificate in files, and an API server that asks it.
+/// A webhook with a serving certificate in files, and an API server that calls it.
 #[derive(Debug)]
 pub struct Webhook {
     /// The process.
@@ -24,10 +24,10 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Starts it and has the API server ask it.
+    /// Starts the webhook and configures the API server to call it.
     pub async fn start(setting: &Setting, arguments: &[&str]) -> Result<Self> {
         let certificates = Folder::new();
-        generate(&certificates);
+        generate_certificate(&certificates);
         let account = service_account(&setting.plane, setting.namespace(), Component::Webhook).await?;
         let mut all = vec!["webhook".to_owned(), "serve".to_owned(), "--drain".to_owned(), "0".to_owned()];
         for (flag, file) in [("--tls-cert", "tls.crt"), ("--tls-key", "tls.key")] {
@@ -42,40 +42,40 @@ impl Webhook {
         Ok(webhook)
     }
 
-    /// Has the API server ask it, and waits until it does.
+    /// Configures the API server to call the webhook, and waits until it does.
     pub async fn install(&self, setting: &Setting, arguments: &[&str]) -> Result<()> {
         let mut command = kube_devops();
         command.args(["webhook", "install-config", "--url", &self.url(), "--namespace", setting.namespace().name()]);
         command.arg("--ca-bundle-path").arg(self.certificates.path().join("ca.crt")).args(arguments);
         let configuration = run(&mut command).exits(0).stdout;
         setting.plane.kubectl_with_input(["apply", "-f", "-"], &configuration).await?;
-        is_asked(setting, &self.process).await
+        wait_until_called(setting, &self.process).await
     }
 
-    /// The address that API servers ask.
+    /// Returns the URL that API servers call.
     pub fn url(&self) -> String {
         format!("https://{}", self.process.http().address)
     }
 
-    /// The folder of its certificate.
+    /// Returns the folder of its certificate.
     pub fn certificates(&self) -> &Folder {
         &self.certificates
     }
 
-    /// The authorities of its certificate.
+    /// Returns the CA bundle of its certificate.
     pub fn ca_bundle(&self) -> Result<Arc<str>> {
         Ok(std::fs::read_to_string(self.certificates.path().join("ca.crt"))?.into())
     }
 
-    /// Starts it anew at the same address, after it has ended.
-    pub async fn start_again(&mut self, setting: &Setting) -> Result<()> {
+    /// Restarts the webhook at the same address, after it has ended.
+    pub async fn restart(&mut self, setting: &Setting) -> Result<()> {
         self.process = launch(setting, &self.kubeconfig, self.process.http().address, &self.arguments).await?;
         Ok(())
     }
 }
 
-/// Makes a certificate for 127.0.0.1.
-pub fn generate(folder: &Folder) {
+/// Generates a serving certificate for 127.0.0.1.
+pub fn generate_certificate(folder: &Folder) {
     let mut command = kube_devops();
     command.args(["webhook", "cert-generate", "--ip-san", "127.0.0.1", "--output-dir"]);
     run(command.arg(folder.path())).exits(0);
@@ -89,24 +89,24 @@ async fn launch(
 ) -> Result<Controller> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let all = [&arguments[..], &["--lease-namespace", setting.namespace().name()]].concat();
-    let process = Controller::start_at(&setting.plane, kubeconfig, address, Trust::Anybody, &all).await?;
+    let process = Controller::start_at(&setting.plane, kubeconfig, address, Trust::Any, &all).await?;
     process.ready().await?;
     Ok(process)
 }
 
-/// Waits until the API server has learnt of the webhook, which it does a moment after it has stored the configuration.
-pub async fn is_asked(setting: &Setting, process: &Controller) -> Result<()> {
+/// Waits until the API server calls the webhook, which it does with a delay after it has stored the configuration.
+pub async fn wait_until_called(setting: &Setting, process: &Controller) -> Result<()> {
     let probe = setting.plane.namespace("probe").await?;
-    eventually(DEADLINE, "the API server to ask the webhook", async || {
+    eventually(DEADLINE, "the API server to call the webhook", async || {
         let before = process.sum("webhook_requests_total")?;
         probe.kubectl(["run", "probe", "--image=probe:1", "--dry-run=server"]).await?;
-        ensure!(process.sum("webhook_requests_total")? > before, "it was not asked");
+        ensure!(process.sum("webhook_requests_total")? > before, "it was not called");
         Ok(())
     })
     .await
 }
 
-/// A namespace with the policy of a bundle, which the webhook knows of.
+/// Creates a namespace with the policy of a bundle, and waits until the webhook has observed the policy.
 pub async fn namespace_with_bundle(setting: &Setting, process: &Controller, bundle: &str) -> Result<Namespace> {
     let namespace = setting.plane.namespace(bundle).await?;
     let mut command = kube_devops();
@@ -115,14 +115,14 @@ pub async fn namespace_with_bundle(setting: &Setting, process: &Controller, bund
     Ok(namespace)
 }
 
-/// Applies a new policy, and waits until the webhook knows of it.
+/// Applies a new policy and waits until the webhook has observed it.
 pub async fn apply_policy(process: &Controller, namespace: &Namespace, policy: &str) -> Result<()> {
     let before = process.metric("webhook_policies")?.unwrap_or_default();
     apply(namespace, policy).await?;
     process.expect_metric("webhook_policies", Some(before + 1.0)).await
 }
 
-/// The review that an API server would send of an object that is to be created.
+/// Returns the review that an API server would send for the creation of an object.
 pub fn review_of(object: &Value, namespace: &str) -> Value {
     let kind = object["kind"].as_str().unwrap_or_default();
     let (group, version) = object["apiVersion"].as_str().unwrap_or_default().rsplit_once('/').unwrap_or(("", "v1"));

@@ -1,4 +1,4 @@
-//! `analyze -f`: which objects are judged, by which checks, and what the score is.
+//! `analyze -f`: the evaluated objects, the checks that apply to them, and the score.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,21 +14,21 @@ use serde_json::{Value, json};
 
 const ALL_THREE: &[&str] = &["latest-tag", "missing-liveness", "missing-readiness"];
 
-/// Judges objects as the documents of standard input, and gives the JSON report.
+/// Evaluates objects as the documents of standard input, with a JSON report.
 fn evaluate(objects: &[Value], arguments: &[&str]) -> Ran {
     let mut command = kube_devops();
     command.args(["analyze", "-o", "json"]).args(arguments).args(["-f", "-"]);
     run_with_input(&mut command, documents(objects))
 }
 
-/// The same for paths.
-fn judge_paths<P: AsRef<Path>>(paths: &[P], arguments: &[&str]) -> Ran {
+/// Evaluates files and folders, with a JSON report.
+fn evaluate_paths<P: AsRef<Path>>(paths: &[P], arguments: &[&str]) -> Ran {
     let mut command = kube_devops();
     command.args(["analyze", "-o", "json"]).args(arguments).arg("-f");
     run(command.args(paths.iter().map(AsRef::as_ref)))
 }
 
-/// The checks that one object violates, each as often as it does.
+/// Returns the check of each violation of one object.
 fn checks_of(object: &Value) -> Vec<String> {
     let ran = evaluate(std::slice::from_ref(object), &[]).exits(0).is_quiet();
     assert_eq!(ran.json()["subjects"], 1, "{object}");
@@ -40,7 +40,7 @@ fn checks_of(object: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The names of what was judged; the objects must violate something to be seen.
+/// Returns the names of the evaluated objects; only objects with violations are included.
 fn evaluated(ran: &Ran) -> Vec<String> {
     let report = ran.json();
     let mut names: Vec<String> = report["violations"]
@@ -57,28 +57,28 @@ fn evaluated(ran: &Ran) -> Vec<String> {
 fn the_examples_show_a_healthy_and_a_critical_namespace() {
     let ran = run(kube_devops().args(["analyze", "-f", "examples/"])).exits(0).is_quiet();
     insta::assert_snapshot!(ran.stdout);
-    let report = judge_paths(&["examples"], &[]).exits(0).json();
+    let report = evaluate_paths(&["examples"], &[]).exits(0).json();
     let classes: Vec<_> = report["namespaces"].as_array().unwrap().iter().map(|it| &it["classification"]).collect();
     assert!(classes.contains(&&json!("Healthy")) && classes.contains(&&json!("Critical")), "{classes:?}");
 }
 
 #[test]
-fn nothing_wrong_is_said_in_so_many_words() {
+fn a_report_without_violations_is_explicit() {
     let mut command = kube_devops();
     let ran = run_with_input(command.args(["analyze", "-f", "-"]), good_pod("fine").to_string()).exits(0).is_quiet();
     insta::assert_snapshot!(ran.stdout);
 }
 
 #[test]
-fn nothing_to_judge_is_a_warning_and_no_failure() {
+fn no_subjects_are_a_warning_and_not_a_failure() {
     let mut command = kube_devops();
     let ran = run_with_input(command.args(["analyze", "-f", "-"]), "kind: Service\n").exits(0);
-    assert_eq!(ran.stderr, "warning: nothing was evaluated: no pod and no workload was found in stdin\n");
+    assert_eq!(ran.stderr, "warning: nothing was evaluated: no pods or workloads found in stdin\n");
     insta::assert_snapshot!(ran.stdout);
 }
 
 #[test]
-fn standard_input_is_read_once_however_often_it_is_named() {
+fn standard_input_is_read_once_if_given_repeatedly() {
     let mut command = kube_devops();
     command.args(["analyze", "-o", "json", "-f", "-", "-f", "-", "-"]);
     let ran = run_with_input(&mut command, bad_pod("a").to_string()).exits(0);
@@ -98,14 +98,14 @@ fn paths_can_be_given_in_one_or_in_several_options() {
 }
 
 #[test]
-fn a_file_that_is_reached_twice_is_judged_once() {
+fn a_file_given_twice_is_evaluated_once() {
     let folder = Folder::with([("a.json", bad_pod("a").to_string())]);
     let paths = [folder.path().join("a.json"), folder.path().to_owned(), folder.path().join(".").join("a.json")];
-    assert_eq!(judge_paths(&paths, &[]).exits(0).json()["subjects"], 1);
+    assert_eq!(evaluate_paths(&paths, &[]).exits(0).json()["subjects"], 1);
 }
 
 #[test]
-fn folders_are_read_with_everything_below_them() {
+fn folders_are_read_recursively() {
     let folder = Folder::with([
         ("a.yaml", bad_pod("a").to_string()),
         ("b.yml", bad_pod("b").to_string()),
@@ -116,23 +116,23 @@ fn folders_are_read_with_everything_below_them() {
         (".hidden/e.yaml", bad_pod("e").to_string()),
         (".f.yaml", bad_pod("f").to_string()),
     ]);
-    let ran = judge_paths(&[folder.path()], &[]).exits(0).is_quiet();
+    let ran = evaluate_paths(&[folder.path()], &[]).exits(0).is_quiet();
     assert_eq!(evaluated(&ran), ["a", "b", "c", "d"]);
 }
 
 #[test]
-fn a_file_that_is_named_is_read_whatever_it_is_called() {
+fn a_file_given_by_name_is_read_regardless_of_its_extension() {
     let folder = Folder::with([("manifest.txt", bad_pod("a").to_string()), (".hidden", bad_pod("b").to_string())]);
-    let ran = judge_paths(&[folder.path().join("manifest.txt"), folder.path().join(".hidden")], &[]).exits(0);
+    let ran = evaluate_paths(&[folder.path().join("manifest.txt"), folder.path().join(".hidden")], &[]).exits(0);
     assert_eq!(evaluated(&ran), ["a", "b"]);
 }
 
 #[test]
-fn documents_and_lines_of_violations_are_exact() {
+fn violations_name_their_document_and_line() {
     let text = "# one\n---\nkind: Service\n---\nkind: Pod\nmetadata:\n  name: a\nspec:\n  containers:\n  - name: app\n    image: nginx\n";
     let folder = Folder::with([("a.yaml", text)]);
-    let ran = judge_paths(&[folder.path()], &[]).exits(0);
-    let places: Vec<_> = ran.json()["violations"]
+    let ran = evaluate_paths(&[folder.path()], &[]).exits(0);
+    let locations: Vec<_> = ran.json()["violations"]
         .as_array()
         .unwrap()
         .iter()
@@ -143,11 +143,11 @@ fn documents_and_lines_of_violations_are_exact() {
         })
         .collect();
     let expected = [("latest-tag", 2, 11), ("missing-liveness", 2, 10), ("missing-readiness", 2, 10)];
-    assert_eq!(places, expected.map(|(check, document, line)| (check.to_owned(), json!(document), json!(line))));
+    assert_eq!(locations, expected.map(|(check, document, line)| (check.to_owned(), json!(document), json!(line))));
 }
 
 #[test]
-fn namespaces_are_chosen_by_name() {
+fn namespaces_are_selected_by_name() {
     let objects = ["one", "two", "three"].map(|name| in_namespace(bad_pod(name), name));
     let unnamed = bad_pod("unnamed");
     let all: Vec<_> = objects.into_iter().chain([unnamed]).collect();
@@ -164,7 +164,7 @@ fn namespaces_are_chosen_by_name() {
 }
 
 #[test]
-fn selectors_mean_what_they_mean_to_kubectl() {
+fn selectors_have_the_semantics_of_kubectl() {
     let pods = [
         labelled(bad_pod("a"), json!({ "app": "web", "tier": "front" })),
         labelled(bad_pod("b"), json!({ "app": "web", "tier": "cache" })),
@@ -184,11 +184,15 @@ fn selectors_mean_what_they_mean_to_kubectl() {
     ] {
         assert_eq!(evaluated(&evaluate(&pods, &["-l", selector]).exits(0)), expected, "{selector}");
     }
-    evaluate(&pods, &["--selector", "app within (a)"]).exits(2).complains(&["error: ", "app within (a)", "key in (a,b)"]);
+    evaluate(&pods, &["--selector", "app within (a)"]).exits(2).complains(&[
+        "error: ",
+        "app within (a)",
+        "key in (a,b)",
+    ]);
 }
 
 #[test]
-fn a_selector_looks_at_the_labels_that_the_pods_will_have() {
+fn a_selector_matches_the_labels_of_the_pod_template() {
     let mut deployment = workload("apps/v1", "Deployment", "a", json!({ "containers": [bad_container("app")] }));
     deployment["metadata"]["labels"] = json!({ "app": "outer" });
     deployment["spec"]["template"]["metadata"] = json!({ "labels": { "app": "inner" } });
@@ -197,7 +201,7 @@ fn a_selector_looks_at_the_labels_that_the_pods_will_have() {
 }
 
 #[test]
-fn every_kind_of_workload_is_judged_by_its_pod_template() {
+fn workloads_of_every_kind_are_evaluated_by_their_pod_template() {
     let spec = json!({ "containers": [bad_container("app")] });
     for (api_version, kind) in [
         ("apps/v1", "Deployment"),
@@ -219,7 +223,7 @@ fn every_kind_of_workload_is_judged_by_its_pod_template() {
 }
 
 #[test]
-fn pods_that_run_to_completion_are_not_asked_for_probes() {
+fn pods_that_run_to_completion_need_no_probes() {
     let spec = json!({ "containers": [bad_container("app")] });
     let with_policy = |policy: &str| json!({ "restartPolicy": policy, "containers": [bad_container("app")] });
     let mut owned = bad_pod("a");
@@ -244,14 +248,14 @@ fn pods_that_run_to_completion_are_not_asked_for_probes() {
 }
 
 #[test]
-fn the_items_of_lists_are_judged() {
+fn the_items_of_lists_are_evaluated() {
     let deployment = workload("apps/v1", "Deployment", "b", json!({ "containers": [bad_container("app")] }));
     let list =
         json!({ "apiVersion": "v1", "kind": "List", "items": [bad_pod("a"), deployment, { "kind": "Service" }] });
     let ran = evaluate(&[list], &[]).exits(0);
     assert_eq!(ran.json()["subjects"], 2);
     assert_eq!(ran.json()["ignored"], json!({ "Service": 1 }));
-    assert_eq!(evaluated(&ran), ["b", "a"], "Deployment stands before Pod");
+    assert_eq!(evaluated(&ran), ["b", "a"], "Deployment sorts before Pod");
 
     let mut pods = [bad_pod("a"), bad_pod("b")];
     for pod in &mut pods {
@@ -288,9 +292,9 @@ fn objects_without_a_pod_template_are_ignored_and_counted() {
 }
 
 #[test]
-fn image_references_are_understood() {
+fn image_references_are_parsed() {
     let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    let fine = [
+    let valid = [
         "nginx:1.29".to_owned(),
         "nginx:stable".to_owned(),
         "nginx:latest-alpine".to_owned(),
@@ -304,7 +308,7 @@ fn image_references_are_understood() {
         format!("nginx:latest@{digest}"),
         format!("registry.example.com:5000/nginx:1@{digest}"),
     ];
-    let wrong = [
+    let invalid = [
         "nginx",
         "nginx:latest",
         "latest",
@@ -316,7 +320,8 @@ fn image_references_are_understood() {
         "",
         "   ",
     ];
-    let images = fine.iter().map(String::as_str).map(|image| (image, false)).chain(wrong.map(|image| (image, true)));
+    let valid = valid.iter().map(String::as_str).map(|image| (image, false));
+    let images = valid.chain(invalid.map(|image| (image, true)));
     let (mut pods, mut expected) = (Vec::new(), Vec::new());
     for (index, (image, is_violation)) in images.enumerate() {
         let mut container = good_container("app");
@@ -338,7 +343,7 @@ fn a_container_without_an_image_is_a_violation() {
 }
 
 #[test]
-fn images_of_all_containers_count_and_probes_of_app_containers_only() {
+fn images_are_checked_in_all_containers_and_probes_in_app_containers_only() {
     let bad = |name: &str| bad_container(name);
     let mut sidecar = bad("sidecar");
     sidecar["restartPolicy"] = "Always".into();
@@ -362,7 +367,7 @@ fn images_of_all_containers_count_and_probes_of_app_containers_only() {
 }
 
 #[test]
-fn a_startup_probe_stands_in_for_no_other_probe() {
+fn a_startup_probe_replaces_no_other_probe() {
     let mut container = bad_container("app");
     container["image"] = "nginx:1".into();
     container["startupProbe"] = json!({ "tcpSocket": { "port": 80 } });
@@ -370,14 +375,14 @@ fn a_startup_probe_stands_in_for_no_other_probe() {
 }
 
 #[test]
-fn a_probe_that_is_null_is_none() {
+fn a_null_probe_is_missing() {
     let mut container = good_container("app");
     container["livenessProbe"] = Value::Null;
     assert_eq!(checks_of(&pod("a", [container])), ["missing-liveness"]);
 }
 
 #[test]
-fn system_namespaces_are_left_out_unless_asked_for() {
+fn system_namespaces_are_excluded_by_default() {
     let namespaces = [
         "kube-system",
         "kube-public",
@@ -401,7 +406,7 @@ fn system_namespaces_are_left_out_unless_asked_for() {
 }
 
 #[test]
-fn restarts_are_judged_where_there_is_a_status() {
+fn the_restart_count_of_the_status_is_evaluated() {
     for (restarts, magnitude) in
         [(0, None), (3, None), (4, Some(4)), (5, Some(5)), (6, Some(5)), (2_147_483_647, Some(5))]
     {
@@ -417,7 +422,7 @@ fn restarts_are_judged_where_there_is_a_status() {
 }
 
 #[test]
-fn restarts_belong_to_the_container_of_their_name() {
+fn restarts_are_matched_to_containers_by_name() {
     let object = pod("a", [good_container("one"), good_container("two")]);
     let statuses = json!([{ "name": "two", "restartCount": 9 }, { "name": "one", "restartCount": 0 }]);
     let object = with_status(object, json!({ "phase": "Running", "containerStatuses": statuses }));
@@ -425,7 +430,7 @@ fn restarts_belong_to_the_container_of_their_name() {
 }
 
 #[test]
-fn pods_that_wait_for_long_are_found() {
+fn long_pending_pods_are_violations() {
     let waiting = |created: Option<&str>, phase: &str| {
         let mut object = with_status(good_pod("a"), json!({ "phase": phase }));
         object["metadata"]["creationTimestamp"] = created.into();
@@ -440,7 +445,7 @@ fn pods_that_wait_for_long_are_found() {
 }
 
 #[test]
-fn without_a_status_the_runtime_checks_have_nothing_to_judge() {
+fn runtime_checks_do_not_apply_without_a_status() {
     let applied = |object: Value| {
         let report = evaluate(&[object], &[]).exits(0).json();
         let checks = report["checks"].as_array().unwrap().clone();
@@ -466,7 +471,7 @@ fn finished_and_deleted_pods_of_a_cluster_are_not_evaluated() {
         deleted,
         bad_pod("alive"),
     ];
-    // As manifests they create pods that run: the API server drops what it does not expect of them.
+    // Manifests create running pods: the API server drops their status and deletion timestamp.
     let ran = evaluate(&objects, &[]).exits(0);
     assert_eq!((&ran.json()["finished"], &ran.json()["subjects"]), (&json!(0), &json!(4)));
     objects.iter_mut().for_each(|object| object["metadata"]["resourceVersion"] = "7".into());
@@ -475,8 +480,8 @@ fn finished_and_deleted_pods_of_a_cluster_are_not_evaluated() {
     assert_eq!((&ran.json()["finished"], &ran.json()["subjects"]), (&json!(3), &json!(1)));
 }
 
-/// Score, classification, compliance and grade.
-fn verdict(objects: &[Value]) -> (u64, String, f64, String) {
+/// Returns score, classification, compliance and grade.
+fn rating(objects: &[Value]) -> (u64, String, f64, String) {
     let report = evaluate(objects, &[]).exits(0).json();
     let text = |key: &str| report[key].as_str().unwrap().to_owned();
     let compliance = report["compliance"].as_f64().unwrap();
@@ -484,36 +489,36 @@ fn verdict(objects: &[Value]) -> (u64, String, f64, String) {
 }
 
 #[test]
-fn the_score_is_what_the_formula_gives() {
+fn score_and_compliance_follow_the_formula() {
     let containers = |count: usize, container: fn(&str) -> Value| -> Vec<Value> {
         (0..count).map(|index| container(&format!("c{index}"))).collect()
     };
     for (objects, score, class, compliance, grade) in [
         (vec![good_pod("a")], 100, "Healthy", 100.0, "A"),
-        // 5 + 3 + 2 off, and nothing is right.
+        // Penalty 5 + 3 + 2, and no check passes.
         (vec![bad_pod("a")], 90, "Healthy", 0.0, "F"),
         (vec![bad_pod("a"), good_pod("b")], 95, "Healthy", 50.0, "F"),
-        // 10 / 3 is rounded down; 100 x (1 - 10 / 30) too.
+        // Both 10 / 3 and 100 x (1 - 10 / 30) are rounded down.
         (vec![bad_pod("a"), good_pod("b"), good_pod("c")], 97, "Healthy", 66.6, "D"),
-        // Two containers cost twice, and fail the same pairs.
+        // Two containers double the penalty but fail the same checks.
         (vec![pod("a", containers(2, bad_container))], 80, "Healthy", 0.0, "F"),
         (vec![pod("a", containers(3, bad_container))], 70, "Stable", 0.0, "F"),
         (vec![pod("a", containers(5, bad_container))], 50, "Degraded", 0.0, "F"),
         (vec![pod("a", containers(7, bad_container))], 30, "Critical", 0.0, "F"),
         (vec![pod("a", containers(11, bad_container))], 0, "Critical", 0.0, "F"),
-        // 6 x 5 off; five checks with weights of 20 apply, and 6 of them fail.
+        // Penalty 6 x 5; five checks with a total weight of 20 apply, and weight 6 of them fails.
         (vec![restarted(good_pod("a"), 10)], 70, "Stable", 70.0, "C"),
         (vec![restarted(good_pod("a"), 4)], 76, "Stable", 70.0, "C"),
-        // 60 / 2 off; 6 of 30 fail.
+        // Penalty 60 / 2; weight 6 of 30 fails.
         (vec![restarted(pod("a", containers(2, good_container)), 9), good_pod("b")], 70, "Stable", 80.0, "B"),
     ] {
         let expected = (score, class.to_owned(), compliance, grade.to_owned());
-        assert_eq!(verdict(&objects), expected, "{objects:?}");
+        assert_eq!(rating(&objects), expected, "{objects:?}");
     }
 }
 
 #[test]
-fn every_namespace_has_a_score_of_its_own() {
+fn every_namespace_has_its_own_score() {
     let objects = [
         in_namespace(bad_pod("a"), "one"),
         in_namespace(good_pod("b"), "two"),
@@ -532,7 +537,7 @@ fn every_namespace_has_a_score_of_its_own() {
 }
 
 #[test]
-fn the_same_input_gives_the_same_bytes() {
+fn reports_are_deterministic() {
     let folder = Folder::new();
     for index in 0..60 {
         let objects: Vec<_> =
@@ -549,14 +554,14 @@ fn the_same_input_gives_the_same_bytes() {
 }
 
 #[test]
-fn labels_and_annotations_do_not_stop_the_judging() {
+fn annotations_do_not_prevent_the_evaluation() {
     let mut object = bad_pod("a");
     object["metadata"]["annotations"] = json!({ "devops.stochastic.io/ignore": "true" });
     assert_eq!(checks_of(&object), ALL_THREE);
 }
 
 #[test]
-fn windows_line_ends_and_a_byte_order_mark_do_not_matter() {
+fn crlf_line_endings_and_a_byte_order_mark_are_accepted() {
     let text = fs::read_to_string(end_to_end::root().join("examples/staging/checkout.yaml")).unwrap();
     let windows = format!("\u{feff}{}", text.replace('\n', "\r\n"));
     let report = |text: String| {

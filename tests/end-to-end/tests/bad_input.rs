@@ -1,5 +1,5 @@
-//! `analyze -f` with input that is broken, or made to break its reader: it never panics or hangs, it says what could not
-//! be judged and where, and it judges the rest.
+//! `analyze -f` with invalid or malicious input: it never panics or hangs, it reports the objects it could not evaluate with
+//! their location, and it evaluates the rest.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,50 +14,50 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 
-/// Judges a file or folder, and gives the JSON report.
+/// Evaluates a file or folder, with a JSON report.
 fn evaluate(path: impl AsRef<Path>) -> Ran {
     run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(path.as_ref()))
 }
 
-/// Judges a text between two good documents of the same file, beside a good file; the good ones are judged whatever the
-/// text is.
-fn judge_among_others(text: impl AsRef<[u8]>) -> Ran {
-    let around = |name: &str| bad_pod(name).to_string().into_bytes();
-    let file = [&around("before"), b"\n---\n".as_slice(), text.as_ref(), b"\n---\n", &around("behind")].concat();
-    let folder = Folder::with([("beside.yaml", around("beside")), ("broken.yaml", file)]);
+/// Evaluates a text between two valid documents of the same file, next to a valid file; the valid documents are always
+/// evaluated.
+fn evaluate_among_others(text: impl AsRef<[u8]>) -> Ran {
+    let valid = |name: &str| bad_pod(name).to_string().into_bytes();
+    let file = [&valid("before"), b"\n---\n".as_slice(), text.as_ref(), b"\n---\n", &valid("after")].concat();
+    let folder = Folder::with([("broken.yaml", file), ("other.yaml", valid("other"))]);
     evaluate(folder.path())
 }
 
-/// Requires one error in the second document, at a line of it, that says all of these parts, and that the others are
-/// judged. What is wrong with a document as a whole is wrong in line 0, that of the mark before it.
+/// Requires one error in the second document, at this line of it, that contains all of these parts, and that the other
+/// documents are evaluated. Errors of a whole document are reported in line 0, that of the separator before it.
 #[track_caller]
-fn assert_explained(text: &str, line: usize, parts: &[&str]) {
-    let ran = judge_among_others(text).exits(2);
+fn assert_rejected(text: &str, line: usize, parts: &[&str]) {
+    let ran = evaluate_among_others(text).exits(2);
     let errors = ran.errors();
     assert_eq!(errors.len(), 1, "{text:.200}: {errors:#?}");
-    // One document of one line and one mark stand before the text.
-    let place = format!("broken.yaml:2:{}: ", line + 2);
-    assert!(errors[0].starts_with(&place), "{text:.200}: not {place}: {}", errors[0]);
+    // A document of one line and a separator precede the text.
+    let location = format!("broken.yaml:2:{}: ", line + 2);
+    assert!(errors[0].starts_with(&location), "{text:.200}: not {location}: {}", errors[0]);
     for part in parts {
-        assert!(errors[0].contains(part), "{text:.200}: no {part:?} in {}", errors[0]);
+        assert!(errors[0].contains(part), "{text:.200}: {part:?} is missing in {}", errors[0]);
     }
-    assert_judges(&ran, &["before", "behind", "beside"]);
+    assert_evaluated(&ran, &["after", "before", "other"]);
     assert!(ran.stderr.contains("not everything was evaluated"), "{}", ran.stderr);
 }
 
-/// Requires that just these objects are judged. All of them must violate something.
+/// Requires that exactly these objects are evaluated. All of them must have violations.
 #[track_caller]
-fn assert_judges(ran: &Ran, names: &[&str]) {
+fn assert_evaluated(ran: &Ran, names: &[&str]) {
     let report = ran.json();
-    let mut evaluation: Vec<_> =
+    let mut evaluated: Vec<_> =
         report["violations"].as_array().unwrap().iter().map(|found| found["name"].as_str().unwrap()).collect();
-    evaluation.dedup();
-    assert_eq!(evaluation, names);
+    evaluated.dedup();
+    assert_eq!(evaluated, names);
     assert_eq!(report["subjects"], names.len());
 }
 
 #[test]
-fn broken_yaml_is_explained_and_the_rest_is_judged() {
+fn invalid_yaml_is_reported_and_the_rest_is_evaluated() {
     for (text, line, parts) in [
         ("kind: Pod\nspec:\n\tcontainers: []\n", 3, &["tab", "spaces"][..]),
         ("kind: Pod\nmetadata:\n  name: a: b\n", 3, &["invalid YAML"]),
@@ -73,32 +73,32 @@ fn broken_yaml_is_explained_and_the_rest_is_judged() {
         ("kind: Pod\nspec:\n  containers:\n  - image: a:1\n    image: b:1\n", 5, &["duplicate key \"image\" in lines"]),
         ("kind: Pod\nspec: \u{1b}[31m\n", 2, &["control character"]),
     ] {
-        assert_explained(text, line, parts);
+        assert_rejected(text, line, parts);
     }
 }
 
 #[test]
-fn a_parser_that_fails_costs_one_document_and_no_more() {
-    // A tag before a comma is more than the parser knows.
-    let ran = judge_among_others("kind: Pod\nx: [!t,a]\n").exits(2);
+fn a_parser_failure_affects_one_document_only() {
+    // The parser does not support a tag before a comma.
+    let ran = evaluate_among_others("kind: Pod\nx: [!t,a]\n").exits(2);
     assert!(ran.errors()[0].contains("the parser failed on this document"), "{:?}", ran.errors());
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
-    assert_judges(&ran, &["before", "behind", "beside"]);
+    assert_evaluated(&ran, &["after", "before", "other"]);
 }
 
 #[test]
-fn helm_templates_are_recognised() {
+fn helm_templates_are_rejected_with_a_hint() {
     for (text, line) in [
         ("{{ if .Values.x }}\nkind: Pod\n{{ end }}\n", 1),
         ("kind: Pod\nspec:\n  containers:\n  - image: {{ .Values.image }}\n", 4),
         ("kind: Pod\nspec:\n  {{- toYaml .Values.spec | nindent 2 }}\n", 3),
     ] {
-        assert_explained(text, line, &["Helm template", "helm template . | kube-devops analyze -f -"]);
+        assert_rejected(text, line, &["Helm template", "helm template . | kube-devops analyze -f -"]);
     }
 }
 
 #[test]
-fn objects_that_kubernetes_would_refuse_are_explained() {
+fn objects_that_the_api_server_rejects_are_errors() {
     for (text, line, parts) in [
         (
             "kind: Deployment\nmetadata: {name: d}\nspec: {template: {spec: {}}}",
@@ -117,7 +117,7 @@ fn objects_that_kubernetes_would_refuse_are_explained() {
         ("kind: Pod\nspec:\n  containers:\n  - 5", 4, &["spec.containers[0]", "a map is expected"]),
         ("kind: Pod\nspec:\n  containers: {a: b}", 3, &["spec.containers", "a list is expected"]),
         ("kind: Pod\nspec: text", 2, &["spec", "a map is expected"]),
-        ("kind: Pod\nspec:\n  containers:\n  - image: 5", 4, &["spec.containers[0].image", "text is expected"]),
+        ("kind: Pod\nspec:\n  containers:\n  - image: 5", 4, &["spec.containers[0].image", "a string is expected"]),
         ("kind: Pod\nmetadata:\n  labels:\n    a: true\nspec: {containers: [{image: a}]}", 4, &["metadata.labels.a"]),
         (
             "kind: Pod\nspec:\n  restartPolicy: Sometimes\n  containers: [{image: a}]",
@@ -130,69 +130,69 @@ fn objects_that_kubernetes_would_refuse_are_explained() {
             &["metadata.creationTimestamp"],
         ),
     ] {
-        assert_explained(text, line, parts);
+        assert_rejected(text, line, parts);
     }
 }
 
 #[test]
 fn an_empty_restart_policy_is_the_default() {
-    // The API server takes it for `Always`, as it does with null.
+    // The API server defaults it to `Always`, as for null.
     for policy in ["", "''", "null"] {
         let text = format!(
             "kind: Pod\nmetadata: {{name: among}}\nspec:\n  restartPolicy: {policy}\n  containers: [{{image: a}}]"
         );
-        let ran = judge_among_others(text).exits(0);
-        assert_judges(&ran, &["among", "before", "behind", "beside"]);
+        let ran = evaluate_among_others(text).exits(0);
+        assert_evaluated(&ran, &["after", "among", "before", "other"]);
         assert!(ran.violations().contains(&"missing-liveness Pod/among containers[0]".to_owned()), "{policy}");
     }
 }
 
 #[test]
-fn restart_counts_that_cannot_be_are_explained() {
+fn invalid_restart_counts_are_errors() {
     for count in ["-1", "4294967296", "99999999999999999999999", "1.5", "'5'", "lots", "[1]"] {
         let text = format!(
             "kind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{{name: app, image: a}}]}}\n\
              status: {{phase: Running, containerStatuses: [{{name: app, restartCount: {count}}}]}}"
         );
-        assert_explained(&text, 4, &["Pod a", "status.containerStatuses[0].restartCount", "whole number"]);
+        assert_rejected(&text, 4, &["Pod a", "status.containerStatuses[0].restartCount", "whole number"]);
     }
 }
 
 #[test]
-fn messages_about_numbers_speak_no_rust() {
+fn errors_about_numbers_do_not_name_rust_types() {
     let status = "status: {phase: Running, containerStatuses: [{name: app, restartCount: 99999999999999999999999}]}";
     let text = format!("kind: Pod\nspec: {{containers: [{{name: app, image: a}}]}}\n{status}");
-    let errors = judge_among_others(text).errors();
+    let errors = evaluate_among_others(text).errors();
     assert!(!errors[0].contains("u128") && !errors[0].contains('`'), "{}", errors[0]);
 }
 
 #[test]
-fn the_largest_restart_count_is_no_error() {
+fn the_largest_restart_count_is_valid() {
     let folder = Folder::with([("a.json", restarted(good_pod("a"), 4_294_967_295).to_string())]);
     let ran = evaluate(folder.path()).exits(0).is_quiet();
     assert_eq!(ran.json()["violations"][0]["magnitude"], 5);
 }
 
 #[test]
-fn numbers_in_messages_agree_with_their_nouns() {
+fn the_number_of_errors_is_reported_in_the_singular() {
     let folder = Folder::with([("a.yaml", "kind: [\n")]);
     evaluate(folder.path()).exits(2).complains(&["1 error: not everything was evaluated"]);
 }
 
 #[test]
-fn laughs_and_long_anchors_are_refused() {
+fn alias_expansion_attacks_are_rejected() {
     let laughs: String =
         (1..30).map(|index| format!("l{index}: &l{index} [{}]\n", format!("*l{}, ", index - 1).repeat(9))).collect();
-    assert_explained(&format!("kind: Pod\nl0: &l0 lol\n{laughs}"), 9, &["aliases"]);
+    assert_rejected(&format!("kind: Pod\nl0: &l0 lol\n{laughs}"), 9, &["aliases"]);
     let aliases = "- *large\n".repeat(5_000);
-    assert_explained(&format!("kind: Pod\nx: &large {}\ny:\n{aliases}", "x".repeat(1_000_000)), 20, &["aliases"]);
+    assert_rejected(&format!("kind: Pod\nx: &large {}\ny:\n{aliases}", "x".repeat(1_000_000)), 20, &["aliases"]);
     let nodes = "- {a: b}\n".repeat(10_000);
-    assert_explained(&format!("kind: Pod\nx: &large\n{nodes}y:\n{aliases}"), 10_054, &["aliases"]);
-    assert_explained("kind: Pod\nspec: &a\n  b: *a\n", 3, &["within its own anchor"]);
+    assert_rejected(&format!("kind: Pod\nx: &large\n{nodes}y:\n{aliases}"), 10_054, &["aliases"]);
+    assert_rejected("kind: Pod\nspec: &a\n  b: *a\n", 3, &["within its own anchor"]);
 }
 
 #[test]
-fn deep_nesting_is_refused() {
+fn deep_nesting_is_rejected() {
     for text in [
         format!("kind: Pod\nspec: {}", "[".repeat(100_000)),
         format!("kind: Pod\nspec: {}{}", "{a: ".repeat(100_000), "}".repeat(100_000)),
@@ -200,28 +200,28 @@ fn deep_nesting_is_refused() {
         format!("kind: Pod\nspec:\n{}", (1..500).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>()),
         format!("{{\"kind\": \"Pod\", \"spec\": {}", "[".repeat(100_000)),
     ] {
-        let ran = judge_among_others(&text).exits(2);
+        let ran = evaluate_among_others(&text).exits(2);
         assert_eq!(ran.errors().len(), 1, "{text:.60}: {:#?}", ran.errors());
         assert!(ran.errors()[0].starts_with("broken.yaml:2:"), "{}", ran.errors()[0]);
-        assert_judges(&ran, &["before", "behind", "beside"]);
+        assert_evaluated(&ran, &["after", "before", "other"]);
     }
 }
 
 #[test]
-fn lists_of_lists_end_somewhere() {
+fn deeply_nested_lists_are_rejected() {
     let mut list = bad_pod("deep");
     for _ in 0..50 {
         list = json!({ "kind": "List", "items": [list] });
     }
     for text in [list.to_string(), serde_norway::to_string(&list).unwrap()] {
-        let ran = judge_among_others(&text).exits(2);
+        let ran = evaluate_among_others(&text).exits(2);
         assert!(ran.errors()[0].contains("nested"), "{}", ran.errors()[0]);
-        assert_judges(&ran, &["before", "behind", "beside"]);
+        assert_evaluated(&ran, &["after", "before", "other"]);
     }
 }
 
 #[test]
-fn what_is_no_text_is_explained() {
+fn binary_files_and_other_encodings_are_rejected() {
     for (bytes, line, part) in [
         (&b"kind: Pod\nname: gr\xfc\xdfe\n"[..], 2, "not UTF-8"),
         (b"\x7fELF\x02\x01\x00\x00", 1, "binary"),
@@ -241,12 +241,12 @@ fn what_is_no_text_is_explained() {
 }
 
 #[test]
-fn empty_documents_are_nothing() {
+fn empty_documents_are_skipped() {
     for text in
         ["", "\n", "---\n", "# only\n# comments\n", "---\n---\n...\n---\n# x\n", "\u{feff}", "null\n", "---\n~\n"]
     {
-        let ran = judge_among_others(text).exits(0);
-        assert_judges(&ran, &["before", "behind", "beside"]);
+        let ran = evaluate_among_others(text).exits(0);
+        assert_evaluated(&ran, &["after", "before", "other"]);
     }
     for text in ["", "---\n", "# only\n"] {
         let ran = run_with_input(kube_devops().args(["analyze", "-f", "-"]), text).exits(0);
@@ -258,14 +258,14 @@ fn empty_documents_are_nothing() {
 fn unknown_kinds_are_ignored_and_counted() {
     let text = "kind: Service\n---\nkind: Service\n---\nkind: Certificate\nspec: {template: 5}\n---\n\
                 kind: CustomResourceDefinition\nspec: {versions: [{schema: {}}]}\n---\na: b\n";
-    let ran = judge_among_others(text).exits(0).is_quiet();
+    let ran = evaluate_among_others(text).exits(0).is_quiet();
     let expected = json!({ "(no kind)": 1, "Certificate": 1, "CustomResourceDefinition": 1, "Service": 2 });
     assert_eq!(ran.json()["ignored"], expected);
-    assert_judges(&ran, &["before", "behind", "beside"]);
+    assert_evaluated(&ran, &["after", "before", "other"]);
 }
 
 #[test]
-fn a_path_that_does_not_exist_is_named_and_the_others_are_judged() {
+fn a_missing_path_is_reported_and_the_others_are_evaluated() {
     let folder = Folder::with([("good.yaml", bad_pod("good").to_string())]);
     let missing = folder.path().join("missing.yaml");
     let mut command = kube_devops();
@@ -273,7 +273,7 @@ fn a_path_that_does_not_exist_is_named_and_the_others_are_judged() {
     let ran = run(&mut command).exits(2);
     assert_eq!(ran.errors().len(), 1);
     assert!(ran.errors()[0].contains("missing.yaml does not exist"), "{:?}", ran.errors());
-    assert_judges(&ran, &["good"]);
+    assert_evaluated(&ran, &["good"]);
     evaluate("").exits(2);
     evaluate(folder.path().join("good.yaml/below")).exits(2);
 }
@@ -283,26 +283,26 @@ fn folders_without_manifests_are_errors() {
     for files in [&[][..], &["README.md"], &["deep/.hidden.yaml", ".git/config.yaml"]] {
         let folder = Folder::with(files.iter().map(|name| (name, "kind: Pod\n")));
         let ran = evaluate(folder.path()).exits(2);
-        assert!(ran.errors().len() == 1 && ran.errors()[0].contains("holds no manifests"), "{:?}", ran.errors());
+        assert!(ran.errors().len() == 1 && ran.errors()[0].contains("contains no manifests"), "{:?}", ran.errors());
     }
 }
 
 #[test]
-fn folders_that_are_called_like_manifests_are_folders() {
+fn a_folder_named_like_a_manifest_is_read_as_a_folder() {
     let folder = Folder::with([("folder.yaml/a.yaml", bad_pod("a").to_string())]);
-    assert_judges(&evaluate(folder.path()).exits(0), &["a"]);
+    assert_evaluated(&evaluate(folder.path()).exits(0), &["a"]);
 }
 
 #[test]
-fn a_file_called_minus_can_be_judged() {
+fn a_file_named_minus_can_be_evaluated() {
     let folder = Folder::with([("-", bad_pod("file").to_string())]);
     let mut command = kube_devops();
     let ran =
         run_with_input(command.args(["analyze", "-o", "json", "-f", "./-"]).current_dir(folder.path()), "kind: [");
-    assert_judges(&ran.exits(0), &["file"]);
+    assert_evaluated(&ran.exits(0), &["file"]);
     let mut command = kube_devops();
     let ran = run_with_input(command.args(["analyze", "-o", "json", "-f", "-"]).current_dir(folder.path()), "");
-    assert_judges(&ran.exits(0), &[]);
+    assert_evaluated(&ran.exits(0), &[]);
 }
 
 #[cfg(unix)]
@@ -316,14 +316,14 @@ mod unix {
     use super::*;
 
     #[test]
-    fn loops_of_symbolic_links_are_errors() {
+    fn symbolic_link_loops_are_errors() {
         let folder = Folder::with([("a/good.yaml", bad_pod("good").to_string())]);
         symlink(folder.path(), folder.path().join("a/loop")).unwrap();
         symlink("self.yaml", folder.path().join("a/self.yaml")).unwrap();
         let ran = evaluate(folder.path()).exits(2);
         assert_eq!(ran.errors().len(), 2, "{:?}", ran.errors());
         assert!(ran.errors().iter().all(|error| error.contains("symbolic link")), "{:?}", ran.errors());
-        assert_judges(&ran, &["good"]);
+        assert_evaluated(&ran, &["good"]);
         evaluate(folder.path().join("a/self.yaml")).exits(2);
     }
 
@@ -333,15 +333,15 @@ mod unix {
         symlink("real", folder.path().join("link")).unwrap();
         symlink("real/a.yaml", folder.path().join("b.yaml")).unwrap();
         symlink("nowhere", folder.path().join("dangling.txt")).unwrap();
-        assert_judges(&evaluate(folder.path()).exits(0), &["a"]);
+        assert_evaluated(&evaluate(folder.path()).exits(0), &["a"]);
         symlink("nowhere", folder.path().join("dangling.yaml")).unwrap();
         let ran = evaluate(folder.path()).exits(2);
         assert!(ran.errors()[0].starts_with("dangling.yaml:1:1: "), "{:?}", ran.errors());
-        assert_judges(&ran, &["a"]);
+        assert_evaluated(&ran, &["a"]);
     }
 
     #[test]
-    fn what_may_not_be_read_is_an_error() {
+    fn unreadable_files_and_folders_are_errors() {
         let folder = Folder::with([
             ("good.yaml", bad_pod("good").to_string()),
             ("locked.yaml", bad_pod("locked").to_string()),
@@ -353,33 +353,33 @@ mod unix {
         set("locked.yaml", 0);
         set("shut", 0);
         let ran = evaluate(folder.path());
-        let may_read_anything = File::open(folder.path().join("locked.yaml")).is_ok();
+        let is_privileged = File::open(folder.path().join("locked.yaml")).is_ok();
         set("shut", 0o755);
-        if may_read_anything {
-            // For root there are no locks.
-            assert_judges(&ran.exits(0), &["good", "locked", "shut"]);
+        if is_privileged {
+            // Permissions do not apply to root.
+            assert_evaluated(&ran.exits(0), &["good", "locked", "shut"]);
             return;
         }
         let ran = ran.exits(2);
         let errors = ran.errors();
-        assert!(errors.len() == 2 && errors.iter().all(|error| error.contains("may not be read")), "{errors:?}");
+        assert!(errors.len() == 2 && errors.iter().all(|error| error.contains("no permission to read")), "{errors:?}");
         assert!(errors[0].starts_with("locked.yaml:") && errors[1].starts_with("shut:"), "{errors:?}");
-        assert_judges(&ran, &["good"]);
+        assert_evaluated(&ran, &["good"]);
     }
 
     #[test]
-    fn pipes_and_sockets_in_a_folder_are_passed_over() {
+    fn pipes_sockets_and_devices_in_a_folder_are_skipped() {
         let folder = Folder::with([("good.yaml", bad_pod("good").to_string())]);
         let pipe = folder.path().join("pipe.yaml");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let _socket = UnixListener::bind(folder.path().join("socket.yaml")).unwrap();
         symlink("/dev/zero", folder.path().join("zero.yaml")).unwrap();
         symlink("pipe.yaml", folder.path().join("link.yaml")).unwrap();
-        assert_judges(&evaluate(folder.path()).exits(0), &["good"]);
+        assert_evaluated(&evaluate(folder.path()).exits(0), &["good"]);
     }
 
     #[test]
-    fn a_pipe_that_is_named_is_read() {
+    fn a_pipe_given_by_name_is_read() {
         let folder = Folder::new();
         let pipe = folder.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -387,18 +387,18 @@ mod unix {
             let pipe = pipe.clone();
             std::thread::spawn(move || fs::write(pipe, bad_pod("piped").to_string()).unwrap())
         };
-        assert_judges(&evaluate(&pipe).exits(0), &["piped"]);
+        assert_evaluated(&evaluate(&pipe).exits(0), &["piped"]);
         writer.join().unwrap();
     }
 
     #[test]
-    fn devices_without_an_end_are_read_up_to_the_limit() {
+    fn endless_devices_are_read_up_to_the_size_limit() {
         let ran = evaluate("/dev/zero").exits(2);
         assert!(ran.errors()[0].contains("MiB"), "{:?}", ran.errors());
     }
 
     #[test]
-    fn names_of_files_can_be_anything() {
+    fn unusual_file_names_are_read_and_escaped() {
         let folder = Folder::new();
         let names: [&[u8]; 4] = [b"not-utf-8-\xff.yaml", b"\x1b[31m.yaml", b"a\nb.yaml", b"::error::x.yaml"];
         for name in names {
@@ -419,7 +419,7 @@ mod unix {
 }
 
 #[test]
-fn a_pod_of_a_thousand_containers_is_judged() {
+fn a_pod_with_a_thousand_containers_is_evaluated() {
     let containers: Vec<_> = (0..1_000).map(|index| bad_container(&format!("c{index:04}"))).collect();
     let folder = Folder::with([("a.json", restarted(pod("a", containers), 9).to_string())]);
     let ran = evaluate(folder.path()).exits(0).is_quiet();
@@ -430,7 +430,7 @@ fn a_pod_of_a_thousand_containers_is_judged() {
 }
 
 #[test]
-fn long_labels_names_and_messages_are_judged_and_cut() {
+fn long_names_labels_and_images_are_evaluated_and_truncated() {
     let long = "x".repeat(1 << 20);
     let mut object = labelled(bad_pod(&long), json!({ "long": long, (long.clone()): "long" }));
     object["metadata"]["namespace"] = long.as_str().into();
@@ -443,7 +443,7 @@ fn long_labels_names_and_messages_are_judged_and_cut() {
     assert_eq!(selected.json()["subjects"], 1);
 }
 
-/// Writes a file of so many bytes, or a little more, piece by piece.
+/// Writes a file of at least `bytes` bytes, piece by piece.
 fn write_large(folder: &Folder, name: &str, bytes: usize, piece: impl Fn(usize) -> String) {
     let mut file = BufWriter::new(File::create(folder.path().join(name)).unwrap());
     let mut written = 0;
@@ -459,7 +459,7 @@ fn write_large(folder: &Folder, name: &str, bytes: usize, piece: impl Fn(usize) 
 }
 
 #[test]
-fn a_hundred_megabytes_of_documents_are_judged() {
+fn a_hundred_megabytes_of_documents_are_evaluated() {
     let folder = Folder::new();
     let note = "x".repeat(400_000);
     write_large(&folder, "large.yaml", 100_000_000, |index| {
@@ -474,31 +474,31 @@ fn a_hundred_megabytes_of_documents_are_judged() {
 }
 
 #[test]
-fn a_hundred_megabytes_in_one_line_are_refused() {
+fn a_hundred_megabytes_in_one_line_are_rejected() {
     let folder = Folder::with([("small.yaml", bad_pod("small").to_string())]);
     let line = "x".repeat(1_000_000);
     write_large(&folder, "large.yaml", 100_000_000, |_| line.clone());
     let ran = evaluate(folder.path()).exits(2);
     assert!(ran.errors().len() == 1 && ran.errors()[0].starts_with("large.yaml:1:1: "), "{:?}", ran.errors());
     assert!(ran.errors()[0].contains("MiB"), "{:?}", ran.errors());
-    assert_judges(&ran, &["small"]);
+    assert_evaluated(&ran, &["small"]);
 }
 
 #[test]
-fn files_of_nothing_are_refused_whatever_their_size() {
+fn sparse_files_are_rejected_regardless_of_their_size() {
     let folder = Folder::with([("small.yaml", bad_pod("small").to_string())]);
     for (name, size) in [("hole.yaml", 100_u64 << 20), ("larger.yaml", 1 << 40)] {
-        // A hole takes no room on the disk.
+        // Sparse files use no disk space.
         File::create(folder.path().join(name)).unwrap().set_len(size).unwrap();
     }
     let ran = evaluate(folder.path()).exits(2);
     let errors = ran.errors();
     assert!(errors.len() == 2 && errors[0].contains("binary") && errors[1].contains("more than 512 MiB"), "{errors:?}");
-    assert_judges(&ran, &["small"]);
+    assert_evaluated(&ran, &["small"]);
 }
 
 #[test]
-fn hundreds_of_errors_are_counted_and_the_first_are_shown() {
+fn the_text_report_shows_the_first_errors_and_counts_all() {
     let folder = Folder::with((0..300).map(|index| (format!("{index:03}.yaml"), "kind: [\n")));
     let ran = run(kube_devops().args(["analyze", "-f"]).arg(folder.path())).exits(2);
     assert!(ran.stdout.contains("300 errors: not everything was evaluated"), "{}", ran.stdout);
@@ -507,7 +507,7 @@ fn hundreds_of_errors_are_counted_and_the_first_are_shown() {
 }
 
 #[test]
-fn a_pod_that_cannot_be_judged_is_never_a_pass() {
+fn a_pod_that_could_not_be_evaluated_is_not_a_pass() {
     let broken = with_status(pod("a", [good_container("app")]), json!("text"));
     let folder = Folder::with([("a.json", broken.to_string())]);
     let ran = run(kube_devops().args(["analyze", "-f"]).arg(folder.path())).exits(2);
@@ -515,7 +515,7 @@ fn a_pod_that_cannot_be_judged_is_never_a_pass() {
     assert!(ran.stdout.contains("Not Everything Evaluated"), "{}", ran.stdout);
 }
 
-/// One change to a text, at a place from 0 to 1.
+/// A change to a text, at a relative position from 0 to 1.
 #[derive(Debug, Clone)]
 enum Mutation {
     Replace(f64, u8),
@@ -570,12 +570,12 @@ impl Mutation {
 }
 
 #[test]
-fn mutated_examples_are_judged_or_explained() {
+fn mutated_examples_are_evaluated_or_rejected() {
     const FILES: usize = 300;
     let examples: Vec<Vec<u8>> = ["shop/database.yaml", "shop/web.yaml", "staging/checkout.yaml", "legacy/pods.yaml"]
         .map(|name| fs::read(root().join("examples").join(name)).unwrap())
         .to_vec();
-    // Seeded, so that a failure comes again.
+    // Seeded, so that a failure is reproducible.
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[42; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
     let mutated = (prop::sample::select(examples), prop::collection::vec(mutation(), 1..4));
@@ -599,5 +599,5 @@ fn mutated_examples_are_judged_or_explained() {
             }
         }
     }
-    assert!(subjects > FILES as u64 / 2, "only {evaluation} subjects: the mutations destroy too much");
+    assert!(subjects > FILES as u64 / 2, "only {subjects} subjects: the mutations destroy too much");
 }

@@ -1,4 +1,4 @@
-//! The commands that need neither manifests nor a cluster, and what the program says of itself.
+//! The commands that need neither manifests nor a cluster, and the help.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -13,7 +13,7 @@ fn call(arguments: &[&str]) -> Ran {
 
 const CHECKS: [&str; 5] = ["high-restarts", "latest-tag", "missing-liveness", "missing-readiness", "pending"];
 
-/// Every command that does something.
+/// All commands that are not groups.
 const COMMANDS: [&[&str]; 16] = [
     &["webhook", "serve"],
     &["webhook", "cert-generate"],
@@ -62,23 +62,23 @@ fn the_help_lists_every_command() {
 }
 
 #[test]
-fn without_arguments_the_help_is_shown_and_nothing_is_done() {
+fn without_arguments_the_help_is_shown() {
     call(&[]).exits(2).complains(&["Usage:", "analyze"]);
 }
 
 #[test]
-fn mistakes_of_usage_are_answered_with_a_hint() {
+fn usage_errors_include_a_suggestion() {
     call(&["analyse"]).exits(2).complains(&["analyse", "'analyze'"]);
     call(&["analyze", "--min-scor", "3"]).exits(2).complains(&["--min-score"]);
 }
 
 #[test]
-fn checks_are_listed_and_explained_in_their_own_words() {
+fn checks_are_listed_and_explained() {
     let list = call(&["explain"]).exits(0).is_quiet().stdout;
     for check in CHECKS {
         assert!(list.contains(check), "{list}");
         let text = call(&["explain", check]).exits(0).is_quiet().stdout;
-        for part in [&format!("{check}: "), "WHAT IT FINDS", "WHY IT MATTERS", "HOW TO MEND IT", "Weight", "Severity"] {
+        for part in [&format!("{check}: "), "WHAT IT FINDS", "WHY IT MATTERS", "HOW TO FIX IT", "Weight", "Severity"] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(text.lines().all(|line| line.contains("https://") || line.chars().count() <= 100), "{text}");
@@ -87,17 +87,17 @@ fn checks_are_listed_and_explained_in_their_own_words() {
 }
 
 #[test]
-fn an_unknown_check_is_answered_with_those_there_are() {
+fn an_unknown_check_is_rejected_with_the_available_checks() {
     let ran = call(&["explain", "latest"]).exits(2);
-    assert_eq!(ran.stderr, format!("error: there is no check \"latest\"; there are: {}\n", CHECKS.join(", ")));
+    assert_eq!(ran.stderr, format!("error: unknown check \"latest\"; available checks: {}\n", CHECKS.join(", ")));
 }
 
 #[test]
-fn completions_are_made_for_every_shell() {
+fn completions_are_generated_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let text = call(&["completion", shell]).exits(0).is_quiet().stdout;
         for word in ["bundle-apply", "fail-on", "kubeconfig"] {
-            assert!(text.contains(word), "{shell} lacks {word}");
+            assert!(text.contains(word), "{shell}: missing {word}");
         }
     }
     call(&["completion", "tcsh"]).exits(2).complains(&["tcsh", "bash"]);
@@ -124,7 +124,7 @@ fn bash_completes_commands_and_values() {
 }
 
 #[test]
-fn as_a_plugin_of_kubectl_it_speaks_of_kubectl_devops() {
+fn as_a_kubectl_plugin_the_program_is_named_kubectl_devops() {
     let folder = Folder::new();
     let plugin = folder.path().join("kubectl-devops");
     symlink(program(), &plugin).unwrap();
@@ -140,12 +140,12 @@ fn as_a_plugin_of_kubectl_it_speaks_of_kubectl_devops() {
 }
 
 #[test]
-fn output_that_cannot_be_written_is_an_error() {
+fn a_failed_write_of_the_output_is_an_error() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = kube_devops();
     command.args(["analyze", "-f", "examples/"]).stdout(full).stderr(std::process::Stdio::piped());
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("error: failed to write the report"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("error: failed to write the report"), "{stderr}");
 }

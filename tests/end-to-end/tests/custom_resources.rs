@@ -1,4 +1,4 @@
-//! The custom resources on a real API server: installing them, and what it accepts and refuses.
+//! The custom resources on a real API server: installation and validation.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 const NAMES: [&str; 2] = ["devopspolicies.devops.stochastic.io", "policyauditresults.devops.stochastic.io"];
 
-/// Nothing has to run for this but an API server.
+/// Returns a control plane with an API server only.
 fn api_server() -> Builder {
     ControlPlane::builder()
 }
@@ -19,7 +19,7 @@ fn install(plane: &ControlPlane) -> Ran {
     run(kube_devops().args(["crd", "install", "--kubeconfig"]).arg(plane.kubeconfig().path()))
 }
 
-/// A control plane with the custom resources, for all tests that only create objects.
+/// Returns a shared control plane with the custom resources, for tests that only create objects.
 async fn installed() -> Result<&'static ControlPlane> {
     static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
     PLANE
@@ -43,10 +43,10 @@ async fn versions(plane: &ControlPlane) -> Result<Vec<Value>> {
 }
 
 #[tokio::test]
-async fn installing_twice_changes_nothing_the_second_time() -> Result<()> {
+async fn a_second_installation_changes_nothing() -> Result<()> {
     let plane = api_server().start().await?;
     assert_eq!(install(&plane).exits(0).is_quiet().stdout, expected("created"));
-    // Installed means served.
+    // The API server serves the kinds when the command returns.
     plane.kubectl(["get", "devopspolicies,policyauditresults", "-A"]).await?;
     let before = versions(&plane).await?;
     assert_eq!(install(&plane).exits(0).is_quiet().stdout, expected("unchanged"));
@@ -60,7 +60,7 @@ async fn installing_twice_changes_nothing_the_second_time() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_generated_is_what_is_installed() -> Result<()> {
+async fn generated_and_installed_definitions_are_identical() -> Result<()> {
     let plane = api_server().start().await?;
     let generated = run(kube_devops().args(["crd", "generate"])).exits(0).is_quiet().stdout;
     plane.kubectl_with_input(["apply", "--server-side", "-f", "-"], &generated).await?;
@@ -73,11 +73,11 @@ async fn what_is_generated_is_what_is_installed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn whoever_may_not_install_is_told_so() -> Result<()> {
+async fn an_installation_without_permission_is_reported() -> Result<()> {
     let plane = api_server().start().await?;
-    let nobody = plane.kubeconfig_for_user("nobody", &[])?;
-    let ran = run(kube_devops().args(["crd", "install", "--kubeconfig"]).arg(nobody.path())).exits(2);
-    ran.complains(&["error: not allowed to install devopspolicies.devops.stochastic.io", "\"nobody\""]);
+    let unprivileged = plane.kubeconfig_for_user("unprivileged", &[])?;
+    let ran = run(kube_devops().args(["crd", "install", "--kubeconfig"]).arg(unprivileged.path())).exits(2);
+    ran.complains(&["error: not allowed to install devopspolicies.devops.stochastic.io", "\"unprivileged\""]);
     Ok(())
 }
 
@@ -93,8 +93,8 @@ async fn create(plane: &ControlPlane, object: &str) -> Result<String> {
     plane.kubectl_with_input(["create", "-f", "-", "-o", "json"], object).await
 }
 
-/// What makes no sense, and a part of what the API server says about it.
-fn nonsense() -> Vec<(Value, &'static str)> {
+/// Returns invalid specs, each with a part of the message of the API server.
+fn invalid_specs() -> Vec<(Value, &'static str)> {
     let probe = |probe: Value| json!({ "requireLivenessProbe": true, "defaultProbe": probe });
     let resources = |resources: Value| json!({ "requireLivenessProbe": true, "defaultResources": resources });
     vec![
@@ -121,11 +121,11 @@ fn nonsense() -> Vec<(Value, &'static str)> {
             json!({ "forbidLatestTag": true, "severityOverrides": { "latest": "high" } }),
             "unknown field \"spec.severityOverrides.latest\"",
         ),
-        (json!({}), "the policy turns no check on: set forbidLatestTag"),
-        (json!({ "enforcementMode": "audit" }), "the policy turns no check on"),
+        (json!({}), "the policy enables no check: set forbidLatestTag"),
+        (json!({ "enforcementMode": "audit" }), "the policy enables no check"),
         (
             json!({ "forbidLatestTag": true, "enforcementMode": "enforce" }),
-            "enforcementMode enforce has nothing to mend",
+            "enforcementMode enforce has nothing to remediate",
         ),
         (probe(json!({ "tcpPort": 0 })), "spec.defaultProbe.tcpPort in body should be greater than or equal to 1"),
         (
@@ -137,16 +137,19 @@ fn nonsense() -> Vec<(Value, &'static str)> {
         (resources(json!({})), "defaultResources is empty"),
         (resources(json!({ "cpuRequest": "lots" })), "spec.defaultResources.cpuRequest in body should match"),
         (resources(json!({ "memoryLimit": "-1Gi" })), "spec.defaultResources.memoryLimit in body should match"),
-        (resources(json!({ "cpuRequest": "2", "cpuLimit": "500m" })), "cpuRequest is over cpuLimit"),
-        (resources(json!({ "memoryRequest": "1Gi", "memoryLimit": "900Mi" })), "memoryRequest is over memoryLimit"),
+        (resources(json!({ "cpuRequest": "2", "cpuLimit": "500m" })), "cpuRequest is greater than cpuLimit"),
+        (
+            resources(json!({ "memoryRequest": "1Gi", "memoryLimit": "900Mi" })),
+            "memoryRequest is greater than memoryLimit",
+        ),
     ]
 }
 
 #[tokio::test]
-async fn policies_that_make_no_sense_are_refused_with_a_text_that_helps() -> Result<()> {
+async fn the_api_server_rejects_invalid_policies_with_a_helpful_message() -> Result<()> {
     let plane = installed().await?;
-    for (index, (spec, part)) in nonsense().into_iter().enumerate() {
-        let error = create(plane, &policy(&format!("nonsense-{index}"), &spec)).await.expect_err(&spec.to_string());
+    for (index, (spec, part)) in invalid_specs().into_iter().enumerate() {
+        let error = create(plane, &policy(&format!("invalid-{index}"), &spec)).await.expect_err(&spec.to_string());
         let error = format!("{error:#}");
         assert!(error.contains(part), "{spec}: {error}");
     }
@@ -156,22 +159,22 @@ async fn policies_that_make_no_sense_are_refused_with_a_text_that_helps() -> Res
     Ok(())
 }
 
-/// The program is no more lenient with a file than the API server is with the object in it.
+/// The program validates policy files as strictly as the API server validates objects.
 #[test]
-fn what_the_api_server_refuses_is_refused_in_a_file() {
-    for (spec, part) in nonsense() {
+fn policy_files_are_validated_like_objects() {
+    for (spec, part) in invalid_specs() {
         let folder = Folder::with([("policy.json", policy("a", &spec))]);
         let mut command = kube_devops();
         command.args(["analyze", "-f", "examples", "--policy"]).arg(folder.path().join("policy.json"));
         let ran = run(&mut command);
-        assert_eq!(ran.code, Some(2), "{spec} is accepted where the API server says: {part}");
+        assert_eq!(ran.code, Some(2), "{spec} is accepted, but the API server rejects it: {part}");
         let field = part.split([' ', '"']).find(|word| word.starts_with("spec.")).unwrap_or_default();
         ran.complains(&["error: ", "policy.json", field]);
     }
 }
 
 #[tokio::test]
-async fn policies_that_make_sense_are_accepted_with_their_defaults() -> Result<()> {
+async fn valid_policies_are_accepted_and_defaulted() -> Result<()> {
     let plane = installed().await?;
     for (index, spec) in [
         json!({ "forbidLatestTag": true }),
@@ -186,7 +189,7 @@ async fn policies_that_make_sense_are_accepted_with_their_defaults() -> Result<(
     .into_iter()
     .enumerate()
     {
-        let created = create(plane, &policy(&format!("sense-{index}"), &spec)).await?;
+        let created = create(plane, &policy(&format!("valid-{index}"), &spec)).await?;
         let created: Value = serde_json::from_str(&created)?;
         let mode = spec.get("enforcementMode").cloned().unwrap_or(json!("audit"));
         assert_eq!(created["spec"]["enforcementMode"], mode, "{spec}");
@@ -206,7 +209,7 @@ async fn bundles_and_examples_can_be_applied() -> Result<()> {
         let text = run(&mut command).exits(0).stdout;
         let applied = plane.kubectl_with_input(["apply", "-f", "-"], &text).await?;
         assert_eq!(applied, format!("devopspolicy.devops.stochastic.io/{bundle} created\n"));
-        // What is exported can be judged by, too.
+        // The exported policy is a valid policy file.
         let exported = plane.kubectl(["get", "devopspolicy", bundle, "-o", "yaml"]).await?;
         let folder = Folder::with([("policy.yaml", exported)]);
         let mut command = kube_devops();
@@ -222,7 +225,7 @@ async fn bundles_and_examples_can_be_applied() -> Result<()> {
 }
 
 #[tokio::test]
-async fn people_find_policies_by_short_names_and_categories_and_see_columns() -> Result<()> {
+async fn policies_have_short_names_categories_and_printer_columns() -> Result<()> {
     let plane = installed().await?;
     create(plane, &policy("columns", &json!({ "forbidLatestTag": true }))).await?;
     let status = json!({ "status": { "healthScore": 85, "healthy": true, "message": "Healthy", "violationCount": 3 } });
@@ -242,12 +245,13 @@ async fn people_find_policies_by_short_names_and_categories_and_see_columns() ->
 }
 
 #[tokio::test]
-async fn a_status_changes_neither_the_spec_nor_the_generation() -> Result<()> {
+async fn a_status_update_changes_neither_the_spec_nor_the_generation() -> Result<()> {
     let plane = installed().await?;
     create(plane, &policy("status", &json!({ "forbidLatestTag": true }))).await?;
     let status = json!({ "status": { "healthScore": 101 } });
     let patch = ["patch", "dop", "status", "--subresource=status", "--type=merge", "-p"];
-    let error = plane.kubectl([&patch[..], &[&status.to_string()]].concat()).await.expect_err("no score is that high");
+    let error =
+        plane.kubectl([&patch[..], &[&status.to_string()]].concat()).await.expect_err("the score is out of range");
     assert!(format!("{error:#}").contains("status.healthScore"), "{error:#}");
     let both = json!({ "spec": { "forbidLatestTag": false }, "status": { "healthScore": 50 } }).to_string();
     plane.kubectl([&patch[..], &[&both]].concat()).await?;
@@ -258,7 +262,7 @@ async fn a_status_changes_neither_the_spec_nor_the_generation() -> Result<()> {
 }
 
 #[tokio::test]
-async fn audit_results_are_records_that_nobody_changes() -> Result<()> {
+async fn audit_results_are_immutable() -> Result<()> {
     let plane = installed().await?;
     let result = json!({
         "apiVersion": "devops.stochastic.io/v1", "kind": "PolicyAuditResult",
@@ -278,12 +282,12 @@ async fn audit_results_are_records_that_nobody_changes() -> Result<()> {
     assert_eq!(rows[0], ["NAME", "POLICY", "SCORE", "STATUS", "VIOLATIONS", "AGE"], "{table}");
     assert_eq!(rows[1][..5], ["record", "columns", "90", "Healthy", "1"], "{table}");
     let patch = ["patch", "par", "record", "--type=merge", "-p", r#"{"spec": {"healthScore": 100}}"#];
-    let error = format!("{:#}", plane.kubectl(patch).await.expect_err("it is a record"));
-    assert!(error.contains("an audit result is a record and cannot be changed"), "{error}");
-    let mut wrong = result;
-    wrong["metadata"]["name"] = "wrong".into();
-    wrong["spec"]["violations"][0]["severity"] = "awful".into();
-    let error = format!("{:#}", create(plane, &wrong.to_string()).await.expect_err("there is no such severity"));
+    let error = format!("{:#}", plane.kubectl(patch).await.expect_err("it is immutable"));
+    assert!(error.contains("an audit result is immutable"), "{error}");
+    let mut invalid = result;
+    invalid["metadata"]["name"] = "invalid".into();
+    invalid["spec"]["violations"][0]["severity"] = "awful".into();
+    let error = format!("{:#}", create(plane, &invalid.to_string()).await.expect_err("there is no such severity"));
     assert!(error.contains("spec.violations[0].severity"), "{error}");
     Ok(())
 }

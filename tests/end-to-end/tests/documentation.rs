@@ -1,5 +1,5 @@
-//! The documentation says what the program does: generated pages are up to date, links lead somewhere, what is quoted is
-//! what is printed, and the commands that are shown exist.
+//! The documentation matches the program: generated pages are up to date, links are valid, quoted output is current, and
+//! the documented commands exist.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use end_to_end::{kube_devops, root, run};
 
-/// The pages that people read.
+/// Returns the paths of all documentation pages.
 fn pages() -> Vec<PathBuf> {
     let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md"), root().join("examples/README.md")];
     let mut folders = vec![root().join("docs")];
@@ -44,7 +44,7 @@ fn generated_pages_are_up_to_date() {
     }
     for (name, text) in &generated {
         let stored = fs::read_to_string(docs.join(name)).unwrap_or_default();
-        assert!(&stored == text, "docs/{name} is not what the program says: run the tests with UPDATE_DOCS=1");
+        assert!(&stored == text, "docs/{name} is outdated: run the tests with UPDATE_DOCS=1");
     }
     let stored: BTreeSet<String> = fs::read_dir(docs.join("checks"))
         .unwrap()
@@ -54,12 +54,12 @@ fn generated_pages_are_up_to_date() {
     assert_eq!(stored, expected, "docs/checks has pages of checks that do not exist");
 }
 
-/// The targets of the links of a page, in the form `[text](target)`.
+/// Returns the targets of the links of a page, in the form `[text](target)`.
 fn links(text: &str) -> Vec<&str> {
     text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).collect()
 }
 
-/// The name that GitHub gives to a heading.
+/// Returns the anchor that GitHub generates for a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|character| character.is_alphanumeric() || matches!(character, ' ' | '-' | '_'));
@@ -67,7 +67,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn links_lead_to_files_and_headings_that_exist() {
+fn links_point_to_existing_files_and_headings() {
     let mut seen = 0;
     for page in pages() {
         for link in links(&read(&page)) {
@@ -87,14 +87,14 @@ fn links_lead_to_files_and_headings_that_exist() {
     assert!(seen > 20, "{seen} links");
 }
 
-/// The lines of the fenced blocks of a language.
+/// Returns the fenced code blocks of a language.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     text.split(&fence).skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block.to_owned()).collect()
 }
 
 #[test]
-fn the_report_in_the_readme_is_what_the_examples_give() {
+fn the_report_in_the_readme_matches_the_examples() {
     let shown = blocks(&read(&root().join("README.md")), "text").into_iter().next().unwrap();
     let printed = run(kube_devops().args(["analyze", "-f", "examples/"])).exits(0).stdout;
     let (start, end) = shown.split_once("\n...\n").unwrap();
@@ -102,7 +102,7 @@ fn the_report_in_the_readme_is_what_the_examples_give() {
     assert!(printed.ends_with(end.trim_start()), "{printed}");
 }
 
-/// The arguments of the calls of the program in a line of shell, as far as quotes and variables do not matter.
+/// Returns the arguments of each call of the program in a shell line; quotes and variables are not interpreted.
 fn calls(line: &str) -> Vec<Vec<String>> {
     let line = line.split(" #").next().unwrap_or_default();
     line.split(['|', '&', ';', '>', '(', ')'])
@@ -112,7 +112,7 @@ fn calls(line: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_commands_that_are_shown_exist() {
+fn documented_commands_exist() {
     let mut seen = 0;
     for page in pages() {
         let text = read(&page);
@@ -121,7 +121,7 @@ fn the_commands_that_are_shown_exist() {
                 let line = line.trim().trim_start_matches("$ ").trim_start_matches("run: ").trim_start_matches("- ");
                 for arguments in calls(line) {
                     seen += 1;
-                    // Whatever is wrong with the words before --help is an error; else nothing is done but to print the help.
+                    // Invalid arguments before --help are an error; otherwise only the help is printed.
                     let ran = run(kube_devops().args(&arguments).arg("--help"));
                     assert_eq!(ran.code, Some(0), "{}: {line}: {}", page.display(), ran.stderr);
                 }

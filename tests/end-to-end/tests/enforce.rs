@@ -1,4 +1,4 @@
-//! Enforcement: what workloads lack is added to them, once, and never leaves them worse.
+//! Enforcement: missing fields are added to workloads once, and patches that break a workload are reverted.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -9,8 +9,8 @@ use end_to_end::{Controller, kube_devops, run};
 use serde_json::{Value, json};
 use test_cluster::{DEADLINE, Namespace, eventually, pods};
 
-/// A workload of two pods, each of one container without probes and resources.
-fn lacking(kind: &str, name: &str, more: &Value) -> Value {
+/// Returns a workload with two pods of one container without probes and resources.
+fn bare_workload(kind: &str, name: &str, more: &Value) -> Value {
     let mut object = workload("apps/v1", kind, name, json!({ "containers": [bad_container("app")] }));
     object["spec"]["selector"] = json!({ "matchLabels": { "app": name } });
     object["spec"]["template"]["metadata"] = json!({ "labels": { "app": name } });
@@ -30,15 +30,15 @@ fn merge(target: &mut Value, more: &Value) {
     }
 }
 
-/// What adds probes that are soon known to do no harm.
-fn mending() -> Value {
+/// Returns the spec of a policy that adds probes with short periods.
+fn enforcing() -> Value {
     json!({
         "requireLivenessProbe": true, "requireReadinessProbe": true, "enforcementMode": "enforce",
         "defaultProbe": { "tcpPort": 8080, "initialDelaySeconds": 0, "periodSeconds": 1 },
     })
 }
 
-/// The state and the message of a workload in the status of a policy.
+/// Returns the state and the message of a workload in the status of a policy.
 fn state(status: &Value, name: &str) -> (String, String) {
     let workloads = status["workloads"].as_array().map_or(&[][..], Vec::as_slice);
     let found = workloads.iter().find(|workload| workload["name"] == name);
@@ -63,7 +63,7 @@ fn container(workload: &Value) -> &Value {
     &workload["spec"]["template"]["spec"]["containers"][0]
 }
 
-fn is_untouched(workload: &Value) -> bool {
+fn is_unchanged(workload: &Value) -> bool {
     let container = container(workload);
     let annotations = &workload["metadata"]["annotations"];
     container.get("livenessProbe").is_none()
@@ -72,13 +72,13 @@ fn is_untouched(workload: &Value) -> bool {
         && annotations.get("devops.stochastic.io/patched-by").is_none()
 }
 
-/// Waits until the operator has evaluated some more.
-async fn some_evaluations(operator: &Controller, namespace: &Namespace) -> Result<()> {
+/// Waits for further evaluations of the operator.
+async fn more_evaluations(operator: &Controller, namespace: &Namespace) -> Result<()> {
     let before = operator.metric("devopspolicy_reconcile_total")?.unwrap_or_default();
     eventually(DEADLINE, "more evaluations", async || {
-        // A pod that comes and goes makes it look.
-        namespace.kubectl(["run", "nobody", "--image=nobody:1", "--restart=Never"]).await?;
-        namespace.kubectl(["delete", "pod", "nobody", "--wait=true"]).await?;
+        // The creation and the deletion of a pod trigger evaluations.
+        namespace.kubectl(["run", "trigger", "--image=trigger:1", "--restart=Never"]).await?;
+        namespace.kubectl(["delete", "pod", "trigger", "--wait=true"]).await?;
         let now = operator.metric("devopspolicy_reconcile_total")?.unwrap_or_default();
         ensure!(now >= before + 4.0, "there were {now}");
         Ok(())
@@ -87,12 +87,12 @@ async fn some_evaluations(operator: &Controller, namespace: &Namespace) -> Resul
 }
 
 #[tokio::test]
-async fn workloads_get_what_the_bundle_restricted_asks_for_and_get_it_once() -> Result<()> {
+async fn the_restricted_bundle_adds_probes_and_resources_to_workloads_once() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("restricted").await?;
     let kinds = [("Deployment", "web"), ("StatefulSet", "store"), ("DaemonSet", "agent")];
-    let objects = kinds.map(|(kind, name)| lacking(kind, name, &json!({})));
+    let objects = kinds.map(|(kind, name)| bare_workload(kind, name, &json!({})));
     apply(&namespace, &documents(&objects)).await?;
     let bundle = run(kube_devops().args(["policy", "bundle-apply", "restricted", "--namespace", namespace.name()]))
         .exits(0)
@@ -118,17 +118,17 @@ async fn workloads_get_what_the_bundle_restricted_asks_for_and_get_it_once() -> 
             "requests": { "cpu": "100m", "memory": "128Mi" }, "limits": { "cpu": "500m", "memory": "256Mi" },
         });
         assert_eq!(container["resources"], resources);
-        assert_eq!(container["image"], "nginx", "what cannot be mended is only reported");
+        assert_eq!(container["image"], "nginx", "a violation without a remediation is only reported");
         assert_eq!(patched["metadata"]["annotations"]["devops.stochastic.io/patched-by"], "kube-devops/devops-policy");
         namespace.kubectl(["rollout", "status", &format!("{kind}/{name}"), "--timeout=90s"]).await?;
     }
-    let is_mended = |status: &Value| {
+    let is_remediated = |status: &Value| {
         let checks = &status["violationsByCheck"];
         checks.get("missing-liveness").is_none()
             && checks.get("missing-readiness").is_none()
             && checks["latest-tag"] == 6
     };
-    expect_status(&operator, &namespace, "devops-policy", "new pods", is_mended).await?;
+    expect_status(&operator, &namespace, "devops-policy", "new pods", is_remediated).await?;
     operator.expect_metric("enforcement_remediations_applied_total", Some(3.0)).await?;
     let versions = async || {
         let mut versions = Vec::new();
@@ -138,15 +138,15 @@ async fn workloads_get_what_the_bundle_restricted_asks_for_and_get_it_once() -> 
         anyhow::Ok(versions)
     };
     let before = versions().await?;
-    some_evaluations(&operator, &namespace).await?;
+    more_evaluations(&operator, &namespace).await?;
     assert_eq!(versions().await?, before, "{}", operator.log());
     assert_eq!(operator.metric("enforcement_remediations_applied_total")?, Some(3.0));
     assert_eq!(operator.metric("enforcement_remediations_failed_total")?, Some(0.0));
     let events = list(&namespace, "events.v1.events.k8s.io").await?;
-    let is_told = |event: &Value| event["reason"] == "Patched" && event["regarding"]["kind"] == "Deployment";
-    assert!(events.iter().any(is_told), "{events:#?}");
+    let is_patch = |event: &Value| event["reason"] == "Patched" && event["regarding"]["kind"] == "Deployment";
+    assert!(events.iter().any(is_patch), "{events:#?}");
 
-    // What is there stays when the mode is taken away, and when the policy is.
+    // The patches remain when the enforcement mode is removed and when the policy is deleted.
     apply(&namespace, &bundle.replace("enforcementMode: enforce", "enforcementMode: audit")).await?;
     expect_status(&operator, &namespace, "devops-policy", "audit", |status| status["observedGeneration"] == 2).await?;
     namespace.kubectl(["delete", "devopspolicy", "devops-policy", "--timeout=90s"]).await?;
@@ -155,19 +155,19 @@ async fn workloads_get_what_the_bundle_restricted_asks_for_and_get_it_once() -> 
 }
 
 #[tokio::test]
-async fn a_change_that_is_rolled_out_is_settled_and_told() -> Result<()> {
+async fn a_successful_rollout_of_a_patch_is_reported() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("settled").await?;
-    apply(&namespace, &lacking("Deployment", "web", &json!({})).to_string()).await?;
-    apply(&namespace, &policy("mending", &mending())).await?;
-    let status = expect_state(&operator, &namespace, "mending", "web", "Patched").await?;
+    apply(&namespace, &bare_workload("Deployment", "web", &json!({})).to_string()).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    let status = expect_state(&operator, &namespace, "enforcing", "web", "Patched").await?;
     assert_eq!(state(&status, "web").1, "container app: livenessProbe, readinessProbe");
     let enforced =
         status["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "Enforced").unwrap();
     assert_eq!((&enforced["status"], &enforced["reason"]), (&json!("True"), &json!("Enforced")));
     assert_eq!(status["violationCount"], 0);
-    // A container that comes later gets its own, and the first one keeps what it has.
+    // A container added later gets its own probes, and the first one keeps its probes.
     let two = json!([{ "op": "add", "path": "/spec/template/spec/containers/-", "value": { "name": "late", "image": "late:1" } }]);
     namespace.kubectl(["patch", "deployment", "web", "--type=json", "-p", &two.to_string()]).await?;
     eventually(DEADLINE, "both containers to have probes", async || {
@@ -185,45 +185,45 @@ async fn a_change_that_is_rolled_out_is_settled_and_told() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_not_to_be_touched_is_not_touched_and_the_reason_is_told() -> Result<()> {
+async fn workloads_that_must_not_be_patched_are_skipped_with_a_reason() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;
-    let namespace = setting.plane.namespace("spared").await?;
+    let namespace = setting.plane.namespace("skipped").await?;
     let ignored = json!({ "metadata": { "annotations": { "devops.stochastic.io/ignore": "true" } } });
     let objects = [
-        lacking("Deployment", "ignored", &ignored),
-        lacking("Deployment", "recreated", &json!({ "spec": { "strategy": { "type": "Recreate" } } })),
-        lacking("Deployment", "paused", &json!({})),
-        lacking("ReplicaSet", "alone", &json!({})),
+        bare_workload("Deployment", "ignored", &ignored),
+        bare_workload("Deployment", "recreated", &json!({ "spec": { "strategy": { "type": "Recreate" } } })),
+        bare_workload("Deployment", "paused", &json!({})),
+        bare_workload("ReplicaSet", "alone", &json!({})),
     ];
     apply(&namespace, &documents(&objects)).await?;
     namespace.kubectl(["rollout", "status", "deployment/paused", "--timeout=90s"]).await?;
     namespace.kubectl(["rollout", "pause", "deployment/paused"]).await?;
-    // Somebody else has said who patches this one.
-    let owned = json!({ "metadata": { "annotations": { "devops.stochastic.io/patched-by": "somebody" } } });
-    let owned = lacking("Deployment", "owned", &owned).to_string();
+    // Another field manager owns the annotation of this one.
+    let owned = json!({ "metadata": { "annotations": { "devops.stochastic.io/patched-by": "other" } } });
+    let owned = bare_workload("Deployment", "owned", &owned).to_string();
     namespace.kubectl_with_input(["apply", "--server-side", "--field-manager=argocd", "-f", "-"], &owned).await?;
 
-    apply(&namespace, &policy("mending", &mending())).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
     for (name, expected, reason) in [
         ("ignored", "Ignored", "annotated"),
-        ("recreated", "Refused", "Recreate"),
-        ("paused", "Refused", "paused"),
+        ("recreated", "Skipped", "Recreate"),
+        ("paused", "Skipped", "paused"),
         ("owned", "Conflict", "argocd"),
     ] {
-        let status = expect_state(&operator, &namespace, "mending", name, expected).await?;
+        let status = expect_state(&operator, &namespace, "enforcing", name, expected).await?;
         assert!(state(&status, name).1.contains(reason), "{status:#}");
     }
-    let status = expect_status(&operator, &namespace, "mending", "trouble", |status| {
+    let status = expect_status(&operator, &namespace, "enforcing", "trouble", |status| {
         status["conditions"].as_array().unwrap().iter().any(|condition| condition["reason"] == "Incomplete")
     });
     status.await?;
-    some_evaluations(&operator, &namespace).await?;
+    more_evaluations(&operator, &namespace).await?;
     for (kind, name) in
         [("deployment", "ignored"), ("deployment", "recreated"), ("deployment", "paused"), ("replicaset", "alone")]
     {
         let workload = get(&namespace, kind, name).await?;
-        assert!(is_untouched(&workload), "{workload:#}");
+        assert!(is_unchanged(&workload), "{workload:#}");
     }
     let owned = get(&namespace, "deployment", "owned").await?;
     assert!(container(&owned).get("livenessProbe").is_none(), "{owned:#}");
@@ -233,7 +233,7 @@ async fn what_is_not_to_be_touched_is_not_touched_and_the_reason_is_told() -> Re
 }
 
 #[tokio::test]
-async fn another_field_manager_keeps_its_fields() -> Result<()> {
+async fn fields_of_another_field_manager_are_preserved() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("shared").await?;
@@ -241,67 +241,68 @@ async fn another_field_manager_keeps_its_fields() -> Result<()> {
         "name": "app", "image": "nginx:1", "readinessProbe": { "httpGet": { "path": "/ready", "port": 80 } },
         "resources": { "limits": { "cpu": "50m" } },
     }] } } } });
-    let text = lacking("Deployment", "web", &theirs).to_string();
+    let text = bare_workload("Deployment", "web", &theirs).to_string();
     let argocd = ["apply", "--server-side", "--field-manager=argocd", "-f", "-"];
     namespace.kubectl_with_input(argocd, &text).await?;
-    let mut spec = mending();
+    let mut spec = enforcing();
     spec["defaultResources"] = json!({ "cpuRequest": "100m", "memoryLimit": "64Mi" });
-    apply(&namespace, &policy("mending", &spec)).await?;
-    expect_state(&operator, &namespace, "mending", "web", "Patched").await?;
+    apply(&namespace, &policy("enforcing", &spec)).await?;
+    expect_state(&operator, &namespace, "enforcing", "web", "Patched").await?;
     let web = get(&namespace, "deployment", "web").await?;
     let container = container(&web);
     assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/ready");
-    // A request of 100m would be over their limit.
+    // A request of 100m would exceed the existing limit.
     assert_eq!(container["resources"], json!({ "limits": { "cpu": "50m", "memory": "64Mi" } }));
     assert_eq!(container["livenessProbe"]["tcpSocket"]["port"], 8080);
-    // Their next sync takes nothing away, and finds nothing in its way.
+    // The next sync of the other field manager removes nothing and has no conflict.
     namespace.kubectl_with_input(argocd, &text).await?;
     assert_eq!(get(&namespace, "deployment", "web").await?["spec"], web["spec"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_change_that_pods_do_not_survive_is_taken_back_and_not_tried_again() -> Result<()> {
+async fn a_patch_that_breaks_pods_is_reverted_and_not_retried() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator_with(&["--rollout-deadline", "5"]).await?;
-    let namespace = setting.plane.namespace("refusing").await?;
-    let refusing = json!({ "spec": { "template": { "metadata": { "labels": { pods::LABEL: pods::REFUSING } } } } });
-    let mut deployment = lacking("Deployment", "web", &refusing);
+    let namespace = setting.plane.namespace("failing-probes").await?;
+    let failing_probes =
+        json!({ "spec": { "template": { "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } } } });
+    let mut deployment = bare_workload("Deployment", "web", &failing_probes);
     deployment["spec"]["progressDeadlineSeconds"] = 5.into();
-    let set = lacking("StatefulSet", "store", &refusing);
+    let set = bare_workload("StatefulSet", "store", &failing_probes);
     apply(&namespace, &documents(&[deployment, set])).await?;
     for name in ["deployment/web", "statefulset/store"] {
         namespace.kubectl(["rollout", "status", name, "--timeout=90s"]).await?;
     }
     let old: Vec<String> =
         list(&namespace, "pods").await?.iter().map(|pod| pod["metadata"]["uid"].to_string()).collect();
-    apply(&namespace, &policy("mending", &mending())).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
     for (kind, name) in [("deployment", "web"), ("statefulset", "store")] {
-        let status = expect_state(&operator, &namespace, "mending", name, "Reverted").await?;
+        let status = expect_state(&operator, &namespace, "enforcing", name, "Reverted").await?;
         assert!(!state(&status, name).1.is_empty(), "{status:#}");
         let workload = get(&namespace, kind, name).await?;
-        assert!(is_untouched(&workload), "{workload:#}");
+        assert!(is_unchanged(&workload), "{workload:#}");
         namespace.kubectl(["rollout", "status", &format!("{kind}/{name}"), "--timeout=90s"]).await?;
     }
-    // The old pods were never all gone: of each workload one has been there from the start.
+    // The old pods were never all replaced: one of each workload remains.
     let now = list(&namespace, "pods").await?;
     for name in ["web", "store"] {
-        let stayed = now.iter().filter(|pod| {
+        let remaining = now.iter().filter(|pod| {
             pod["metadata"]["labels"]["app"] == name && old.contains(&pod["metadata"]["uid"].to_string())
         });
-        assert!(stayed.count() >= 1, "{now:#?}");
+        assert!(remaining.count() >= 1, "{now:#?}");
     }
     operator.expect_metric("enforcement_remediations_failed_total", Some(2.0)).await?;
     let applied = operator.metric("enforcement_remediations_applied_total")?;
     let generation = get(&namespace, "deployment", "web").await?["metadata"]["generation"].take();
-    some_evaluations(&operator, &namespace).await?;
+    more_evaluations(&operator, &namespace).await?;
     assert_eq!(get(&namespace, "deployment", "web").await?["metadata"]["generation"], generation, "{}", operator.log());
     assert_eq!(operator.metric("enforcement_remediations_applied_total")?, applied);
 
-    // Another template deserves another try.
+    // A changed pod template is patched again.
     namespace.kubectl(["set", "image", "deployment/web", "app=nginx:2"]).await?;
-    namespace.kubectl(["label", "deployment/web", "tried=again"]).await?;
-    eventually(DEADLINE, "another try", async || {
+    namespace.kubectl(["label", "deployment/web", "changed=true"]).await?;
+    eventually(DEADLINE, "another patch", async || {
         let now = operator.metric("enforcement_remediations_applied_total")?;
         ensure!(now > applied, "there were {now:?}");
         Ok(())
@@ -312,61 +313,63 @@ async fn a_change_that_pods_do_not_survive_is_taken_back_and_not_tried_again() -
 }
 
 #[tokio::test]
-async fn a_liveness_probe_that_restarts_containers_is_taken_back() -> Result<()> {
+async fn a_liveness_probe_that_restarts_containers_is_reverted() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("killed").await?;
-    let refusing = json!({ "spec": { "template": { "metadata": { "labels": { pods::LABEL: pods::REFUSING } } } } });
-    apply(&namespace, &lacking("Deployment", "web", &refusing).to_string()).await?;
+    let failing_probes =
+        json!({ "spec": { "template": { "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } } } });
+    apply(&namespace, &bare_workload("Deployment", "web", &failing_probes).to_string()).await?;
     namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
     // Without a readiness probe all pods are replaced before the first one is restarted.
-    let mut spec = mending();
+    let mut spec = enforcing();
     spec.as_object_mut().unwrap().remove("requireReadinessProbe");
-    apply(&namespace, &policy("mending", &spec)).await?;
-    let status = expect_state(&operator, &namespace, "mending", "web", "Reverted").await?;
+    apply(&namespace, &policy("enforcing", &spec)).await?;
+    let status = expect_state(&operator, &namespace, "enforcing", "web", "Reverted").await?;
     assert!(state(&status, "web").1.contains("was restarted after the probe was added"), "{status:#}");
-    assert!(is_untouched(&get(&namespace, "deployment", "web").await?));
+    assert!(is_unchanged(&get(&namespace, "deployment", "web").await?));
     Ok(())
 }
 
 #[tokio::test]
-async fn an_operator_that_takes_over_goes_on_with_a_rollout() -> Result<()> {
+async fn a_new_leader_continues_to_monitor_a_rollout() -> Result<()> {
     let setting = Setting::start().await?;
     let arguments = ["--rollout-deadline", "10"];
     let mut first = setting.operator_with(&arguments).await?;
     let namespace = setting.plane.namespace("handover").await?;
-    let refusing = json!({ "spec": { "template": { "metadata": { "labels": { pods::LABEL: pods::REFUSING } } } } });
-    apply(&namespace, &lacking("StatefulSet", "store", &refusing).to_string()).await?;
+    let failing_probes =
+        json!({ "spec": { "template": { "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } } } });
+    apply(&namespace, &bare_workload("StatefulSet", "store", &failing_probes).to_string()).await?;
     namespace.kubectl(["rollout", "status", "statefulset/store", "--timeout=90s"]).await?;
-    apply(&namespace, &policy("mending", &mending())).await?;
-    eventually(DEADLINE, "the change", async || {
-        ensure!(!is_untouched(&get(&namespace, "statefulset", "store").await?));
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    eventually(DEADLINE, "the patch", async || {
+        ensure!(!is_unchanged(&get(&namespace, "statefulset", "store").await?));
         Ok(())
     })
     .await
     .with_context(|| first.log())?;
     first.kill()?;
     let second = setting.operator_with(&arguments).await?;
-    expect_state(&second, &namespace, "mending", "store", "Reverted").await?;
-    assert!(is_untouched(&get(&namespace, "statefulset", "store").await?));
+    expect_state(&second, &namespace, "enforcing", "store", "Reverted").await?;
+    assert!(is_unchanged(&get(&namespace, "statefulset", "store").await?));
     namespace.kubectl(["rollout", "status", "statefulset/store", "--timeout=90s"]).await?;
-    assert_eq!(second.metric("enforcement_remediations_applied_total")?, Some(0.0), "nothing is done twice");
+    assert_eq!(second.metric("enforcement_remediations_applied_total")?, Some(0.0), "no patch is repeated");
     Ok(())
 }
 
 #[tokio::test]
-async fn an_operator_that_is_stopped_amid_its_patches_leaves_the_rest_to_the_next_one() -> Result<()> {
+async fn a_new_leader_completes_the_patches_of_a_stopped_operator() -> Result<()> {
     let setting = Setting::start().await?;
     let mut first = setting.operator().await?;
     let namespace = setting.plane.namespace("series").await?;
     let names = ["a", "b", "c", "d", "e", "f"];
-    apply(&namespace, &documents(&names.map(|name| lacking("Deployment", name, &json!({}))))).await?;
+    apply(&namespace, &documents(&names.map(|name| bare_workload("Deployment", name, &json!({}))))).await?;
     for name in names {
         namespace.kubectl(["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]).await?;
     }
-    apply(&namespace, &policy("mending", &mending())).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
     eventually(DEADLINE, "the first patch", async || {
-        ensure!(list(&namespace, "deployments").await?.iter().any(|workload| !is_untouched(workload)));
+        ensure!(list(&namespace, "deployments").await?.iter().any(|workload| !is_unchanged(workload)));
         Ok(())
     })
     .await
@@ -375,17 +378,17 @@ async fn an_operator_that_is_stopped_amid_its_patches_leaves_the_rest_to_the_nex
     let second = setting.operator().await?;
     eventually(DEADLINE, "all patches", async || {
         let workloads = list(&namespace, "deployments").await?;
-        ensure!(!workloads.iter().any(is_untouched), "{workloads:#?}");
+        ensure!(!workloads.iter().any(is_unchanged), "{workloads:#?}");
         Ok(())
     })
     .await
     .with_context(|| second.log())?;
-    // The next one knows of every patch, even of one that was under way when the first one was stopped.
+    // The new leader has recorded every patch, even one that was in flight when the first operator was stopped.
     for name in names {
-        expect_state(&second, &namespace, "mending", name, "Patched").await?;
+        expect_state(&second, &namespace, "enforcing", name, "Patched").await?;
     }
-    some_evaluations(&second, &namespace).await?;
-    // What was written to a Deployment is counted: once by whoever made it, and once by us.
+    more_evaluations(&second, &namespace).await?;
+    // The generation counts the changes of a Deployment: its creation and one patch.
     for workload in list(&namespace, "deployments").await? {
         assert_eq!(workload["metadata"]["generation"], 2, "{workload:#}");
     }
@@ -393,35 +396,35 @@ async fn an_operator_that_is_stopped_amid_its_patches_leaves_the_rest_to_the_nex
 }
 
 #[tokio::test]
-async fn a_dry_run_only_says_what_it_would_do() -> Result<()> {
+async fn a_dry_run_reports_patches_without_applying_them() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("dry").await?;
-    apply(&namespace, &lacking("Deployment", "web", &json!({})).to_string()).await?;
-    let mut dry: Value = serde_json::from_str(&policy("dry", &mending()))?;
+    apply(&namespace, &bare_workload("Deployment", "web", &json!({})).to_string()).await?;
+    let mut dry: Value = serde_json::from_str(&policy("dry", &enforcing()))?;
     dry["metadata"]["annotations"] = json!({ "devops.stochastic.io/dry-run": "true" });
     apply(&namespace, &dry.to_string()).await?;
     let status = expect_state(&operator, &namespace, "dry", "web", "DryRun").await?;
     assert_eq!(state(&status, "web").1, "container app: livenessProbe, readinessProbe");
-    assert!(is_untouched(&get(&namespace, "deployment", "web").await?));
+    assert!(is_unchanged(&get(&namespace, "deployment", "web").await?));
     Ok(())
 }
 
 #[tokio::test]
-async fn so_many_workloads_are_changed_in_a_minute_and_no_more() -> Result<()> {
+async fn patches_per_minute_are_limited() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator_with(&["--patches-per-minute", "1"]).await?;
     let namespace = setting.plane.namespace("paced").await?;
-    let objects = ["a", "b", "c"].map(|name| lacking("Deployment", name, &json!({})));
+    let objects = ["a", "b", "c"].map(|name| bare_workload("Deployment", name, &json!({})));
     apply(&namespace, &documents(&objects)).await?;
     for name in ["a", "b", "c"] {
         namespace.kubectl(["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]).await?;
     }
-    apply(&namespace, &policy("mending", &mending())).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
     operator.expect_metric("enforcement_remediations_applied_total", Some(1.0)).await?;
-    some_evaluations(&operator, &namespace).await?;
+    more_evaluations(&operator, &namespace).await?;
     assert_eq!(operator.metric("enforcement_remediations_applied_total")?, Some(1.0));
     let workloads = list(&namespace, "deployments").await?;
-    assert_eq!(workloads.iter().filter(|workload| is_untouched(workload)).count(), 2);
+    assert_eq!(workloads.iter().filter(|workload| is_unchanged(workload)).count(), 2);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A check that crashes or never ends: what it could not admission is said to be failed_open, and everything else goes on.
+//! A check that crashes or never returns: objects it did not evaluate are reported, and all other evaluations continue.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,14 +14,14 @@ use end_to_end::operator::{Setting, apply, get, policy};
 use end_to_end::webhook::review_of;
 use kube::runtime::watcher::Event;
 use kube_devops_cluster::connection::{Connection, ConnectionOptions};
-use kube_devops_cluster::election::ElectionOptions;
 use kube_devops_cluster::enforce::EnforceOptions;
-use kube_devops_cluster::reconcile::{self, ReconcileOptions};
-use kube_devops_cluster::webhook::admission::{Admission, AdmissionOptions};
-use kube_devops_cluster::webhook::review::Response;
-use kube_devops_cluster::webhook::{Indexer, PolicyIndex};
+use kube_devops_cluster::reconcile::{self, AuditOptions, ReconcileOptions};
+use kube_devops_cluster::runtime::election::ElectionOptions;
 use kube_devops_core::{Severity, SystemNamespaces};
 use kube_devops_engine::Checks;
+use kube_devops_webhook::admission::{Admission, AdmissionOptions};
+use kube_devops_webhook::review::Response;
+use kube_devops_webhook::{Indexer, PolicyIndex};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use test_cluster::{DEADLINE, eventually};
@@ -32,7 +32,7 @@ fn temporary() -> &'static Path {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operator_says_what_it_could_not_judge_until_it_can() -> Result<()> {
+async fn the_operator_reports_a_failed_check_until_it_succeeds() -> Result<()> {
     let setting = Setting::start().await?;
     let namespace = setting.plane.namespace("poisoned").await?;
     let kubeconfig = setting.plane.kubeconfig().path().to_owned();
@@ -47,8 +47,7 @@ async fn the_operator_says_what_it_could_not_judge_until_it_can() -> Result<()> 
     let options = ReconcileOptions {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         election,
-        retention: 10,
-        audit_period: Duration::from_secs(1),
+        audit: AuditOptions { retention: 10, period: Duration::from_secs(1) },
         enforce,
         system: SystemNamespaces::default(),
     };
@@ -69,7 +68,7 @@ async fn the_operator_says_what_it_could_not_judge_until_it_can() -> Result<()> 
         })
         .await
     };
-    expect("a check to fail, and the other one not", |status, evaluated| {
+    expect("one check to fail and the other to succeed", |status, evaluated| {
         let message = evaluated["message"].as_str().unwrap_or_default();
         evaluated["reason"] == "ChecksFailed"
             && message.contains("check hostile (module sha256:hostile) failed: it crashed")
@@ -77,7 +76,7 @@ async fn the_operator_says_what_it_could_not_judge_until_it_can() -> Result<()> 
     })
     .await?;
     namespace.kubectl(["delete", "pod", "poison"]).await?;
-    expect("every pod to be judged", |status, evaluated| {
+    expect("the evaluation of every pod", |status, evaluated| {
         evaluated["status"] == "True" && status["violationsByCheck"] == json!({ "missing-liveness": 2 })
     })
     .await?;
@@ -86,14 +85,14 @@ async fn the_operator_says_what_it_could_not_judge_until_it_can() -> Result<()> 
     Ok(())
 }
 
-/// A webhook without its server, with policies in the namespace `shop`.
-struct Judge {
+/// The admission logic of the webhook without its server, with policies in the namespace `shop`.
+struct LocalWebhook {
     admission: Arc<Admission>,
     indexer: Indexer,
     registry: Registry,
 }
 
-impl Judge {
+impl LocalWebhook {
     fn new(fail_closed: bool, deadline: Duration, most_at_once: usize) -> Result<Self> {
         static CHECKS: std::sync::OnceLock<Arc<Checks>> = std::sync::OnceLock::new();
         let checks = CHECKS.get_or_init(|| Arc::new(checks_of_which_one_fails(temporary()).unwrap())).clone();
@@ -110,8 +109,8 @@ impl Judge {
         Ok(Self { admission, indexer: Indexer::new(checks, index), registry })
     }
 
-    /// With policies, which are then all that there are.
-    fn knowing(mut self, specs: &[Value]) -> Result<Self> {
+    /// Sets the policies.
+    fn with_policies(mut self, specs: &[Value]) -> Result<Self> {
         self.indexer.apply(Event::Init);
         for (index, spec) in specs.iter().enumerate() {
             let mut object: Value = serde_json::from_str(&policy(&format!("policy-{index}"), spec))?;
@@ -127,102 +126,107 @@ impl Judge {
     }
 
     fn failed_open(&self, reason: &str) -> f64 {
+        self.counted("webhook_fail_open_total", reason)
+    }
+
+    fn counted(&self, metric: &str, reason: &str) -> f64 {
         let families = self.registry.gather();
-        let family = families.iter().find(|family| family.name() == "webhook_fail_open_total").unwrap();
-        let is_it = |metric: &&prometheus::proto::Metric| metric.get_label()[0].value() == reason;
-        family.get_metric().iter().find(is_it).unwrap().get_counter().get_value()
+        let family = families.iter().find(|family| family.name() == metric).unwrap();
+        let has_reason = |metric: &&prometheus::proto::Metric| metric.get_label()[0].value() == reason;
+        family.get_metric().iter().find(has_reason).unwrap().get_counter().get_value()
     }
 }
 
 const LONG: Duration = Duration::from_secs(60);
 
 #[test]
-fn the_webhook_lets_in_what_it_could_not_judge_and_says_so() -> Result<()> {
+fn the_webhook_fails_open_with_a_warning_if_a_check_crashes() -> Result<()> {
     let spec = json!({ "forbidLatestTag": true, "requireLivenessProbe": true });
-    let admission = Judge::new(false, LONG, 64)?.knowing(std::slice::from_ref(&spec))?;
-    let crashed = admission.answer(&good_pod("poison"))?;
-    let warning = "let in without being judged: check hostile (module sha256:hostile) failed: it crashed";
+    let webhook = LocalWebhook::new(false, LONG, 64)?.with_policies(std::slice::from_ref(&spec))?;
+    let crashed = webhook.answer(&good_pod("poison"))?;
+    let warning = "admitted without evaluation: check hostile (module sha256:hostile) failed: it crashed";
     assert!(crashed.allowed && crashed.warnings[0].starts_with(warning), "{crashed:?}");
     assert_eq!(crashed.audit_annotations["not_evaluated"], "check_failed");
-    assert_eq!(admission.failed_open("check_failed"), 1.0);
-    // What the other check found stands.
-    let denied = admission.answer(&bad_pod("poison"))?;
+    assert_eq!(webhook.failed_open("check_failed"), 1.0);
+    // The violations of the other check still apply.
+    let denied = webhook.answer(&bad_pod("poison"))?;
     assert!(!denied.allowed && denied.status.unwrap().message.contains("has no liveness probe"));
-    // The check is made anew, and judges on.
-    let fine = admission.answer(&good_pod("fine"))?;
+    // The check is instantiated again and evaluates further requests.
+    let fine = webhook.answer(&good_pod("fine"))?;
     assert!(fine.allowed && fine.warnings.is_empty(), "{fine:?}");
 
-    let closed = Judge::new(true, LONG, 64)?.knowing(&[spec])?;
+    let closed = LocalWebhook::new(true, LONG, 64)?.with_policies(&[spec])?;
     let denied = closed.answer(&good_pod("poison"))?;
-    assert!(!denied.allowed && denied.status.unwrap().message.contains("could not be judged: check hostile"));
+    assert!(!denied.allowed && denied.status.unwrap().message.contains("could not be evaluated: check hostile"));
     assert!(closed.answer(&good_pod("fine"))?.allowed);
     Ok(())
 }
 
 #[test]
-fn a_check_that_does_not_end_is_stopped_at_the_deadline_of_the_request() -> Result<()> {
+fn a_check_that_never_returns_is_interrupted_at_the_request_deadline() -> Result<()> {
     let spec = json!({ "forbidLatestTag": true });
-    let admission = Judge::new(false, Duration::from_millis(50), 64)?.knowing(&[spec.clone(), spec])?;
-    let late = admission.answer(&good_pod("tar-pit"))?;
+    let webhook = LocalWebhook::new(false, Duration::from_millis(50), 64)?.with_policies(&[spec.clone(), spec])?;
+    let late = webhook.answer(&good_pod("tar-pit"))?;
     assert!(late.allowed, "{late:?}");
-    assert_eq!(late.warnings.len(), 2, "one of each policy: {late:?}");
-    assert!(late.warnings[1].contains("run out"), "the second policy is not waited for: {late:?}");
-    assert_eq!(admission.failed_open("timeout"), 1.0);
+    assert_eq!(late.warnings.len(), 2, "one per policy: {late:?}");
+    assert!(late.warnings[1].contains("passed before the call"), "the second policy is not evaluated: {late:?}");
+    assert_eq!(webhook.failed_open("timeout"), 1.0);
     Ok(())
 }
 
 #[test]
-fn more_requests_than_can_be_judged_at_a_time_are_let_in_and_counted() -> Result<()> {
-    let admission = Judge::new(false, LONG, 1)?.knowing(&[json!({ "forbidLatestTag": true })])?;
+fn requests_over_the_concurrency_limit_fail_open_and_are_counted() -> Result<()> {
+    let webhook = LocalWebhook::new(false, LONG, 1)?.with_policies(&[json!({ "forbidLatestTag": true })])?;
     let started = Instant::now();
-    let goes_on = || admission.failed_open("overload") == 0.0 && started.elapsed() < DEADLINE;
+    let continues = || webhook.failed_open("overload") == 0.0 && started.elapsed() < DEADLINE;
     std::thread::scope(|scope| {
         let busy = scope.spawn(|| {
-            // Each takes as long as a check may.
-            while goes_on() {
-                admission.answer(&good_pod("tar-pit")).unwrap();
+            // Each runs until the check is interrupted.
+            while continues() {
+                webhook.answer(&good_pod("tar-pit")).unwrap();
             }
         });
-        while goes_on() {
-            let answer = admission.answer(&good_pod("fine"))?;
+        while continues() {
+            let answer = webhook.answer(&good_pod("fine"))?;
             assert!(answer.allowed, "{answer:?}");
         }
         busy.join().unwrap();
         anyhow::Ok(())
     })?;
-    assert!(admission.failed_open("overload") > 0.0);
-    assert!(admission.answer(&good_pod("fine"))?.warnings.is_empty(), "it judges again");
+    assert!(webhook.failed_open("overload") > 0.0);
+    assert!(webhook.answer(&good_pod("fine"))?.warnings.is_empty(), "it evaluates again");
     Ok(())
 }
 
 #[test]
-fn what_is_not_known_yet_or_not_valid_is_let_in_and_counted() -> Result<()> {
-    let admission = Judge::new(false, LONG, 64)?;
-    let early = admission.answer(&bad_pod("early"))?;
-    assert!(early.allowed && early.warnings == ["let in without being judged: the policies are not known yet"]);
-    assert_eq!(admission.failed_open("not_synced"), 1.0);
+fn unsynced_and_invalid_policies_fail_open_and_are_counted() -> Result<()> {
+    let webhook = LocalWebhook::new(false, LONG, 64)?;
+    let early = webhook.answer(&bad_pod("early"))?;
+    assert!(early.allowed && early.warnings == ["admitted without evaluation: the policies have not been listed yet"]);
+    assert_eq!(webhook.failed_open("not_synced"), 1.0);
 
-    // The stand-in for high-restarts refuses the settings.
+    // The replacement of high-restarts rejects the settings.
     let specs = [json!({ "maxRestartCount": 3 }), json!({ "requireLivenessProbe": true })];
-    let admission = admission.knowing(&specs)?;
-    let denied = admission.answer(&bad_pod("bad"))?;
+    let webhook = webhook.with_policies(&specs)?;
+    let denied = webhook.answer(&bad_pod("bad"))?;
     assert!(!denied.allowed, "the valid policy applies: {denied:?}");
-    let warned = admission.answer(&good_pod("good"))?;
-    assert!(warned.allowed && warned.warnings[0].contains("policy policy-0 is not valid"), "{warned:?}");
-    assert_eq!(admission.failed_open("invalid_policy"), 2.0);
+    let warned = webhook.answer(&good_pod("good"))?;
+    assert!(warned.allowed && warned.warnings[0].contains("policy policy-0 is invalid"), "{warned:?}");
+    assert_eq!(webhook.failed_open("invalid_policy"), 1.0, "one request was admitted");
+    assert_eq!(webhook.counted("webhook_evaluation_failures_total", "invalid_policy"), 2.0);
 
-    // Such a policy is refused in the first place, with what the check says.
-    let mut object: Value = serde_json::from_str(&policy("refused", &specs[0]))?;
+    // The webhook rejects such a policy with the message of the check.
+    let mut object: Value = serde_json::from_str(&policy("rejected", &specs[0]))?;
     object["metadata"]["namespace"] = "shop".into();
     let mut review = review_of(&object, "shop");
     review["request"]["resource"]["resource"] = "devopspolicies".into();
-    let answer = admission.admission.answer(review.to_string().as_bytes(), Instant::now())?;
-    let refusal = answer.status.unwrap();
-    assert!(!answer.allowed && refusal.code == 422, "{refusal:?}");
-    assert!(refusal.message.contains("does not accept the settings {\"threshold\":3}"), "{}", refusal.message);
-    // What the operator writes into an old policy is not held up by it.
+    let answer = webhook.admission.answer(review.to_string().as_bytes(), Instant::now())?;
+    let status = answer.status.unwrap();
+    assert!(!answer.allowed && status.code == 422, "{status:?}");
+    assert!(status.message.contains("rejects the settings {\"threshold\":3}"), "{}", status.message);
+    // Updates of an existing invalid policy, such as those of the operator, are admitted.
     review["request"]["operation"] = "UPDATE".into();
     review["request"]["oldObject"] = review["request"]["object"].clone();
-    assert!(admission.admission.answer(review.to_string().as_bytes(), Instant::now())?.allowed);
+    assert!(webhook.admission.answer(review.to_string().as_bytes(), Instant::now())?.allowed);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Each manifest of `manifests/cases` with all that is to be seen of it, and other manifests with the same kind of fault.
+//! Each manifest of `manifests/cases` with its complete result, and other manifests with the same kind of mistake.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use end_to_end::{Folder, Ran, kube_devops, root, run};
 use serde_json::{Value, json};
 
-/// What a report says, in the order of lines.
+/// The contents of a report, sorted by line.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+struct Summary {
     /// Container and line of the violations of latest-tag.
     latest: Vec<String>,
-    /// The same of missing-liveness and missing-readiness, which go together in these manifests.
+    /// Container and line of the violations of missing-liveness and of missing-readiness, which are equal in these
+    /// manifests.
     probes: Vec<String>,
     /// The lines of the errors.
     errors: Vec<u64>,
@@ -35,13 +36,13 @@ fn analyze_text(text: &str) -> Ran {
     analyze_named("manifest.yaml", text)
 }
 
-/// A Pod whose containers start in line 6.
+/// Returns a Pod with containers that start in line 6.
 fn pod(containers: &str) -> String {
     format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  containers:\n{containers}")
 }
 
 #[track_caller]
-fn seen(ran: &Ran) -> Seen {
+fn summary(ran: &Ran) -> Summary {
     let report = ran.json();
     let line = |value: &Value| value["source"]["line"].as_u64().unwrap();
     let of_check = |check: &str| {
@@ -58,41 +59,41 @@ fn seen(ran: &Ran) -> Seen {
     let latest = of_check("latest-tag");
     let count = latest.len() + 2 * probes.len();
     assert_eq!(report["violations"].as_array().unwrap().len(), count, "another check has violations: {report:#}");
-    Seen { latest, probes, errors: report["errors"].as_array().unwrap().iter().map(line).collect() }
+    Summary { latest, probes, errors: report["errors"].as_array().unwrap().iter().map(line).collect() }
 }
 
-/// Requires that everything was evaluated, and these violations.
+/// Requires exactly these violations and no errors.
 #[track_caller]
 fn assert_violations(ran: Ran, latest: &[&str], probes: &[&str]) -> Value {
     let ran = ran.exits(0);
     let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-    assert_eq!(seen(&ran), Seen { latest: owned(latest), probes: owned(probes), errors: Vec::new() });
+    assert_eq!(summary(&ran), Summary { latest: owned(latest), probes: owned(probes), errors: Vec::new() });
     ran.json()
 }
 
-/// Requires errors with these lines and parts of messages, and exit code 2.
+/// Requires errors with these lines and message parts, and exit code 2.
 #[track_caller]
 fn assert_errors(ran: Ran, expected: &[(u64, &[&str])]) -> Value {
     let ran = ran.exits(2);
     let lines: Vec<_> = expected.iter().map(|(line, _)| *line).collect();
     let messages = ran.errors();
-    assert_eq!(seen(&ran).errors, lines, "{messages:#?}");
+    assert_eq!(summary(&ran).errors, lines, "{messages:#?}");
     for (message, (_, parts)) in messages.iter().zip(expected) {
         for part in *parts {
-            assert!(message.contains(part), "{part:?} is not in {message}");
+            assert!(message.contains(part), "{part:?} is missing in {message}");
         }
     }
     ran.json()
 }
 
-/// Requires the same, and that nothing at all was evaluated.
+/// Like [`assert_errors`], and requires that no subject was evaluated.
 #[track_caller]
 fn assert_only_errors(ran: Ran, expected: &[(u64, &[&str])]) {
     let report = assert_errors(ran, expected);
     assert_nothing_evaluated(&report);
 }
 
-/// What was not evaluated must not look like a pass.
+/// Requires a report without subjects, which must not appear as a pass.
 #[track_caller]
 fn assert_nothing_evaluated(report: &Value) {
     assert_eq!((&report["subjects"], &report["violations"]), (&json!(0), &json!([])), "{report:#}");
@@ -102,13 +103,13 @@ fn assert_nothing_evaluated(report: &Value) {
 }
 
 #[test]
-fn an_anchor_in_a_comment_is_none() {
+fn anchors_in_comments_are_ignored() {
     assert_violations(analyze(&case("anchor-hidden-by-comment.yaml"), &[]), &["c 15"], &[]);
     assert_violations(analyze(&case("anchor-defined-again.yaml"), &[]), &["c 15"], &[]);
 }
 
 #[test]
-fn an_anchor_in_any_other_text_is_none() {
+fn anchors_in_other_text_are_ignored() {
     let text = r#"apiVersion: v1
 kind: Pod
 metadata:
@@ -142,7 +143,7 @@ spec:
 }
 
 #[test]
-fn an_anchor_may_be_anywhere_before_a_value() {
+fn an_anchor_may_precede_a_value_in_every_notation() {
     let text = r#"apiVersion: v1
 kind: Pod
 metadata: {name: p}
@@ -167,7 +168,7 @@ spec:
 }
 
 #[test]
-fn an_anchor_is_defined_anew_behind_brackets() {
+fn an_anchor_is_redefined_after_brackets() {
     let probes = ["a 7", "b 12", "c 14", "d 16"];
     assert_violations(analyze(&case("anchor-after-flow-bracket.yaml"), &[]), &["b 13", "d 17"], &probes);
     for brackets in ["[\n]", "[\n    ]", "[[\n  x], [\n y]\n        ]", "[ # &i z:1 ]\n ]", "['&i ]', \"]\n \"]"] {
@@ -177,15 +178,15 @@ fn an_anchor_is_defined_anew_behind_brackets() {
         ));
         let (b, c) = (format!("b {}", lines + 10), format!("c {}", lines + 12));
         let ran = analyze_text(&text).exits(0);
-        assert_eq!(seen(&ran).latest, [b, c], "{brackets}");
+        assert_eq!(summary(&ran).latest, [b, c], "{brackets}");
     }
 }
 
 #[test]
-fn an_anchor_may_be_defined_for_each_container() {
+fn an_anchor_may_be_redefined_for_each_container() {
     let report = assert_violations(analyze(&case("anchor-reused-per-container.yaml"), &[]), &[], &[]);
     assert_eq!((&report["subjects"], &report["score"]), (&json!(1), &json!(100)));
-    // One item of a list may use the anchor of another; a document may not.
+    // An item of a list may use the anchor of another item; a document may not use the anchor of another document.
     let object = |name: &str, image: &str| {
         format!(
             "apiVersion: v1\n  kind: Pod\n  metadata: {{name: {name}}}\n  spec: {{containers: [{{name: {name}, image: {image}}}]}}\n"
@@ -197,12 +198,12 @@ fn an_anchor_may_be_defined_for_each_container() {
     let documents =
         [object("a", "&i a:latest"), object("b", "*i ")].map(|item| item.replace("\n  ", "\n")).join("---\n");
     let ran = analyze_text(&documents);
-    assert_eq!(seen(&ran).latest, ["a 4"]);
+    assert_eq!(summary(&ran).latest, ["a 4"]);
     assert_errors(ran, &[(9, &["unknown anchor", "*i"])]);
 }
 
 #[test]
-fn an_ampersand_in_a_text_is_no_anchor() {
+fn an_ampersand_in_text_is_not_an_anchor() {
     assert_violations(analyze(&case("ampersand-in-text.yaml"), &[]), &[], &[]);
     for text in [
         "a&b",
@@ -221,7 +222,7 @@ fn an_ampersand_in_a_text_is_no_anchor() {
 }
 
 #[test]
-fn a_lost_separator_is_an_error_with_a_hint() {
+fn a_missing_separator_is_an_error_with_a_hint() {
     const HINT: &str = "a line `---` between two objects may be missing";
     let ran = analyze(&case("lost-document-separator.yaml"), &[]);
     assert_only_errors(ran, &[(7, &["duplicate key \"apiVersion\" in lines 1 and 7", HINT])]);
@@ -234,19 +235,19 @@ fn a_lost_separator_is_an_error_with_a_hint() {
     }
     let ran = analyze_text(&format!("{kind_first}{kind_first}"));
     assert_only_errors(ran, &[(4, &["duplicate key \"kind\" in lines 1 and 4", HINT])]);
-    // What is around it is evaluated.
+    // The other documents are evaluated.
     let ran = analyze_text(&format!("{deployment}---\n{map}{map}---\n{deployment}"));
-    assert_eq!(seen(&ran).latest, ["c 4", "c 18"]);
+    assert_eq!(summary(&ran).latest, ["c 4", "c 18"]);
     assert_errors(ran, &[(10, &["in lines 6 and 10", HINT])]);
 }
 
 #[test]
-fn a_duplicate_key_is_an_error_wherever_it_is() {
+fn duplicate_keys_are_errors_at_every_level() {
     let ran = analyze(&case("duplicate-spec.yaml"), &[]);
     assert_only_errors(ran, &[(6, &["duplicate key \"spec\" in lines 5 and 6", "remove one of them"])]);
     let in_item = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n  spec:\n    containers: [{name: a, image: 'a:latest'}]\n- apiVersion: v1\n  kind: Pod\n  metadata: {name: b}\n  spec:\n    containers:\n    - name: b\n      image: b:1\n      image: b:latest\n";
     let ran = analyze_text(in_item);
-    assert_eq!(seen(&ran).latest, ["a 8"]);
+    assert_eq!(summary(&ran).latest, ["a 8"]);
     assert_errors(ran, &[(16, &["duplicate key \"image\" in lines 15 and 16"])]);
     let documents = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  name: b\nspec: {containers: [{name: c, image: 'c:1'}]}\n";
     let ran = analyze_text(documents);
@@ -265,22 +266,22 @@ fn a_duplicate_key_is_an_error_wherever_it_is() {
 }
 
 #[test]
-fn a_duplicate_key_beside_a_merge_has_its_own_line() {
+fn a_duplicate_key_next_to_a_merge_is_reported_with_its_line() {
     let message: &[&str] = &["duplicate key \"image\" in lines 9 and 10; remove one of them"];
     assert_only_errors(analyze(&case("duplicate-image-with-merge.yaml"), &[]), &[(10, message)]);
-    // The same words as without the merge.
+    // The message is the same without the merge.
     let plain = "apiVersion: v1\nkind: Pod\nmetadata: {name: m}\nx: {}\nspec:\n  containers:\n    -\n      name: c\n      image: busybox:1\n      image: busybox:latest\n";
     assert_only_errors(analyze_text(plain), &[(10, message)]);
-    // A key of its own is no duplicate of one that is merged in. kubectl has the last of them, be it the merged one.
+    // A key is not a duplicate of a merged key. kubectl uses the last one, even if it is the merged one.
     let merged = "apiVersion: v1\nkind: Pod\nmetadata: {name: m}\nx: &x {image: 'x:latest'}\ny: &y {image: 'y:1'}\nspec:\n  containers:\n  - <<: *x\n    name: a\n  - <<: *x\n    name: b\n    image: b:1\n  - name: c\n    image: c:1\n    <<: *x\n  - name: d\n    image: d:latest\n    <<: *y\n";
     let ran = analyze_text(merged).exits(0);
-    let seen = seen(&ran);
-    assert_eq!(seen.latest.iter().map(|found| &found[..1]).collect::<Vec<_>>(), ["a", "c"]);
-    assert_eq!(seen.probes, ["a 8", "b 10", "c 13", "d 16"]);
+    let summary = summary(&ran);
+    assert_eq!(summary.latest.iter().map(|found| &found[..1]).collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(summary.probes, ["a 8", "b 10", "c 13", "d 16"]);
 }
 
 #[test]
-fn lines_behind_brackets_are_those_of_the_file() {
+fn lines_after_brackets_are_those_of_the_file() {
     let ran = analyze(&case("flow-bracket-lines.yaml"), &[]);
     assert_violations(ran, &["b 13", "c 15"], &["a 7", "b 12", "c 14"]);
     let text = r#"apiVersion: v1
@@ -313,7 +314,7 @@ spec:
 }
 
 #[test]
-fn a_template_that_is_not_rendered_is_an_error_with_a_hint() {
+fn an_unrendered_template_is_an_error_with_a_hint() {
     const HINT: &[&str] = &["this looks like a Helm template", "helm template . | kube-devops analyze -f -"];
     assert_only_errors(analyze(&case("unrendered-template.yaml"), &[]), &[(5, HINT)]);
     let end = "spec: {containers: [{name: c, image: 'c:1'}]}\n";
@@ -337,13 +338,13 @@ fn a_template_that_is_not_rendered_is_an_error_with_a_hint() {
     ] {
         assert_only_errors(analyze_text(&text), &[(line, HINT)]);
     }
-    // Others write braces, too.
+    // Braces also have other uses.
     let text = pod("  - name: c\n    image: c:latest\n    args: [\"--format={{ .Name }}\"]\n");
     assert_violations(analyze_text(&text), &["c 7"], &["c 6"]);
 }
 
 #[test]
-fn an_object_without_a_namespace_is_in_the_only_one_that_is_given() {
+fn an_object_without_a_namespace_is_in_the_selected_namespace() {
     let file = case("no-namespace.yaml");
     for (arguments, namespace) in [(&[][..], "default"), (&["-n", "production"], "production")] {
         let report = assert_violations(analyze(&file, arguments), &["c 7"], &["c 7"]);
@@ -367,7 +368,7 @@ fn an_object_without_a_namespace_is_in_the_only_one_that_is_given() {
 }
 
 #[test]
-fn group_and_kind_make_a_job() {
+fn a_job_is_identified_by_group_and_kind() {
     assert_violations(analyze(&case("job-of-another-group.yaml"), &[]), &["w 13"], &[]);
     let job = |api_version: &str| {
         format!(
@@ -384,21 +385,21 @@ fn group_and_kind_make_a_job() {
 }
 
 #[test]
-fn nothing_is_known_of_the_replicas_of_another_group() {
+fn replicas_of_another_group_are_not_interpreted() {
     let text = "apiVersion: example.com/v1\nkind: ReplicaSet\nmetadata: {name: a}\nspec: {replicas: 0, template: {spec: {containers: [{name: c, image: 'c:latest'}]}}}\n";
     let report = assert_violations(analyze_text(text), &["c 4"], &["c 4"]);
     assert_eq!((&report["subjects"], &report["scaledToZero"]), (&json!(1), &json!(0)));
 }
 
 #[test]
-fn an_owner_of_another_group_is_another_object() {
+fn owners_are_matched_by_group() {
     let text = "apiVersion: example.com/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {template: {spec: {containers: [{name: c, image: 'c:1'}]}}}\n---\napiVersion: apps/v1\nkind: ReplicaSet\nmetadata: {name: a-1, ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: a, uid: u, controller: true}]}\nspec: {template: {spec: {containers: [{name: c, image: 'c:latest'}]}}}\n";
     let report = assert_violations(analyze_text(text), &["c 9"], &["c 4", "c 9"]);
     assert_eq!((&report["subjects"], &report["owned"]), (&json!(2), &json!(0)));
 }
 
 #[test]
-fn a_document_that_is_no_object_is_an_error() {
+fn a_document_that_is_not_an_object_is_an_error() {
     const HINT: &[&str] = &["a list is not an object, and kubectl cannot read it", "`kind: List`", "`---`"];
     assert_only_errors(analyze(&case("top-level-list.yaml"), &[]), &[(1, HINT)]);
     let json = "[{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"spec\": {\"containers\": [{\"name\": \"c\", \"image\": \"c\"}]}}]";
@@ -406,11 +407,11 @@ fn a_document_that_is_no_object_is_an_error() {
     assert_only_errors(analyze_text("[]\n"), &[(1, HINT)]);
     let good = pod("  - {name: c, image: 'c:latest'}\n");
     let ran = analyze_text(&format!("{good}---\njust text\n---\n- 1\n---\n# a comment\n---\n{good}"));
-    assert_eq!(seen(&ran).latest, ["c 6", "c 19"]);
-    assert_errors(ran, &[(8, &["an object is expected", "only a value"]), (10, HINT)]);
+    assert_eq!(summary(&ran).latest, ["c 6", "c 19"]);
+    assert_errors(ran, &[(8, &["an object is expected", "that is a scalar"]), (10, HINT)]);
     let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n  spec: {containers: [{name: a, image: 'a:latest'}]}\n- - apiVersion: v1\n    kind: Pod\n    spec: {containers: [{name: b, image: 'b:latest'}]}\n- text\n";
     let ran = analyze_text(list);
-    assert_eq!(seen(&ran).latest, ["a 7"]);
+    assert_eq!(summary(&ran).latest, ["a 7"]);
     assert_errors(ran, &[(8, HINT), (11, &["an object is expected"])]);
 }
 
@@ -422,22 +423,22 @@ fn a_misspelt_kind_is_an_error_of_each_document() {
         &[
             (1, &["kind-misspelt.yaml:1:1: kind is missing", "`Kind:` is not read; write `kind:`"]),
             (6, &["kind-misspelt.yaml:2:6: kind is missing", "`Kind:` is not read; write `kind:`"]),
-            (12, &["kind-misspelt.yaml:3:12: no kind \"pod\" in v1", "write `kind: Pod`"]),
-            (17, &["kind-misspelt.yaml:4:17: no kind \"deployment\" in apps/v1", "write `kind: Deployment`"]),
+            (12, &["kind-misspelt.yaml:3:12: unknown kind \"pod\" in v1", "write `kind: Pod`"]),
+            (17, &["kind-misspelt.yaml:4:17: unknown kind \"deployment\" in apps/v1", "write `kind: Deployment`"]),
             (21, &["kind-misspelt.yaml:5:21: kind is missing", "as in `kind: Deployment`"]),
         ],
     );
-    let meant = |api_version: &str, kind: &str, right: &str| {
+    let suggests = |api_version: &str, kind: &str, expected: &str| {
         let text = format!("apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: x}}\n");
-        assert_only_errors(analyze_text(&text), &[(2, &[kind, &format!("write `kind: {right}`")])]);
+        assert_only_errors(analyze_text(&text), &[(2, &[kind, &format!("write `kind: {expected}`")])]);
     };
-    meant("batch/v1", "Cronjob", "CronJob");
-    meant("batch/v1beta1", "cronJob", "CronJob");
-    meant("apps/v1", "StatefulSEt", "StatefulSet");
-    meant("apps/v1beta2", "Daemonset", "DaemonSet");
-    meant("extensions/v1beta1", "DEPLOYMENT", "Deployment");
-    meant("v1", "Configmap", "ConfigMap");
-    meant("v1", "replicationController", "ReplicationController");
+    suggests("batch/v1", "Cronjob", "CronJob");
+    suggests("batch/v1beta1", "cronJob", "CronJob");
+    suggests("apps/v1", "StatefulSEt", "StatefulSet");
+    suggests("apps/v1beta2", "Daemonset", "DaemonSet");
+    suggests("extensions/v1beta1", "DEPLOYMENT", "Deployment");
+    suggests("v1", "Configmap", "ConfigMap");
+    suggests("v1", "replicationController", "ReplicationController");
     for (text, line) in [
         ("KIND: Pod\napiVersion: v1\n", 1),
         ("apiVersion: v1\nkind:\nmetadata: {name: x}\n", 1),
@@ -456,7 +457,7 @@ fn a_misspelt_kind_of_another_group_of_the_table_is_an_error() {
 }
 
 #[test]
-fn what_is_not_quite_json_is_an_error() {
+fn invalid_json_is_an_error_with_a_reason() {
     let ran = analyze(&case("json-with-comments.json"), &[]);
     assert_only_errors(ran, &[(2, &["invalid JSON", "JSON has no comments"])]);
     let comma = "{\n \"apiVersion\": \"v1\",\n \"kind\": \"Pod\",\n \"metadata\": {\"name\": \"p\"},\n \"spec\": {\"containers\": [\n  {\"name\": \"c\", \"image\": \"c:latest\",}\n ]}\n}\n";
@@ -470,13 +471,13 @@ fn what_is_not_quite_json_is_an_error() {
         }
     }
     let cut = &comma[..comma.find("\"spec\"").unwrap()];
-    assert_eq!(seen(&analyze_named("pod.json", cut).exits(2)).errors.len(), 1);
+    assert_eq!(summary(&analyze_named("pod.json", cut).exits(2)).errors.len(), 1);
     let urls = "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"p\", \"annotations\": {\"a\": \"http://x // y\", \"b\": \"/* z */\", \"c\": \",}\"}},\n \"spec\": {\"containers\": [\n  {\"name\": \"c\", \"image\": \"c:latest\"}]}}\n";
     assert_violations(analyze_named("pod.json", urls), &["c 3"], &["c 3"]);
 }
 
 #[test]
-fn an_invalid_image_reference_pins_nothing() {
+fn an_invalid_image_reference_is_a_violation() {
     let all = ["empty-digest 6", "at-latest 7", "nil-digest 8", "digest-as-tag 9"];
     let report = assert_violations(analyze(&case("malformed-images.yaml"), &[]), &all, &[]);
     for violation in report["violations"].as_array().unwrap() {
@@ -527,7 +528,7 @@ fn an_invalid_image_reference_pins_nothing() {
 }
 
 #[test]
-fn a_trigger_fills_in_the_images_that_it_names() {
+fn an_image_trigger_sets_the_images_it_names() {
     let report = assert_violations(analyze(&case("image-filled-by-trigger.yaml"), &[]), &[], &[]);
     assert_eq!(report["subjects"], 1);
     let text = r#"apiVersion: apps.openshift.io/v1
@@ -553,13 +554,13 @@ spec:
 }
 
 #[test]
-fn a_trigger_fills_in_no_image_of_another_group() {
+fn image_triggers_of_another_group_are_not_interpreted() {
     let text = "apiVersion: example.com/v1\nkind: DeploymentConfig\nmetadata: {name: dc}\nspec:\n  triggers: [{type: ImageChange, imageChangeParams: {containerNames: [web], from: {name: 'web:1'}}}]\n  template: {spec: {containers: [{name: web, image: 'web:latest'}]}}\n";
     assert_violations(analyze_text(text), &["web 6"], &["web 6"]);
 }
 
 #[test]
-fn a_service_cannot_do_without_probes_by_a_restart_policy() {
+fn a_restart_policy_does_not_exempt_a_long_running_workload_from_probes() {
     assert_violations(analyze(&case("deployment-that-never-restarts.yaml"), &[]), &[], &["w 10"]);
     let workload = |api_version: &str, kind: &str, policy: &str| {
         format!(
@@ -584,7 +585,7 @@ fn a_service_cannot_do_without_probes_by_a_restart_policy() {
 }
 
 #[test]
-fn a_chain_of_owners_counts_once() {
+fn an_owner_chain_is_evaluated_once() {
     let report = assert_violations(analyze(&case("exported-owner-chain.yaml"), &[]), &["c 7"], &["c 7"]);
     let counts = ["subjects", "owned", "scaledToZero", "filtered"].map(|key| &report[key]);
     assert_eq!(counts, [1, 1, 1, 0]);
@@ -597,7 +598,7 @@ fn a_chain_of_owners_counts_once() {
 }
 
 #[test]
-fn a_chain_of_owners_has_its_own_namespace_and_kinds() {
+fn owner_chains_are_matched_by_namespace_kind_and_name() {
     let object = |kind: &str, name: &str, namespace: &str, owner: &str, spec: &str| {
         let group = if matches!(kind, "Job" | "CronJob") { "batch" } else { "apps" };
         let owners = match owner.split_once('/') {
@@ -622,14 +623,14 @@ fn a_chain_of_owners_has_its_own_namespace_and_kinds() {
     };
     let web = object("Deployment", "web", "one", "", "");
     assert_eq!(count(&[web.clone(), object("ReplicaSet", "web-1", "one", "Deployment/web", "")]), [1, 1, 0]);
-    // The owner may come later.
+    // The owner may follow its dependent.
     assert_eq!(count(&[object("ReplicaSet", "web-1", "one", "Deployment/web", ""), web.clone()]), [1, 1, 0]);
     assert_eq!(count(&[web.clone(), object("ReplicaSet", "web-1", "two", "Deployment/web", "")]), [2, 0, 0]);
     assert_eq!(count(&[web.clone(), object("ReplicaSet", "web-1", "one", "Deployment/other", "")]), [2, 0, 0]);
     assert_eq!(count(&[web.clone(), object("ReplicaSet", "web-1", "one", "StatefulSet/web", "")]), [2, 0, 0]);
     let nightly = object("CronJob", "nightly", "one", "", "");
     assert_eq!(count(&[nightly, object("Job", "nightly-1", "one", "CronJob/nightly", "")]), [1, 1, 0]);
-    // Without an owner in the input, too, no pod runs.
+    // No pod runs, even without an owner in the input.
     assert_eq!(count(&[object("ReplicaSet", "alone", "one", "", "replicas: 0, ")]), [0, 0, 1]);
     assert_eq!(count(&[object("ReplicaSet", "alone", "one", "Deployment/gone", "replicas: 0, ")]), [0, 0, 1]);
     assert_eq!(count(&[object("ReplicaSet", "alone", "one", "", "replicas: 1, ")]), [1, 0, 0]);
@@ -640,11 +641,11 @@ fn a_chain_of_owners_has_its_own_namespace_and_kinds() {
 }
 
 #[test]
-fn patches_that_a_kustomization_names_are_left_out_and_counted() {
+fn patches_of_a_kustomization_are_skipped_and_counted() {
     let ran = analyze(&case("kustomize"), &[]);
-    assert_eq!(seen(&ran).latest, ["shop 8"]);
-    assert_eq!(seen(&ran).probes, ["shop 8"]);
-    // These are named by none.
+    assert_eq!(summary(&ran).latest, ["shop 8"]);
+    assert_eq!(summary(&ran).probes, ["shop 8"]);
+    // The kustomization does not name these patches.
     let delete: &[&str] = &["patch-delete.yaml:1:1: ", "no containers"];
     let json_patch: &[&str] = &["patch6902.yaml:1:1: ", "this looks like a JSON patch of kustomize"];
     let report = assert_errors(ran, &[(1, delete), (1, json_patch)]);
@@ -652,11 +653,11 @@ fn patches_that_a_kustomization_names_are_left_out_and_counted() {
     assert_eq!(counts, [1, 2]);
     assert_eq!(report["ignored"], json!({"Kustomization": 1}));
     let text = run(kube_devops().args(["analyze", "-f"]).arg(case("kustomize"))).exits(2).stdout;
-    assert!(text.contains("2 patch files of kustomize (--kustomize evaluates what they result in)"), "{text}");
+    assert!(text.contains("2 kustomize patch files (--kustomize evaluates the rendered manifests)"), "{text}");
 }
 
 #[test]
-fn patches_are_left_out_whatever_key_names_them() {
+fn patches_are_skipped_for_every_key_that_names_them() {
     let patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 2}\n";
     let operation = "- {op: replace, path: /spec/replicas, value: 2}\n";
     let app = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: c, image: 'c:latest'}]}}}\n";
@@ -672,7 +673,7 @@ fn patches_are_left_out_whatever_key_names_them() {
     ]);
     let report = assert_violations(analyze(folder.path(), &[]), &["c 4"], &["c 4"]);
     assert_eq!(report["patches"], 3);
-    // The file by itself is what was asked for.
+    // A patch file given by name is read.
     assert_only_errors(analyze(&folder.path().join("base/merge.yaml"), &[]), &[(1, &["no containers"])]);
     let hint: &[&str] = &["JSON patch of kustomize"];
     assert_only_errors(analyze(&folder.path().join("over/p/operation.yaml"), &[]), &[(1, hint)]);

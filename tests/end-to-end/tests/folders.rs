@@ -1,4 +1,4 @@
-//! Which files of a folder are evaluated, what results of standard input are called, and where reports go.
+//! The evaluated files of a folder, the names of results from standard input, and the destinations of reports.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -12,7 +12,7 @@ fn analyze(folder: &Folder, arguments: &[&str]) -> Ran {
     run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(folder.path()).args(arguments))
 }
 
-/// The names of the objects with violations.
+/// Returns the names of the objects with violations.
 fn evaluated(ran: &Ran) -> Vec<String> {
     let report = ran.json();
     let names = report["violations"].as_array().unwrap().iter().map(|found| found["name"].as_str().unwrap().to_owned());
@@ -29,7 +29,7 @@ fn pods(names: &[&str]) -> Folder {
 }
 
 #[test]
-fn excluded_files_are_left_out_and_counted() {
+fn excluded_files_are_skipped_and_counted() {
     let folder = pods(&["a.yaml", "generated/b.yaml", "generated/deep/c.yaml", "d.yaml"]);
     let ran = analyze(&folder, &["--exclude", "generated/", "--exclude=/d.yaml"]).exits(0);
     assert_eq!(evaluated(&ran), ["a"]);
@@ -41,7 +41,7 @@ fn excluded_files_are_left_out_and_counted() {
 }
 
 #[test]
-fn an_ignore_file_holds_for_its_folder() {
+fn an_ignore_file_applies_to_its_folder() {
     let folder = pods(&["a.yaml", "b.yaml", "below/a.yaml", "below/b.yaml"]);
     fs::write(folder.path().join("below/.kube-devopsignore"), "# generated\na.yaml\n").unwrap();
     let ran = analyze(&folder, &[]).exits(0);
@@ -49,13 +49,13 @@ fn an_ignore_file_holds_for_its_folder() {
     fs::write(folder.path().join(".kube-devopsignore"), "b.yaml\n").unwrap();
     let ran = analyze(&folder, &[]).exits(0);
     assert_eq!((evaluated(&ran), ran.json()["excludedFiles"].as_u64()), (vec!["a".to_owned()], Some(3)));
-    // A file that is named itself is read all the same.
+    // A file given by name is read although it is ignored.
     let named = run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(folder.path().join("b.yaml"))).exits(0);
     assert_eq!(evaluated(&named), ["b"]);
 }
 
 #[test]
-fn wrong_patterns_are_explained() {
+fn invalid_patterns_are_rejected() {
     let folder = pods(&["a.yaml"]);
     analyze(&folder, &["--exclude", "[z-a]"]).exits(2).complains(&["invalid pattern", ".gitignore"]);
     fs::write(folder.path().join(".kube-devopsignore"), "[z-a]\n").unwrap();
@@ -104,18 +104,18 @@ fn one_run_writes_several_reports() {
     assert!(fs::read_to_string(file("a.xml")).unwrap().contains("<testsuites"));
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2);
 
-    analyze(&folder, &["-o", "text"]).exits(2).complains(&["several forms of the report"]);
-    analyze(&folder, &["-o", "sarif="]).exits(2).complains(&["name of a file is missing"]);
+    analyze(&folder, &["-o", "text"]).exits(2).complains(&["multiple output formats"]);
+    analyze(&folder, &["-o", "sarif="]).exits(2).complains(&["missing file name after ="]);
     let nowhere = format!("sarif={}", file("no/such/folder.sarif").display());
     analyze(&folder, &["-o", &nowhere]).exits(2).complains(&["failed to write the report to"]);
 }
 
 #[test]
-fn a_path_without_its_option_is_answered_with_the_option() {
+fn a_path_without_an_option_suggests_the_option() {
     run(kube_devops().args(["analyze", "deploy.yaml"])).exits(2).complains(&["analyze -f deploy.yaml"]);
 }
 
-/// A folder of programs that has just this one, as the PATH.
+/// Creates a folder with this program only, to be used as `PATH`.
 fn path_with(program: &std::path::Path) -> Folder {
     let folder = Folder::with([] as [(&str, &str); 0]);
     std::os::unix::fs::symlink(program, folder.path().join(program.file_name().unwrap())).unwrap();
@@ -123,7 +123,7 @@ fn path_with(program: &std::path::Path) -> Folder {
 }
 
 #[test]
-fn a_kustomization_is_evaluated_as_it_is_rendered() {
+fn a_kustomization_is_rendered_and_evaluated() {
     let case = root().join("tests/end-to-end/manifests/cases/kustomize");
     let programs = path_with(&test_cluster::kubectl().unwrap());
     let kustomize = |folder: &std::path::Path| {
@@ -133,7 +133,7 @@ fn a_kustomization_is_evaluated_as_it_is_rendered() {
     };
     let report = kustomize(&case).exits(0).json();
     assert_eq!(report["subjects"], 1);
-    // The tag of the image is from the kustomization, and so it is pinned.
+    // The kustomization pins the image tag.
     let checks: Vec<_> =
         report["violations"].as_array().unwrap().iter().map(|found| found["check"].as_str().unwrap()).collect();
     assert_eq!(checks, ["missing-liveness", "missing-readiness"]);
@@ -156,7 +156,7 @@ fn a_kustomization_is_evaluated_as_it_is_rendered() {
 }
 
 #[test]
-fn a_chart_is_evaluated_as_it_is_rendered() {
+fn a_chart_is_rendered_and_evaluated() {
     let chart = root().join("tests/end-to-end/manifests/chart");
     let programs = path_with(&test_cluster::helm().unwrap());
     let analyze = |arguments: &[&str]| {
@@ -173,7 +173,7 @@ fn a_chart_is_evaluated_as_it_is_rendered() {
     let latest = &report["violations"][0];
     assert_eq!((&latest["check"], &latest["namespace"]), (&json!("latest-tag"), &json!("shop")));
     assert_eq!(latest["source"]["file"], chart.join("templates/web.yaml").to_str().unwrap());
-    // The first lines of the template have no directives, so its lines are those of the result.
+    // The first lines of the template have no directives, so line numbers of template and output are the same.
     assert_eq!(latest["source"]["line"], 14);
     assert_eq!(checks(&[]), ["latest-tag", "missing-liveness", "missing-readiness"]);
     let production = chart.join("production.yaml");
@@ -196,8 +196,8 @@ fn a_chart_is_evaluated_as_it_is_rendered() {
 }
 
 #[test]
-fn the_ignore_file_of_an_inner_folder_counts_more_whatever_the_folder_is_called() {
-    // `+` sorts before the dot of the file of rules, and `z` behind it.
+fn the_ignore_file_of_an_inner_folder_takes_precedence_regardless_of_the_folder_name() {
+    // `+` sorts before the dot of the ignore file, and `z` after it.
     let folder = pods(&["+first/a.yaml", "z-last/a.yaml", "other/a.yaml"]);
     fs::write(folder.path().join(".kube-devopsignore"), "a.yaml\n").unwrap();
     for inner in ["+first", "z-last"] {

@@ -1,4 +1,4 @@
-//! `--fail-on`, `--min-score` and `--min-compliance`: when the exit code is 0, 1 or 2.
+//! `--fail-on`, `--min-score` and `--min-compliance`: the exit codes 0, 1 and 2.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -6,15 +6,15 @@ use end_to_end::objects::{bad_pod, documents, good_pod};
 use end_to_end::{Folder, Ran, kube_devops, run, run_with_input};
 use serde_json::json;
 
-/// A pod that violates everything, and one that is fine: score 95, compliance 50 %.
+/// Evaluates a pod with all violations and one without: score 95, compliance 50 %.
 fn evaluate(arguments: &[&str]) -> Ran {
     let mut command = kube_devops();
     command.args(["analyze", "-o", "json", "-f", "-"]).args(arguments);
     run_with_input(&mut command, documents(&[bad_pod("bad"), good_pod("good")]))
 }
 
-/// The same by a policy that gives all violations one severity.
-fn judge_with_severity(severity: &str, arguments: &[&str]) -> Ran {
+/// Evaluates the same pods under a policy with one severity for all violations.
+fn evaluate_with_severity(severity: &str, arguments: &[&str]) -> Ran {
     let policy = json!({
         "apiVersion": "devops.stochastic.io/v1",
         "kind": "DevOpsPolicy",
@@ -27,18 +27,21 @@ fn judge_with_severity(severity: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn without_gates_violations_are_no_failure() {
+fn without_gates_violations_do_not_fail() {
     evaluate(&[]).exits(0).is_quiet();
 }
 
 #[test]
-fn fail_on_is_met_by_what_is_less_severe() {
+fn fail_on_is_met_by_less_severe_violations() {
     let severities = ["low", "medium", "high", "critical"];
-    for (found, severity) in severities.iter().enumerate() {
-        for (bar, gate) in severities.iter().enumerate() {
-            let ran = judge_with_severity(severity, &["--fail-on", gate]);
-            if found >= bar {
-                ran.exits(1).complains(&["gate not met: ", &format!("{gate} or more severe, the worst {severity}")]);
+    for (worst, severity) in severities.iter().enumerate() {
+        for (threshold, gate) in severities.iter().enumerate() {
+            let ran = evaluate_with_severity(severity, &["--fail-on", gate]);
+            if worst >= threshold {
+                ran.exits(1).complains(&[
+                    "gate not met: ",
+                    &format!("with severity {gate} or higher, the highest is {severity}"),
+                ]);
             } else {
                 ran.exits(0).is_quiet();
             }
@@ -47,43 +50,46 @@ fn fail_on_is_met_by_what_is_less_severe() {
 }
 
 #[test]
-fn gates_say_how_many_violations_there_are_in_words_that_agree() {
+fn fail_on_reports_the_number_of_violations_in_singular_and_plural() {
     evaluate(&["--fail-on", "low"])
         .exits(1)
-        .complains(&["gate not met: 3 violations are low or more severe, the worst medium\n"]);
-    let ran = judge_with_severity("high", &["--fail-on", "high"]).exits(1);
-    assert_eq!(ran.stderr, "gate not met: 1 violation is high or more severe, the worst high\n");
+        .complains(&["gate not met: 3 violations with severity low or higher, the highest is medium\n"]);
+    let ran = evaluate_with_severity("high", &["--fail-on", "high"]).exits(1);
+    assert_eq!(ran.stderr, "gate not met: 1 violation with severity high or higher, the highest is high\n");
 }
 
 #[test]
-fn fail_on_is_met_where_there_is_nothing_wrong() {
+fn all_gates_are_met_without_violations() {
     let mut command = kube_devops();
     command.args(["analyze", "-f", "-", "--fail-on", "low", "--min-score", "100", "--min-compliance", "100"]);
     run_with_input(&mut command, good_pod("good").to_string()).exits(0).is_quiet();
 }
 
 #[test]
-fn the_score_has_to_reach_the_bar() {
-    for (bar, code) in [("0", 0), ("94", 0), ("95", 0), ("96", 1), ("100", 1)] {
-        let ran = evaluate(&["--min-score", bar]).exits(code);
+fn a_score_below_the_minimum_fails() {
+    for (minimum, code) in [("0", 0), ("94", 0), ("95", 0), ("96", 1), ("100", 1)] {
+        let ran = evaluate(&["--min-score", minimum]).exits(code);
         let message =
-            if code == 0 { String::new() } else { format!("gate not met: the health score 95 is below {bar}\n") };
+            if code == 0 { String::new() } else { format!("gate not met: the health score 95 is below {minimum}\n") };
         assert_eq!(ran.stderr, message);
     }
 }
 
 #[test]
-fn the_compliance_has_to_reach_the_bar() {
-    for (bar, code) in [("0", 0), ("49.9", 0), ("50", 0), ("50.0", 0), ("50.1", 1), ("100", 1)] {
-        let ran = evaluate(&["--min-compliance", bar]).exits(code);
-        let message =
-            if code == 0 { String::new() } else { format!("gate not met: the compliance of 50 % is below {bar} %\n") };
+fn a_compliance_below_the_minimum_fails() {
+    for (minimum, code) in [("0", 0), ("49.9", 0), ("50", 0), ("50.0", 0), ("50.1", 1), ("100", 1)] {
+        let ran = evaluate(&["--min-compliance", minimum]).exits(code);
+        let message = if code == 0 {
+            String::new()
+        } else {
+            format!("gate not met: the compliance of 50 % is below {minimum} %\n")
+        };
         assert_eq!(ran.stderr, message);
     }
 }
 
 #[test]
-fn every_gate_that_is_not_met_is_named() {
+fn every_failed_gate_is_reported() {
     let all = ["--fail-on", "medium", "--min-score", "96", "--min-compliance", "90"];
     let ran = evaluate(&all).exits(1);
     assert_eq!(ran.stderr.lines().count(), 3, "{}", ran.stderr);
@@ -95,7 +101,7 @@ fn every_gate_that_is_not_met_is_named() {
 }
 
 #[test]
-fn the_report_is_the_same_whether_a_gate_is_met_or_not() {
+fn gates_do_not_change_the_report() {
     assert_eq!(evaluate(&["--fail-on", "low"]).stdout, evaluate(&[]).stdout);
     for format in ["text", "yaml", "sarif", "junit", "github"] {
         let report = |arguments: &[&str]| {
@@ -106,7 +112,7 @@ fn the_report_is_the_same_whether_a_gate_is_met_or_not() {
 }
 
 #[test]
-fn what_could_not_be_judged_wins_over_gates() {
+fn evaluation_errors_take_precedence_over_gates() {
     let folder = Folder::with([("bad.json", bad_pod("bad").to_string()), ("broken.yaml", "kind: [\n".to_owned())]);
     let evaluate = |arguments: &[&str]| {
         run(kube_devops().args(["analyze", "-o", "json", "-f"]).arg(folder.path()).args(arguments)).exits(2)
@@ -119,7 +125,7 @@ fn what_could_not_be_judged_wins_over_gates() {
 }
 
 #[test]
-fn gates_look_only_at_what_was_asked_for() {
+fn gates_apply_to_the_selected_namespaces_only() {
     let mut command = kube_devops();
     command.args(["analyze", "-f", "examples", "-n", "shop", "--fail-on", "low", "--min-compliance", "100"]);
     run(&mut command).exits(0).is_quiet();
@@ -128,7 +134,7 @@ fn gates_look_only_at_what_was_asked_for() {
 }
 
 #[test]
-fn no_gate_is_met_if_nothing_was_evaluated() {
+fn no_gate_is_met_without_evaluated_subjects() {
     for gate in
         [&["--min-score", "0"][..], &["--min-compliance", "0"], &["--fail-on", "critical"], &["--fail-on-empty"]]
     {
@@ -150,7 +156,7 @@ fn no_gate_is_met_if_nothing_was_evaluated() {
 }
 
 #[test]
-fn wrong_values_are_mistakes_of_usage() {
+fn invalid_values_are_usage_errors() {
     for (arguments, parts) in [
         (&["--fail-on", "catastrophic"][..], &["catastrophic", "low, medium, high, critical"][..]),
         (&["--fail-on", "HIGH"], &["HIGH", "possible values"]),

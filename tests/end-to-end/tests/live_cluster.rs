@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use end_to_end::objects::{
     bad_container, bad_pod, documents, good_container, good_pod, in_namespace, labelled, pod, workload,
 };
-use end_to_end::{Folder, Ran, kube_devops, kubeconfig_of_nothing, run};
+use end_to_end::{Folder, Ran, kube_devops, run, unreachable_kubeconfig};
 use serde_json::{Value, json};
 use test_cluster::{ControlPlane, DEADLINE, Kubeconfig, Namespace, eventually, pods};
 
@@ -17,7 +17,7 @@ fn call(kubeconfig: &Path, arguments: &[&str]) -> Ran {
     run(kube_devops().args(arguments).arg("--kubeconfig").arg(kubeconfig))
 }
 
-/// Runs a command with a kubeconfig in the namespace.
+/// Runs a command with the kubeconfig of the namespace, in the namespace.
 fn call_in(namespace: &Namespace, arguments: &[&str]) -> Ran {
     let mut command = kube_devops();
     command.args(arguments).args(["-n", namespace.name(), "--kubeconfig"]);
@@ -30,12 +30,12 @@ fn behaving(pod: Value, behaviour: &str, restarts: u32) -> Value {
     pod
 }
 
-/// Pods of all kinds, and workloads that make more.
+/// Returns pods with all kinds of findings, and workloads that create more pods.
 fn objects() -> Vec<Value> {
-    let mut kinds = pod("kinds", [good_container("app"), bad_container("helper")]);
-    kinds["spec"]["initContainers"] = json!([
+    let mut containers = pod("containers", [good_container("app"), bad_container("helper")]);
+    containers["spec"]["initContainers"] = json!([
         { "name": "first", "image": "busybox" },
-        { "name": "beside", "image": "proxy:latest", "restartPolicy": "Always" },
+        { "name": "sidecar", "image": "proxy:latest", "restartPolicy": "Always" },
     ]);
     let mut once = pod("once", [bad_container("app")]);
     once["spec"]["restartPolicy"] = "Never".into();
@@ -49,7 +49,7 @@ fn objects() -> Vec<Value> {
     vec![
         good_pod("good"),
         bad_pod("bad"),
-        kinds,
+        containers,
         once,
         behaving(good_pod("few-restarts"), pods::RESTARTED, 3),
         behaving(good_pod("many-restarts"), pods::RESTARTED, 4),
@@ -61,7 +61,7 @@ fn objects() -> Vec<Value> {
     ]
 }
 
-/// Creates the objects, and waits until each pod is as it is going to stay.
+/// Creates the objects and waits until each pod has reached its final phase.
 async fn create(namespace: &Namespace, objects: &[Value]) -> Result<()> {
     namespace.kubectl_with_input(["apply", "-f", "-"], &documents(objects)).await?;
     eventually(DEADLINE, "the pods to settle", async || {
@@ -75,7 +75,7 @@ async fn create(namespace: &Namespace, objects: &[Value]) -> Result<()> {
                 "finished" => "Succeeded",
                 "failed" => "Failed",
                 "stuck" => "Pending",
-                // kwok lets a pod that is not restarted finish, or not; either way it runs first.
+                // A pod that is never restarted can be running or finished.
                 "once" => phase,
                 _ => "Running",
             };
@@ -86,7 +86,7 @@ async fn create(namespace: &Namespace, objects: &[Value]) -> Result<()> {
     .await
 }
 
-/// The violations of a report without what depends on where and when the subjects were read.
+/// Returns the violations of a report without the fields that depend on source and time.
 fn violations(ran: &Ran) -> Vec<Value> {
     let mut violations = ran.json()["violations"].as_array().unwrap().clone();
     for violation in &mut violations {
@@ -99,9 +99,9 @@ fn violations(ran: &Ran) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn the_same_pods_give_the_same_violations_in_files_and_in_a_cluster() -> Result<()> {
+async fn files_and_cluster_report_the_same_violations() -> Result<()> {
     let plane = ControlPlane::shared().await?;
-    let namespace = plane.namespace("doors").await?;
+    let namespace = plane.namespace("sources").await?;
     let objects = objects();
     create(&namespace, &objects).await?;
 
@@ -125,10 +125,10 @@ async fn the_same_pods_give_the_same_violations_in_files_and_in_a_cluster() -> R
     .await?;
     for expected in [
         "latest-tag Pod/bad app",
-        "latest-tag Pod/kinds beside",
-        "latest-tag Pod/kinds first",
-        "latest-tag Pod/kinds helper",
-        "missing-liveness Pod/kinds helper",
+        "latest-tag Pod/containers first",
+        "latest-tag Pod/containers helper",
+        "latest-tag Pod/containers sidecar",
+        "missing-liveness Pod/containers helper",
         "latest-tag Pod/once app",
         "high-restarts Pod/many-restarts app",
     ] {
@@ -145,7 +145,7 @@ async fn the_same_pods_give_the_same_violations_in_files_and_in_a_cluster() -> R
         }
     }
 
-    // The manifests as they were written have no status, and the pods of workloads do not exist in them.
+    // The original manifests have no status and do not contain the pods of the workloads.
     let bare: Vec<Value> = objects
         .iter()
         .filter(|object| {
@@ -166,7 +166,7 @@ async fn the_same_pods_give_the_same_violations_in_files_and_in_a_cluster() -> R
 }
 
 #[tokio::test]
-async fn pods_are_listed_with_phase_and_node() -> Result<()> {
+async fn pods_are_listed_with_their_phase_and_node() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     let namespace = plane.namespace("list").await?;
     let mut elsewhere = labelled(good_pod("waiting"), json!({ "app": "api" }));
@@ -198,9 +198,9 @@ async fn pods_are_listed_with_phase_and_node() -> Result<()> {
 }
 
 #[tokio::test]
-async fn namespaces_and_selectors_choose_what_is_judged() -> Result<()> {
+async fn namespaces_and_selectors_select_the_pods_to_evaluate() -> Result<()> {
     let plane = ControlPlane::shared().await?;
-    let (one, two) = (plane.namespace("choose").await?, plane.namespace("choose").await?);
+    let (one, two) = (plane.namespace("select").await?, plane.namespace("select").await?);
     for namespace in [&one, &two] {
         let pods = ["a", "b"].map(|name| labelled(bad_pod(name), json!({ "app": name })));
         namespace.kubectl_with_input(["apply", "-f", "-"], &documents(&pods)).await?;
@@ -225,15 +225,15 @@ async fn namespaces_and_selectors_choose_what_is_judged() -> Result<()> {
 }
 
 #[tokio::test]
-async fn system_namespaces_of_a_cluster_are_left_out_and_counted() -> Result<()> {
+async fn system_namespaces_of_a_cluster_are_excluded_and_counted() -> Result<()> {
     let plane = ControlPlane::shared().await?;
-    let pod = in_namespace(bad_pod("of-the-system"), "kube-system").to_string();
+    let pod = in_namespace(bad_pod("system"), "kube-system").to_string();
     eventually(DEADLINE, "a pod in kube-system", || plane.kubectl_with_input(["apply", "-f", "-"], &pod)).await?;
     let evaluate = |arguments: &[&str]| {
         call(plane.kubeconfig().path(), &[&["analyze", "-o", "json", "-n", "kube-system"], arguments].concat()).exits(0)
     };
-    let without = evaluate(&[]);
-    assert_eq!((&without.json()["subjects"], &without.json()["excluded"]), (&json!(0), &json!(1)));
+    let default = evaluate(&[]);
+    assert_eq!((&default.json()["subjects"], &default.json()["excluded"]), (&json!(0), &json!(1)));
     assert_eq!(evaluate(&["--include-system"]).json()["subjects"], 1);
     Ok(())
 }
@@ -257,8 +257,8 @@ async fn the_text_report_of_a_cluster_groups_pods_by_their_workload() -> Result<
 }
 
 #[tokio::test]
-async fn long_lists_are_read_page_by_page() -> Result<()> {
-    // Nobody runs these pods: an API server and etcd are enough to keep them.
+async fn long_lists_are_read_in_pages() -> Result<()> {
+    // These pods do not run: an API server and etcd are enough to store them.
     let plane = ControlPlane::builder().start().await?;
     let pods: Vec<Value> = (0..1_050).map(|index| bad_pod(&format!("pod-{index:04}"))).collect();
     plane.kubectl_with_input(["create", "-f", "-"], &documents(&pods)).await?;
@@ -271,7 +271,7 @@ async fn long_lists_are_read_page_by_page() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_context_chooses_the_cluster() -> Result<()> {
+async fn the_context_selects_the_cluster() -> Result<()> {
     let (here, there) = (ControlPlane::shared().await?, ControlPlane::builder().start().await?);
     there.kubectl_with_input(["create", "-f", "-"], &bad_pod("there").to_string()).await?;
     let file = here.kubeconfig().with_context("here")?.merged_with(&there.kubeconfig().with_context("there")?)?;
@@ -288,18 +288,18 @@ async fn a_context_chooses_the_cluster() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_administrator_is_allowed_everything() -> Result<()> {
+async fn an_administrator_has_all_permissions() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     let ran = call(plane.kubeconfig().path(), &["check"]).exits(0).is_quiet();
     let version = plane.client().await?.apiserver_version().await?.git_version;
-    for part in [plane.server(), plane.kubeconfig().context(), &version, "Everything is allowed."] {
+    for part in [plane.server(), plane.kubeconfig().context(), &version, "All permissions are granted."] {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
     assert!(!ran.stdout.lines().any(|line| line.starts_with("NO")), "{}", ran.stdout);
     Ok(())
 }
 
-/// Somebody who may list pods in every namespace, and nothing else.
+/// Returns a kubeconfig for a user with the permission to list pods in all namespaces only.
 async fn lister(plane: &ControlPlane) -> Result<Kubeconfig> {
     let group = "listers-of-pods";
     for arguments in [
@@ -314,23 +314,23 @@ async fn lister(plane: &ControlPlane) -> Result<Kubeconfig> {
 }
 
 #[tokio::test]
-async fn missing_permissions_are_named_with_what_to_do() -> Result<()> {
+async fn missing_permissions_are_reported_with_the_commands_that_need_them() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     let lister = lister(plane).await?;
     let ran = call(lister.path(), &["check", "-n", "platform"]).exits(1).is_quiet();
     let lines = |start: &str| ran.stdout.lines().filter(|line| line.starts_with(start)).collect::<Vec<_>>();
     let allowed = lines("yes");
     assert_eq!(allowed.len(), 1, "{}", ran.stdout);
-    assert!(allowed[0].contains("list pods") && allowed[0].contains("judge pods"), "{}", ran.stdout);
-    let refused = lines("NO");
+    assert!(allowed[0].contains("list pods") && allowed[0].contains("evaluate pods"), "{}", ran.stdout);
+    let denied = lines("NO");
     for part in ["watch pods", "patch devopspolicies/status", "get,create,update leases", "customresourcedefinitions"] {
-        assert!(refused.iter().any(|line| line.contains(part)), "{part}: {}", ran.stdout);
+        assert!(denied.iter().any(|line| line.contains(part)), "{part}: {}", ran.stdout);
     }
     for part in ["you cannot run: crd install, watch, reconcile, webhook.", "namespace platform", "ClusterRole"] {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
 
-    // Who may see one namespace alone asks for that one.
+    // A user with access to a single namespace checks the permissions in that namespace.
     let namespace = plane.namespace("visible").await?;
     let user = "one-namespace";
     let binding = ["create", "rolebinding", user, "--clusterrole=view", "--user", user, "-n", namespace.name()];
@@ -343,29 +343,34 @@ async fn missing_permissions_are_named_with_what_to_do() -> Result<()> {
     call(visitor.path(), &["analyze", "-n", namespace.name()]).exits(0);
     let both = ["check", "--analyze-namespace", namespace.name(), "--analyze-namespace", "default"];
     let ran = call(visitor.path(), &both).exits(1).is_quiet();
-    let refused: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("NO")).collect();
-    assert!(refused.len() == 1 && refused[0].contains("list pods in default"), "{}", ran.stdout);
+    let denied: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("NO")).collect();
+    assert!(denied.len() == 1 && denied[0].contains("list pods in default"), "{}", ran.stdout);
     assert!(ran.stdout.contains("the pods of default cannot be evaluated"), "{}", ran.stdout);
 
-    // That one permission is all that these two need.
+    // `list pods` and `analyze` need no other permission.
     call(lister.path(), &["list", "pods"]).exits(0);
     call(lister.path(), &["analyze"]).exits(0);
-    let nobody = plane.kubeconfig_for_user("nobody", &[])?;
+    let unprivileged = plane.kubeconfig_for_user("unprivileged", &[])?;
     for command in ["list pods", "analyze"] {
         let arguments: Vec<_> = command.split(' ').collect();
-        let ran = call(nobody.path(), &arguments).exits(2);
+        let ran = call(unprivileged.path(), &arguments).exits(2);
         assert_eq!(ran.stdout, "");
-        ran.complains(&["error: not allowed to list ", "pods is forbidden", "\"nobody\"", "`kube-devops check` lists"]);
+        ran.complains(&[
+            "error: not allowed to list ",
+            "pods is forbidden",
+            "\"unprivileged\"",
+            "`kube-devops check` lists",
+        ]);
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn who_is_not_known_is_told_so() -> Result<()> {
+async fn invalid_credentials_are_reported() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     let text = std::fs::read_to_string(plane.kubeconfig().path())?;
     let mut kubeconfig: Value = serde_norway::from_str(&text)?;
-    kubeconfig["users"][0]["user"] = json!({ "token": "no-token-of-anybody" });
+    kubeconfig["users"][0]["user"] = json!({ "token": "invalid-token" });
     let folder = Folder::with([("kubeconfig", kubeconfig.to_string())]);
     for command in [&["check"][..], &["analyze"], &["list", "pods"], &["crd", "install"]] {
         let ran = call(&folder.path().join("kubeconfig"), command).exits(2);
@@ -376,8 +381,8 @@ async fn who_is_not_known_is_told_so() -> Result<()> {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named() {
-    let folder = Folder::with([("kubeconfig", kubeconfig_of_nothing())]);
+fn an_unreachable_server_is_named() {
+    let folder = Folder::with([("kubeconfig", unreachable_kubeconfig())]);
     for command in [&["check"][..], &["analyze"], &["list", "pods"], &["crd", "install"]] {
         let ran = call(&folder.path().join("kubeconfig"), command).exits(2);
         assert_eq!(ran.stdout, "");
@@ -386,7 +391,7 @@ fn a_server_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_missing_or_broken_configuration_is_explained() {
+fn a_missing_or_invalid_kubeconfig_is_rejected() {
     let folder = Folder::with([("broken", "a: [\n"), ("empty", ""), ("no-context", "apiVersion: v1\nkind: Config\n")]);
     for name in ["broken", "empty", "no-context", "no-such-file"] {
         let ran = call(&folder.path().join(name), &["analyze"]).exits(2);

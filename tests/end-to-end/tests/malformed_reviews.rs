@@ -1,4 +1,4 @@
-//! Whatever is sent to the webhook, it answers: with a well-formed review that lets the request in, or with a plain 4xx.
+//! The webhook answers every malformed request with a well-formed review that admits the object, or with a 4xx status.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,11 +14,11 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
 use test_cluster::ControlPlane;
 
-/// What may come back, whatever was sent.
-fn is_harmless(sent: &[u8], (code, body): &(u16, String)) -> Result<bool> {
+/// Requires a valid response to any request and reports whether it is a review.
+fn is_review(sent: &[u8], (code, body): &(u16, String)) -> Result<bool> {
     let shown = || String::from_utf8_lossy(&sent[..sent.len().min(600)]).into_owned();
     if (400..500).contains(code) {
-        ensure!(body.len() < 2048, "a long complaint about {}", shown());
+        ensure!(body.len() < 2048, "a long error about {}", shown());
         return Ok(false);
     }
     ensure!(*code == 200, "{code} {body}: {}", shown());
@@ -29,8 +29,8 @@ fn is_harmless(sent: &[u8], (code, body): &(u16, String)) -> Result<bool> {
     Ok(true)
 }
 
-/// Reviews that are wrong in a known way. None of them may be denied.
-fn wrong_reviews(namespace: &str) -> Vec<Vec<u8>> {
+/// Returns malformed reviews. None of them may be denied.
+fn malformed_reviews(namespace: &str) -> Vec<Vec<u8>> {
     let review = review_of(&bad_pod("bad"), namespace);
     let with = |pointer: &str, value: Value| {
         let mut review = review.clone();
@@ -49,7 +49,7 @@ fn wrong_reviews(namespace: &str) -> Vec<Vec<u8>> {
         json!({}),
         json!({ "a": 1 }),
     ];
-    let mut wrong: Vec<Vec<u8>> = Vec::new();
+    let mut malformed: Vec<Vec<u8>> = Vec::new();
     for pointer in [
         "/apiVersion",
         "/kind",
@@ -64,24 +64,24 @@ fn wrong_reviews(namespace: &str) -> Vec<Vec<u8>> {
         "/request/object/spec",
         "/request/object/spec/containers",
     ] {
-        // Any text that is not empty is a uid.
+        // Any non-empty text is a valid uid.
         let odd = odd.iter().filter(|value| pointer != "/request/uid" || *value != "x");
-        wrong.extend(odd.map(|value| with(pointer, value.clone()).to_string().into_bytes()));
+        malformed.extend(odd.map(|value| with(pointer, value.clone()).to_string().into_bytes()));
     }
     let text = review.to_string();
-    // Broken off at every hundredth place.
-    wrong.extend((0..text.len()).step_by(text.len() / 100 + 1).map(|end| text.as_bytes()[..end].to_vec()));
+    // Truncated at a hundred positions.
+    malformed.extend((0..text.len()).step_by(text.len() / 100 + 1).map(|end| text.as_bytes()[..end].to_vec()));
     let deep = |open: &str, close: &str| format!("{}{}", open.repeat(20_000), close.repeat(20_000));
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let inner =
             if open == "[" { deep(open, close) } else { format!("{}1{}", open.repeat(20_000), close.repeat(20_000)) };
-        wrong.push(inner.clone().into_bytes());
+        malformed.push(inner.clone().into_bytes());
         let object = format!(r#"{{"kind":"Pod","spec":{{"containers":{inner}}}}}"#);
-        wrong.push(text.replace(&bad_pod("bad").to_string(), &object).into_bytes());
+        malformed.push(text.replace(&bad_pod("bad").to_string(), &object).into_bytes());
     }
     let mut kinds = review.clone();
     kinds["request"]["object"] = workload("apps/v1", "Deployment", "other", json!({ "containers": [] }));
-    wrong.push(kinds.to_string().into_bytes());
+    malformed.push(kinds.to_string().into_bytes());
     for object in [
         json!({ "kind": "Pod" }),
         json!({ "kind": "Pod", "spec": { "containers": [] } }),
@@ -89,47 +89,46 @@ fn wrong_reviews(namespace: &str) -> Vec<Vec<u8>> {
         json!({ "kind": "Pod", "metadata": { "labels": { "a": 1 } }, "spec": { "containers": [{ "image": 5 }] } }),
         cron_job("nightly", json!({ "containers": 7 })),
     ] {
-        wrong.push(with("/request/object", object).to_string().into_bytes());
+        malformed.push(with("/request/object", object).to_string().into_bytes());
     }
-    wrong.push(text.replace("\"bad\"", "\"\\ud800\"").into_bytes());
-    wrong.push([text.as_bytes(), b"\xff\xfe"].concat());
-    wrong.push(vec![0; 4096]);
-    wrong.push(b"\xef\xbb\xbf{}".to_vec());
-    wrong.push(with("/apiVersion", json!("admission.k8s.io/v1beta1")).to_string().into_bytes());
-    wrong.push(with("/request/operation", json!("DELETE")).to_string().into_bytes());
-    wrong.push(with("/request/operation", json!("CONNECT")).to_string().into_bytes());
-    wrong.push(with("/request/namespace", json!("no-such-namespace")).to_string().into_bytes());
-    wrong
+    malformed.push(text.replace("\"bad\"", "\"\\ud800\"").into_bytes());
+    malformed.push([text.as_bytes(), b"\xff\xfe"].concat());
+    malformed.push(vec![0; 4096]);
+    malformed.push(b"\xef\xbb\xbf{}".to_vec());
+    malformed.push(with("/apiVersion", json!("admission.k8s.io/v1beta1")).to_string().into_bytes());
+    malformed.push(with("/request/operation", json!("DELETE")).to_string().into_bytes());
+    malformed.push(with("/request/operation", json!("CONNECT")).to_string().into_bytes());
+    malformed.push(with("/request/namespace", json!("no-such-namespace")).to_string().into_bytes());
+    malformed
 }
 
 #[tokio::test]
-async fn whatever_is_sent_is_answered_and_nothing_that_is_wrong_is_denied() -> Result<()> {
+async fn malformed_requests_are_answered_and_never_denied() -> Result<()> {
     let setting = Setting::new(ControlPlane::builder().controller_manager().start().await?).await?;
     let webhook = Webhook::start(&setting, &["--max-body", "256", "--deadline", "1000"]).await?;
     let namespace = namespace_with_bundle(&setting, &webhook.process, "restricted").await?;
     let http = webhook.process.http();
-    let good = review_of(&bad_pod("bad"), namespace.name()).to_string().into_bytes();
-    let denied = http.post("/validate", &good)?;
-    assert!(is_harmless(&good, &denied)? && denied.1.contains("\"allowed\":false"), "{denied:?}");
+    let valid = review_of(&bad_pod("bad"), namespace.name()).to_string().into_bytes();
+    let denied = http.post("/validate", &valid)?;
+    assert!(is_review(&valid, &denied)? && denied.1.contains("\"allowed\":false"), "{denied:?}");
     let denials = webhook.process.metric("webhook_denials_total")?;
 
-    let wrong = wrong_reviews(namespace.name());
-    assert!(wrong.len() >= 200, "{}", wrong.len());
-    for body in &wrong {
+    let malformed = malformed_reviews(namespace.name());
+    assert!(malformed.len() >= 200, "{}", malformed.len());
+    for body in &malformed {
         let answer = http.post("/validate", body)?;
-        let is_review = is_harmless(body, &answer)?;
-        let is_denied = is_review && answer.1.contains("\"allowed\":false");
+        let is_denied = is_review(body, &answer)? && answer.1.contains("\"allowed\":false");
         assert!(!is_denied, "{}: {answer:?}", String::from_utf8_lossy(&body[..body.len().min(2000)]));
     }
     assert_eq!(webhook.process.metric("webhook_denials_total")?, denials);
     let failed_open = webhook.process.metric("webhook_fail_open_total{reason=\"malformed\"}")?.unwrap();
     assert!(failed_open >= 200.0, "{failed_open}");
 
-    // Too large: by what the client says, and by what it sends without saying.
+    // Too large: by the declared length, and by the length of a chunked body.
     let large = vec![b' '; 300 * 1024];
     assert_eq!(http.post("/validate", &large)?.0, 413);
     let declared = b"POST /validate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 900000000000\r\n\r\n";
-    assert_eq!(http.send(declared)?.0, 413, "it is refused before it is read");
+    assert_eq!(http.send(declared)?.0, 413, "it is rejected before it is read");
     let mut chunked = b"POST /validate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..300 {
         chunked.extend(format!("400\r\n{}\r\n", " ".repeat(1024)).into_bytes());
@@ -138,39 +137,39 @@ async fn whatever_is_sent_is_answered_and_nothing_that_is_wrong_is_denied() -> R
     assert_eq!(http.send(&chunked)?.0, 413);
     assert_eq!(webhook.process.metric("webhook_fail_open_total{reason=\"oversized\"}")?, Some(3.0));
 
-    // Never complete: it is not waited for beyond the deadline.
-    let mut stuck = post("/validate", "application/json", &good);
+    // Incomplete: the webhook waits no longer than the deadline.
+    let mut stuck = post("/validate", "application/json", &valid);
     stuck.truncate(stuck.len() - 10);
     assert_eq!(http.send(&stuck)?.0, 408);
     assert!(
-        http.send_and_break_off(&stuck).is_err_and(|error| format!("{error:#}").contains("no answer"))
+        http.send_and_close(&stuck).is_err_and(|error| format!("{error:#}").contains("no response"))
             || webhook.process.metric("webhook_fail_open_total{reason=\"malformed\"}")?.unwrap() > failed_open
     );
 
-    // Not ours.
-    assert_eq!(http.send(&post("/validate", "text/plain", &good))?.0, 415);
+    // Other content types, methods and paths.
+    assert_eq!(http.send(&post("/validate", "text/plain", &valid))?.0, 415);
     assert_eq!(http.get("/validate")?.0, 405);
-    assert_eq!(http.post("/", &good)?.0, 404);
-    let denied = http.post("/validate", &good)?;
-    assert!(denied.1.contains("\"allowed\":false"), "it still judges: {denied:?}");
+    assert_eq!(http.post("/", &valid)?.0, 404);
+    let denied = http.post("/validate", &valid)?;
+    assert!(denied.1.contains("\"allowed\":false"), "it still evaluates: {denied:?}");
     assert!(!webhook.process.log().contains("panicked"), "{}", webhook.process.log());
     Ok(())
 }
 
-/// One small change: what, where, how far, and with what.
+/// A mutation: kind, position, length, other position, and byte.
 type Change = (u8, Index, usize, Index, u8);
 
-/// Changes a text a little, as a bad wire or a bad person would.
+/// Applies mutations to a text.
 fn mutated(text: &[u8], changes: &[Change]) -> Vec<u8> {
     const TOKENS: &[u8] = b"{}[]\",:0\n-e.";
     let mut text = text.to_vec();
-    for (what, place, length, other, byte) in changes {
+    for (kind, place, length, other, byte) in changes {
         if text.is_empty() {
             break;
         }
         let at = place.index(text.len());
         let end = (at + length).min(text.len());
-        match what {
+        match kind {
             0 => text[at] = *byte,
             1 => text.insert(at, TOKENS[other.index(TOKENS.len())]),
             2 => text.truncate(at),
@@ -186,7 +185,7 @@ fn mutated(text: &[u8], changes: &[Change]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn reviews_that_chance_has_changed_are_answered() -> Result<()> {
+async fn randomly_mutated_reviews_are_answered() -> Result<()> {
     const SEED: [u8; 32] = *b"the same reviews in every run...";
     const ROUNDS: usize = 3000;
     let setting = Setting::new(ControlPlane::builder().controller_manager().start().await?).await?;
@@ -208,9 +207,9 @@ async fn reviews_that_chance_has_changed_are_answered() -> Result<()> {
     for round in 0..ROUNDS {
         let body = mutated(&originals[round % 2], &changes.new_tree(&mut runner).unwrap().current());
         let answer = webhook.process.http().post("/validate", &body)?;
-        reviews += usize::from(is_harmless(&body, &answer)?);
+        reviews += usize::from(is_review(&body, &answer)?);
     }
-    // Some changes leave a review a review, or the test would show little.
+    // Some mutated reviews must remain valid, or the test would cover little.
     assert!(reviews > ROUNDS / 50, "{reviews}");
     assert!(!webhook.process.log().contains("panicked"), "{}", webhook.process.log());
     Ok(())

@@ -1,4 +1,4 @@
-//! `analyze -o`: what other programs read, held against the schemas of those who read it.
+//! `analyze -o`: the machine-readable formats, validated against their schemas.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -13,7 +13,7 @@ fn analyze_examples(format: &str) -> Ran {
     run(kube_devops().args(["analyze", "-f", "examples/", "-o", format])).exits(0).is_quiet()
 }
 
-/// A pod that is judged, and a document that cannot be.
+/// Analyzes a valid pod and an invalid document.
 fn analyze_with_an_error(format: &str) -> Ran {
     let mut command = kube_devops();
     command.args(["analyze", "-f", "-", "-o", format]);
@@ -22,7 +22,7 @@ fn analyze_with_an_error(format: &str) -> Ran {
 
 fn schema(path: &str) -> jsonschema::Validator {
     let text = fs::read_to_string(root().join(path)).unwrap();
-    // A pattern that is no ECMAScript; OASIS mended it in the errata.
+    // The pattern is not valid ECMAScript; OASIS corrected it in the errata.
     let text = text.replace("^[a-zA-Z]{2}|^[a-zA-Z]{2}-[a-zA-Z]{2}]?$", "^[a-zA-Z]{2}(-[a-zA-Z]{2})?$");
     jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap()
 }
@@ -35,7 +35,7 @@ fn assert_valid(validator: &jsonschema::Validator, value: &Value) {
 }
 
 #[test]
-fn json_and_yaml_follow_the_schema_in_the_documentation_and_say_the_same() {
+fn json_and_yaml_reports_match_the_documented_schema_and_are_equal() {
     let validator = schema("docs/report.schema.json");
     for analyze in [analyze_examples, analyze_with_an_error] {
         let json = analyze("json").json();
@@ -72,7 +72,7 @@ fn the_json_report_has_the_fields_that_scripts_rely_on() {
 }
 
 #[test]
-fn errors_stand_in_the_report_with_their_place() {
+fn the_report_contains_errors_with_their_location() {
     let report = analyze_with_an_error("json").json();
     assert_eq!(report["subjects"], 1);
     let error = &report["errors"][0];
@@ -81,16 +81,16 @@ fn errors_stand_in_the_report_with_their_place() {
 }
 
 #[test]
-fn sarif_follows_the_schema_of_oasis() {
+fn sarif_matches_the_schema_of_oasis() {
     let validator = schema("tests/schemas/sarif-2.1.0.json");
     for analyze in [analyze_examples, analyze_with_an_error] {
         assert_valid(&validator, &analyze("sarif").json());
     }
-    assert!(!validator.is_valid(&json!({ "version": "2.1.0" })), "the schema refuses something");
+    assert!(!validator.is_valid(&json!({ "version": "2.1.0" })), "the schema rejects an invalid log");
 }
 
 #[test]
-fn sarif_names_every_violation_with_rule_file_and_line() {
+fn sarif_contains_every_violation_with_rule_file_and_line() {
     let log = analyze_examples("sarif").json();
     let run = &log["runs"][0];
     let results = run["results"].as_array().unwrap();
@@ -108,7 +108,7 @@ fn sarif_names_every_violation_with_rule_file_and_line() {
 }
 
 #[test]
-fn junit_counts_what_a_ci_system_shows() {
+fn junit_contains_failures_and_errors() {
     let text = analyze_examples("junit").stdout;
     let document = Document::parse(&text).unwrap();
     let root = document.root_element();
@@ -126,7 +126,7 @@ fn junit_counts_what_a_ci_system_shows() {
 }
 
 #[test]
-fn github_annotates_the_lines_of_files() {
+fn github_annotations_name_file_and_line() {
     let text = analyze_examples("github").stdout;
     let annotations: Vec<&str> = text.lines().filter(|line| line.starts_with("::")).collect();
     assert_eq!(annotations.len(), 22);
@@ -137,9 +137,9 @@ fn github_annotates_the_lines_of_files() {
 }
 
 #[test]
-fn every_format_is_well_formed_when_nothing_is_wrong_and_when_nothing_is_judged() {
+fn every_format_is_valid_without_violations_and_without_subjects() {
     for text in [good_pod("a").to_string(), "kind: Service\n".to_owned()] {
-        let evaluate = |format: &str| {
+        let analyze = |format: &str| {
             let mut command = kube_devops();
             run_with_input(command.args(["analyze", "-f", "-", "-o", format]), text.as_str()).exits(0)
         };
@@ -152,18 +152,18 @@ fn every_format_is_well_formed_when_nothing_is_wrong_and_when_nothing_is_judged(
 }
 
 #[test]
-fn an_unknown_format_is_answered_with_those_there_are() {
+fn an_unknown_format_is_rejected_with_the_available_formats() {
     let ran = run(kube_devops().args(["analyze", "-f", "examples/", "-o", "csv"])).exits(2);
     ran.complains(&["csv", "text", "json", "yaml", "sarif", "junit", "github"]);
 }
 
 #[test]
-fn colours_are_for_terminals() {
+fn output_to_a_pipe_has_no_colours() {
     assert!(!analyze_examples("text").stdout.contains('\u{1b}'));
 }
 
 #[test]
-fn names_from_manifests_cannot_move_the_cursor_or_forge_lines() {
+fn control_characters_in_names_are_escaped() {
     let pod = in_namespace(bad_pod("a\u{1b}[2J\u{1b}[31m\n::error::forged\u{202e}"), "x\u{1b}[0m");
     for format in ["text", "json", "yaml", "sarif", "junit", "github"] {
         let mut command = kube_devops();
@@ -174,8 +174,8 @@ fn names_from_manifests_cannot_move_the_cursor_or_forge_lines() {
 }
 
 #[test]
-fn a_pipe_that_is_closed_ends_the_program_quietly() {
-    // More than a pipe holds, so that the program still writes when nobody reads any more.
+fn a_closed_pipe_ends_the_program_without_an_error() {
+    // More than a pipe holds, so that the program still writes after the reader has exited.
     let pods: Vec<Value> = (0..5_000).map(|index| bad_pod(&format!("pod-{index}"))).collect();
     let folder = Folder::with([("pods.yaml", documents(&pods))]);
     let file = folder.path().join("pods.yaml");

@@ -1,4 +1,4 @@
-//! The kinds that describe pods: each place of each kind is found, and pods that run to completion need no probes.
+//! The kinds with pod templates: each path of each kind is evaluated, and pods that run to completion need no probes.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -10,7 +10,8 @@ use end_to_end::{Folder, Ran, kube_devops, root, run};
 use kube_devops_core::workload::{Lifetime, WORKLOADS, Workload};
 use serde_json::{Value, json};
 
-/// In these manifests `POD(name)` stands for a pod template with one container of that name, and `C(name)` for a container.
+/// API version, kind, body and container names. `POD(name)` stands for a pod template with one container of that name, and
+/// `C(name)` for a container.
 const MANIFESTS: &[(&str, &str, &str, &[&str])] = &[
     ("v1", "Pod", "spec: {containers: [C(a)]}", &["a"]),
     ("v1", "ReplicationController", "spec: {replicas: 2, template: POD(a)}", &["a"]),
@@ -179,7 +180,7 @@ const MANIFESTS: &[(&str, &str, &str, &[&str])] = &[
     ),
     ("apps.kruise.io/v1alpha1", "SidecarSet", "spec: {containers: [C(a)], initContainers: [C(b)]}", &["a", "b"]),
     ("keda.sh/v1alpha1", "ScaledJob", "spec: {jobTargetRef: {template: POD(a)}}", &["a"]),
-    // A kind that is not in the table, with a template where most have it.
+    // A kind that is not in the table, with its template at the usual path.
     ("example.com/v1", "Machine", "spec: {template: POD(a)}", &["a"]),
 ];
 
@@ -205,7 +206,7 @@ fn containers(ran: &Ran, check: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_place_of_each_kind_is_evaluated() {
+fn every_template_path_of_every_kind_is_evaluated() {
     for (api_version, kind, body, expected) in MANIFESTS {
         let ran = analyze(&manifest(api_version, kind, body), &["-o", "json"]);
         assert_eq!(ran.errors(), [] as [String; 0], "{api_version} {kind}");
@@ -222,7 +223,7 @@ fn each_place_of_each_kind_is_evaluated() {
 }
 
 #[test]
-fn each_kind_of_the_table_has_a_manifest() {
+fn every_kind_of_the_table_has_an_inline_manifest() {
     for workload in WORKLOADS {
         let is_of = |(api_version, kind, ..): &(&str, &str, &str, &[&str])| {
             *kind == workload.kind && kube_devops_core::workload::group(api_version) == workload.group
@@ -232,7 +233,7 @@ fn each_kind_of_the_table_has_a_manifest() {
 }
 
 #[test]
-fn a_template_of_openshift_has_the_default_values_of_its_parameters() {
+fn openshift_templates_are_evaluated_with_default_parameters() {
     let text = "apiVersion: template.openshift.io/v1\nkind: Template\nmetadata: {name: t}\nparameters:\n- {name: NAME, value: shop}\n- {name: TAG, value: latest}\n- {name: REPLICAS, value: '3'}\n- {name: PORT, value: '8080'}\n- {name: SECRET, generate: expression}\nobjects:\n- apiVersion: apps/v1\n  kind: Deployment\n  metadata: {name: '${NAME}-web'}\n  spec:\n    replicas: ${{REPLICAS}}\n    template:\n      spec:\n        containers:\n        - name: a\n          image: reg.example.org/${NAME}:${TAG}\n          ports: [{containerPort: '${{PORT}}'}]\n        - name: b\n          image: reg.example.org/b:${SECRET}\n- apiVersion: v1\n  kind: Service\n  metadata: {name: s}\n";
     let report =
         analyze(&text.replace("replicas: ${{REPLICAS}}", "replicas: '${{REPLICAS}}'"), &["-o", "json"]).exits(0).json();
@@ -254,9 +255,9 @@ fn objects_of_unknown_kinds_with_containers_are_reported_in_every_format() {
         (&"Fleet".into(), &"boats".into(), &"sea".into())
     );
     assert_eq!(object["source"]["line"], 5);
-    let shown = analyze(text, &[]).exits(0).stdout;
-    assert!(shown.contains("Fleet sea/boats (example.com/v1) has containers"), "{shown}");
-    assert!(shown.contains("objects without pods (Fleet 1, Service 1)"), "{shown}");
+    let stdout = analyze(text, &[]).exits(0).stdout;
+    assert!(stdout.contains("Fleet sea/boats (example.com/v1) has containers"), "{stdout}");
+    assert!(stdout.contains("objects without pods (Fleet 1, Service 1)"), "{stdout}");
     let github = analyze(text, &["-o", "github"]).exits(0).stdout;
     assert!(github.starts_with("::warning file=") && github.contains(",line=5,title=not evaluated::Fleet"), "{github}");
     let junit = analyze(text, &["-o", "junit"]).exits(0).stdout;
@@ -270,25 +271,25 @@ fn objects_of_unknown_kinds_with_containers_are_reported_in_every_format() {
 }
 
 #[test]
-fn argo_fills_in_its_own_placeholders() {
+fn argo_placeholders_in_images_are_violations_and_no_errors() {
     let text = "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {name: 'w-{{x}}'}\nspec:\n  templates:\n  - name: t\n    container: {image: '{{inputs.parameters.image}}'}\n";
     let report = analyze(text, &["-o", "json"]).exits(0).json();
     assert!(report["violations"][0]["message"].as_str().unwrap().contains("unresolved placeholder"), "{report}");
 }
 
-/// A manifest of `manifests/kinds`, as the documentation of its kind has it.
+/// Returns the path of the manifest of a kind in `manifests/kinds`, adapted from the documentation of the kind.
 fn kind_file(workload: &Workload) -> PathBuf {
     let group = if workload.group.is_empty() { "core" } else { workload.group };
     root().join("tests/end-to-end/manifests/kinds").join(format!("{}-{group}.yaml", workload.kind))
 }
 
-/// Container and line of what a manifest marks by `# latest: CONTAINER`.
+/// Returns line and container of each marker `# latest: CONTAINER` in a manifest.
 fn marked(text: &str) -> Vec<(u64, String)> {
     let lines = (1..).zip(text.lines());
     lines.filter_map(|(number, line)| Some((number, line.split_once("# latest: ")?.1.to_owned()))).collect()
 }
 
-/// Line and container of the violations of a check, in the order of lines.
+/// Returns line and container of the violations of a check, sorted by line.
 fn found(report: &Value, check: &str) -> Vec<(u64, String)> {
     let violations = report["violations"].as_array().unwrap().iter().filter(|violation| violation["check"] == check);
     let mut found: Vec<_> = violations
@@ -300,7 +301,7 @@ fn found(report: &Value, check: &str) -> Vec<(u64, String)> {
     found
 }
 
-/// The values at a path of the table.
+/// Returns the values at a path of the table.
 fn at<'v>(value: &'v Value, path: &[&str]) -> Vec<&'v Value> {
     match (path, value) {
         ([] | [""], _) => vec![value],
@@ -311,7 +312,7 @@ fn at<'v>(value: &'v Value, path: &[&str]) -> Vec<&'v Value> {
 }
 
 #[test]
-fn every_kind_of_the_table_has_a_manifest() {
+fn every_kind_of_the_table_has_a_manifest_file() {
     for workload in WORKLOADS {
         let file = kind_file(workload);
         let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -323,15 +324,19 @@ fn every_kind_of_the_table_has_a_manifest() {
         for template in workload.templates {
             let path: Vec<_> = template.path.split('.').collect();
             let is_there = documents.iter().any(|object| !at(object, &path).is_empty());
-            assert!(is_there, "nothing is at {} in {}", template.path, file.display());
+            assert!(is_there, "{} has no value at {}", file.display(), template.path);
         }
     }
     let folder = root().join("tests/end-to-end/manifests/kinds");
-    assert_eq!(fs::read_dir(folder).unwrap().count(), WORKLOADS.len(), "a manifest is of no kind of the table");
+    assert_eq!(
+        fs::read_dir(folder).unwrap().count(),
+        WORKLOADS.len(),
+        "a manifest has a kind that is not in the table"
+    );
 }
 
 #[test]
-fn every_image_of_every_kind_is_evaluated_at_its_line() {
+fn violations_of_every_kind_name_the_line_of_the_image() {
     for workload in WORKLOADS {
         let file = kind_file(workload);
         let marked = marked(&fs::read_to_string(&file).unwrap());
@@ -342,7 +347,7 @@ fn every_image_of_every_kind_is_evaluated_at_its_line() {
         let marked: BTreeSet<_> = marked.into_iter().map(|(_, name)| name).collect();
         for check in ["missing-liveness", "missing-readiness"] {
             let without: BTreeSet<_> = found(&report, check).into_iter().map(|(_, name)| name).collect();
-            // What has to run to completion before a service starts has no probe, and neither has a service with a fixed tag.
+            // Init containers need no probes, and the containers named `proxy` have a fixed tag.
             let expected: BTreeSet<_> = match workload.lifetime {
                 Lifetime::ToCompletion => BTreeSet::new(),
                 _ => marked.iter().filter(|name| !name.starts_with("init-")).cloned().collect(),
@@ -354,7 +359,7 @@ fn every_image_of_every_kind_is_evaluated_at_its_line() {
 }
 
 #[test]
-fn parameters_of_a_template_stand_for_values_of_their_type() {
+fn openshift_parameters_are_substituted_with_their_type() {
     let text = r#"apiVersion: template.openshift.io/v1
 kind: Template
 metadata: {name: shop}
@@ -401,8 +406,8 @@ objects:
     ] {
         assert!(messages.iter().any(|message| message.contains(part)), "{part}: {messages:?}");
     }
-    // A value that does not fit is an error at the place where it is used.
-    for (value, part) in [("value: http", "not the text \"http\""), ("description: x", "replace the placeholder")] {
+    // A value of the wrong type is an error at the field that uses it.
+    for (value, part) in [("value: http", "not the string \"http\""), ("description: x", "replace the placeholder")] {
         let text = text.replace("PORT, value: \"8080\"", &format!("PORT, {value}"));
         let ran = analyze(&text, &["-o", "json"]).exits(2);
         let errors = ran.errors();
@@ -416,7 +421,7 @@ fn messages(report: &Value, check: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_deployment_config_needs_an_image_where_no_trigger_gives_one() {
+fn a_deployment_config_needs_an_image_without_an_image_trigger() {
     let without = "apiVersion: apps.openshift.io/v1\nkind: DeploymentConfig\nmetadata: {name: dc}\nspec:\n  template:\n    spec:\n      containers:\n      - name: web\n        image: ' '\n";
     let report = analyze(without, &["-o", "json"]).exits(0).json();
     assert_eq!(found(&report, "latest-tag"), [(9, "web".to_owned())]);
@@ -432,7 +437,7 @@ fn a_deployment_config_needs_an_image_where_no_trigger_gives_one() {
 }
 
 #[test]
-fn steps_of_tekton_have_their_image_from_elsewhere() {
+fn tekton_steps_inherit_images_from_references_and_templates() {
     let steps = "apiVersion: tekton.dev/v1\nkind: Task\nmetadata: {name: t}\nspec:\n  steps:\n  - name: shared\n    ref: {name: git-clone}\n  - name: own\n    image: own:1\n  - name: script\n    script: echo\n";
     let report = analyze(steps, &["-o", "json"]).exits(0).json();
     assert_eq!(found(&report, "latest-tag"), [(10, "script".to_owned())]);
@@ -447,7 +452,7 @@ fn steps_of_tekton_have_their_image_from_elsewhere() {
 }
 
 #[test]
-fn an_image_that_argo_fills_in_has_its_line() {
+fn violations_of_argo_placeholders_name_the_line_of_the_image() {
     let text = "apiVersion: argoproj.io/v1alpha1\nkind: WorkflowTemplate\nmetadata: {name: w}\nspec:\n  templates:\n  - name: t\n    inputs: {parameters: [{name: image}]}\n    container:\n      image: '{{inputs.parameters.image}}'\n";
     let report = analyze(text, &["-o", "json"]).exits(0).json();
     assert_eq!(found(&report, "latest-tag"), [(9, "container".to_owned())]);
@@ -458,7 +463,7 @@ fn an_image_that_argo_fills_in_has_its_line() {
 }
 
 #[test]
-fn an_unknown_kind_is_evaluated_where_its_template_is_the_usual_one() {
+fn an_unknown_kind_is_evaluated_if_its_template_is_at_the_usual_path() {
     let object =
         |spec: &str| format!("apiVersion: example.com/v1\nkind: Machine\nmetadata: {{name: m}}\nspec:\n  {spec}\n");
     let template = "template: {spec: {containers: [{name: a, image: 'a:latest'}]}}";
@@ -473,7 +478,7 @@ fn an_unknown_kind_is_evaluated_where_its_template_is_the_usual_one() {
     assert!(source["file"].as_str().unwrap().ends_with("manifest.yaml"), "{source}");
     assert_eq!((&source["line"], &source["document"], &report["score"]), (&json!(1), &json!(1), &Value::Null));
     analyze(&elsewhere, &["-o", "json", "--fail-on-unknown"]).exits(2);
-    // Without images there is nothing that runs.
+    // Containers without images are not pod containers.
     let report =
         analyze(&object("containers: [{name: a, size: 20}]"), &["-o", "json", "--fail-on-unknown"]).exits(0).json();
     assert_eq!((&report["notEvaluated"], &report["ignored"]), (&json!([]), &json!({"Machine": 1})));

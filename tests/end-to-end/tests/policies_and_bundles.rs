@@ -1,4 +1,4 @@
-//! `--bundle`, `--policy` and the `policy` commands: which checks run, with which settings and severities.
+//! `--bundle`, `--policy` and the `policy` commands: the enabled checks, their settings and severities.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -10,25 +10,25 @@ use serde_json::{Value, json};
 
 const BUNDLES: [&str; 3] = ["baseline", "permissive", "restricted"];
 
-/// Pods that violate all five checks.
-fn offenders() -> String {
+/// Returns pods with a violation of each of the five checks.
+fn violating_pods() -> String {
     let mut waiting = with_status(good_pod("waiting"), json!({ "phase": "Pending" }));
     waiting["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z".into();
     documents(&[bad_pod("bad"), restarted(good_pod("restarted"), 20), waiting])
 }
 
-/// Judges pods that violate everything with some arguments, and gives the JSON report.
+/// Evaluates pods with all violations, with a JSON report.
 fn evaluate(arguments: &[&str]) -> Ran {
     let mut command = kube_devops();
-    run_with_input(command.args(["analyze", "-o", "json", "-f", "-"]).args(arguments), offenders())
+    run_with_input(command.args(["analyze", "-o", "json", "-f", "-"]).args(arguments), violating_pods())
 }
 
-/// The same by a policy of this spec.
-fn judge_by_policy(spec: &Value) -> Ran {
-    judge_by_file(policy(spec))
+/// Evaluates the same pods under a policy with this spec.
+fn evaluate_with_spec(spec: &Value) -> Ran {
+    evaluate_with_policy(policy(spec))
 }
 
-fn judge_by_file(text: impl AsRef<[u8]>) -> Ran {
+fn evaluate_with_policy(text: impl AsRef<[u8]>) -> Ran {
     let folder = Folder::with([("policy.yaml", text)]);
     evaluate(&["--policy", folder.path().join("policy.yaml").to_str().unwrap()])
 }
@@ -43,7 +43,7 @@ fn policy(spec: &Value) -> String {
     policy.to_string()
 }
 
-/// Check and severity of each violation.
+/// Returns check and severity of each violation.
 fn severities(ran: &Ran) -> BTreeMap<String, String> {
     let report = ran.json();
     let violations = report["violations"].as_array().unwrap().iter();
@@ -56,13 +56,13 @@ fn expected(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn without_a_policy_all_five_checks_are_of_medium_severity() {
+fn without_a_policy_all_five_checks_have_medium_severity() {
     let all = ["high-restarts", "latest-tag", "missing-liveness", "missing-readiness", "pending"];
     assert_eq!(severities(&evaluate(&[]).exits(0)), expected(&all.map(|check| (check, "medium"))));
 }
 
 #[test]
-fn bundles_choose_checks_and_severities() {
+fn bundles_define_checks_and_severities() {
     for (bundle, pairs) in [
         ("baseline", &[("latest-tag", "medium"), ("missing-readiness", "medium")][..]),
         (
@@ -93,7 +93,7 @@ fn bundles_choose_checks_and_severities() {
 }
 
 #[test]
-fn bundles_bring_thresholds() {
+fn bundles_define_thresholds() {
     let objects: Vec<_> = [3, 4, 10, 11].map(|count| restarted(good_pod(&format!("r{count}")), count)).to_vec();
     for (bundle, names) in [
         ("baseline", &[][..]),
@@ -107,25 +107,28 @@ fn bundles_bring_thresholds() {
 }
 
 #[test]
-fn an_unknown_bundle_is_named_with_those_there_are() {
+fn an_unknown_bundle_is_rejected_with_the_available_bundles() {
     for arguments in [
         &["analyze", "-f", "examples", "--bundle", "strict"][..],
         &["policy", "bundle-show", "strict"],
         &["policy", "bundle-apply", "strict"],
     ] {
         let ran = run(kube_devops().args(arguments)).exits(2);
-        assert_eq!(ran.stderr, "error: there is no bundle \"strict\"; there are: baseline, permissive, restricted\n");
+        assert_eq!(
+            ran.stderr,
+            "error: unknown bundle \"strict\"; available bundles: baseline, permissive, restricted\n"
+        );
         assert_eq!(ran.stdout, "");
     }
 }
 
 #[test]
-fn a_policy_and_a_bundle_exclude_one_another() {
+fn policy_and_bundle_are_mutually_exclusive() {
     evaluate(&["--bundle", "baseline", "--policy", "policy.yaml"]).exits(2).complains(&["cannot be used with"]);
 }
 
 #[test]
-fn a_policy_turns_on_what_it_names() {
+fn a_policy_enables_the_checks_it_names() {
     for (spec, pairs) in [
         (json!({ "forbidLatestTag": true }), &[("latest-tag", "medium")][..]),
         (json!({ "requireLivenessProbe": true }), &[("missing-liveness", "medium")]),
@@ -152,20 +155,20 @@ fn a_policy_turns_on_what_it_names() {
             ],
         ),
     ] {
-        assert_eq!(severities(&judge_by_policy(&spec).exits(0).is_quiet()), expected(pairs), "{spec}");
+        assert_eq!(severities(&evaluate_with_spec(&spec).exits(0).is_quiet()), expected(pairs), "{spec}");
     }
 }
 
 #[test]
-fn thresholds_of_a_policy_are_exact() {
+fn restarts_up_to_the_threshold_of_a_policy_are_allowed() {
     for (threshold, violations) in [(19, 1), (20, 0), (21, 0)] {
-        let ran = judge_by_policy(&json!({ "maxRestartCount": threshold })).exits(0);
+        let ran = evaluate_with_spec(&json!({ "maxRestartCount": threshold })).exits(0);
         assert_eq!(ran.violations().len(), violations, "{threshold}");
     }
 }
 
 #[test]
-fn the_severity_changes_nothing_about_the_score() {
+fn the_severity_does_not_affect_the_score() {
     let scores = ["baseline", "restricted"].map(|bundle| {
         let mut command = kube_devops();
         command.args(["analyze", "-o", "json", "-f", "-", "--bundle", bundle]);
@@ -177,18 +180,18 @@ fn the_severity_changes_nothing_about_the_score() {
 }
 
 #[test]
-fn the_policies_of_the_examples_can_be_judged_by() {
+fn the_example_policies_are_valid() {
     let gate = |policy: &str| {
         let mut command = kube_devops();
         command.args(["analyze", "-f", "examples/staging", "--fail-on", "high", "--policy"]);
         run(command.arg(format!("examples/policies/{policy}.yaml")))
     };
     gate("production").exits(1).complains(&["gate not met"]);
-    gate("self-mending").exits(0).is_quiet();
+    gate("remediating").exits(0).is_quiet();
 }
 
 #[test]
-fn a_policy_as_the_api_server_gives_it_can_be_judged_by() {
+fn an_exported_policy_is_a_valid_policy_file() {
     let text = "\
 # kubectl get devopspolicy -o yaml
 apiVersion: devops.stochastic.io/v1
@@ -211,31 +214,39 @@ status:
   message: Healthy
   observedGeneration: 2
 ";
-    assert_eq!(severities(&judge_by_file(text).exits(0)), expected(&[("latest-tag", "medium")]));
+    assert_eq!(severities(&evaluate_with_policy(text).exits(0)), expected(&[("latest-tag", "medium")]));
 }
 
 #[test]
-fn forms_of_a_policy_file_that_yaml_allows_are_read() {
+fn policy_files_may_use_every_yaml_notation() {
     let plain = policy(&json!({ "forbidLatestTag": true }));
     for text in [
         plain.clone(),
         format!("# a comment\n---\n{plain}\n"),
         serde_norway::to_string(&serde_norway::from_str::<Value>(&plain).unwrap()).unwrap().replace('\n', "\r\n"),
     ] {
-        assert_eq!(severities(&judge_by_file(&text).exits(0)), expected(&[("latest-tag", "medium")]), "{text:?}");
+        assert_eq!(
+            severities(&evaluate_with_policy(&text).exits(0)),
+            expected(&[("latest-tag", "medium")]),
+            "{text:?}"
+        );
     }
 }
 
 #[test]
-fn a_policy_file_may_have_a_byte_order_mark_and_an_empty_document_behind() {
+fn a_policy_file_may_have_a_byte_order_mark_and_an_empty_last_document() {
     let plain = policy(&json!({ "forbidLatestTag": true }));
     for text in [format!("\u{feff}{plain}\n"), format!("{plain}\n---\n"), format!("{plain}\n---\n# nothing\n")] {
-        assert_eq!(severities(&judge_by_file(&text).exits(0)), expected(&[("latest-tag", "medium")]), "{text:?}");
+        assert_eq!(
+            severities(&evaluate_with_policy(&text).exits(0)),
+            expected(&[("latest-tag", "medium")]),
+            "{text:?}"
+        );
     }
 }
 
 #[test]
-fn what_is_wrong_with_a_policy_is_explained() {
+fn invalid_policy_fields_are_named() {
     for (spec, parts) in [
         (json!({ "forbidLatestTag": true, "forbidLatest": true }), &["no field", "spec.forbidLatest"][..]),
         (
@@ -247,14 +258,14 @@ fn what_is_wrong_with_a_policy_is_explained() {
             &["spec.severityOverrides.latestTag", "catastrophic", "critical"],
         ),
         (json!({ "forbidLatestTag": "true" }), &["spec.forbidLatestTag", "boolean"]),
-        (json!({ "forbidLatestTag": true, "enforcementMode": "mend" }), &["spec.enforcementMode", "mend", "enforce"]),
+        (json!({ "forbidLatestTag": true, "enforcementMode": "fix" }), &["spec.enforcementMode", "fix", "enforce"]),
         (json!({ "maxRestartCount": 99_999_999_999_u64 }), &["spec.maxRestartCount"]),
         (json!({ "maxRestartCount": "3" }), &["spec.maxRestartCount"]),
-        (json!({}), &["turns no check on"]),
-        (json!({ "forbidLatestTag": false }), &["turns no check on"]),
+        (json!({}), &["enables no check"]),
+        (json!({ "forbidLatestTag": false }), &["enables no check"]),
         (Value::Null, &["spec"]),
     ] {
-        let ran = judge_by_policy(&spec).exits(2);
+        let ran = evaluate_with_spec(&spec).exits(2);
         assert_eq!(ran.stdout, "", "{spec}");
         let ran = ran.complains(parts);
         assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains("policy.yaml: "), "{spec}: {}", ran.stderr);
@@ -262,32 +273,32 @@ fn what_is_wrong_with_a_policy_is_explained() {
 }
 
 #[test]
-fn a_negative_count_is_explained_by_file_and_field() {
+fn a_negative_count_is_rejected_with_file_and_field() {
     for field in ["maxRestartCount", "forbidPendingDuration"] {
-        let ran = judge_by_policy(&json!({ field: -1 })).exits(2);
+        let ran = evaluate_with_spec(&json!({ field: -1 })).exits(2);
         assert_eq!(ran.stdout, "");
         ran.complains(&["error: ", "policy.yaml", field, "-1"]);
     }
 }
 
 #[test]
-fn what_the_api_server_would_refuse_is_refused() {
+fn specs_that_the_api_server_rejects_are_invalid() {
     for (spec, part) in [
         (json!({ "maxRestartCount": 1_000_001 }), "maxRestartCount"),
         (json!({ "forbidPendingDuration": 31_536_001 }), "forbidPendingDuration"),
         (json!({ "requireLivenessProbe": true, "defaultProbe": { "tcpPort": 0 } }), "tcpPort"),
         (json!({ "requireLivenessProbe": true, "defaultResources": { "cpuRequest": "lots" } }), "cpuRequest"),
         (json!({ "requireLivenessProbe": true, "defaultResources": {} }), "defaultResources is empty"),
-        (json!({ "forbidLatestTag": true, "enforcementMode": "enforce" }), "nothing to mend"),
+        (json!({ "forbidLatestTag": true, "enforcementMode": "enforce" }), "nothing to remediate"),
     ] {
-        let ran = judge_by_policy(&spec);
+        let ran = evaluate_with_spec(&spec);
         assert_eq!(ran.code, Some(2), "{spec} is accepted");
         ran.complains(&[part]);
     }
 }
 
 #[test]
-fn what_is_no_policy_is_explained() {
+fn invalid_policy_files_are_rejected() {
     let twice = format!("---\n{0}\n---\n{0}\n", policy(&json!({ "forbidLatestTag": true })));
     let bytes: [(&[u8], &[&str]); 7] = [
         (b"", &["not a DevOpsPolicy"]),
@@ -299,17 +310,17 @@ fn what_is_no_policy_is_explained() {
         (twice.as_bytes(), &["more than one document"]),
     ];
     for (text, parts) in bytes {
-        let ran = judge_by_file(text).exits(2).complains(parts);
+        let ran = evaluate_with_policy(text).exits(2).complains(parts);
         assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains("policy.yaml"), "{}", ran.stderr);
         assert_eq!(ran.stdout, "");
     }
-    judge_by_file("a: ".to_owned() + &"[".repeat(100_000)).exits(2);
+    evaluate_with_policy("a: ".to_owned() + &"[".repeat(100_000)).exits(2);
 }
 
 #[test]
-fn a_policy_file_that_does_not_exist_is_named() {
-    evaluate(&["--policy", "no/such/policy.yaml"]).exits(2).complains(&["error: no/such/policy.yaml cannot be read"]);
-    evaluate(&["--policy", "examples"]).exits(2).complains(&["error: examples cannot be read"]);
+fn an_unreadable_policy_file_is_named() {
+    evaluate(&["--policy", "no/such/policy.yaml"]).exits(2).complains(&["error: failed to read no/such/policy.yaml"]);
+    evaluate(&["--policy", "examples"]).exits(2).complains(&["error: failed to read examples"]);
 }
 
 #[test]
@@ -337,7 +348,7 @@ fn bundle_apply(bundle: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_bundle_becomes_a_policy_with_a_name_and_a_namespace() {
+fn bundle_apply_sets_name_and_namespace_of_the_policy() {
     let metadata = |arguments: &[&str]| {
         let policy: Value = serde_norway::from_str(&bundle_apply("baseline", arguments)).unwrap();
         assert_eq!(
@@ -353,20 +364,20 @@ fn a_bundle_becomes_a_policy_with_a_name_and_a_namespace() {
 }
 
 #[test]
-fn the_policy_of_a_bundle_is_exactly_the_bundle() {
+fn the_policy_of_a_bundle_is_equivalent_to_the_bundle() {
     insta::assert_snapshot!("restricted-as-policy", bundle_apply("restricted", &[]));
     for bundle in BUNDLES {
-        let by_policy = judge_by_file(bundle_apply(bundle, &[])).exits(0).json();
+        let by_policy = evaluate_with_policy(bundle_apply(bundle, &[])).exits(0).json();
         let mut by_bundle = evaluate(&["--bundle", bundle]).exits(0).json();
-        // How long a pod has been waiting is counted to this moment.
-        let same = |report: &Value| {
+        // The messages of pending pods contain the elapsed time.
+        let without_messages = |report: &Value| {
             let mut report = report.clone();
             for violation in report["violations"].as_array_mut().unwrap() {
                 violation["message"] = Value::Null;
             }
             report
         };
-        by_bundle = same(&by_bundle);
-        assert_eq!(same(&by_policy), by_bundle, "{bundle}");
+        by_bundle = without_messages(&by_bundle);
+        assert_eq!(without_messages(&by_policy), by_bundle, "{bundle}");
     }
 }

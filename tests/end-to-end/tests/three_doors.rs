@@ -1,4 +1,4 @@
-//! The same objects have the same violations at the three doors: the CLI, the webhook and the operator.
+//! The CLI, the webhook and the operator report the same violations for the same objects.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -20,25 +20,25 @@ use test_cluster::{ControlPlane, DEADLINE, Namespace, eventually};
 const PODS: usize = 300;
 const NAMESPACES: usize = 6;
 
-/// Violations of an object, each in one line.
+/// The violations of an object, one line each.
 type Lines = BTreeSet<String>;
-/// Lines by kind and name.
-type Said = BTreeMap<String, Lines>;
+/// The violations by kind and name of the object.
+type Violations = BTreeMap<String, Lines>;
 
 fn line(container: Option<&str>, message: &str, check: &str, severity: &str) -> String {
     let place = container.map(|container| format!("container {container}: ")).unwrap_or_default();
     format!("{place}{message} ({check}, {severity}, policy strict)")
 }
 
-/// What a list of violations says, as reports and audit results have them.
-fn said(violations: &[Value]) -> Said {
-    let mut said = Said::new();
+/// Converts the violations of a report or an audit result.
+fn violations_of(violations: &[Value]) -> Violations {
+    let mut lines = Violations::new();
     for violation in violations {
         let text = |field: &str| violation[field].as_str().unwrap();
         let line = line(violation["container"].as_str(), text("message"), text("check"), text("severity"));
-        said.entry(format!("{}/{}", text("kind"), text("name"))).or_default().insert(line);
+        lines.entry(format!("{}/{}", text("kind"), text("name"))).or_default().insert(line);
     }
-    said
+    lines
 }
 
 fn image() -> impl Strategy<Value = &'static str> {
@@ -61,7 +61,7 @@ fn image() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// A container of an app, or one that runs before or beside it, without its name.
+/// Generates an app container, init container or sidecar without a name.
 fn container() -> impl Strategy<Value = Value> {
     let resources = prop::sample::select(vec![
         json!(null),
@@ -89,7 +89,7 @@ fn container() -> impl Strategy<Value = Value> {
     )
 }
 
-/// The spec of a pod that an API server takes.
+/// Generates a pod spec that is valid for the API server.
 fn pod_spec() -> impl Strategy<Value = Value> {
     let apps = prop::collection::vec(container(), 1..4);
     let inits = prop::collection::vec((container(), any::<bool>()), 0..3);
@@ -104,7 +104,7 @@ fn pod_spec() -> impl Strategy<Value = Value> {
             if is_sidecar {
                 container["restartPolicy"] = "Always".into();
             } else {
-                // The API server takes no probes of what runs to its end.
+                // The API server rejects probes of init containers that run to completion.
                 container.as_object_mut().unwrap().retain(|field, _| !field.ends_with("Probe"));
             }
             named((index, container), "init")
@@ -121,8 +121,8 @@ fn pod_spec() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Objects that somebody thought of. All have names of their own.
-fn by_hand() -> Vec<Value> {
+/// Returns handwritten objects with unique names.
+fn handwritten() -> Vec<Value> {
     let owned = |kind: &str, version: &str| {
         let mut pod = bad_pod(&format!("owned-by-{}", kind.to_lowercase()));
         pod["metadata"]["ownerReferences"] =
@@ -141,7 +141,7 @@ fn by_hand() -> Vec<Value> {
     ]
 }
 
-/// Workloads, which make no pods where there is no controller manager for them.
+/// Returns workloads, which create no pods without a controller manager.
 fn workloads(specs: &[Value]) -> Vec<Value> {
     let kinds = [
         ("apps/v1", "Deployment"),
@@ -162,8 +162,8 @@ fn workloads(specs: &[Value]) -> Vec<Value> {
     specs.iter().enumerate().map(of).collect()
 }
 
-async fn by_webhook(webhook: &Webhook, objects: &[Value], namespace: &str) -> Result<Said> {
-    let mut said = Said::new();
+async fn by_webhook(webhook: &Webhook, objects: &[Value], namespace: &str) -> Result<Violations> {
+    let mut violations = Violations::new();
     for object in objects {
         let (code, body) =
             webhook.process.http().post("/validate", review_of(object, namespace).to_string().as_bytes())?;
@@ -175,29 +175,29 @@ async fn by_webhook(webhook: &Webhook, objects: &[Value], namespace: &str) -> Re
         ensure!(response["allowed"].as_bool() == Some(lines.is_empty()), "{response:#}");
         if !lines.is_empty() {
             let name = object["metadata"]["name"].as_str().unwrap();
-            said.insert(format!("{}/{name}", object["kind"].as_str().unwrap()), lines);
+            violations.insert(format!("{}/{name}", object["kind"].as_str().unwrap()), lines);
         }
     }
-    Ok(said)
+    Ok(violations)
 }
 
-async fn by_operator(namespace: &Namespace, expected: usize) -> Result<Said> {
+async fn by_operator(namespace: &Namespace, expected: usize) -> Result<Violations> {
     eventually(DEADLINE, format!("an audit result of {expected} pods"), async || {
         let audits = list(namespace, "policyauditresults").await?;
         let last = &audits.last().context("there is none")?["spec"];
         ensure!(last["subjects"] == expected, "it is about {}", last["subjects"]);
-        ensure!(last["truncated"] != true, "it was cut");
-        Ok(said(last["violations"].as_array().map_or(&[][..], Vec::as_slice)))
+        ensure!(last["truncated"] != true, "it is truncated");
+        Ok(violations_of(last["violations"].as_array().map_or(&[][..], Vec::as_slice)))
     })
     .await
 }
 
 #[tokio::test]
-async fn the_same_objects_have_the_same_violations_at_all_doors() -> Result<()> {
+async fn cli_webhook_and_operator_report_the_same_violations() -> Result<()> {
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, b"the same objects in every run...");
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
     let specs: Vec<Value> = (0..PODS).map(|_| pod_spec().new_tree(&mut runner).unwrap().current()).collect();
-    let mut pods = by_hand();
+    let mut pods = handwritten();
     pods.extend(specs.iter().enumerate().map(|(index, spec)| {
         let mut pod = bad_pod(&format!("generated-{index}"));
         pod["spec"] = spec.clone();
@@ -206,8 +206,8 @@ async fn the_same_objects_have_the_same_violations_at_all_doors() -> Result<()> 
     let workloads = workloads(&specs[..80]);
     assert!(pods.len() + workloads.len() >= 300);
 
-    // Nothing runs, and nobody removes pods whose owners are made up: a pod is Pending and no more, as it is where it has
-    // just been asked for.
+    // Without nodes and a controller manager no pod starts, and pods with missing owners are not removed: all pods stay
+    // Pending, as at admission.
     let setting = Setting::new(ControlPlane::builder().start().await?).await?;
     let operator = setting.operator().await?;
     let webhook = Webhook::start(&setting, &["--deny-severity", "low"]).await?;
@@ -220,7 +220,7 @@ async fn the_same_objects_have_the_same_violations_at_all_doors() -> Result<()> 
     let folder = Folder::with([("policy.yaml", &policy)]);
     let mut violations = 0;
     for chunk in pods.chunks(pods.len().div_ceil(NAMESPACES)) {
-        let namespace = setting.plane.namespace("doors").await?;
+        let namespace = setting.plane.namespace("same").await?;
         apply_policy(&webhook.process, &namespace, &policy).await?;
         apply(&namespace, &documents(chunk)).await?;
         let objects: Vec<Value> = chunk.iter().map(|pod| in_namespace(pod.clone(), namespace.name())).collect();
@@ -234,17 +234,17 @@ async fn the_same_objects_have_the_same_violations_at_all_doors() -> Result<()> 
         violations += by_cli.values().map(BTreeSet::len).sum::<usize>();
     }
     assert!(violations > PODS, "there were {violations}");
-    let namespace = setting.plane.namespace("doors").await?;
+    let namespace = setting.plane.namespace("same").await?;
     apply_policy(&webhook.process, &namespace, &policy).await?;
     let objects: Vec<Value> = workloads.into_iter().map(|object| in_namespace(object, namespace.name())).collect();
     assert_eq!(by_cli(&folder, &objects), by_webhook(&webhook, &objects, namespace.name()).await?, "workloads");
     Ok(())
 }
 
-fn by_cli(folder: &Folder, objects: &[Value]) -> Said {
+fn by_cli(folder: &Folder, objects: &[Value]) -> Violations {
     let manifest = folder.write("objects.yaml", documents(objects));
     let mut command = kube_devops();
     command.args(["analyze", "-o", "json", "--policy"]).arg(folder.path().join("policy.yaml")).arg("-f").arg(manifest);
     let report = run(&mut command).exits(0).json();
-    said(report["violations"].as_array().unwrap())
+    violations_of(report["violations"].as_array().unwrap())
 }

@@ -1,4 +1,4 @@
-//! `webhook serve`: what breaks the policies of a namespace is refused before it runs, and nothing else is.
+//! `webhook serve`: requests with violations of the policies of a namespace are denied, and no others.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -9,16 +9,16 @@ use end_to_end::webhook::{Webhook, apply_policy, namespace_with_bundle};
 use serde_json::{Value, json};
 use test_cluster::{DEADLINE, Namespace, eventually, pods};
 
-/// What kubectl says when it is refused.
-async fn refusal(namespace: &Namespace, arguments: &[&str], input: &str) -> Result<String> {
+/// Requires that a request of kubectl is denied and returns the message.
+async fn denial(namespace: &Namespace, arguments: &[&str], input: &str) -> Result<String> {
     match namespace.kubectl_with_input(arguments, input).await {
-        Ok(done) => bail!("{arguments:?} was not refused: {done}"),
+        Ok(output) => bail!("{arguments:?} was not denied: {output}"),
         Err(error) => Ok(format!("{error:#}")),
     }
 }
 
-/// What an API server answers to a request of kubectl, with the warnings.
-async fn said(namespace: &Namespace, arguments: &[&str]) -> Result<String> {
+/// Returns the warnings for a request of kubectl.
+async fn warnings(namespace: &Namespace, arguments: &[&str]) -> Result<String> {
     let output = namespace.kubeconfig().kubectl_command().args(arguments).output().await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stderr)?)
@@ -32,29 +32,29 @@ fn deployment(name: &str, container: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_developer_is_told_what_is_wrong_and_how_to_mend_it() -> Result<()> {
+async fn a_denial_names_the_violations_and_how_to_fix_them() -> Result<()> {
     let setting = Setting::start().await?;
     let webhook = Webhook::start(&setting, &[]).await?;
     let strict = namespace_with_bundle(&setting, &webhook.process, "restricted").await?;
-    let text = refusal(&strict, &["run", "web", "--image=nginx:latest"], "").await?;
+    let text = denial(&strict, &["run", "web", "--image=nginx:latest"], "").await?;
     let expected = format!(
-        "admission webhook \"workloads.devops.stochastic.io\" denied the request: Pod web in namespace {} is refused for 3 violations:\n\
+        "admission webhook \"workloads.devops.stochastic.io\" denied the request: 3 violations in Pod web in namespace {}:\n\
          - container web: image nginx:latest uses the tag latest (latest-tag, critical, policy restricted)\n  \
-           To mend it: name a version that does not move, or better a digest\n\
+           Fix: use the tag of a specific version, or preferably a digest\n\
          - container web: has no liveness probe (missing-liveness, high, policy restricted)\n  \
-           To mend it: give the container a probe that fails when only a restart helps\n\
+           Fix: add a probe that fails only if a restart is necessary\n\
          - container web: has no readiness probe (missing-readiness, high, policy restricted)\n  \
-           To mend it: give the container a probe that answers whether it can serve requests now\n\
-         `kube-devops explain latest-tag` says more.",
+           Fix: add a probe that succeeds only if the container can serve requests\n\
+         Run `kube-devops explain latest-tag` for details.",
         strict.name()
     );
     assert!(text.contains(&expected), "{text}\n---\n{expected}");
     assert!(text.contains("Forbidden"), "{text}");
     strict.kubectl_with_input(["apply", "-f", "-"], &good_pod("good").to_string()).await?;
 
-    // A medium severity only warns.
+    // Violations of medium severity only warn.
     let lenient = namespace_with_bundle(&setting, &webhook.process, "baseline").await?;
-    let warnings = said(&lenient, &["run", "web", "--image=nginx:latest"]).await?;
+    let warnings = warnings(&lenient, &["run", "web", "--image=nginx:latest"]).await?;
     for line in [
         "Warning: container web: image nginx:latest uses the tag latest (latest-tag, medium, policy baseline)",
         "Warning: container web: has no readiness probe (missing-readiness, medium, policy baseline)",
@@ -69,7 +69,7 @@ async fn a_developer_is_told_what_is_wrong_and_how_to_mend_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn workloads_are_refused_at_once_by_their_templates() -> Result<()> {
+async fn workloads_with_violations_in_their_template_are_denied() -> Result<()> {
     let setting = Setting::start().await?;
     let webhook = Webhook::start(&setting, &[]).await?;
     let namespace = namespace_with_bundle(&setting, &webhook.process, "restricted").await?;
@@ -90,28 +90,28 @@ async fn workloads_are_refused_at_once_by_their_templates() -> Result<()> {
         } else {
             let selector = json!({ "app": "bad" });
             object["spec"]["template"]["metadata"] = json!({ "labels": selector });
-            let is_old = kind == "ReplicationController";
-            object["spec"]["selector"] = if is_old { selector } else { json!({ "matchLabels": selector }) };
+            let is_map = kind == "ReplicationController";
+            object["spec"]["selector"] = if is_map { selector } else { json!({ "matchLabels": selector }) };
         }
         objects.push(object);
     }
     for object in objects {
-        let text = refusal(&namespace, &["apply", "-f", "-"], &object.to_string()).await?;
+        let text = denial(&namespace, &["apply", "-f", "-"], &object.to_string()).await?;
         let kind = object["kind"].as_str().unwrap();
         let name = object["metadata"]["name"].as_str().unwrap();
         assert!(text.contains(&format!("{kind} {name} in namespace {}", namespace.name())), "{text}");
         assert!(text.contains("container app: image nginx has no tag"), "{text}");
     }
-    // Init containers are judged, too.
-    let mut sneaky = good_pod("sneaky");
-    sneaky["spec"]["initContainers"] = json!([{ "name": "first", "image": "busybox" }]);
-    let text = refusal(&namespace, &["apply", "-f", "-"], &sneaky.to_string()).await?;
+    // Init containers are evaluated too.
+    let mut with_init = good_pod("with-init");
+    with_init["spec"]["initContainers"] = json!([{ "name": "first", "image": "busybox" }]);
+    let text = denial(&namespace, &["apply", "-f", "-"], &with_init.to_string()).await?;
     assert!(text.contains("container first: image busybox has no tag"), "{text}");
     Ok(())
 }
 
 #[tokio::test]
-async fn only_what_is_new_is_judged_when_something_is_changed() -> Result<()> {
+async fn an_update_is_denied_for_new_violations_only() -> Result<()> {
     let setting = Setting::start().await?;
     let webhook = Webhook::start(&setting, &[]).await?;
     let namespace = setting.plane.namespace("old").await?;
@@ -130,16 +130,16 @@ async fn only_what_is_new_is_judged_when_something_is_changed() -> Result<()> {
     namespace.kubectl(["label", "pod", "bad", "tier=front"]).await?;
     namespace.kubectl(["annotate", "deployment", "bad", "note=old"]).await?;
     namespace.kubectl(["scale", "deployment", "bad", "--replicas=0"]).await?;
-    // The template is another one, and what is judged of it is not.
+    // The template changes, but not the fields that checks read.
     namespace.kubectl(["set", "env", "deployment/bad", "A=b"]).await?;
-    let text = refusal(&namespace, &["set", "image", "deployment/bad", "app=nginx:1.29.3"], "").await?;
+    let text = denial(&namespace, &["set", "image", "deployment/bad", "app=nginx:1.29.3"], "").await?;
     assert!(text.contains("no liveness probe") && !text.contains("latest-tag"), "{text}");
-    let text = refusal(&namespace, &["set", "image", "pod/bad", "app=httpd"], "").await?;
+    let text = denial(&namespace, &["set", "image", "pod/bad", "app=httpd"], "").await?;
     assert!(text.contains("image httpd has no tag"), "{text}");
 
-    // A container for debugging is judged by itself, not for what was there before.
+    // An ephemeral container is evaluated without the existing violations of the pod.
     let debug = ["debug", "bad", "--container=probe", "--profile=general"];
-    let text = refusal(&namespace, &[&debug[..], &["--image=busybox"]].concat(), "").await?;
+    let text = denial(&namespace, &[&debug[..], &["--image=busybox"]].concat(), "").await?;
     assert!(text.contains("container probe: image busybox has no tag"), "{text}");
     assert!(!text.contains("liveness") && !text.contains("container app"), "{text}");
     namespace.kubectl([&debug[..], &["--image=busybox:1.37"]].concat()).await?;
@@ -150,20 +150,20 @@ async fn only_what_is_new_is_judged_when_something_is_changed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn namespaces_are_judged_by_all_of_their_policies_and_by_no_others() -> Result<()> {
+async fn objects_are_evaluated_under_all_policies_of_their_namespace_only() -> Result<()> {
     let setting = Setting::start().await?;
-    let webhook = Webhook::start(&setting, &["--deny-severity", "medium", "--system-namespace", "spared-2"]).await?;
-    let namespace = setting.plane.namespace("judged").await?;
+    let webhook = Webhook::start(&setting, &["--deny-severity", "medium", "--system-namespace", "excluded"]).await?;
+    let namespace = setting.plane.namespace("policies").await?;
     apply_policy(&webhook.process, &namespace, &policy("images", &json!({ "forbidLatestTag": true }))).await?;
     let probes =
         json!({ "requireLivenessProbe": true, "forbidLatestTag": true, "severityOverrides": { "latestTag": "low" } });
     apply_policy(&webhook.process, &namespace, &policy("probes", &probes)).await?;
-    let text = refusal(&namespace, &["run", "web", "--image=nginx"], "").await?;
-    assert!(text.contains("refused for 2 violations"), "{text}");
-    assert!(text.contains("(latest-tag, medium, policy images)"), "the most severe one counts: {text}");
+    let text = denial(&namespace, &["run", "web", "--image=nginx"], "").await?;
+    assert!(text.contains("2 violations in "), "{text}");
+    assert!(text.contains("(latest-tag, medium, policy images)"), "the highest severity applies: {text}");
     assert!(text.contains("(missing-liveness, medium, policy probes)"), "{text}");
 
-    // Whoever has no policy, or belongs to the system, is left alone.
+    // Namespaces without a policy and system namespaces are excluded.
     let free = setting.plane.namespace("free").await?;
     free.kubectl(["run", "web", "--image=nginx"]).await?;
     setting.plane.kubectl(["create", "namespace", "platform-system"]).await?;
@@ -172,36 +172,36 @@ async fn namespaces_are_judged_by_all_of_their_policies_and_by_no_others() -> Re
     eventually(DEADLINE, "a pod in a system namespace", async || system.kubectl(["run", "web", "--image=nginx"]).await)
         .await?;
 
-    // A policy that is gone judges nothing, and one that is edited judges anew.
+    // Deleted policies no longer apply, and changed policies apply as changed.
     namespace.kubectl(["delete", "devopspolicy", "probes"]).await?;
     apply(&namespace, &policy("images", &json!({ "requireReadinessProbe": true }))).await?;
-    eventually(DEADLINE, "the edit to be known", async || {
-        let text = refusal(&namespace, &["run", "web", "--image=nginx"], "").await?;
-        ensure!(text.contains("refused for 1 violation:") && text.contains("no readiness probe"), "{text}");
+    eventually(DEADLINE, "the webhook to observe the change", async || {
+        let text = denial(&namespace, &["run", "web", "--image=nginx"], "").await?;
+        ensure!(text.contains("1 violation in ") && text.contains("no readiness probe"), "{text}");
         Ok(())
     })
     .await?;
-    // Nobody is stored by a dry run, and it is judged all the same.
-    refusal(&namespace, &["run", "web", "--image=nginx", "--dry-run=server"], "").await?;
+    // A dry run is evaluated although it stores no object.
+    denial(&namespace, &["run", "web", "--image=nginx", "--dry-run=server"], "").await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn the_operator_is_let_through_and_nobody_else() -> Result<()> {
+async fn only_the_operator_is_exempt_from_evaluation() -> Result<()> {
     let setting = Setting::start().await?;
     let account = format!("{}-reconcile", setting.namespace().name());
     let webhook = Webhook::start(&setting, &["--operator-service-account", &account]).await?;
     webhook.install(&setting, &["--operator-service-account", &account]).await?;
-    let namespace = setting.plane.namespace("mended").await?;
+    let namespace = setting.plane.namespace("enforced").await?;
     apply(&namespace, &deployment("web", bad_container("app")).to_string()).await?;
     namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
-    // The image stays as it is, so that the patch is a violation like anybody else's.
+    // The image is not remediated, so that the patch of any other user would be a violation.
     let spec = json!({
         "forbidLatestTag": true, "requireLivenessProbe": true, "requireReadinessProbe": true, "enforcementMode": "enforce",
         "severityOverrides": { "latestTag": "critical" },
     });
-    apply_policy(&webhook.process, &namespace, &policy("mending", &spec)).await?;
-    let text = refusal(&namespace, &["set", "image", "deployment/web", "app=httpd"], "").await?;
+    apply_policy(&webhook.process, &namespace, &policy("enforcing", &spec)).await?;
+    let text = denial(&namespace, &["set", "image", "deployment/web", "app=httpd"], "").await?;
     assert!(text.contains("image httpd has no tag"), "{text}");
     let operator = setting.operator().await?;
     eventually(DEADLINE, "the probes", async || {
@@ -214,7 +214,7 @@ async fn the_operator_is_let_through_and_nobody_else() -> Result<()> {
 }
 
 #[tokio::test]
-async fn other_kinds_with_a_template_are_judged_where_they_are_named() -> Result<()> {
+async fn custom_workloads_are_evaluated_if_configured() -> Result<()> {
     let setting = Setting::start().await?;
     let webhook = Webhook::start(&setting, &[]).await?;
     let definition = json!({
@@ -232,14 +232,14 @@ async fn other_kinds_with_a_template_are_judged_where_they_are_named() -> Result
     webhook.install(&setting, &["--resource", "argoproj.io/rollouts"]).await?;
     let namespace = namespace_with_bundle(&setting, &webhook.process, "restricted").await?;
     let rollout = |container| workload("argoproj.io/v1alpha1", "Rollout", "web", json!({ "containers": [container] }));
-    let text = refusal(&namespace, &["apply", "-f", "-"], &rollout(bad_container("app")).to_string()).await?;
+    let text = denial(&namespace, &["apply", "-f", "-"], &rollout(bad_container("app")).to_string()).await?;
     assert!(text.contains("Rollout web in namespace"), "{text}");
     apply(&namespace, &rollout(good_container("app")).to_string()).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn what_has_run_is_not_judged_at_admission() -> Result<()> {
+async fn runtime_checks_do_not_apply_at_admission() -> Result<()> {
     let setting = Setting::start().await?;
     let webhook = Webhook::start(&setting, &[]).await?;
     let namespace = setting.plane.namespace("running").await?;

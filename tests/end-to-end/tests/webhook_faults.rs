@@ -1,4 +1,4 @@
-//! Whatever happens to the webhook, nobody is stopped by it, and how many were let in failed_open is known.
+//! A webhook that fails admits all requests, and the requests that failed open are counted.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -10,17 +10,17 @@ use chrono::{Duration, Utc};
 use end_to_end::Folder;
 use end_to_end::objects::bad_pod;
 use end_to_end::operator::{Setting, list};
-use end_to_end::webhook::{Webhook, generate, is_asked, namespace_with_bundle};
+use end_to_end::webhook::{Webhook, generate_certificate, namespace_with_bundle, wait_until_called};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::PostParams;
-use kube_devops_cluster::webhook::certificate::{CertificateNames, make, write_files};
+use kube_devops_webhook::certificate::{CertificateNames, issue, write_files};
 use test_cluster::{Component, ControlPlane, DEADLINE, Namespace, eventually};
 use tokio::task::JoinSet;
 
 const CLIENTS: usize = 4;
 
-/// Creates pods that are to be denied, all the time, and counts what becomes of them.
+/// Continuously creates pods with violations, and counts those admitted and those denied.
 #[derive(Default)]
 struct Load {
     admitted: AtomicU64,
@@ -41,10 +41,10 @@ impl Load {
                 while !load.ended.load(Ordering::Relaxed) {
                     match pods.create(&PostParams::default(), &pod).await {
                         Ok(_) => load.admitted.fetch_add(1, Ordering::Relaxed),
-                        Err(kube::Error::Api(status)) if status.message.contains("is refused for 3 violations") => {
+                        Err(kube::Error::Api(status)) if status.message.contains("3 violations in Pod ") => {
                             load.denied.fetch_add(1, Ordering::Relaxed)
                         }
-                        Err(error) => bail!("a creation failed: {error}"),
+                        Err(error) => bail!("failed to create a pod: {error}"),
                     };
                 }
                 Ok(())
@@ -53,8 +53,8 @@ impl Load {
         Ok(clients)
     }
 
-    /// Waits until some more have been denied, or admitted.
-    async fn go_on(&self, what: &str, counter: impl Fn(&Self) -> &AtomicU64) -> Result<()> {
+    /// Waits until the counter has grown.
+    async fn wait_for_more(&self, what: &str, counter: impl Fn(&Self) -> &AtomicU64) -> Result<()> {
         let enough = counter(self).load(Ordering::Relaxed) + 20;
         eventually(DEADLINE, format!("more pods to be {what}"), async || {
             let count = counter(self).load(Ordering::Relaxed);
@@ -65,11 +65,11 @@ impl Load {
     }
 
     async fn denied(&self) -> Result<()> {
-        self.go_on("denied", |load| &load.denied).await
+        self.wait_for_more("denied", |load| &load.denied).await
     }
 
     async fn admitted(&self) -> Result<()> {
-        self.go_on("admitted", |load| &load.admitted).await
+        self.wait_for_more("admitted", |load| &load.admitted).await
     }
 
     async fn end(&self, mut clients: JoinSet<Result<()>>) -> Result<()> {
@@ -81,8 +81,8 @@ impl Load {
     }
 }
 
-/// How many requests the API server let in because the webhook did not answer.
-async fn let_in_unanswered(setting: &Setting) -> Result<u64> {
+/// Returns the number of requests for which the API server failed open, because the webhook did not respond.
+async fn api_server_fail_open_count(setting: &Setting) -> Result<u64> {
     let metrics = setting.plane.kubectl(["get", "--raw", "/metrics"]).await?;
     let series = "apiserver_admission_webhook_fail_open_count{name=\"workloads.devops.stochastic.io\"";
     let lines = metrics.lines().filter(|line| line.starts_with(series));
@@ -90,11 +90,11 @@ async fn let_in_unanswered(setting: &Setting) -> Result<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_stopped_by_a_webhook_that_fails_and_those_let_in_are_counted() -> Result<()> {
+async fn a_failing_webhook_admits_all_pods_and_counts_them() -> Result<()> {
     let setting = Setting::new(ControlPlane::builder().controller_manager().start().await?).await?;
     let mut webhook = Webhook::start(&setting, &[]).await?;
     let namespace = namespace_with_bundle(&setting, &webhook.process, "restricted").await?;
-    let before = let_in_unanswered(&setting).await?;
+    let before = api_server_fail_open_count(&setting).await?;
     let mut failed_open = 0.0;
 
     let load = Arc::new(Load::default());
@@ -102,42 +102,42 @@ async fn nobody_is_stopped_by_a_webhook_that_fails_and_those_let_in_are_counted(
     load.denied().await?;
     assert_eq!(load.admitted.load(Ordering::Relaxed), 0);
 
-    // Killed, and started again.
+    // Kill and restart.
     webhook.process.kill()?;
     load.admitted().await?;
-    webhook.start_again(&setting).await?;
+    webhook.restart(&setting).await?;
     load.denied().await?;
-    // Replaced in order.
+    // Graceful restart.
     failed_open += webhook.process.sum("webhook_fail_open_total")?;
     webhook.process.stop().await?;
-    webhook.start_again(&setting).await?;
+    webhook.restart(&setting).await?;
     load.denied().await?;
 
-    // A certificate that has ended, in the place of a good one.
+    // Replace the certificate with an expired one.
     let names = CertificateNames {
         service: "webhook".to_owned(),
         namespace: "default".to_owned(),
         addresses: vec![[127, 0, 0, 1].into()],
     };
-    let ended = make(&names, Utc::now() - Duration::days(10), Duration::days(5))?;
+    let expired = issue(&names, Utc::now() - Duration::days(10), Duration::days(5))?;
     let folder = Folder::new();
-    write_files(folder.path(), &ended)?;
+    write_files(folder.path(), &expired)?;
     for name in ["tls.key", "tls.crt"] {
         std::fs::copy(folder.path().join(name), webhook.certificates().path().join(name))?;
     }
-    eventually(DEADLINE, "a complaint about the certificate", async || {
-        ensure!(webhook.process.log().contains("has ended"), "{}", webhook.process.log());
+    eventually(DEADLINE, "a log line about the certificate", async || {
+        ensure!(webhook.process.log().contains("the new one has expired"), "{}", webhook.process.log());
         Ok(())
     })
     .await?;
-    load.denied().await.context("the good one is served on")?;
+    load.denied().await.context("the valid certificate remains in use")?;
 
-    // A new one, of an authority that nobody trusts yet, and then somebody does.
+    // Replace it with one of a new CA, which the API server trusts only after the next install.
     std::fs::remove_file(webhook.certificates().path().join("ca.crt"))?;
-    generate(webhook.certificates());
+    generate_certificate(webhook.certificates());
     failed_open += webhook.process.sum("webhook_fail_open_total")?;
     webhook.process.stop().await?;
-    webhook.start_again(&setting).await?;
+    webhook.restart(&setting).await?;
     load.admitted().await?;
     webhook.install(&setting, &[]).await?;
     load.denied().await?;
@@ -145,24 +145,24 @@ async fn nobody_is_stopped_by_a_webhook_that_fails_and_those_let_in_are_counted(
     load.end(clients).await?;
     failed_open += webhook.process.sum("webhook_fail_open_total")?;
     let admitted = load.admitted.load(Ordering::Relaxed);
-    let let_in = let_in_unanswered(&setting).await? - before;
+    let unanswered = api_server_fail_open_count(&setting).await? - before;
     assert_eq!(
         admitted as f64,
-        let_in as f64 + failed_open,
-        "admitted; let in unanswered {let_in}, failed_open {failed_open}"
+        unanswered as f64 + failed_open,
+        "API server failed open: {unanswered}, webhook failed open: {failed_open}"
     );
     let pods = list(&namespace, "pods").await?.len() as u64;
     assert_eq!(pods, admitted);
     assert!(!webhook.process.log().contains("panicked"));
 
-    // The API server comes back and finds the webhook again.
+    // A restarted API server calls the webhook again.
     setting.plane.kill(Component::ApiServer).await?;
     setting.plane.restart(Component::ApiServer).await?;
-    is_asked(&setting, &webhook.process).await?;
+    wait_until_called(&setting, &webhook.process).await?;
     let load = Arc::new(Load::default());
     let clients = load.clone().run(&namespace).await?;
     load.denied().await?;
     load.end(clients).await?;
-    assert_eq!(load.admitted.load(Ordering::Relaxed), let_in_unanswered(&setting).await?);
+    assert_eq!(load.admitted.load(Ordering::Relaxed), api_server_fail_open_count(&setting).await?);
     Ok(())
 }

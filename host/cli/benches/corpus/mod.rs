@@ -1,18 +1,29 @@
-//! Manifests to measure with.
+//! Manifests for benchmarks.
 #![allow(dead_code)]
 
 use std::fmt::Write as _;
 
-/// How many there are.
+/// The number of deployments.
 pub const DEPLOYMENTS: usize = 10_000;
 
-/// A deployment of two containers, 1.35 KB long, as people write them. Every third one lacks something.
+/// The probes of a container.
+const PROBES: &str = "        livenessProbe:
+          httpGet:
+            path: /healthz
+            port: http
+          periodSeconds: 10
+        readinessProbe:
+          httpGet:
+            path: /readyz
+            port: http
+";
+
+/// Returns a typical deployment of two containers, 1.35 KB long. Every third deployment has no probes.
 pub fn deployment(index: usize) -> String {
-    let probes = if index.is_multiple_of(3) {
-        ""
-    } else {
-        "        livenessProbe:\n          httpGet:\n            path: /healthz\n            port: http\n          periodSeconds: 10\n        readinessProbe:\n          httpGet:\n            path: /readyz\n            port: http\n"
-    };
+    format!("{}{}", workload(index), containers(index))
+}
+
+fn workload(index: usize) -> String {
     format!(
         "apiVersion: apps/v1
 kind: Deployment
@@ -38,7 +49,15 @@ spec:
         version: \"{index}\"
     spec:
       serviceAccountName: service-{index}
-      containers:
+",
+        index % 100
+    )
+}
+
+fn containers(index: usize) -> String {
+    let probes = if index.is_multiple_of(3) { "" } else { PROBES };
+    format!(
+        "      containers:
       - name: app
         image: registry.example.com/shop/service-{index}:1.4.{}
         ports:
@@ -66,17 +85,16 @@ spec:
         - name: metrics
           containerPort: 9090
 ",
-        index % 100,
         index % 17
     )
 }
 
-/// Many documents in one file.
+/// Returns a file with one document per deployment.
 pub fn documents() -> String {
     (0..DEPLOYMENTS).map(|index| format!("---\n{}", deployment(index))).collect()
 }
 
-/// What `kubectl get deployments -o yaml` answers.
+/// Returns the deployments in the format of `kubectl get deployments -o yaml`.
 pub fn list() -> String {
     let mut list = "apiVersion: v1\nitems:\n".to_owned();
     for index in 0..DEPLOYMENTS {
@@ -87,7 +105,7 @@ pub fn list() -> String {
     list + "kind: List\n"
 }
 
-/// What `kubectl get deployments -o json` answers.
+/// Returns the deployments in the format of `kubectl get deployments -o json`.
 pub fn json() -> String {
     let items: Vec<String> = (0..DEPLOYMENTS)
         .filter_map(|index| {

@@ -12,31 +12,31 @@ use kube_devops_cluster::selector::LabelSelector;
 use kube_devops_cluster::{policies, policy_file};
 use kube_devops_core::report::Extent;
 use kube_devops_core::{CheckInfo, Policy, Report, Severity, Subject, SystemNamespaces};
-use kube_devops_engine::{Checks, Engine, Limits};
 use kube_devops_manifests::{self as manifests, ReadOptions, STANDARD_INPUT};
 
 use super::render::{self, ChartValues};
 use super::{Outcome, with_cluster};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, Selection};
+use crate::modules::Modules;
 use crate::output::{self, Format, Shown};
 use crate::progress::Progress;
 use crate::terminal;
 
-/// Carries out the command.
+/// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &str) -> Result<Outcome> {
     if let Some(path) = arguments.misplaced.first() {
         bail!(
-            "unexpected argument {path:?}; files and folders follow -f, as in `{program} analyze -f {}`",
+            "unexpected argument {path:?}; specify files and folders with -f, as in `{program} analyze -f {}`",
             path.display()
         );
     }
     if arguments.outputs.iter().filter(|target| target.file.is_none()).count() > 1 {
-        bail!("several forms of the report for standard output; give all but one a file, as in -o sarif=result.sarif");
+        bail!("multiple output formats for standard output; write all but one to a file, as in -o sarif=result.sarif");
     }
-    let engine = Engine::new(Limits::default())?;
-    let checks = Checks::new(kube_devops_modules::checks(&engine)?, engine.limits().clone());
+    let modules = Modules::new()?;
+    let checks = modules.checks()?;
     let policy = match (&arguments.bundle, &arguments.policy) {
-        (Some(bundle), _) => super::policy::find_bundle(&engine, bundle)?.policy(),
+        (Some(bundle), _) => modules.bundle(bundle)?.policy(),
         (None, Some(file)) => read_policy(file)?,
         (None, None) => checks.policy_of_all(),
     };
@@ -47,13 +47,13 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
         [&arguments.filenames, &arguments.kustomize, &arguments.helm_chart].iter().any(|paths| !paths.is_empty());
     let mut selected =
         if has_manifests { read_manifests(arguments)? } else { read_cluster(cluster, &arguments.selection)? };
-    selected.leave_out_system(arguments);
+    selected.exclude_system_namespaces(arguments);
     let outcomes = {
         let _progress = Progress::new("evaluating");
         rules.evaluate(&selected.subjects, None)
     };
     if selected.subjects.is_empty() && selected.extent.errors.is_empty() {
-        eprintln!("warning: nothing was evaluated: {}", selected.why_nothing());
+        eprintln!("warning: nothing was evaluated: {}", selected.empty_reason());
     }
     let report = Report::new(&selected.subjects, outcomes, selected.extent);
     let shown = Shown {
@@ -72,12 +72,12 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
         }
     }
     let outcome = outcome(&report, arguments);
-    // The process ends here; to free a hundred thousand texts one by one first would only take time.
+    // The process exits next; freeing a hundred thousand strings one by one would only take time.
     std::mem::forget((report, selected.subjects));
     Ok(outcome)
 }
 
-/// Writes a report to a file, which is there as a whole or not at all. A file has no colours.
+/// Writes a report to a file atomically, without colours.
 fn write_to_file(format: Format, shown: &Shown<'_>, file: &Path) -> Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut written = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
@@ -86,16 +86,16 @@ fn write_to_file(format: Format, shown: &Shown<'_>, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is to be evaluated.
+/// The objects to evaluate.
 struct Selected {
     subjects: Vec<Subject>,
     extent: Extent,
-    /// In words.
+    /// The description of their origin.
     target: String,
 }
 
 impl Selected {
-    fn leave_out_system(&mut self, arguments: &AnalyzeArguments) {
+    fn exclude_system_namespaces(&mut self, arguments: &AnalyzeArguments) {
         if arguments.include_system {
             return;
         }
@@ -105,20 +105,25 @@ impl Selected {
         self.extent.excluded = before - self.subjects.len();
     }
 
-    /// Why there is nothing to evaluate, and what to do about it.
-    fn why_nothing(&self) -> String {
+    /// Returns the reason why there are no objects to evaluate, and how to fix it.
+    fn empty_reason(&self) -> String {
         let Extent { excluded, filtered, .. } = self.extent;
         let target = &self.target;
         match (excluded, filtered) {
             (0, 0) if self.extent.scaled_to_zero > 0 => {
-                format!("{target} holds ReplicaSets of 0 replicas alone")
+                format!("{target} contains only ReplicaSets with 0 replicas")
             }
-            (0, 0) => format!("no pod and no workload was found in {target}"),
+            (0, 0) => format!("no pods or workloads found in {target}"),
             (0, _) => {
-                format!("none of the {filtered} pods and workloads in {target} has the namespace and labels asked for")
+                format!(
+                    "none of the {filtered} pods and workloads in {target} match the namespaces and the label selector"
+                )
             }
             _ => {
-                format!("all {excluded} pods and workloads of {target} are in system namespaces; add --include-system")
+                format!(
+                    "all {excluded} pods and workloads in {target} are in system namespaces; \
+                     evaluate them with --include-system"
+                )
             }
         }
     }
@@ -144,7 +149,7 @@ fn read_cluster(cluster: &ClusterArguments, selection: &Selection) -> Result<Sel
 fn read_manifests(arguments: &AnalyzeArguments) -> Result<Selected> {
     let selection = &arguments.selection;
     let selector = selection.selector.as_deref().map(LabelSelector::parse).transpose()?;
-    // An object without a namespace is in the one that it is applied to, as with kubectl.
+    // As with kubectl, the selected namespace applies to objects without one.
     let namespace = match selection.namespaces.as_slice() {
         [only] => Some(only.as_str()),
         _ => None,
@@ -180,19 +185,19 @@ fn read_manifests(arguments: &AnalyzeArguments) -> Result<Selected> {
 }
 
 fn read_policy(file: &Path) -> Result<Policy> {
-    let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let text = fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
     let object = policy_file::parse(&text).with_context(|| file.display().to_string())?;
     let name = object.metadata.name.unwrap_or_default();
     let policy = policies::policy(&name, &object.spec);
     if policy.rules.is_empty() {
-        bail!("{}: the policy turns no check on", file.display());
+        bail!("{}: the policy enables no check", file.display());
     }
     Ok(policy)
 }
 
-/// Holds the report against the gates, and says which are not met.
+/// Compares the report with the gates, and prints those that are not met.
 fn outcome(report: &Report, arguments: &AnalyzeArguments) -> Outcome {
-    let mut outcome = Outcome::Fine;
+    let mut outcome = Outcome::Success;
     let mut not_met = |reason: String| {
         eprintln!("gate not met: {reason}");
         outcome = Outcome::GateNotMet;
@@ -200,8 +205,8 @@ fn outcome(report: &Report, arguments: &AnalyzeArguments) -> Outcome {
     let bar: Option<Severity> = arguments.fail_on.as_deref().and_then(|severity| severity.parse().ok());
     if let (Some(bar), Some(highest)) = (bar, report.highest_severity().filter(|highest| Some(*highest) >= bar)) {
         let count = report.violations.iter().filter(|violation| violation.severity >= bar).count();
-        let verb = if count == 1 { "is" } else { "are" };
-        not_met(format!("{} {verb} {bar} or more severe, the worst {highest}", output::number(count, "violation")));
+        let violations = output::number(count, "violation");
+        not_met(format!("{violations} with severity {bar} or higher, the highest is {highest}"));
     }
     if let (Some(bar), Some(score)) = (arguments.min_score, report.score)
         && score < bar
@@ -223,11 +228,11 @@ fn outcome(report: &Report, arguments: &AnalyzeArguments) -> Outcome {
             "{} of unknown kinds with containers, and --fail-on-unknown is set",
             output::number(unknown, "object")
         );
-        return Outcome::NotDone;
+        return Outcome::Failure;
     }
     if !report.errors.is_empty() {
         eprintln!("{}: not everything was evaluated", output::number(report.errors.len(), "error"));
-        return Outcome::NotDone;
+        return Outcome::Failure;
     }
     outcome
 }

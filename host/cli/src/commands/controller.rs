@@ -1,37 +1,39 @@
-//! What the controllers have in common: logs, signals, and who they are.
+//! The parts that all controllers share: logs, signals and the identity for leader election.
 
 use std::future::Future;
 use std::time::Duration;
 
 use anyhow::Result;
 use kube_devops_cluster::connection::{Connection, ConnectionOptions};
-use kube_devops_cluster::election::ElectionOptions;
+use kube_devops_cluster::runtime::election::ElectionOptions;
 use kube_devops_core::SystemNamespaces;
-use kube_devops_engine::{Checks, Engine, Limits};
+use kube_devops_engine::Checks;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::Outcome;
 use crate::arguments::{ClusterArguments, ControllerArguments};
+use crate::modules::Modules;
 
-/// The cores that a controller needs: one for its work, and one for its endpoints.
+/// The minimum number of worker threads of a controller: one for its work, and one for its endpoints.
 pub const THREADS: usize = 2;
 
-/// Connects to the cluster and runs a controller there, until it is asked to stop.
+/// Connects to the cluster and runs a controller until it receives a termination signal.
 ///
-/// Only what is wrong is logged where `is_watched`, since a person looks at something better. `threads` are the cores that
-/// it may use.
+/// If `is_watched`, only warnings and errors are logged, because the user watches a table. `threads` is the number of
+/// worker threads.
 pub fn run<F: Future<Output = Result<()>>>(
     cluster: &ClusterArguments,
     is_watched: bool,
     threads: usize,
     controller: impl FnOnce(Connection, CancellationToken) -> F,
 ) -> Result<Outcome> {
-    // Standard output is for people; RUST_LOG chooses what is logged. Every request that fails is told with what it was for.
+    // Standard output is for the user; RUST_LOG sets the log filter. The kube client does not log failed requests, because
+    // controllers log them together with their purpose.
     let level = if is_watched { "warn" } else { "info" };
-    let usual = || EnvFilter::new(format!("{level},kube_client::client::builder=off"));
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
+    let default_filter = || EnvFilter::new(format!("{level},kube_client::client::builder=off"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default_filter());
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let options = ConnectionOptions { kubeconfig: cluster.kubeconfig.clone(), context: cluster.context.clone() };
@@ -41,10 +43,10 @@ pub fn run<F: Future<Output = Result<()>>>(
         tokio::spawn(stop_on_signal(stop.clone())?);
         controller(connection, stop).await
     })?;
-    Ok(Outcome::Fine)
+    Ok(Outcome::Success)
 }
 
-/// The signals by which Kubernetes and people end a program.
+/// Cancels the token on SIGTERM, which Kubernetes sends, and on SIGINT, which a user sends with Ctrl+C.
 fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
@@ -57,26 +59,26 @@ fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
     })
 }
 
-/// The checks that controllers judge by.
+/// Returns the checks that controllers evaluate.
 pub fn checks() -> Result<Checks> {
-    let engine = Engine::new(Limits::default())?;
-    Ok(Checks::new(kube_devops_modules::checks(&engine)?, engine.limits().clone()))
+    Modules::new()?.checks()
 }
 
 impl ControllerArguments {
-    /// The lease of this name.
+    /// Returns the options for leader election with the Lease of this name.
     pub fn election(&self, name: &str) -> ElectionOptions {
-        // Two processes of one machine are two replicas.
-        let of_process = || format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
+        // Two processes on one machine are two replicas.
+        let process_identity =
+            || format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
         ElectionOptions {
             namespace: self.lease_namespace.clone(),
             name: name.to_owned(),
-            identity: self.identity.clone().unwrap_or_else(of_process),
+            identity: self.identity.clone().unwrap_or_else(process_identity),
             duration: Duration::from_secs(self.lease_duration),
         }
     }
 
-    /// The namespaces that are left alone.
+    /// Returns the system namespaces, which are excluded.
     pub fn system(&self) -> SystemNamespaces {
         SystemNamespaces::default().and(self.system_namespaces.iter().cloned())
     }

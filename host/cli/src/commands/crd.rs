@@ -8,7 +8,7 @@ use kube_devops_cluster::{crd, install};
 use super::{Outcome, print, with_cluster};
 use crate::arguments::{ClusterArguments, CrdCommand};
 
-/// Carries out the command.
+/// Runs the command.
 pub fn run(cluster: &ClusterArguments, command: &CrdCommand) -> Result<Outcome> {
     match command {
         CrdCommand::Generate => {

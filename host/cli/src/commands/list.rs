@@ -10,17 +10,17 @@ use super::{Outcome, print, with_cluster};
 use crate::arguments::{ClusterArguments, ListCommand, ListFormat, ListPodsArguments};
 use crate::progress::Progress;
 
-/// One pod of the list.
+/// A pod in the list.
 #[derive(Debug, Serialize)]
 struct Row {
     namespace: String,
     name: String,
     phase: String,
-    /// Empty where the pod is not bound to a node.
+    /// Empty if the pod is not bound to a node.
     node: String,
 }
 
-/// Carries out the command.
+/// Runs the command.
 pub fn run(cluster: &ClusterArguments, command: &ListCommand) -> Result<Outcome> {
     let ListCommand::Pods(arguments) = command;
     let rows = read(cluster, arguments)?;
@@ -52,10 +52,10 @@ fn read(cluster: &ClusterArguments, arguments: &ListPodsArguments) -> Result<Vec
     })
 }
 
-/// Columns at least as wide as those that scripts know, and wider where a name asks for it.
+/// Formats the rows as columns. Their minimum widths are fixed, because scripts rely on them; longer names widen a column.
 fn columns(rows: &[Row]) -> String {
-    let widest = |least: usize, column: fn(&Row) -> &str| {
-        rows.iter().map(|row| column(row).len() + 1).max().unwrap_or_default().max(least)
+    let widest = |minimum: usize, column: fn(&Row) -> &str| {
+        rows.iter().map(|row| column(row).len() + 1).max().unwrap_or_default().max(minimum)
     };
     let namespaces = widest(20, |row| &row.namespace);
     let names = widest(33, |row| &row.name);

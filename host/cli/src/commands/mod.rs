@@ -1,4 +1,4 @@
-//! The commands, one file each.
+//! The commands, one per file.
 
 mod analyze;
 mod check;
@@ -23,28 +23,28 @@ use kube_devops_cluster::connection::{Connection, ConnectionOptions};
 
 use crate::arguments::{Arguments, ClusterArguments, Command};
 
-/// How a command that was carried out ended.
+/// The outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// All is well.
-    Fine,
+    /// The command succeeded.
+    Success,
     /// A gate is not met, or a permission is missing.
     GateNotMet,
-    /// Something could not be done, or not be judged.
-    NotDone,
+    /// An operation failed, or the evaluation is incomplete.
+    Failure,
 }
 
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         ExitCode::from(match outcome {
-            Outcome::Fine => 0,
+            Outcome::Success => 0,
             Outcome::GateNotMet => 1,
-            Outcome::NotDone => 2,
+            Outcome::Failure => 2,
         })
     }
 }
 
-/// Carries out a command.
+/// Runs a command.
 pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
     let cluster = arguments.cluster;
     match arguments.command {
@@ -64,11 +64,11 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
 
 /// Prints text to standard output; a closed pipe is an error, not a panic.
 fn print(text: &str) -> Result<Outcome> {
-    stdout().write_all(text.as_bytes()).context("standard output cannot be written")?;
-    Ok(Outcome::Fine)
+    stdout().write_all(text.as_bytes()).context("failed to write to standard output")?;
+    Ok(Outcome::Success)
 }
 
-/// Connects to the cluster that is meant and does something there.
+/// Connects to the selected cluster and runs an action with the connection.
 fn with_cluster<T, F: Future<Output = Result<T>>>(
     arguments: &ClusterArguments,
     action: impl FnOnce(Connection) -> F,

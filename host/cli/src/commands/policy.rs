@@ -1,53 +1,40 @@
-//! `policy`: bundles, and policies made of them.
+//! `policy`: bundles, and policies created from them.
 
 use std::fmt::Write;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use kube_devops_cluster::policies;
 use kube_devops_core::{Bundle, Enforcement};
-use kube_devops_engine::{Engine, Limits};
 
 use super::{Outcome, print};
 use crate::arguments::PolicyCommand;
+use crate::modules::Modules;
 
-/// Carries out the command.
+/// Runs the command.
 pub fn run(command: &PolicyCommand) -> Result<Outcome> {
-    let engine = Engine::new(Limits::default())?;
+    let modules = Modules::new()?;
     match command {
         PolicyCommand::BundleList => {
             let mut text = String::from("Available policy bundles:\n");
-            for module in kube_devops_modules::bundles(&engine)? {
-                let bundle = module.bundle();
+            for bundle in modules.bundles()? {
                 let _ = writeln!(text, "  {:<11} — {}", bundle.name, bundle.title);
             }
             print(&text)
         }
-        PolicyCommand::BundleShow { name } => print(&details(&engine, &find_bundle(&engine, name)?)?),
+        PolicyCommand::BundleShow { name } => print(&details(&modules, &modules.bundle(name)?)?),
         PolicyCommand::BundleApply { name, namespace, policy_name } => {
-            let policy = policies::from_bundle(&find_bundle(&engine, name)?, namespace, policy_name)?;
+            let policy = policies::from_bundle(&modules.bundle(name)?, namespace, policy_name)?;
             print(&serde_norway::to_string(&policy)?)
         }
     }
 }
 
-/// The bundle of a name.
-pub fn find_bundle(engine: &Engine, name: &str) -> Result<Bundle> {
-    let bundles = kube_devops_modules::bundles(engine)?;
-    match bundles.iter().find(|module| module.bundle().name == name) {
-        Some(module) => Ok(module.bundle().clone()),
-        None => {
-            let known: Vec<_> = bundles.iter().map(|module| module.bundle().name.as_str()).collect();
-            bail!("there is no bundle {name:?}; there are: {}", known.join(", "))
-        }
-    }
-}
-
-fn details(engine: &Engine, bundle: &Bundle) -> Result<String> {
-    let checks = kube_devops_modules::checks(engine)?;
+fn details(modules: &Modules, bundle: &Bundle) -> Result<String> {
+    let checks = modules.check_infos()?;
     let mut text = format!("{} — {}\n{}\n\n", bundle.name, bundle.title, bundle.description);
     let _ = writeln!(text, "{:<20} {:<10} SETTINGS", "CHECK", "SEVERITY");
     for rule in &bundle.rules {
-        let own = checks.get(&rule.check).map(|check| check.info().severity);
+        let own = checks.get(&rule.check).map(|check| check.severity);
         let severity = rule.severity.or(own).unwrap_or_default();
         let settings = rule.settings.as_object().into_iter().flatten();
         let settings: Vec<_> = settings.map(|(name, value)| format!("{name}: {value}")).collect();
@@ -61,7 +48,7 @@ fn details(engine: &Engine, bundle: &Bundle) -> Result<String> {
     let _ = writeln!(text, "\nEnforcement mode     {mode}");
     if let Some(probe) = &bundle.default_probe {
         let port = probe.tcp_port.map_or("the container's first port".to_owned(), |port| format!(":{port}"));
-        let seconds = |seconds: Option<u32>, otherwise| seconds.unwrap_or(otherwise);
+        let seconds = |seconds: Option<u32>, default| seconds.unwrap_or(default);
         let _ = writeln!(
             text,
             "Default probe        TCP {port}, {}s delay, {}s period",

@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kube_devops_cluster::enforce::EnforceOptions;
-use kube_devops_cluster::reconcile::{self, ReconcileOptions};
+use kube_devops_cluster::reconcile::{self, AuditOptions, ReconcileOptions};
 
 use super::{Outcome, controller};
 use crate::arguments::{ClusterArguments, ReconcileArguments};
 
-/// Carries out the command.
+/// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &ReconcileArguments) -> Result<Outcome> {
     let checks = Arc::new(controller::checks()?);
     let options = ReconcileOptions {
         address: arguments.addr,
         election: arguments.controller.election(&arguments.lease_name),
-        retention: arguments.audit_retention.into(),
-        audit_period: Duration::from_secs(arguments.audit_period.into()),
+        audit: AuditOptions {
+            retention: arguments.audit_retention.into(),
+            period: Duration::from_secs(arguments.audit_period.into()),
+        },
         enforce: EnforceOptions {
             patches_a_minute: arguments.patches_per_minute.into(),
             rollout_deadline: Duration::from_secs(arguments.rollout_deadline.into()),

@@ -1,25 +1,23 @@
-//! The pages of `docs/` that are made from the program itself: the commands and the checks.
+//! The pages of `docs/` that are generated from the program: the commands and the checks.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::Result;
 use kube_devops_core::{CheckInfo, Stage};
-use kube_devops_engine::{Engine, Limits};
 
 use crate::arguments::Arguments;
+use crate::modules::Modules;
 
-/// The generated pages, by their path below `docs/`.
+/// Returns the generated pages by their path below `docs/`.
 pub fn pages() -> Result<BTreeMap<String, String>> {
     let mut pages = BTreeMap::from([("cli.md".to_owned(), commands())]);
-    let engine = Engine::new(Limits::default())?;
-    let checks = kube_devops_modules::checks(&engine)?;
+    let checks = Modules::new()?.check_infos()?;
     let mut index = String::from(
-        "# Checks\n\nEvery check is a WebAssembly component that describes itself; these pages are made from its words.\n\n\
-         | check | a violation is | weight | severity | looks at |\n|---|---|---|---|---|\n",
+        "# Checks\n\nEvery check is a WebAssembly component that describes itself. These pages are generated from the descriptions.\n\n\
+         | check | violation | weight | severity | evaluates |\n|---|---|---|---|---|\n",
     );
-    for check in checks.values() {
-        let info = check.info();
+    for info in checks.values() {
         let _ = writeln!(
             index,
             "| [{0}]({0}.md) | {1} | {2} | {3} | {4} |",
@@ -41,7 +39,7 @@ fn commands() -> String {
     let mut page = String::new();
     let mut in_examples = false;
     for line in text.lines().map(str::trim_end) {
-        // Examples are indented under their heading; Markdown would run them together.
+        // Examples are indented under their heading; Markdown would join their lines.
         if in_examples && !line.starts_with(' ') {
             page.push_str("```\n");
             in_examples = false;
@@ -57,8 +55,8 @@ fn commands() -> String {
 
 fn stage(info: &CheckInfo) -> &'static str {
     match info.stage {
-        Stage::Spec => "what was asked for",
-        Stage::Runtime => "how it runs",
+        Stage::Spec => "spec",
+        Stage::Runtime => "runtime status",
     }
 }
 
@@ -66,15 +64,15 @@ fn page(info: &CheckInfo) -> Result<String> {
     let mut text = format!("# {}\n\n{}.\n\n", info.id, info.title);
     let _ = writeln!(text, "## What it finds\n\n{}\n", info.description);
     let _ = writeln!(text, "## Why it matters\n\n{}\n", info.rationale);
-    let _ = writeln!(text, "## How to mend it\n\n{}\n", info.remedy);
+    let _ = writeln!(text, "## How to fix it\n\n{}\n", info.remedy);
     let _ = writeln!(text, "## Facts\n\n| | |\n|---|---|");
-    let _ = writeln!(text, "| Looks at | {} |", stage(info));
-    let _ = writeln!(text, "| Severity | {}, where a policy does not say otherwise |", info.severity);
+    let _ = writeln!(text, "| Evaluates | {} |", stage(info));
+    let _ = writeln!(text, "| Severity | {}, unless a policy overrides it |", info.severity);
     let _ = writeln!(text, "| Weight | {} |", info.weight);
-    let _ = writeln!(text, "| Enforcement | {} |", if info.remediates { "can mend it" } else { "only reports it" });
+    let _ = writeln!(text, "| Enforcement | {} |", if info.remediates { "remediates" } else { "reports only" });
     let _ = writeln!(text, "| Default settings | `{}` |", info.default_settings);
     if let Some(url) = &info.url {
-        let _ = writeln!(text, "| More | <{url}> |");
+        let _ = writeln!(text, "| Documentation | <{url}> |");
     }
     let _ = writeln!(text, "\n## Settings\n\n```json\n{}\n```", serde_json::to_string_pretty(&info.settings_schema)?);
     Ok(text)

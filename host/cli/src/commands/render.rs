@@ -1,4 +1,4 @@
-//! Manifests that are rendered by the program that the user has: a kustomization by kubectl or kustomize, a chart by Helm.
+//! Manifests rendered by programs that the user has installed: kustomizations by kubectl or kustomize, charts by Helm.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -8,13 +8,13 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use kube_devops_manifests::Rendered;
 
-/// The programs that render a kustomization, and their arguments before the folder.
+/// The programs that render a kustomization, with their arguments before the folder.
 const KUSTOMIZE: [(&str, &[&str]); 2] = [("kubectl", &["kustomize", "--"]), ("kustomize", &["build", "--"])];
 
-/// The manifests of a kustomization.
+/// Renders the manifests of a kustomization.
 pub fn kustomization(folder: &Path) -> Result<Rendered> {
     if !folder.is_dir() {
-        bail!("{} is not a folder; --kustomize takes the folder with the kustomization", folder.display());
+        bail!("{} is not a folder; --kustomize requires the folder of a kustomization", folder.display());
     }
     for (program, arguments) in KUSTOMIZE {
         let mut command = Command::new(program);
@@ -23,25 +23,25 @@ pub fn kustomization(folder: &Path) -> Result<Rendered> {
             return Ok(Rendered { name: folder.to_string_lossy().into(), folder: Some(folder.to_owned()), text });
         }
     }
-    bail!("neither kubectl nor kustomize was found; install one of them, or pipe what is rendered elsewhere to `-f -`")
+    bail!("neither kubectl nor kustomize was found; install one of them, or pipe the rendered manifests to `-f -`")
 }
 
-/// What a chart is rendered with.
+/// The values of a chart.
 #[derive(Debug, Clone, Copy)]
 pub struct ChartValues<'a> {
-    /// Files of values.
+    /// Values files.
     pub files: &'a [PathBuf],
-    /// Single values, as `key=value`.
+    /// Single values in the form `key=value`.
     pub set: &'a [String],
     /// The namespace of the release.
     pub namespace: Option<&'a str>,
 }
 
-/// The manifests of a chart: a folder or a packed chart.
+/// Renders the manifests of a chart, which is a folder or a packaged chart.
 pub fn chart(chart: &Path, values: ChartValues<'_>) -> Result<Rendered> {
-    // Helm would take a path that does not exist for the name of a chart in a repository.
+    // Helm interprets a path that does not exist as the name of a chart in a repository.
     if !chart.exists() {
-        bail!("{} was not found; --helm-chart takes the folder of a chart, or a packed chart", chart.display());
+        bail!("{} was not found; --helm-chart requires the folder of a chart, or a packaged chart", chart.display());
     }
     let mut command = Command::new("helm");
     command.arg("template").args(chart_arguments(values)).args(["--", "release-name"]).arg(chart);
@@ -50,7 +50,7 @@ pub fn chart(chart: &Path, values: ChartValues<'_>) -> Result<Rendered> {
             let folder = chart.is_dir().then(|| chart.to_owned());
             Ok(Rendered { name: chart.to_string_lossy().into(), folder, text })
         }
-        None => bail!("helm was not found; install it, or pipe what is rendered elsewhere to `-f -`"),
+        None => bail!("helm was not found; install it, or pipe the rendered manifests to `-f -`"),
     }
 }
 
@@ -68,7 +68,7 @@ fn chart_arguments(values: ChartValues<'_>) -> Vec<OsString> {
     arguments
 }
 
-/// What a program prints; none if it is not installed.
+/// Returns the output of a program; `None` if it is not installed.
 fn output(mut command: Command, rendered: &Path) -> Result<Option<String>> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = match command.stdin(Stdio::null()).output() {
@@ -76,11 +76,10 @@ fn output(mut command: Command, rendered: &Path) -> Result<Option<String>> {
         output => output.with_context(|| format!("failed to run {program}"))?,
     };
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
+        let message = String::from_utf8_lossy(&output.stderr);
         let subcommand = command.get_args().next().unwrap_or_default().to_string_lossy();
-        bail!("failed to render {}: {program} {subcommand}: {}", rendered.display(), said.trim());
+        bail!("failed to render {}: {program} {subcommand}: {}", rendered.display(), message.trim());
     }
-    let text =
-        String::from_utf8(output.stdout).with_context(|| format!("{program} printed something that is not UTF-8"))?;
+    let text = String::from_utf8(output.stdout).with_context(|| format!("the output of {program} is not UTF-8"))?;
     Ok(Some(text))
 }

@@ -1,4 +1,4 @@
-//! `watch`: the watch controller, with a table where a person looks on.
+//! `watch`: the watch controller, with a table of scores if standard output is a terminal.
 
 use std::io::{IsTerminal, Write, stdout};
 
@@ -14,7 +14,7 @@ use crate::terminal;
 /// Moves the cursor home and clears the screen.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
-/// Carries out the command.
+/// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &WatchArguments) -> Result<Outcome> {
     let checks = controller::checks()?;
     let options = WatchOptions {
@@ -25,7 +25,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &WatchArguments) -> Result<Out
     let is_watched = stdout().is_terminal();
     let changed = move |scores: Option<&Scores>| {
         if is_watched {
-            // Nobody looks on any more where it cannot be written.
+            // A failure to write to the terminal does not stop the controller.
             let _ = show(scores);
         }
     };
@@ -35,7 +35,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &WatchArguments) -> Result<Out
     })
 }
 
-/// Draws the table anew.
+/// Redraws the table.
 fn show(scores: Option<&Scores>) -> std::io::Result<()> {
     let mut screen = CLEAR.as_bytes().to_vec();
     match scores {
@@ -45,7 +45,7 @@ fn show(scores: Option<&Scores>) -> std::io::Result<()> {
             let rows: Vec<NamespaceReport> = namespaces.chain([cluster]).collect();
             output::write_namespaces(&rows, terminal::colours(), terminal::width(), &mut screen)?;
         }
-        None => writeln!(screen, "Another replica leads; this one waits.")?,
+        None => writeln!(screen, "Another replica is the leader; this replica is on standby.")?,
     }
     let mut out = stdout().lock();
     out.write_all(&screen)?;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use kube_devops_cluster::webhook::admission::AdmissionOptions;
-use kube_devops_cluster::webhook::certificate::{
-    CertificateFiles, CertificateNames, ManagedCertificate, make, read_ca_bundle, write_files,
-};
-use kube_devops_cluster::webhook::configuration::{ConfigurationOptions, Server, configuration};
-use kube_devops_cluster::webhook::{self, CertificateSource, WebhookOptions};
 use kube_devops_core::SystemNamespaces;
+use kube_devops_webhook::admission::AdmissionOptions;
+use kube_devops_webhook::certificate::{
+    CertificateFiles, CertificateNames, ManagedCertificate, issue, read_ca_bundle, write_files,
+};
+use kube_devops_webhook::configuration::{ConfigurationOptions, Server, configuration};
+use kube_devops_webhook::{self as webhook, CertificateSource, WebhookOptions};
 
 use super::{Outcome, controller, print};
 use crate::arguments::{
@@ -19,7 +19,7 @@ use crate::arguments::{
     WebhookServeArguments,
 };
 
-/// Carries out the command.
+/// Runs the command.
 pub fn run(cluster: &ClusterArguments, command: WebhookCommand) -> Result<Outcome> {
     match command {
         WebhookCommand::Serve(arguments) => serve(cluster, &arguments),
@@ -57,7 +57,7 @@ fn serve(cluster: &ClusterArguments, arguments: &WebhookServeArguments) -> Resul
             fail_closed: arguments.fail_closed,
             deadline: Duration::from_millis(arguments.deadline),
             most_at_once: arguments.max_concurrent.into(),
-            // It must be possible to start it without itself.
+            // The webhook's own namespace is excluded, so that its pods can start without it.
             system: arguments.controller.system().and([namespace.clone()]),
             operator: arguments.names.operator(namespace),
         },
@@ -78,10 +78,10 @@ fn cert_generate(arguments: CertGenerateArguments) -> Result<Outcome> {
         namespace: arguments.namespace,
         addresses: arguments.ip_sans,
     };
-    let made = make(&names, chrono::Utc::now(), chrono::Duration::days(arguments.days.into()))?;
-    let [ca, certificate, key] = write_files(&arguments.output_dir, &made)?;
+    let issued = issue(&names, chrono::Utc::now(), chrono::Duration::days(arguments.days.into()))?;
+    let [ca, certificate, key] = write_files(&arguments.output_dir, &issued)?;
     print(&format!(
-        "{}  the certificate, for {}, good for {} days\n{}  its key, which only you can read\n{}  the authority, for install-config --ca-bundle-path\n",
+        "{}  serving certificate for {}, valid for {} days\n{}  private key, readable only by you\n{}  CA certificate, for install-config --ca-bundle-path\n",
         certificate.display(),
         names.all().join(", "),
         arguments.days,
@@ -93,8 +93,8 @@ fn cert_generate(arguments: CertGenerateArguments) -> Result<Outcome> {
 fn install_config(arguments: InstallConfigArguments) -> Result<Outcome> {
     if arguments.url.is_some() && arguments.ca_bundle_path.is_none() {
         eprintln!(
-            "note: without --ca-bundle-path the webhook enters the ca of its certificate, which has to be for \
-             that address: webhook serve --ip-san"
+            "note: without --ca-bundle-path, the webhook injects the CA bundle of its own certificate, which must \
+             include the address of --url: use webhook serve --ip-san"
         );
     }
     let ca_bundle = match &arguments.ca_bundle_path {
@@ -119,7 +119,7 @@ fn install_config(arguments: InstallConfigArguments) -> Result<Outcome> {
 }
 
 impl WebhookNames {
-    /// The user that the operator is to the API server.
+    /// Returns the user name of the operator at the API server.
     fn operator(&self, namespace: &str) -> Option<String> {
         let name = &self.operator_service_account;
         (!name.is_empty()).then(|| format!("system:serviceaccount:{namespace}:{name}"))

@@ -1,4 +1,4 @@
-//! Reports with all kinds of things in them, for the tests of the formats.
+//! Reports for the tests of the output formats.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use serde_json::json;
 
 use super::{Format, Shown, write};
 
-/// What a format writes.
+/// Returns the output of a format.
 pub fn show(format: Format, report: &Report) -> String {
     show_for(format, report, 120, false)
 }
 
-/// What a format writes for a terminal.
+/// Returns the output of a format for a terminal.
 pub fn show_for(format: Format, report: &Report, width: usize, colours: bool) -> String {
     let checks = checks();
     let shown = Shown {
@@ -26,26 +26,26 @@ pub fn show_for(format: Format, report: &Report, width: usize, colours: bool) ->
         width,
     };
     let mut out = Vec::new();
-    write(format, &shown, &mut out).expect("a vector takes everything");
-    String::from_utf8(out).expect("all formats are UTF-8")
+    write(format, &shown, &mut out).expect("writing to a vector succeeds");
+    String::from_utf8(out).expect("every format is UTF-8")
 }
 
-/// What the checks say of themselves; one that ran, `no-root`, says nothing.
+/// Returns the descriptions of the checks, except for `no-root`, which has none.
 fn checks() -> Vec<CheckInfo> {
     [
         ("latest-tag", "Image without a fixed tag", Severity::Medium, 5, Some("https://example.com/latest-tag")),
         ("missing-liveness", "No liveness probe", Severity::Medium, 3, None),
         ("missing-readiness", "No readiness probe", Severity::Low, 2, None),
         ("high-restarts", "Container restarts often", Severity::Medium, 6, None),
-        ("pending", "Pod is pending for long", Severity::Medium, 4, Some("not an address")),
+        ("pending", "Pod stays pending", Severity::Medium, 4, Some("not a URL")),
     ]
     .into_iter()
     .map(|(id, title, severity, weight, url)| CheckInfo {
         id: id.to_owned(),
         title: title.to_owned(),
-        description: format!("What `{id}` looks for."),
+        description: format!("What `{id}` finds."),
         rationale: format!("Why `{id}` matters:\n- one reason\n- another"),
-        remedy: format!("How to mend `{id}`.\n\n```yaml\na: <b>\n```"),
+        remedy: format!("How to fix `{id}`.\n\n```yaml\na: <b>\n```"),
         stage: Stage::Spec,
         severity,
         weight,
@@ -86,7 +86,7 @@ fn source(file: &str, document: usize, line: usize) -> Option<Source> {
     Some(Source { file: file.into(), document, line, object_line: 0 })
 }
 
-/// A violation of a deployment named `web`, read from a file.
+/// Returns a violation of a deployment named `web`, which was read from a file.
 pub fn violation(check: &str, severity: Severity, weight: u32, message: &str) -> Violation {
     Violation {
         check: check.into(),
@@ -118,8 +118,7 @@ fn pod(name: &str, magnitude: u32, check: &str, severity: Severity, message: &st
     }
 }
 
-/// A report from files and a cluster, with errors.
-pub fn report() -> Report {
+fn violations() -> Vec<Violation> {
     const LONG: &str = "the container may run as root, and so a process that breaks out of it owns the node; the image \
         names no user, the pod sets no runAsNonRoot, and the namespace does not enforce the restricted profile either";
     let liveness = "no liveness probe";
@@ -157,6 +156,28 @@ pub fn report() -> Report {
         },
     ];
     violations.sort_by(|one, other| (&one.namespace, &one.kind).cmp(&(&other.namespace, &other.kind)));
+    violations
+}
+
+fn errors() -> Vec<ReportError> {
+    vec![
+        ReportError {
+            message: "deploy/broken.yaml:7: did not find expected key; see the indentation".into(),
+            check: None,
+            source: source("deploy/broken.yaml", 1, 7),
+        },
+        ReportError {
+            message: "check no-root (module sha256:ab12) failed to evaluate Deployment shop/web: out of fuel"
+                .to_owned(),
+            check: Some("no-root".to_owned()),
+            source: source("deploy/shop/web.yaml", 2, 14),
+        },
+        ReportError { message: "lost the connection to the API server".to_owned(), check: None, source: None },
+    ]
+}
+
+/// Returns a report of files and a cluster, with errors.
+pub fn report() -> Report {
     Report {
         score: Some(73),
         classification: Some(Classification::Stable),
@@ -193,25 +214,12 @@ pub fn report() -> Report {
             namespace("shop", 72, 71.5, 10, 8),
             namespace("überprüfung-世界", 39, 55.0, 1, 1),
         ],
-        violations,
-        errors: vec![
-            ReportError {
-                message: "deploy/broken.yaml:7: did not find expected key; see the indentation".into(),
-                check: None,
-                source: source("deploy/broken.yaml", 1, 7),
-            },
-            ReportError {
-                message: "check no-root (module sha256:ab12) could not judge Deployment shop/web: out of fuel"
-                    .to_owned(),
-                check: Some("no-root".to_owned()),
-                source: source("deploy/shop/web.yaml", 2, 14),
-            },
-            ReportError { message: "the API server went away".to_owned(), check: None, source: None },
-        ],
+        violations: violations(),
+        errors: errors(),
     }
 }
 
-/// A report without violations and errors.
+/// Returns a report without violations and errors.
 pub fn clean() -> Report {
     let mut report = report();
     report.violations.clear();
@@ -220,31 +228,32 @@ pub fn clean() -> Report {
     report
 }
 
-/// What somebody writes who means harm.
-pub const HARM: &str = "\u{1b}[31mred\u{9b}32m\u{202e}txt.exe\u{2066}\u{7f}\0\r\n::error::forged%0A::stop-commands::x\n\
-    ##[error]forged ]]> </failure><failure \"quoted\" & 'so' <!-- \u{fffe}\u{ffff} [here](https://example.com) \u{85}end";
+/// A malicious text with control characters, workflow commands and markup.
+pub const MALICIOUS: &str = "\u{1b}[31mred\u{9b}32m\u{202e}txt.exe\u{2066}\u{7f}\0\r\n\
+    ::error::forged%0A::stop-commands::x\n##[error]forged ]]> </failure><failure \"quoted\" & 'so' \
+    <!-- \u{fffe}\u{ffff} [here](https://example.com) \u{85}end";
 
-/// A report in which everything that comes from others means harm.
+/// Returns a report with malicious text in every field from untrusted input.
 pub fn hostile() -> Report {
-    let text = || HARM.to_owned();
+    let text = || MALICIOUS.to_owned();
     let mut report = report();
-    let harmful = Violation {
-        check: HARM.into(),
-        namespace: HARM.into(),
-        kind: HARM.into(),
-        name: HARM.into(),
-        container: Some(HARM.into()),
-        field: Some(HARM.into()),
-        source: source(HARM, 1, 0),
-        ..violation("", Severity::High, 50, HARM)
+    let malicious = Violation {
+        check: MALICIOUS.into(),
+        namespace: MALICIOUS.into(),
+        kind: MALICIOUS.into(),
+        name: MALICIOUS.into(),
+        container: Some(MALICIOUS.into()),
+        field: Some(MALICIOUS.into()),
+        source: source(MALICIOUS, 1, 0),
+        ..violation("", Severity::High, 50, MALICIOUS)
     };
     let controlled = Controller { kind: text(), name: text(), ..Controller::default() };
     let huge = format!("{} ::warning::x {}", "x".repeat(1_000_000), "::y ".repeat(10_000));
     report.violations = vec![
-        harmful.clone(),
-        Violation { controller: Some(controlled.into()), source: None, ..harmful.clone() },
-        Violation { message: huge.as_str().into(), ..harmful.clone() },
-        Violation { message: "::error::a ".repeat(100).into(), ..harmful },
+        malicious.clone(),
+        Violation { controller: Some(controlled.into()), source: None, ..malicious.clone() },
+        Violation { message: huge.as_str().into(), ..malicious.clone() },
+        Violation { message: "::error::a ".repeat(100).into(), ..malicious },
     ];
     report.checks[0].id = text();
     report.checks[0].title = text();
@@ -256,22 +265,22 @@ pub fn hostile() -> Report {
         kind: text(),
         namespace: text(),
         name: text(),
-        source: source(HARM, 1, 1),
+        source: source(MALICIOUS, 1, 1),
     }];
     report.errors = vec![
-        ReportError { message: text(), check: Some(text()), source: source(HARM, 1, 1) },
+        ReportError { message: text(), check: Some(text()), source: source(MALICIOUS, 1, 1) },
         ReportError { message: huge, check: None, source: source("stdin", 1, 1) },
     ];
     report
 }
 
-/// Panics where a text could do something to a terminal or a log.
-pub fn assert_harmless(text: &str) {
-    let harmful = |character: char| {
+/// Panics if a text contains characters that control a terminal or a log.
+pub fn assert_escaped(text: &str) {
+    let is_control = |character: char| {
         (character.is_control() && character != '\n')
             || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    if let Some(index) = text.find(harmful) {
+    if let Some(index) = text.find(is_control) {
         panic!("{:?}", &text[index..text.len().min(text.ceil_char_boundary(index + 80))]);
     }
 }

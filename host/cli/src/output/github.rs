@@ -1,4 +1,4 @@
-//! The report as workflow commands of GitHub Actions, which become annotations of the changed files.
+//! The report as workflow commands of GitHub Actions, which are shown as annotations of the changed files.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -8,9 +8,9 @@ use kube_devops_core::text::escape_controls;
 
 use super::{Level, Place, Shown, not_evaluated, plain, sentence};
 
-const LONGEST_MESSAGE: usize = 1000;
+const MAX_MESSAGE_LENGTH: usize = 1000;
 
-/// Writes errors, then violations, the worst first: GitHub shows ten annotations of each level and step.
+/// Writes errors, then violations, the most severe first: GitHub shows ten annotations per level and step.
 pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     let report = shown.report;
     for error in &report.errors {
@@ -18,19 +18,25 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
             Some(check) => format!("{} failed to evaluate", plain::name(check)),
             None => "not evaluated".to_owned(),
         };
-        command(Level::Error, Place::of_error(error), &title, &plain::one_line(&error.message, LONGEST_MESSAGE), out)?;
+        command(
+            Level::Error,
+            Place::of_error(error),
+            &title,
+            &plain::one_line(&error.message, MAX_MESSAGE_LENGTH),
+            out,
+        )?;
     }
-    // The places are looked up in the order of the report, where the violations of a document stand together.
+    // The places are read in the order of the report, in which the violations of a document are consecutive.
     let mut violations: Vec<_> =
         report.violations.iter().map(|violation| (violation, shown.place(violation))).collect();
     violations.sort_by_key(|(violation, _)| (Reverse(violation.severity), Reverse(violation.penalty())));
     for (violation, place) in violations {
         let title = format!("{} ({})", plain::name(&violation.check), violation.severity);
-        command(violation.severity.into(), place, &title, &sentence(violation, LONGEST_MESSAGE), out)?;
+        command(violation.severity.into(), place, &title, &sentence(violation, MAX_MESSAGE_LENGTH), out)?;
     }
     for object in &report.not_evaluated {
         let place = object.source.as_ref().map(Place::new);
-        let message = plain::one_line(&not_evaluated(object), LONGEST_MESSAGE);
+        let message = plain::one_line(&not_evaluated(object), MAX_MESSAGE_LENGTH);
         command(Level::Warning, place, "not evaluated", &message, out)?;
     }
     match (report.score, report.classification, report.compliance, report.grade) {
@@ -62,12 +68,12 @@ fn command(level: Level, place: Option<Place>, title: &str, message: &str, out: 
     writeln!(out, "title={}::{}", property(title), data(message))
 }
 
-/// Escapes what ends a message.
+/// Escapes the characters that end a message.
 fn data(text: &str) -> Cow<'_, str> {
     replace(text, &['%', '\r', '\n'])
 }
 
-/// Escapes what ends a property, and what is harmful in the log.
+/// Escapes the characters that end a property, and control characters in the log.
 fn property(text: &str) -> String {
     replace(&escape_controls(text), &['%', '\r', '\n', ':', ',']).into_owned()
 }
@@ -90,16 +96,16 @@ fn replace<'a>(text: &'a str, special: &[char]) -> Cow<'a, str> {
 #[cfg(test)]
 mod tests {
     use super::super::Format;
-    use super::super::fixture::{assert_harmless, clean, hostile, report, show};
+    use super::super::fixture::{assert_escaped, clean, hostile, report, show};
     use super::{data, property};
 
     #[test]
-    fn commands() {
+    fn github_commands_contain_the_whole_report() {
         insta::assert_snapshot!(show(Format::Github, &report()));
     }
 
     #[test]
-    fn nothing_wrong() {
+    fn github_writes_only_the_scores_of_a_report_without_violations() {
         assert_eq!(
             show(Format::Github, &clean()),
             "Score 73 (Stable), compliance 74.3 % (grade C), 0 violations, 0 errors\n"
@@ -107,16 +113,16 @@ mod tests {
     }
 
     #[test]
-    fn escapes_what_would_end_a_value() {
+    fn github_escapes_the_ends_of_messages_and_properties() {
         assert_eq!(data("100% a:b,c\r\nd%0A"), "100%25 a:b,c%0D%0Ad%250A");
         assert_eq!(property("100% a:b,c\u{1b}\n"), "100%25 a%3Ab%2Cc\\u{1b}\\u{a}");
     }
 
     #[test]
-    fn harmless_whatever_is_in_it() {
+    fn github_escapes_malicious_input() {
         let report = hostile();
         let text = show(Format::Github, &report);
-        assert_harmless(&text);
+        assert_escaped(&text);
         assert_eq!(
             text.lines().count(),
             report.violations.len() + report.errors.len() + report.not_evaluated.len() + 1

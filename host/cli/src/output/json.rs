@@ -1,4 +1,4 @@
-//! The report as JSON, and how all JSON is written.
+//! The report as JSON, and the JSON writer of all formats.
 
 use std::io::{self, Write};
 
@@ -13,16 +13,16 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     write_value(shown.report, out)
 }
 
-/// Writes a value as JSON that is pretty, and harmless when somebody looks at it in a terminal.
+/// Writes a value as pretty-printed JSON that is safe to print on a terminal.
 pub fn write_value(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(&mut *out, Harmless(PrettyFormatter::new())))?;
+    value.serialize(&mut Serializer::with_formatter(&mut *out, EscapingFormatter(PrettyFormatter::new())))?;
     writeln!(out)
 }
 
-/// The pretty form with more characters escaped. The text means the same.
-struct Harmless(PrettyFormatter<'static>);
+/// The pretty-printed form with more characters escaped; the decoded values are the same.
+struct EscapingFormatter(PrettyFormatter<'static>);
 
-impl Formatter for Harmless {
+impl Formatter for EscapingFormatter {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         self.0.write_string_fragment(writer, &plain::escape_beyond_ascii(fragment))
     }
@@ -76,12 +76,12 @@ mod tests {
     use serde_json::Value;
 
     use super::super::Format;
-    use super::super::fixture::{HARM, assert_harmless, clean, hostile, report, show};
+    use super::super::fixture::{MALICIOUS, assert_escaped, clean, hostile, report, show};
 
     const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/report.schema.json");
 
     #[test]
-    fn the_schema_is_up_to_date() {
+    fn the_report_schema_is_up_to_date() {
         let schema = serde_json::to_string_pretty(&schemars::schema_for!(Report)).expect("a schema is JSON") + "\n";
         if env::var_os("UPDATE_DOCS").is_some() {
             fs::write(SCHEMA, schema).expect("docs/ can be written");
@@ -89,13 +89,13 @@ mod tests {
             let stored = fs::read_to_string(SCHEMA).unwrap_or_default();
             assert!(
                 stored == schema,
-                "docs/report.schema.json does not describe the report: run the tests with UPDATE_DOCS=1 and commit it"
+                "docs/report.schema.json is outdated: run the tests with UPDATE_DOCS=1 and commit the result"
             );
         }
     }
 
     #[test]
-    fn reports_follow_the_schema() {
+    fn json_and_yaml_reports_follow_the_schema() {
         let schema = serde_json::to_value(schemars::schema_for!(Report)).expect("a schema is JSON");
         let validator = jsonschema::validator_for(&schema).expect("the schema is valid");
         for report in [report(), clean(), hostile(), Report::new(&[], Vec::new(), Default::default())] {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_the_report_says() {
+    fn json_and_yaml_contain_the_whole_report() {
         let report = report();
         for format in [Format::Json, Format::Yaml] {
             let read: Report = serde_norway::from_str(&show(format, &report)).expect("it can be read");
@@ -119,13 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn harmless_and_yet_the_same() {
+    fn json_and_yaml_escape_malicious_input_without_changing_it() {
         let report = hostile();
         let text = show(Format::Json, &report);
-        assert_harmless(&text);
+        assert_escaped(&text);
         let read: Report = serde_json::from_str(&text).expect("it can be read");
-        assert_eq!(&*read.violations[0].message, HARM);
+        assert_eq!(&*read.violations[0].message, MALICIOUS);
         assert_eq!(read.errors, report.errors);
-        assert_harmless(&show(Format::Yaml, &report));
+        assert_escaped(&show(Format::Yaml, &report));
     }
 }

@@ -1,10 +1,11 @@
-//! The report as JUnit XML, for the test reports of systems that run builds.
+//! The report as JUnit XML, for the test reports of CI systems.
 //!
-//! A suite for each namespace holds a failed case for each violation, so that it says what to mend; a suite of its own
-//! says which checks found nothing, and what could not be judged. What passed is not listed object by object.
+//! The suite of a namespace contains a failed case for each violation and shows how to fix it. A separate suite contains
+//! the checks without violations, and the objects that were not evaluated. Passed objects are not listed.
 //!
-//! The elements and attributes are those of junit-10.xsd of Jenkins' xUnit plugin, and the `file` of a case, which GitLab links
-//! to. A case has the time 0, which some readers require: an object is evaluated in microseconds.
+//! The elements and attributes are those of junit-10.xsd of the Jenkins xUnit plugin, and the attribute `file` of a case,
+//! which GitLab links to. A case has the time 0, which some readers require: the evaluation of an object takes
+//! microseconds.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -17,16 +18,16 @@ use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use super::plain::{self, name};
 use super::{Place, Shown};
 
-const LONGEST_MESSAGE: usize = 1000;
+const MAX_MESSAGE_LENGTH: usize = 1000;
 
 /// Writes the report.
 pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     let report = shown.report;
     let suites: Vec<&[Violation]> = report.violations.chunk_by(|one, other| one.namespace == other.namespace).collect();
-    let quiet_checks: Vec<&CheckReport> =
+    let clean_checks: Vec<&CheckReport> =
         report.checks.iter().filter(|check| check.failed == 0 && check.not_evaluated == 0).collect();
     let counts = Counts {
-        tests: report.violations.len() + quiet_checks.len() + report.errors.len() + report.not_evaluated.len(),
+        tests: report.violations.len() + clean_checks.len() + report.errors.len() + report.not_evaluated.len(),
         failures: report.violations.len(),
         errors: report.errors.len(),
         skipped: None,
@@ -34,7 +35,7 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     let mut xml = Writer::new_with_indent(out, b' ', 2);
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     counts.open("testsuites", "kube-devops", &mut xml)?;
-    write_checks(&quiet_checks, report, &mut xml)?;
+    write_checks(&clean_checks, report, &mut xml)?;
     for violations in suites {
         let counts = Counts { tests: violations.len(), failures: violations.len(), errors: 0, skipped: Some(0) };
         counts.open("testsuite", &name(&violations[0].namespace), &mut xml)?;
@@ -54,7 +55,7 @@ struct Counts {
     tests: usize,
     failures: usize,
     errors: usize,
-    /// Not in the schema for the outermost element.
+    /// `None` for the root element, for which the schema does not allow it.
     skipped: Option<usize>,
 }
 
@@ -72,7 +73,7 @@ impl Counts {
     }
 }
 
-/// Readers take two cases of the same name for one.
+/// The names of the cases of a suite. Readers merge cases with the same name.
 #[derive(Default)]
 struct Names(HashMap<String, usize>);
 
@@ -98,7 +99,7 @@ fn write_checks(checks: &[&CheckReport], report: &Report, xml: &mut Xml) -> io::
         if check.passed > 0 {
             xml.write_event(Event::Empty(case))?;
         } else {
-            let skipped = BytesStart::new("skipped").with_attributes([("message", "there was nothing to evaluate")]);
+            let skipped = BytesStart::new("skipped").with_attributes([("message", "nothing to evaluate")]);
             write_case(case, skipped, None, xml)?;
         }
     }
@@ -116,8 +117,8 @@ fn write_checks(checks: &[&CheckReport], report: &Report, xml: &mut Xml) -> io::
         let place = Place::of_error(error);
         let file = place.as_ref().map(Place::file);
         let place = place.map(|place| place.text());
-        let who = error.check.as_deref().map_or_else(|| "input".to_owned(), name);
-        let case_name = place.as_ref().map_or_else(|| who.clone(), |place| format!("{who}: {place}"));
+        let origin = error.check.as_deref().map_or_else(|| "input".to_owned(), name);
+        let case_name = place.as_ref().map_or_else(|| origin.clone(), |place| format!("{origin}: {place}"));
         let message = text(&error.message);
         let element = BytesStart::new("error").with_attributes([("type", "not-evaluated"), ("message", &message)]);
         let body = place.map_or_else(|| message.clone(), |place| format!("{message}\nWhere: {place}"));
@@ -134,7 +135,7 @@ fn write_violation(violation: &Violation, shown: &Shown, names: &mut Names, xml:
     }
     let class = format!("{}.{}.{}", name(namespace), name(kind), name(object));
     let message = text(&violation.message);
-    let mut body = text(&super::sentence(violation, LONGEST_MESSAGE));
+    let mut body = text(&super::sentence(violation, MAX_MESSAGE_LENGTH));
     let place = shown.place(violation);
     let file = place.as_ref().map(Place::file);
     if let Some(place) = place {
@@ -144,13 +145,13 @@ fn write_violation(violation: &Violation, shown: &Shown, names: &mut Names, xml:
         body.push_str(&format!("\nField: {}", text(field)));
     }
     if let Some(remedy) = shown.info(check).map(remedy).filter(|remedy| !remedy.is_empty()) {
-        body.push_str(&format!("\nRemedy: {remedy}"));
+        body.push_str(&format!("\nFix: {remedy}"));
     }
     let element = BytesStart::new("failure").with_attributes([("type", severity.as_str()), ("message", &message)]);
     write_case(case(&class, &names.unique(case_name), file), element, Some(&body), xml)
 }
 
-/// The first paragraph of the remedy: the examples that follow are too long to be repeated for each violation.
+/// Returns the first paragraph of the remedy: the examples that follow are too long to repeat for each violation.
 fn remedy(info: &CheckInfo) -> String {
     text(info.remedy.trim_start().split("\n\n").next().unwrap_or_default())
 }
@@ -182,7 +183,7 @@ fn close(element: &str, xml: &mut Xml) -> io::Result<()> {
 }
 
 fn text(text: &str) -> String {
-    plain::one_line(text, LONGEST_MESSAGE)
+    plain::one_line(text, MAX_MESSAGE_LENGTH)
 }
 
 #[cfg(test)]
@@ -193,19 +194,19 @@ mod tests {
     use roxmltree::{Document, Node};
 
     use super::super::Format;
-    use super::super::fixture::{assert_harmless, clean, hostile, report, show};
+    use super::super::fixture::{assert_escaped, clean, hostile, report, show};
 
     #[test]
-    fn everything() {
+    fn junit_contains_the_whole_report() {
         insta::assert_snapshot!(show(Format::Junit, &report()));
     }
 
-    /// What junit-10.xsd says of an element: the required attributes, the optional ones, the children, and whether it may
-    /// hold text.
+    /// The rule of junit-10.xsd for an element: the required attributes, the optional attributes, the children, and whether
+    /// text is allowed.
     type Rule = (&'static [&'static str], &'static [&'static str], &'static [&'static str], bool);
 
     fn rule(element: &str) -> Rule {
-        const FOR_ALL: &[&str] = &["type", "message"];
+        const RESULT: &[&str] = &["type", "message"];
         match element {
             "testsuites" => (&[], &["name", "time", "tests", "failures", "errors"], &["testsuite"], false),
             "testsuite" => (
@@ -232,7 +233,7 @@ mod tests {
                 &["skipped", "error", "failure", "system-out", "system-err"],
                 false,
             ),
-            "failure" | "error" | "skipped" => (&[], FOR_ALL, &[], true),
+            "failure" | "error" | "skipped" => (&[], RESULT, &[], true),
             other => panic!("{other} is not in the schema, or not expected"),
         }
     }
@@ -240,7 +241,7 @@ mod tests {
     fn follow_schema(node: Node) {
         let (required, optional, children, text) = rule(node.tag_name().name());
         for attribute in required {
-            assert!(node.has_attribute(*attribute), "{node:?} lacks {attribute}");
+            assert!(node.has_attribute(*attribute), "missing {attribute} in {node:?}");
         }
         for attribute in node.attributes() {
             assert!(required.contains(&attribute.name()) || optional.contains(&attribute.name()), "{attribute:?}");
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn follows_the_schema_and_counts_right() {
+    fn junit_follows_the_schema_with_correct_counts() {
         for report in [report(), clean(), hostile(), Report::new(&[], Vec::new(), Default::default())] {
             let text = show(Format::Junit, &report);
             let document = Document::parse(&text).expect("it is XML");
@@ -279,7 +280,7 @@ mod tests {
                 let names: HashSet<_> =
                     cases.map(|case| (case.attribute("classname"), case.attribute("name"))).collect();
                 let children = node.children().filter(|child| child.has_tag_name("testcase")).count();
-                assert_eq!(names.len(), children, "two cases of one name");
+                assert_eq!(names.len(), children, "duplicate case names");
             }
             assert_eq!(count(root, "failure"), report.violations.len());
             assert_eq!(count(root, "error"), report.errors.len());
@@ -287,9 +288,9 @@ mod tests {
     }
 
     #[test]
-    fn harmless_whatever_is_in_it() {
+    fn junit_escapes_malicious_input() {
         let text = show(Format::Junit, &hostile());
-        assert_harmless(&text);
+        assert_escaped(&text);
         assert!(!text.contains(['\u{fffe}', '\u{ffff}']));
         assert!(text.len() < 100_000, "{}", text.len());
     }

@@ -1,15 +1,15 @@
-//! How a report is shown: for a person at a terminal, for a program, or for the system that runs the build.
+//! The output formats of a report: for a user at a terminal, for programs, and for CI systems.
 //!
 //! ```text
-//!   Report --> Shown --> text           violations by workload, then the summary
+//!   Report --> Shown --> text           violations by workload, and a summary
 //!                        json, yaml     the report itself
 //!                        sarif          code scanning
 //!                        junit          test reports
 //!                        github         annotations of a pull request
 //! ```
 //!
-//! Names and messages come from manifests and components that anybody may have written. Each format makes them harmless
-//! in its own way: what it writes must not move a cursor, forge a line or end an element.
+//! Names and messages come from untrusted manifests and components. Each format escapes them: its output must not move the
+//! cursor, forge a line or end an element.
 
 mod github;
 mod json;
@@ -37,10 +37,10 @@ use palette::Palette;
 
 pub(crate) use plain::number;
 
-/// The form in which a report is shown.
+/// The output format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Human-readable text.
     #[default]
     Text,
     /// The report as JSON; its schema is in docs/report.schema.json.
@@ -55,7 +55,7 @@ pub enum Format {
     Github,
 }
 
-/// Writes a table of namespaces for people.
+/// Writes a human-readable table of namespaces.
 pub(crate) fn write_namespaces(
     namespaces: &[NamespaceReport],
     colours: bool,
@@ -65,19 +65,19 @@ pub(crate) fn write_namespaces(
     text::write_namespaces(namespaces, &Palette { colours }, width, out)
 }
 
-/// A report and what it takes to show it.
+/// A report and the context to write it.
 pub struct Shown<'a> {
     /// The report.
     pub report: &'a Report,
-    /// What the checks that ran say of themselves.
+    /// The descriptions of the checks that ran.
     pub checks: &'a [CheckInfo],
-    /// What was judged, in the words of the person who asked: paths, or the context of a cluster.
+    /// The origin of the evaluated objects, as specified by the user: paths, or the context of a cluster.
     pub target: &'a str,
-    /// How the program was called, `kube-devops` or `kubectl devops`: hints name commands to run.
+    /// The name of the program in commands, `kube-devops` or `kubectl devops`.
     pub program: &'a str,
-    /// Whether text may have colours.
+    /// Whether text can have colours.
     pub colours: bool,
-    /// How many columns there are for text.
+    /// The width of text in columns.
     pub width: usize,
 }
 
@@ -95,7 +95,7 @@ pub fn write(format: Format, shown: &Shown, out: &mut dyn Write) -> io::Result<(
     out.flush()
 }
 
-/// How loud a violation is where there are three volumes.
+/// The level of a violation in formats with three levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     Note,
@@ -123,10 +123,10 @@ impl Level {
     }
 }
 
-/// A line of a file.
+/// A line in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place<'a> {
-    /// The path; none for standard input.
+    /// The path; `None` for standard input.
     file: Option<&'a str>,
     line: usize,
 }
@@ -140,7 +140,7 @@ impl<'a> Place<'a> {
         error.source.as_ref().map(Self::new)
     }
 
-    /// The path as build systems want it: with forward slashes, relative where it was given so.
+    /// Returns the path in the form that CI systems expect: with forward slashes, and without a leading `./`.
     fn path(&self) -> Option<Cow<'a, str>> {
         let file = self.file?;
         let file = if cfg!(windows) { Cow::Owned(file.replace('\\', "/")) } else { Cow::Borrowed(file) };
@@ -150,30 +150,30 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// The file, harmless on a terminal.
+    /// Returns the escaped name of the file.
     fn file(&self) -> String {
-        const LONGEST: usize = 400;
-        plain::one_line(self.path().as_deref().unwrap_or(STANDARD_INPUT), LONGEST)
+        const MAX_LENGTH: usize = 400;
+        plain::one_line(self.path().as_deref().unwrap_or(STANDARD_INPUT), MAX_LENGTH)
     }
 
-    /// `file:line`, harmless on a terminal.
+    /// Returns `file:line`, escaped.
     fn text(&self) -> String {
         format!("{}:{}", self.file(), self.line)
     }
 }
 
-/// A violation in one sentence that stands on its own: what, where in it, and what is wrong.
-fn sentence(violation: &Violation, longest: usize) -> String {
+/// Formats a violation as a self-contained sentence: the object, the container and the message.
+fn sentence(violation: &Violation, max_length: usize) -> String {
     let Violation { namespace, kind, name, container, message, .. } = violation;
     let object = format!("{} {}/{}", plain::name(kind), plain::name(namespace), plain::name(name));
-    let message = plain::one_line(message, longest);
+    let message = plain::one_line(message, max_length);
     match container {
         Some(container) => format!("{object}, container {}: {message}", plain::name(container)),
         None => format!("{object}: {message}"),
     }
 }
 
-/// An object of a kind whose pods cannot be found, in one sentence.
+/// Formats an object of a kind without a known pod template as a sentence.
 fn not_evaluated(object: &NotEvaluated) -> String {
     let NotEvaluated { api_version, kind, namespace, name, .. } = object;
     let (kind, name) = (plain::name(kind), plain::name(name));
@@ -183,16 +183,16 @@ fn not_evaluated(object: &NotEvaluated) -> String {
         (namespace, false) => format!("{kind} {}/{name}", plain::name(namespace)),
     };
     let version = if api_version.is_empty() { String::new() } else { format!(" ({})", plain::name(api_version)) };
-    format!("{title}{version} has containers, but is of a kind whose pods are not known; it was not evaluated")
+    format!("{title}{version} has containers, but its kind has no known pod template; it was not evaluated")
 }
 
 impl<'a> Shown<'a> {
-    /// What a check says of itself.
+    /// Returns the description of a check.
     fn info(&self, check: &str) -> Option<&'a CheckInfo> {
         self.checks.iter().find(|info| info.id == check)
     }
 
-    /// Where a violation is, when its object came from a file.
+    /// Returns the place of a violation; `None` if its object was not read from a file.
     fn place(&self, violation: &'a Violation) -> Option<Place<'a>> {
         violation.source.as_ref().map(Place::new)
     }

@@ -1,10 +1,10 @@
-//! The colours of text.
+//! The colours of text output.
 
 use anstyle::{AnsiColor, Style};
 use kube_devops_core::Severity;
 use kube_devops_core::score::{Classification, Grade};
 
-/// What things look like; without colours, everything looks alike.
+/// The styles of text; without colours, every style is empty.
 pub struct Palette {
     pub colours: bool,
 }
@@ -14,11 +14,11 @@ impl Palette {
         self.style(Style::new().bold())
     }
 
-    pub fn quiet(&self) -> Style {
+    pub fn dimmed(&self) -> Style {
         self.style(Style::new().dimmed())
     }
 
-    pub fn fine(&self) -> Style {
+    pub fn success(&self) -> Style {
         self.style(AnsiColor::Green.on_default())
     }
 
@@ -26,13 +26,13 @@ impl Palette {
         self.style(AnsiColor::Yellow.on_default())
     }
 
-    pub fn alarm(&self) -> Style {
+    pub fn error(&self) -> Style {
         self.style(AnsiColor::Red.on_default().bold())
     }
 
     pub fn severity(&self, severity: Severity) -> Style {
         match severity {
-            Severity::Critical => self.alarm(),
+            Severity::Critical => self.error(),
             Severity::High => self.style(AnsiColor::Red.on_default()),
             Severity::Medium => self.warning(),
             Severity::Low => self.style(AnsiColor::Cyan.on_default()),
@@ -41,18 +41,18 @@ impl Palette {
 
     pub fn class(&self, class: Classification) -> Style {
         match class {
-            Classification::Healthy => self.fine(),
+            Classification::Healthy => self.success(),
             Classification::Stable => self.style(AnsiColor::Cyan.on_default()),
             Classification::Degraded => self.warning(),
-            Classification::Critical => self.alarm(),
+            Classification::Critical => self.error(),
         }
     }
 
     pub fn grade(&self, grade: Grade) -> Style {
         match grade {
-            Grade::A | Grade::B => self.fine(),
+            Grade::A | Grade::B => self.success(),
             Grade::C | Grade::D => self.warning(),
-            Grade::F => self.alarm(),
+            Grade::F => self.error(),
         }
     }
 

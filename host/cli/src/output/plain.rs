@@ -1,24 +1,24 @@
-//! Texts of other people, made fit for one line, and for a number of columns.
+//! Escaping, wrapping and cutting of untrusted text.
 
 use std::borrow::Cow;
 
 use kube_devops_core::text::{cut, escape_controls};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The longest name that is shown: Kubernetes allows 253 bytes, manifests anything.
-pub const LONGEST_NAME: usize = 253;
+/// The maximum length of a name: Kubernetes allows 253 bytes, manifests are not limited.
+pub const MAX_NAME_LENGTH: usize = 253;
 
-/// A text as one harmless line of at most `longest` bytes, whose beginnings of words are no commands either.
-pub fn one_line(text: &str, longest: usize) -> String {
-    // Escaping can only make a text longer, so what is behind the cut need not be looked at.
-    let text = cut(text, longest);
-    let words: Vec<Cow<str>> = text.split_whitespace().map(no_command).collect();
-    cut(&harmless(&words.join(" ")), longest)
+/// Returns a text as one escaped line of at most `max_length` bytes, in which no word starts a workflow command.
+pub fn one_line(text: &str, max_length: usize) -> String {
+    // Escaping only lengthens a text, so it can be cut first.
+    let text = cut(text, max_length);
+    let words: Vec<Cow<str>> = text.split_whitespace().map(escape_command).collect();
+    cut(&escape(&words.join(" ")), max_length)
 }
 
-/// Systems that run builds take commands from the output: `::error` where a line starts, wherever it may be wrapped, and
-/// `##[error]` or `##vso[...]` anywhere.
-fn no_command(word: &str) -> Cow<'_, str> {
+/// Escapes workflow commands, which CI systems read from the output: `::error` at the start of a line, which can be any
+/// word of a wrapped text, and `##[error]` or `##vso[...]` anywhere.
+fn escape_command(word: &str) -> Cow<'_, str> {
     let is_name =
         |rest: &str, first: &[char]| rest.starts_with(|next: char| next.is_alphabetic() || first.contains(&next));
     let starts_line = word.strip_prefix("::").is_some_and(|rest| is_name(rest, &[]));
@@ -31,45 +31,45 @@ fn no_command(word: &str) -> Cow<'_, str> {
     }
 }
 
-/// A text in which everything that does something rather than show something is escaped.
-fn harmless(text: &str) -> String {
-    let is_no_character = |character| matches!(character, '\u{fffe}' | '\u{ffff}');
-    escape_controls(text).replace(is_no_character, "\u{fffd}")
+/// Escapes control characters, and replaces characters that are not valid.
+fn escape(text: &str) -> String {
+    let is_noncharacter = |character| matches!(character, '\u{fffe}' | '\u{ffff}');
+    escape_controls(text).replace(is_noncharacter, "\u{fffd}")
 }
 
-/// A name as one harmless line.
+/// Returns a name as one escaped line.
 pub fn name(text: &str) -> String {
-    one_line(text, LONGEST_NAME)
+    one_line(text, MAX_NAME_LENGTH)
 }
 
-/// A text of several lines, such as Markdown, with each line harmless; at most `longest` bytes.
-pub fn lines(text: &str, longest: usize) -> String {
-    let text = cut(text, longest).replace('\t', "    ");
-    let lines: Vec<String> = text.trim_end().lines().map(|line| harmless(line.trim_end())).collect();
-    cut(&lines.join("\n"), longest)
+/// Returns a text of several lines, such as Markdown, with each line escaped; at most `max_length` bytes.
+pub fn lines(text: &str, max_length: usize) -> String {
+    let text = cut(text, max_length).replace('\t', "    ");
+    let lines: Vec<String> = text.trim_end().lines().map(|line| escape(line.trim_end())).collect();
+    cut(&lines.join("\n"), max_length)
 }
 
-/// A number and what it counts.
+/// Formats a number with a noun, such as `2 pods`.
 pub fn number(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Escapes what is harmful on a terminal in a text that is already JSON or YAML, where `\u` escapes mean the character.
+/// Escapes characters that control a terminal in a text that is already JSON or YAML, where a `\u` escape is the character.
 ///
-/// Both allow C1 controls or marks that change the direction of writing as they are. ASCII controls are escaped already,
-/// except for the line feeds of the form itself.
+/// Both formats allow unescaped C1 control characters and bidirectional control characters. ASCII control characters are
+/// already escaped, except for the line feeds of the format itself.
 pub fn escape_beyond_ascii(text: &str) -> Cow<'_, str> {
-    let harmful = |character: char| {
+    let must_escape = |character: char| {
         let mut buffer = [0; 4];
         let same: &str = character.encode_utf8(&mut buffer);
-        (!character.is_ascii() && harmless(same) != same) || character == '\u{7f}'
+        (!character.is_ascii() && escape(same) != same) || character == '\u{7f}'
     };
-    if !text.contains(harmful) {
+    if !text.contains(must_escape) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
-        if harmful(character) {
+        if must_escape(character) {
             escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
         } else {
             escaped.push(character);
@@ -94,7 +94,7 @@ pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}…", &text[..end]))
 }
 
-/// Breaks a line between words. A word that is longer than a line keeps its own: a path is of no use in two pieces.
+/// Wraps a line between words. A word that is longer than a line is not split, because a path must stay in one piece.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_is_one_harmless_line() {
+    fn one_line_escapes_and_joins_lines() {
         assert_eq!(one_line("a\r\n  b\tc\u{2028}d\u{85}e", 100), "a b c d e");
         assert_eq!(one_line("\u{1b}[31mred\u{202e}", 100), "\\u{1b}[31mred\\u{202e}");
         assert_eq!(one_line(&"x".repeat(1_000_000), 10), "xxxxxxx…");
@@ -123,19 +123,19 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_lines() {
+    fn lines_are_escaped_one_by_one() {
         assert_eq!(lines("- a \r\n\tb\u{1b}[0m\n\n", 100), "- a\n    b\\u{1b}[0m");
         assert!(lines(&"\u{202e}\n".repeat(100), 50).len() <= 50);
     }
 
     #[test]
-    fn one_line_holds_no_commands() {
+    fn one_line_escapes_workflow_commands() {
         assert_eq!(one_line("::error::x a::b ::1 ::", 100), "\\::error::x a::b ::1 ::");
         assert_eq!(one_line("a##[error]b ##vso[x] C## ## 1", 100), "a#\\#[error]b #\\#vso[x] C## ## 1");
     }
 
     #[test]
-    fn json_means_the_same_after_escaping() {
+    fn escaping_does_not_change_the_value_of_json() {
         let text = "plain grüße \u{7f}\u{9b}31m\u{202e}\u{ffff} ✓ 世界\u{85}\u{1b}\n";
         let json = serde_json::to_string(text).expect("a string serialises");
         let escaped = escape_beyond_ascii(&json);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn fits_columns() {
+    fn fit_cuts_a_text_to_its_columns() {
         assert_eq!(fit("short", 5), "short");
         assert_eq!(fit("longer", 5), "long…");
         assert_eq!(fit("世界世界", 6), "世界…");
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn wraps_between_words() {
+    fn wrap_breaks_lines_between_words() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("a very/long/path/of/a/file b", 6), ["a", "very/long/path/of/a/file", "b"]);
         assert_eq!(wrap("", 6), [""]);

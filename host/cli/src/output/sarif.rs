@@ -18,12 +18,11 @@ use sha2::{Digest, Sha256};
 use super::{Level, Place, Shown, json, plain};
 
 const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
-const LONGEST_MESSAGE: usize = 1000;
-/// GitHub shows no more of a help text.
-const LONGEST_HELP: usize = 8000;
+const MAX_MESSAGE_LENGTH: usize = 1000;
+/// The maximum length of a help text on GitHub.
+const MAX_HELP_LENGTH: usize = 8000;
 
-/// The outer shell of a log. Results are made one by one while they are written: all of them together would take several
-/// kilobytes each.
+/// A SARIF log. Results are created one by one during serialization, because each takes several kilobytes of memory.
 #[derive(Serialize)]
 struct Log<'a> {
     #[serde(rename = "$schema")]
@@ -75,9 +74,9 @@ fn rule(check: &CheckReport, info: Option<&CheckInfo>) -> ReportingDescriptor {
         .build();
     if let Some(info) = info {
         let help = format!("{}\n\n{}", info.rationale.trim_end(), info.remedy);
-        rule.full_description = Some(multiformat(plain::lines(&info.description, LONGEST_HELP)));
-        rule.help = Some(multiformat(plain::lines(&help, LONGEST_HELP)));
-        rule.help_uri = info.url.clone().filter(|url| is_web_address(url));
+        rule.full_description = Some(multiformat(plain::lines(&info.description, MAX_HELP_LENGTH)));
+        rule.help = Some(multiformat(plain::lines(&help, MAX_HELP_LENGTH)));
+        rule.help_uri = info.url.clone().filter(|url| is_web_url(url));
     }
     rule
 }
@@ -96,10 +95,10 @@ fn pascal_case(id: &str) -> String {
     name
 }
 
-fn is_web_address(url: &str) -> bool {
-    const NOT_IN_ADDRESSES: &[char] = &['"', '<', '>', '\\', '^', '`', '{', '|', '}'];
+fn is_web_url(url: &str) -> bool {
+    const NOT_IN_URLS: &[char] = &['"', '<', '>', '\\', '^', '`', '{', '|', '}'];
     (url.starts_with("https://") || url.starts_with("http://"))
-        && url.chars().all(|character| character.is_ascii_graphic() && !NOT_IN_ADDRESSES.contains(&character))
+        && url.chars().all(|character| character.is_ascii_graphic() && !NOT_IN_URLS.contains(&character))
 }
 
 fn invocation(report: &Report) -> Invocation {
@@ -170,20 +169,20 @@ fn result(violation: &Violation, place: Option<Place>, seen: &mut HashMap<[u8; 3
             Level::Warning => ResultLevel::Warning,
             Level::Note => ResultLevel::Note,
         })
-        .message(message(&super::sentence(violation, LONGEST_MESSAGE)))
+        .message(message(&super::sentence(violation, MAX_MESSAGE_LENGTH)))
         .locations(vec![location])
         .partial_fingerprints(BTreeMap::from([("violation/v1".to_owned(), fingerprint(violation, seen))]))
         .properties(properties)
         .build()
 }
 
-/// What stays the same when lines move, numbers in messages change and the same violation is found again. Violations that
-/// are alike in all that counts are numbered.
+/// Returns an identifier of the violation that does not depend on line numbers and messages. Violations with equal
+/// identifiers are numbered.
 fn fingerprint(violation: &Violation, seen: &mut HashMap<[u8; 32], usize>) -> String {
     let Violation { check, namespace, kind, name, container, field, .. } = violation;
     let mut hasher = Sha256::new();
     for part in [Some(&**check), Some(namespace), Some(kind), Some(name), container.as_deref(), field.as_deref()] {
-        // Lengths keep the parts apart whatever is in them.
+        // The lengths delimit the parts, regardless of their content.
         hasher.update(part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
         hasher.update(part.unwrap_or_default());
     }
@@ -211,9 +210,9 @@ fn message(text: &str) -> Message {
     Message::builder().text(plain_text(text)).build()
 }
 
-/// A text in which nothing is a link: viewers make links of `[text](address)`, even in plain text.
+/// Returns a text without links: viewers render `[text](address)` as a link, even in plain text.
 fn plain_text(text: &str) -> String {
-    plain::one_line(text, LONGEST_MESSAGE).replace("](", "] (")
+    plain::one_line(text, MAX_MESSAGE_LENGTH).replace("](", "] (")
 }
 
 #[cfg(test)]
@@ -223,7 +222,7 @@ mod tests {
     use serde_json::Value;
 
     use super::super::Format;
-    use super::super::fixture::{assert_harmless, clean, hostile, report, show};
+    use super::super::fixture::{assert_escaped, clean, hostile, report, show};
     use super::*;
 
     fn log(report: &Report) -> Value {
@@ -231,15 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn everything() {
+    fn sarif_contains_the_whole_report() {
         let text = show(Format::Sarif, &report());
         insta::assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "[version]"));
     }
 
     #[test]
-    fn follows_the_schema() {
+    fn sarif_follows_the_schema() {
         let schema = include_str!("../../../../tests/schemas/sarif-2.1.0.json");
-        // A pattern that is no ECMAScript; OASIS mended it in the errata.
+        // This pattern is not valid ECMAScript; OASIS fixed it in the errata.
         let schema = schema.replace("^[a-zA-Z]{2}|^[a-zA-Z]{2}-[a-zA-Z]{2}]?$", "^[a-zA-Z]{2}(-[a-zA-Z]{2})?$");
         let schema: Value = serde_json::from_str(&schema).expect("a schema is JSON");
         let validator =
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_those_of_the_results() {
+    fn sarif_results_reference_their_rules() {
         let log = log(&report());
         let run = &log["runs"][0];
         let results = run["results"].as_array().expect("results");
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_are_stable_and_differ() {
+    fn sarif_fingerprints_are_stable_and_unique() {
         let mut report = report();
         let before = fingerprints(&report);
         assert_eq!(before.iter().map(Value::to_string).collect::<HashSet<_>>().len(), report.violations.len());
@@ -289,17 +288,17 @@ mod tests {
     }
 
     #[test]
-    fn paths_become_uris() {
+    fn sarif_encodes_paths_as_uris() {
         assert_eq!(uri("a/größe b/c:d%.yaml"), "a/gr%C3%B6%C3%9Fe%20b/c%3Ad%25.yaml");
         assert_eq!(uri("/a/b.yaml"), "file:///a/b.yaml");
         assert_eq!(pascal_case("latest-tag"), "LatestTag");
-        assert!(!is_web_address("javascript:alert(1)") && !is_web_address("https://a b"));
+        assert!(!is_web_url("javascript:alert(1)") && !is_web_url("https://a b"));
     }
 
     #[test]
-    fn harmless_whatever_is_in_it() {
+    fn sarif_escapes_malicious_input() {
         let text = show(Format::Sarif, &hostile());
-        assert_harmless(&text);
+        assert_escaped(&text);
         for line in text.lines().filter(|line| line.trim_start().starts_with("\"text\"")) {
             assert!(!line.contains("](http"), "a link: {line}");
         }

@@ -1,4 +1,4 @@
-//! Tables as kubectl prints them: columns, no borders.
+//! Tables in the style of kubectl: columns without borders.
 
 use std::io::{self, Write};
 
@@ -8,9 +8,9 @@ use unicode_width::UnicodeWidthStr;
 use super::plain::fit;
 
 const GAP: usize = 3;
-const NARROWEST_NAME: usize = 12;
+const MIN_NAME_WIDTH: usize = 12;
 
-/// A text and how it looks.
+/// A text and its style.
 pub struct Cell {
     pub text: String,
     pub style: Style,
@@ -22,8 +22,8 @@ impl Cell {
     }
 }
 
-/// Writes rows under their headings. Where there are too few columns for all of them, names in the first are cut, and the
-/// last, which matter least, are left out.
+/// Writes rows below their headings. If the terminal is too narrow, the last columns, which are the least important, are
+/// omitted, and the names in the first column are cut.
 pub fn write(headings: Vec<Cell>, rows: Vec<Vec<Cell>>, columns: usize, out: &mut dyn Write) -> io::Result<()> {
     let mut widths = vec![0; headings.len()];
     let rows: Vec<Vec<Cell>> = std::iter::once(headings).chain(rows).collect();
@@ -32,13 +32,13 @@ pub fn write(headings: Vec<Cell>, rows: Vec<Vec<Cell>>, columns: usize, out: &mu
             *width = (*width).max(cell.text.width());
         }
     }
-    let taken = |widths: &[usize]| -> usize { widths.iter().skip(1).map(|width| width + GAP).sum() };
-    while widths.len() > 1 && taken(&widths) + NARROWEST_NAME > columns {
+    let used = |widths: &[usize]| -> usize { widths.iter().skip(1).map(|width| width + GAP).sum() };
+    while widths.len() > 1 && used(&widths) + MIN_NAME_WIDTH > columns {
         widths.pop();
     }
-    let room = columns.saturating_sub(taken(&widths)).max(NARROWEST_NAME);
+    let available = columns.saturating_sub(used(&widths)).max(MIN_NAME_WIDTH);
     if let Some(name) = widths.first_mut() {
-        *name = room.min(*name);
+        *name = available.min(*name);
     }
     for row in &rows {
         let mut padding = 0;

@@ -1,38 +1,38 @@
-//! Violations by workload: what one person has to mend in one place.
+//! Violations grouped by workload, which is the unit to fix.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use kube_devops_core::{Severity, Source, Violation};
 
-/// File, document and line of an object.
+/// The file, document and line of an object.
 type Object<'a> = (&'a str, usize, usize);
 
-/// A workload, or a pod that nothing controls, and what is wrong with it.
+/// A workload, or a pod without a controller, and its violations.
 pub struct Workload<'a> {
     pub namespace: &'a str,
     pub kind: &'a str,
     pub name: &'a str,
-    /// How many pods of the workload have violations; none where the object itself was judged.
+    /// The number of pods of the workload that have violations; `None` if the object itself was evaluated.
     pub pods: Option<usize>,
-    /// What the violations cost together.
+    /// The total penalty of the violations.
     pub penalty: u64,
     /// The highest severity of the violations.
     severity: Severity,
     violations: Vec<&'a Violation>,
 }
 
-/// A violation, which all pods of a workload usually share.
+/// A violation, which the pods of a workload usually share.
 pub struct Line<'a> {
     pub violation: &'a Violation,
-    /// How many pods have it.
+    /// The number of pods with this violation.
     pub times: usize,
 }
 
-/// The workloads, the worst first: those with the most severe violations, and among these those that cost the most. So
-/// what fails a gate on severities is never behind what merely adds up.
-pub fn worst_first(violations: &[Violation]) -> Vec<Workload<'_>> {
-    // Manifests of several environments name the same object: the place in the file tells them apart.
+/// Returns the workloads, sorted by the severity of their worst violation and by penalty. Violations that fail a gate on
+/// severity are therefore never listed after less severe ones with a higher total penalty.
+pub fn most_severe_first(violations: &[Violation]) -> Vec<Workload<'_>> {
+    // Manifests of several environments can contain the same object: the place in the file distinguishes them.
     type Key<'a> = (&'a str, &'a str, &'a str, Option<Object<'a>>);
     let mut found: BTreeMap<Key, usize> = BTreeMap::new();
     let mut workloads: Vec<Workload> = Vec::new();
@@ -45,7 +45,7 @@ pub fn worst_first(violations: &[Violation]) -> Vec<Workload<'_>> {
         let namespace = &*violation.namespace;
         let key = (namespace, kind, name, source);
         let index = match last {
-            // Violations of one object follow one another.
+            // The violations of an object are consecutive.
             Some((last, index)) if last == key => index,
             _ => *found.entry(key).or_insert_with(|| {
                 let severity = violation.severity;
@@ -78,7 +78,7 @@ pub fn worst_first(violations: &[Violation]) -> Vec<Workload<'_>> {
 }
 
 impl<'a> Workload<'a> {
-    /// The violations, the most severe first.
+    /// Returns the violations, the most severe first.
     pub fn lines(&self) -> Vec<Line<'a>> {
         type Key<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str, Option<Object<'a>>);
         let mut found: BTreeMap<Key, usize> = BTreeMap::new();

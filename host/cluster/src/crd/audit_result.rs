@@ -1,4 +1,4 @@
-//! PolicyAuditResult: what one evaluation of a policy found, kept as a record.
+//! PolicyAuditResult: the record of one evaluation of a policy.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use kube_devops_core::Severity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What one evaluation of a policy found. A record is never changed.
+/// The result of one evaluation of a policy. It is immutable.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[kube(
     group = "devops.stochastic.io",
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
     shortname = "par",
     category = "governance",
     namespaced,
-    doc = "What one evaluation of a DevOpsPolicy found.",
+    doc = "The result of one evaluation of a DevOpsPolicy.",
     printcolumn(
         name = "Policy",
         type_ = "string",
@@ -36,18 +36,18 @@ use serde::{Deserialize, Serialize};
         name = "Status",
         type_ = "string",
         json_path = ".spec.classification",
-        description = "What the score means"
+        description = "Classification of the score"
     ),
     printcolumn(
         name = "Violations",
         type_ = "integer",
         json_path = ".spec.violationCount",
-        description = "Violations that were found"
+        description = "Number of violations"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self == oldSelf").message("an audit result is a record and cannot be changed"))]
+#[x_kube(validation = Rule::new("self == oldSelf").message("an audit result is immutable"))]
 pub struct PolicyAuditResultSpec {
     /// The name of the policy, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
@@ -55,29 +55,29 @@ pub struct PolicyAuditResultSpec {
     /// The generation of the policy that was evaluated.
     #[schemars(range(min = 0))]
     pub policy_generation: i64,
-    /// When it was evaluated.
+    /// The time of the evaluation.
     pub evaluated_at: DateTime<Utc>,
     /// The health score.
     #[schemars(range(min = 0, max = 100))]
     pub health_score: i32,
-    /// What the score means: Healthy, Stable, Degraded or Critical.
+    /// The classification of the score: Healthy, Stable, Degraded or Critical.
     pub classification: String,
     /// The weighted share of (pod, check) pairs that passed, in percent.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub compliance: f64,
-    /// How many pods were judged.
+    /// The number of evaluated pods.
     #[schemars(range(min = 0))]
     pub subjects: i64,
-    /// How many violations were found, listed here or not.
+    /// The number of violations, including those that are not listed.
     #[schemars(range(min = 0))]
     pub violation_count: i64,
-    /// How many violations there are of each severity.
+    /// The number of violations by severity.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub violations_by_severity: BTreeMap<String, i64>,
-    /// How many violations there are of each check.
+    /// The number of violations by check.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub violations_by_check: BTreeMap<String, i64>,
-    /// Whether the list of violations was cut; the counts are of all of them.
+    /// Whether the list of violations is incomplete. The counts are complete.
     #[serde(default)]
     pub truncated: bool,
     /// The violations.
@@ -92,23 +92,23 @@ pub struct PolicyAuditResultSpec {
 pub struct AuditedViolation {
     /// The id of the check.
     pub check: String,
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
-    /// What it costs.
+    /// The penalty of one occurrence.
     pub weight: i32,
-    /// How many times it costs that.
+    /// The number of occurrences.
     pub magnitude: i32,
     /// The kind of the object.
     pub kind: String,
     /// The name of the object.
     pub name: String,
-    /// The container to blame.
+    /// The container that the violation is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// JSON Pointer into the object to the one place to blame.
+    /// JSON Pointer to the field of the object that the violation is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// What is wrong.
+    /// The description of the violation.
     #[schemars(length(max = 1024))]
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! DevOpsPolicy: which checks apply in a namespace, and what is done about violations.
+//! DevOpsPolicy: the checks of a namespace, and the response to violations.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use kube_devops_core::Severity;
+use kube_devops_core::policy_fields::POLICY_FIELDS;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,15 +15,14 @@ use crate::quantity;
 /// A Kubernetes quantity that is not negative, such as `100m` or `1.5Gi`.
 const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$";
 
-// What the API server says where a rule of the schema is broken, and what is said of a policy in a file.
-const NO_CHECK: &str = "the policy turns no check on: set forbidLatestTag, requireLivenessProbe, requireReadinessProbe, maxRestartCount or forbidPendingDuration";
-const NOTHING_TO_FIX: &str = "enforcementMode enforce has nothing to mend: set requireLivenessProbe or requireReadinessProbe to true, or defaultResources";
-const CPU_OVER_LIMIT: &str = "cpuRequest is over cpuLimit: a container cannot ask for more than it may use";
-const MEMORY_OVER_LIMIT: &str = "memoryRequest is over memoryLimit: a container cannot ask for more than it may use";
+// Messages for invalid policies: of the API server, for rules of the schema, and of the program, for policies in files.
+const NOTHING_TO_FIX: &str = "enforcementMode enforce has nothing to remediate: set requireLivenessProbe or requireReadinessProbe to true, or defaultResources";
+const CPU_OVER_LIMIT: &str = "cpuRequest is greater than cpuLimit";
+const MEMORY_OVER_LIMIT: &str = "memoryRequest is greater than memoryLimit";
 const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit, memoryRequest or memoryLimit";
 
-/// Which checks apply to the pods of this namespace, how much each matters, and whether workloads are mended. A check whose
-/// field is left out is off.
+/// The checks for the pods of this namespace, their severities, and whether workloads are remediated. A check is disabled if
+/// its field is omitted.
 #[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[kube(
     group = "devops.stochastic.io",
@@ -36,7 +36,7 @@ const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit,
     status = "DevOpsPolicyStatus",
     derive = "Default",
     derive = "PartialEq",
-    doc = "Which checks apply to the pods of a namespace, and what is done about violations.",
+    doc = "The checks for the pods of a namespace, and the response to violations.",
     printcolumn(
         name = "Score",
         type_ = "integer",
@@ -47,7 +47,7 @@ const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit,
         name = "Status",
         type_ = "string",
         json_path = ".status.message",
-        description = "What the score means"
+        description = "Classification of the score"
     ),
     printcolumn(
         name = "Violations",
@@ -65,9 +65,7 @@ const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit,
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new(
-        "has(self.forbidLatestTag) || has(self.requireLivenessProbe) || has(self.requireReadinessProbe) || has(self.maxRestartCount) || has(self.forbidPendingDuration)"
-    ).message(NO_CHECK),
+    validation = Rule::new(has_a_check()).message(no_check().as_str()),
     validation = Rule::new(
         "!has(self.enforcementMode) || self.enforcementMode != 'enforce' || (has(self.requireLivenessProbe) && self.requireLivenessProbe) || (has(self.requireReadinessProbe) && self.requireReadinessProbe) || has(self.defaultResources)"
     ).message(NOTHING_TO_FIX)
@@ -100,42 +98,51 @@ pub struct DevOpsPolicySpec {
     /// The requests and limits that enforcement adds where they are missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_resources: Option<DefaultResources>,
-    /// Severities other than the checks' own, which are all medium. Critical and high violations block admission.
+    /// Severities that replace those of the checks, which are all medium. Critical and high violations block admission.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity_overrides: Option<SeverityOverrides>,
 }
 
+/// The CEL rule that a policy enables a check.
+fn has_a_check() -> String {
+    POLICY_FIELDS.map(|field| format!("has(self.{})", field.field)).join(" || ")
+}
+
+fn no_check() -> String {
+    let fields = POLICY_FIELDS.map(|field| field.field);
+    let (last, others) = fields.split_last().map_or(("", &[][..]), |(last, others)| (*last, others));
+    format!("the policy enables no check: set {} or {last}", others.join(", "))
+}
+
 impl DevOpsPolicySpec {
-    /// The rules of the schema that the policy breaks, in the words of the API server: those that look at several fields at
-    /// once, which the API server evaluates in CEL.
-    pub fn broken_rules(&self) -> Vec<&'static str> {
-        let checks = [self.forbid_latest_tag, self.require_liveness_probe, self.require_readiness_probe];
-        let thresholds = [self.max_restart_count, self.forbid_pending_duration];
-        let turns_on = checks.iter().any(Option::is_some) || thresholds.iter().any(Option::is_some);
-        let mends = [self.require_liveness_probe, self.require_readiness_probe].contains(&Some(true))
+    /// The messages of the rules over several fields, which the API server evaluates in CEL, that the policy violates.
+    pub fn broken_rules(&self) -> Vec<String> {
+        let fields = serde_json::to_value(self).unwrap_or_default();
+        let has_check = POLICY_FIELDS.iter().any(|field| !fields[field.field].is_null());
+        let remediates = [self.require_liveness_probe, self.require_readiness_probe].contains(&Some(true))
             || self.default_resources.is_some();
         let mut broken = Vec::new();
-        if !turns_on {
-            broken.push(NO_CHECK);
+        if !has_check {
+            broken.push(no_check());
         }
-        if self.enforcement_mode == EnforcementMode::Enforce && !mends {
-            broken.push(NOTHING_TO_FIX);
+        if self.enforcement_mode == EnforcementMode::Enforce && !remediates {
+            broken.push(NOTHING_TO_FIX.to_owned());
         }
         if let Some(resources) = &self.default_resources {
-            broken.extend(resources.broken_rules());
+            broken.extend(resources.broken_rules().into_iter().map(str::to_owned));
         }
         broken
     }
 }
 
-/// What is done about violations.
+/// The response to violations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EnforcementMode {
-    /// Report.
+    /// Report violations.
     #[default]
     Audit,
-    /// Report, and mend workloads.
+    /// Report violations and remediate workloads.
     Enforce,
 }
 
@@ -143,7 +150,7 @@ pub enum EnforcementMode {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DefaultProbe {
-    /// The port; left out: the container's first port, or 8080.
+    /// The port. Default: the first port of the container, or 8080.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65_535))]
     pub tcp_port: Option<i32>,
@@ -210,28 +217,28 @@ impl DefaultResources {
     }
 }
 
-/// Severities other than the checks' own.
+/// Severities that replace those of the checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SeverityOverrides {
-    /// Of images with the tag latest, or without a tag.
+    /// For images with the tag latest, or without a tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_tag: Option<Severity>,
-    /// Of containers without a liveness probe.
+    /// For containers without a liveness probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_liveness: Option<Severity>,
-    /// Of containers without a readiness probe.
+    /// For containers without a readiness probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_readiness: Option<Severity>,
-    /// Of containers that restart again and again.
+    /// For containers that restart too often.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_restarts: Option<Severity>,
-    /// Of pods that are pending for too long.
+    /// For pods that are pending for too long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<Severity>,
 }
 
-/// What the last evaluation of the policy found.
+/// The result of the last evaluation of the policy.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DevOpsPolicyStatus {
@@ -242,33 +249,33 @@ pub struct DevOpsPolicyStatus {
     /// Whether the score is at least 80.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthy: Option<bool>,
-    /// What the score means: Healthy, Stable, Degraded or Critical; or why there is none.
+    /// The classification of the score (Healthy, Stable, Degraded or Critical), or the reason for a missing score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The weighted share of (pod, check) pairs that passed, in percent.
     #[schemars(range(min = 0.0, max = 100.0))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compliance: Option<f64>,
-    /// The violations, one line each, at most 100 of them.
+    /// The violations, one line each, at most 100.
     #[schemars(length(max = 100))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<String>,
-    /// How many violations there are.
+    /// The number of violations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub violation_count: Option<i64>,
-    /// How many violations there are of each severity.
+    /// The number of violations by severity.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub violations_by_severity: BTreeMap<String, i64>,
-    /// How many violations there are of each check.
+    /// The number of violations by check.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub violations_by_check: BTreeMap<String, i64>,
-    /// When the policy was evaluated last.
+    /// The time of the last evaluation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_evaluated: Option<DateTime<Utc>>,
     /// The generation of the policy that was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The workloads that enforcement has looked at, the newest first, at most 100 of them.
+    /// The workloads with remediations, the newest first, at most 100.
     #[schemars(length(max = 100))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workloads: Vec<WorkloadStatus>,
@@ -278,7 +285,7 @@ pub struct DevOpsPolicyStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// What enforcement did with a workload.
+/// The remediation of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadStatus {
@@ -286,31 +293,64 @@ pub struct WorkloadStatus {
     pub kind: String,
     /// The name.
     pub name: String,
-    /// How it stands.
+    /// The state.
     pub state: WorkloadState,
-    /// What was added, or why nothing was.
+    /// The added fields, or the reason for the state.
     pub message: String,
-    /// Since when it stands so.
+    /// The time of the last change of the state.
     pub time: DateTime<Utc>,
 }
 
-/// How a workload stands with enforcement.
+/// The state of the remediation of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum WorkloadState {
-    /// Something was added, and all pods run with it.
+    /// Fields were added, and all pods run with them.
     Patched,
-    /// Something was added, and the pods are being replaced.
+    /// Fields were added, and the pods are being replaced.
     RollingOut,
-    /// What was added was taken back, because the new pods did not run. It is not added again to the same template.
+    /// The added fields were removed, because the new pods did not become available. They are not added again to the same
+    /// template.
     Reverted,
-    /// Another field manager owns what would have to be set.
+    /// Another field manager owns a field that would have to be set.
     Conflict,
     /// It must not be changed.
-    Refused,
-    /// It is annotated to be left as it is.
+    Skipped,
+    /// It is annotated to be ignored.
     Ignored,
-    /// This would be added.
+    /// Fields would be added, but this is a dry run.
     DryRun,
-    /// It is changed when all of its pods are available.
+    /// It is patched as soon as all of its pods are available.
     Waiting,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use kube::CustomResourceExt;
+
+    use super::*;
+
+    #[test]
+    fn every_check_of_the_table_has_its_fields_in_the_schema() {
+        let definition = serde_json::to_value(DevOpsPolicy::crd()).unwrap();
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let properties = &schema["properties"];
+        for field in POLICY_FIELDS {
+            assert!(properties[field.field].is_object(), "{} is missing in DevOpsPolicySpec", field.field);
+            let severity = &properties["severityOverrides"]["properties"][field.severity_override];
+            assert!(severity.is_object(), "{} is missing in SeverityOverrides", field.severity_override);
+        }
+        let rules = schema["x-kubernetes-validations"].to_string();
+        assert!(rules.contains("has(self.forbidLatestTag) || has(self.requireLivenessProbe) || "), "{rules}");
+    }
+
+    #[test]
+    fn a_policy_without_a_check_is_broken() {
+        let spec = DevOpsPolicySpec { enforcement_mode: EnforcementMode::Enforce, ..DevOpsPolicySpec::default() };
+        let broken = spec.broken_rules();
+        assert!(broken[0].ends_with("requireReadinessProbe, maxRestartCount or forbidPendingDuration"), "{broken:?}");
+        assert_eq!(broken[1], NOTHING_TO_FIX);
+        let valid = DevOpsPolicySpec { max_restart_count: Some(0), ..DevOpsPolicySpec::default() };
+        assert_eq!(valid.broken_rules(), Vec::<String>::new());
+    }
 }

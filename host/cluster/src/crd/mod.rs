@@ -3,6 +3,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 mod audit_result;
+pub mod condition;
 mod devops_policy;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -1,11 +1,11 @@
 //! The fields of an object that a field manager owns, with their values.
 //!
-//! A server-side apply takes away every field that its manager applied before and does not name again. So whoever adds a
-//! field has to name those that it owns already.
+//! A server-side apply removes every field that its manager applied before and that it does not contain. To add a field, an
+//! apply must contain the fields that the manager already owns.
 
 use serde_json::{Map, Value};
 
-/// What `manager` has applied to the object, in the shape of the object; none: nothing.
+/// Returns the fields that `manager` applied, in the structure of the object; `None` if there are none.
 /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>
 pub fn owned(object: &Value, manager: &str) -> Option<Value> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
@@ -17,11 +17,11 @@ pub fn owned(object: &Value, manager: &str) -> Option<Value> {
     extract(object, &entry["fieldsV1"])
 }
 
-/// The part of a value that a set of fields names.
+/// Returns the part of a value that a set of fields contains.
 fn extract(value: &Value, fields: &Value) -> Option<Value> {
     let fields = fields.as_object()?;
-    let named = |fields: &Map<String, Value>| fields.keys().any(|key| key != ".");
-    if !named(fields) {
+    let has_children = |fields: &Map<String, Value>| fields.keys().any(|key| key != ".");
+    if !has_children(fields) {
         return Some(value.clone());
     }
     match value {
@@ -42,7 +42,7 @@ fn extract(value: &Value, fields: &Value) -> Option<Value> {
                     let is_it = |item: &&Value| keys.iter().all(|(key, value)| item.get(key) == Some(value));
                     items.iter().find(is_it).and_then(|item| {
                         let mut item = extract(item, below)?;
-                        // The keys belong to the item, whoever owns them.
+                        // The keys identify the item, even if another manager owns them.
                         item.as_object_mut()?.extend(keys.clone());
                         Some(item)
                     })
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_manager_applied_is_found_with_its_values() {
+    fn the_applied_fields_are_returned_with_their_values() {
         let object = json!({
             "metadata": {
                 "name": "web",
@@ -106,12 +106,12 @@ mod tests {
             }] } } },
         });
         assert_eq!(owned(&object, "us"), Some(expected));
-        assert_eq!(owned(&object, "kubectl"), None, "an update is no apply");
+        assert_eq!(owned(&object, "kubectl"), None, "an update is not an apply");
         assert_eq!(owned(&json!({}), "us"), None);
     }
 
     #[test]
-    fn what_is_gone_is_not_owned_any_more() {
+    fn removed_fields_are_not_owned() {
         let fields = json!({ "f:a": {}, "f:b": { "f:c": {} }, "f:d": { "k:{\"name\":\"x\"}": {}, "v:\"y\"": {} } });
         assert_eq!(extract(&json!({ "b": {}, "d": ["z"] }), &fields), Some(json!({ "b": {}, "d": [] })));
     }

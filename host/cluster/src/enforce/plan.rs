@@ -1,4 +1,4 @@
-//! What is added to a workload: probes that rules ask for, and resources that the policy names.
+//! The fields that are added to a workload: probes of rules, and default resources of the policy.
 
 use std::collections::BTreeMap;
 
@@ -11,32 +11,32 @@ use crate::crd::{DefaultProbe, DefaultResources, DevOpsPolicySpec};
 use crate::install::FIELD_MANAGER;
 use crate::quantity;
 
-/// Says which policy has added something.
+/// The policy whose enforcement added fields.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
-/// Keeps a workload as it is.
+/// Excludes a workload from remediation.
 pub const IGNORE: &str = "devops.stochastic.io/ignore";
-/// The pod template for which what was added had to be taken back: it is not added again.
+/// The fingerprint of the pod template whose patch was reverted: it is not patched again.
 pub const REVERTED: &str = "devops.stochastic.io/reverted";
-/// Why it had to be taken back.
+/// The reason why the patch was reverted.
 pub const REVERTED_BECAUSE: &str = "devops.stochastic.io/reverted-because";
 
-/// What a rule may set in a container. Rules are not to be trusted: none of these gives a container any rights.
+/// The fields of a container that a rule may set. Rules are not trusted: none of these fields grants a privilege.
 const REMEDIABLE: [&str; 4] = ["/livenessProbe", "/readinessProbe", "/startupProbe", "/resources/"];
-/// The place of the containers.
+/// The path of the containers.
 const CONTAINERS: &str = "/spec/template/spec/containers";
 
-/// One value that is added to a container.
+/// A field that is added to a container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Addition {
     /// The container.
     pub container: String,
-    /// JSON Pointer in the container.
+    /// JSON Pointer to the field in the container.
     pub field: String,
     /// The value.
     pub value: Value,
 }
 
-/// What is missing in the workload, of what the rules and the policy ask for. Nothing that is there is changed.
+/// Returns the fields of the edits and the policy that are missing in the workload. Existing fields are not changed.
 pub fn additions(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Vec<Addition> {
     let containers = workload.pointer(CONTAINERS).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let mut additions: Vec<Addition> = Vec::new();
@@ -59,7 +59,7 @@ pub fn additions(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) ->
     additions
 }
 
-/// A TCP probe with what the policy wants to have different.
+/// Applies the default probe of the policy to a TCP probe.
 fn probe(mut value: Value, default: Option<&DefaultProbe>) -> Value {
     let (Some(default), true) = (default, value.get("tcpSocket").is_some()) else { return value };
     if let Some(port) = default.tcp_port {
@@ -74,16 +74,16 @@ fn probe(mut value: Value, default: Option<&DefaultProbe>) -> Value {
     value
 }
 
-/// Adds requests and limits where there are none, unless the two would contradict each other.
+/// Adds missing requests and limits, unless a request would exceed its limit.
 fn add_resources(container: &Value, resources: &DefaultResources, additions: &mut Vec<Addition>) {
     let Some(name) = container["name"].as_str() else { return };
     for (resource, request, limit) in [
         ("cpu", &resources.cpu_request, &resources.cpu_limit),
         ("memory", &resources.memory_request, &resources.memory_limit),
     ] {
-        let there =
+        let existing =
             |list: &str| container.pointer(&format!("/resources/{list}/{resource}")).filter(|value| !value.is_null());
-        // A request over a limit is refused, and so would be the whole patch.
+        // The API server rejects a request above its limit, and with it the whole patch.
         let fits = |request: &Value, limit: &Value| {
             let value = |quantity: &Value| match quantity {
                 Value::String(text) => quantity::value(text),
@@ -98,27 +98,27 @@ fn add_resources(container: &Value, resources: &DefaultResources, additions: &mu
                 value: quantity.into(),
             });
         };
-        match (there("requests"), there("limits")) {
+        match (existing("requests"), existing("limits")) {
             (None, None) => {
                 request.iter().for_each(|request| add("requests", request));
                 limit.iter().for_each(|limit| add("limits", limit));
             }
-            (Some(there), None) => {
+            (Some(existing), None) => {
                 limit
                     .iter()
-                    .filter(|limit| fits(there, &Value::String((*limit).clone())))
+                    .filter(|limit| fits(existing, &Value::String((*limit).clone())))
                     .for_each(|limit| add("limits", limit));
             }
-            (None, Some(there)) => request
+            (None, Some(existing)) => request
                 .iter()
-                .filter(|request| fits(&Value::String((*request).clone()), there))
+                .filter(|request| fits(&Value::String((*request).clone()), existing))
                 .for_each(|request| add("requests", request)),
             (Some(_), Some(_)) => {}
         }
     }
 }
 
-/// The server-side apply that makes the additions, together with what was added before.
+/// Returns the server-side apply with the additions, and with the fields that were added before.
 pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
     let owned = fields::owned(workload, FIELD_MANAGER).unwrap_or_default();
     let mut containers: BTreeMap<String, Value> = BTreeMap::new();
@@ -138,14 +138,14 @@ pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
     patch
 }
 
-/// The server-side apply that takes back everything that was added, and says why.
+/// Returns the server-side apply that removes all added fields, with the reason.
 pub fn revert(workload: &Value, reason: &str) -> Value {
     let mut patch = skeleton(workload);
     patch["metadata"]["annotations"] = json!({ REVERTED: own_template(workload), REVERTED_BECAUSE: reason });
     patch
 }
 
-/// What every apply has to say. The version keeps a change of somebody else from being judged by what was there before.
+/// Returns the fields of every apply. With the resource version, the apply fails if another client has changed the workload.
 fn skeleton(workload: &Value) -> Value {
     json!({
         "apiVersion": workload["apiVersion"],
@@ -158,20 +158,20 @@ fn skeleton(workload: &Value) -> Value {
     })
 }
 
-/// A fingerprint of the pod template without what was added to it: it changes when somebody else changes the template.
+/// Returns a fingerprint of the pod template without the added fields. It changes when another client changes the template.
 pub fn own_template(workload: &Value) -> String {
     let mut template = workload.pointer("/spec/template").cloned().unwrap_or_default();
     let owned = fields::owned(workload, FIELD_MANAGER).unwrap_or_default();
     if let Some(owned) = owned.pointer("/spec/template") {
         remove(&mut template, owned);
     }
-    without_empty(&mut template);
+    remove_empty(&mut template);
     let digest = Sha256::digest(template.to_string());
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Takes what `owned` names out of `value`. Defaults that the API server filled in around it go with it, and so does what is
-/// empty then.
+/// Removes the fields of `owned` from `value`, with the defaults that the API server added to them, and with maps that become
+/// empty.
 fn remove(value: &mut Value, owned: &Value) {
     match (value, owned) {
         (Value::Object(entries), Value::Object(owned)) => {
@@ -199,19 +199,19 @@ fn remove(value: &mut Value, owned: &Value) {
     }
 }
 
-/// Takes away maps without entries: whether one is left behind where something was added and taken back does not matter.
-fn without_empty(value: &mut Value) {
+/// Removes empty maps: it does not matter whether one remains after a patch was reverted.
+fn remove_empty(value: &mut Value) {
     match value {
         Value::Object(entries) => {
-            entries.values_mut().for_each(without_empty);
+            entries.values_mut().for_each(remove_empty);
             entries.retain(|_, value| !value.as_object().is_some_and(Map::is_empty));
         }
-        Value::Array(items) => items.iter_mut().for_each(without_empty),
+        Value::Array(items) => items.iter_mut().for_each(remove_empty),
         _ => {}
     }
 }
 
-/// Sets a value at a JSON Pointer, and makes the maps on the way to it.
+/// Sets the value at a JSON Pointer, and creates missing maps of its path.
 fn set(target: &mut Value, pointer: &str, value: Value) {
     let mut place = target;
     for key in pointer.split('/').skip(1) {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_missing_and_harmless_is_added() {
+    fn only_missing_remediable_fields_are_added() {
         let workload = workload(json!([{ "name": "app", "livenessProbe": { "exec": {} } }, { "name": "proxy" }]));
         let edits = [
             edit("app", "/livenessProbe"),
@@ -260,7 +260,7 @@ mod tests {
             edit("proxy", "/securityContext"),
             edit("proxy", "/image"),
             edit("proxy", "/resourcesX"),
-            edit("nobody", "/livenessProbe"),
+            edit("missing", "/livenessProbe"),
             Edit { container: None, ..edit("", "/hostNetwork") },
             Edit { value: "no json".to_owned(), ..edit("proxy", "/startupProbe") },
         ];
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_says_how_a_probe_is_made() {
+    fn the_default_probe_of_the_policy_is_applied() {
         let policy = DevOpsPolicySpec {
             default_probe: Some(DefaultProbe {
                 tcp_port: Some(9000),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_never_contradict_those_that_are_there() {
+    fn added_requests_never_exceed_limits() {
         let quantity = |text: &str| Some(text.to_owned());
         let policy = DevOpsPolicySpec {
             default_resources: Some(DefaultResources {
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(added(json!({})), ["requests/cpu", "limits/cpu", "requests/memory", "limits/memory"]);
         let all = json!({ "requests": { "cpu": 1, "memory": "1" }, "limits": { "cpu": 1, "memory": "1" } });
         assert!(added(all).is_empty());
-        // 100m would be over the limit of 50m, and 256Mi under the request of 1Gi.
+        // 100m exceeds the limit of 50m, and 256Mi is less than the request of 1Gi.
         let tight = json!({ "requests": { "memory": "1Gi" }, "limits": { "cpu": "50m" } });
         assert!(added(tight).is_empty());
         let loose = json!({ "requests": { "memory": "64Mi" }, "limits": { "cpu": 2 } });
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_names_what_was_added_before() {
+    fn a_patch_contains_the_fields_that_were_added_before() {
         let mut workload = workload(json!([
             { "name": "app", "livenessProbe": { "tcpSocket": { "port": 1 }, "timeoutSeconds": 1 } },
             { "name": "new" },
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(patch["metadata"]["annotations"], json!({ PATCHED_BY: "kube-devops/strict" }));
         assert_eq!(patch["metadata"]["resourceVersion"], "7");
 
-        // What was added, and the defaults around it, make no other template.
+        // The added fields and their defaults do not change the fingerprint.
         let mut bare = workload.clone();
         bare["metadata"].as_object_mut().map(|metadata| metadata.remove("managedFields"));
         bare["spec"]["template"]["spec"]["containers"] = json!([{ "name": "app" }, { "name": "new" }]);

@@ -1,6 +1,7 @@
-//! PolicyAuditResults: records of what evaluations found.
+//! PolicyAuditResults: the records of evaluations.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kube::Resource;
@@ -10,36 +11,44 @@ use kube_devops_core::{Ledger, Violation};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::ReconcileOptions;
-use super::audit_list::Known;
 use super::status::{by_check, by_severity, count, worst};
-use super::writes::Action;
+use super::write::{KnownAudit, Write};
+use crate::clock::Now;
 use crate::crd::{AuditedViolation, DevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec};
 use crate::key::with_suffix;
 
-/// The annotation with the fingerprint of what was found, so that the same is not recorded twice.
+/// The annotation with the fingerprint of the content, so that the same content is not recorded twice.
 pub const FINGERPRINT: &str = "devops.stochastic.io/fingerprint";
-/// The most violations that a record lists; the schema allows no more.
+/// The most violations in a record, by the schema.
 const MOST_VIOLATIONS: usize = 1000;
-/// The most bytes of the list, so that the whole object stays below 256 KB and etcd takes it.
+/// The most bytes of the list, so that the whole object stays below 256 KB.
 const MOST_BYTES: usize = 240 * 1024;
-/// The longest message, in bytes; the schema allows 1,024 characters.
+/// The longest message, in bytes. The schema allows 1,024 characters.
 const LONGEST_MESSAGE: usize = 1024;
 
+/// The limits of audit results.
+#[derive(Debug, Clone)]
+pub struct AuditOptions {
+    /// The number of audit results of a policy to keep.
+    pub retention: usize,
+    /// The shortest time between two audit results of a policy.
+    pub period: Duration,
+}
+
 /// The audit results of a policy.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Audits {
-    /// Their names, the oldest first. None: they have not been listed yet.
+    /// Their names, the oldest first. `None` until they are listed.
     names: Option<Vec<String>>,
     fingerprint: Option<String>,
-    /// Whether something may be different from the last one.
+    /// Whether the content may differ from the last one.
     pub is_due: bool,
     written: Option<Instant>,
 }
 
 impl Audits {
-    /// Those that there are, the oldest first.
-    pub fn known(known: Vec<Known>) -> Self {
+    /// The audit results that exist, the oldest first.
+    pub fn known(known: Vec<KnownAudit>) -> Self {
         Self {
             fingerprint: known.last().and_then(|last| last.fingerprint.clone()),
             names: Some(known.into_iter().map(|known| known.name).collect()),
@@ -48,22 +57,16 @@ impl Audits {
         }
     }
 
-    /// The names of those that are known.
+    /// The names of the known ones.
     pub fn names(&self) -> Vec<String> {
         self.names.clone().unwrap_or_default()
     }
 
-    /// The one that is to be written next, if what was found is something new, and it is time.
-    pub fn next(
-        &mut self,
-        policy: &DevOpsPolicy,
-        ledger: &Ledger,
-        now: DateTime<Utc>,
-        options: &ReconcileOptions,
-    ) -> Option<Action> {
+    /// The next audit result to create, if the content is new and the period has passed.
+    pub fn next(&mut self, policy: &DevOpsPolicy, ledger: &Ledger, options: &AuditOptions, now: Now) -> Option<Write> {
         let names = self.names.as_ref()?;
-        let is_time = self.written.is_none_or(|written| written.elapsed() >= options.audit_period);
-        if !self.is_due || !is_time {
+        let has_passed = |written: Instant| now.instant.saturating_duration_since(written) >= options.period;
+        if !self.is_due || !self.written.is_none_or(has_passed) {
             return None;
         }
         let fingerprint = fingerprint(policy, ledger);
@@ -72,25 +75,25 @@ impl Audits {
             return None;
         }
         let surplus = (names.len() + 1).saturating_sub(options.retention);
-        Some(Action::Audit {
-            record: Box::new(record(policy, ledger, &fingerprint, now)),
+        Some(Write::Audit {
+            record: Box::new(record(policy, ledger, &fingerprint, now.utc)),
             fingerprint,
             surplus: names[..surplus].to_vec(),
         })
     }
 
-    /// One has been written, and others were removed.
-    pub fn written(&mut self, name: String, fingerprint: String, removed: &[String]) {
+    /// An audit result was created, and others were deleted.
+    pub fn written(&mut self, name: String, fingerprint: String, removed: &[String], now: Now) {
         let names = self.names.get_or_insert_default();
         names.retain(|name| !removed.contains(name));
         names.push(name);
         self.fingerprint = Some(fingerprint);
         self.is_due = true;
-        self.written = Some(Instant::now());
+        self.written = Some(now.instant);
     }
 }
 
-/// What was found, in short: two records with the same fingerprint would say the same.
+/// The fingerprint of the content. Records with the same fingerprint have the same content.
 fn fingerprint(policy: &DevOpsPolicy, ledger: &Ledger) -> String {
     let mut digest = Sha256::new();
     let total = ledger.total();
@@ -102,7 +105,7 @@ fn fingerprint(policy: &DevOpsPolicy, ledger: &Ledger) -> String {
     digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The record of what was found now. Its name sorts by time, and it belongs to the policy.
+/// The record of the current evaluations. Its name sorts by time, and the policy owns it.
 fn record(policy: &DevOpsPolicy, ledger: &Ledger, fingerprint: &str, now: DateTime<Utc>) -> PolicyAuditResult {
     let total = ledger.total();
     let policy_name = policy.metadata.name.clone().unwrap_or_default();
@@ -147,7 +150,7 @@ fn audited(violation: &Violation) -> AuditedViolation {
     }
 }
 
-/// As many of the violations as fit into so many bytes of JSON.
+/// The violations that fit into `most` bytes of JSON.
 fn within(violations: impl Iterator<Item = AuditedViolation>, most: usize) -> Vec<AuditedViolation> {
     let mut bytes = 0;
     let fits = |violation: &AuditedViolation| {
@@ -159,7 +162,7 @@ fn within(violations: impl Iterator<Item = AuditedViolation>, most: usize) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_core::{Evaluation, Severity};
+    use kube_devops_core::{Evaluation, Severity, testing};
 
     use super::*;
     use crate::crd::DevOpsPolicySpec;
@@ -169,18 +172,9 @@ mod tests {
         for index in 0..pods {
             let name = format!("pod-{index:05}");
             let violation = Violation {
-                check: "latest-tag".into(),
-                severity: Severity::High,
-                weight: 5,
-                magnitude: 1,
-                namespace: "shop".into(),
-                kind: "Pod".into(),
-                name: name.as_str().into(),
-                controller: None,
-                container: Some("app".into()),
                 field: Some("/spec/containers/0/image".into()),
                 message: message.into(),
-                source: None,
+                ..testing::violation("latest-tag", Severity::High, &name)
             };
             ledger.set(&name.into(), Evaluation { violations: vec![violation], ..Evaluation::default() });
         }
@@ -194,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_violations_make_an_object_that_etcd_takes() {
+    fn a_record_of_ten_thousand_violations_stays_below_256_kb() {
         for message in ["short".to_owned(), "x".repeat(1024), "\u{1f600}".repeat(300)] {
             let record = record(&policy(), &ledger(10_000, &message), "f", DateTime::default());
             let bytes = serde_json::to_vec(&record).map_or(0, |text| text.len());
@@ -209,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_tells_what_was_found() {
+    fn the_fingerprint_depends_on_the_content() {
         let policy = policy();
         assert_eq!(fingerprint(&policy, &ledger(3, "a")), fingerprint(&policy, &ledger(3, "a")));
         assert_ne!(fingerprint(&policy, &ledger(3, "a")), fingerprint(&policy, &ledger(4, "a")));
@@ -217,5 +211,60 @@ mod tests {
         let mut edited = policy.clone();
         edited.metadata.generation = Some(2);
         assert_ne!(fingerprint(&policy, &ledger(3, "a")), fingerprint(&edited, &ledger(3, "a")));
+    }
+
+    fn now() -> Now {
+        Now { utc: DateTime::UNIX_EPOCH, instant: Instant::now() }
+    }
+
+    fn options(retention: usize) -> AuditOptions {
+        AuditOptions { retention, period: Duration::from_secs(60) }
+    }
+
+    fn known(names: &[&str], fingerprint: Option<&str>) -> Audits {
+        let fingerprint = fingerprint.map(str::to_owned);
+        let known = |name: &&str| KnownAudit { name: (*name).to_owned(), fingerprint: fingerprint.clone() };
+        Audits::known(names.iter().map(known).collect())
+    }
+
+    #[test]
+    fn nothing_is_recorded_before_the_existing_records_are_listed_or_without_retention() {
+        let (now, ledger) = (now(), ledger(1, "a"));
+        let mut unlisted = Audits { is_due: true, ..Audits::default() };
+        assert!(unlisted.next(&policy(), &ledger, &options(3), now).is_none());
+        assert!(known(&[], None).next(&policy(), &ledger, &options(0), now).is_none());
+    }
+
+    #[test]
+    fn only_new_content_is_recorded() {
+        let (now, ledger) = (now(), ledger(1, "a"));
+        let same = fingerprint(&policy(), &ledger);
+        let mut audits = known(&["one"], Some(&same));
+        assert!(audits.next(&policy(), &ledger, &options(3), now).is_none());
+        assert!(!audits.is_due);
+        let mut audits = known(&["one"], Some("other"));
+        assert!(audits.next(&policy(), &ledger, &options(3), now).is_some());
+    }
+
+    #[test]
+    fn records_are_a_period_apart_and_the_oldest_are_deleted() {
+        let now = now();
+        let mut audits = known(&["one", "two", "three"], None);
+        let surplus = |audits: &mut Audits, message: &str, now: Now| match audits.next(
+            &policy(),
+            &ledger(1, message),
+            &options(2),
+            now,
+        ) {
+            Some(Write::Audit { surplus, .. }) => Some(surplus),
+            _ => None,
+        };
+        let removed = ["one".to_owned(), "two".to_owned()];
+        assert_eq!(surplus(&mut audits, "a", now).as_deref(), Some(&removed[..]));
+        // One deletion failed, and is tried again with the next record.
+        audits.written("four".to_owned(), "f".to_owned(), &removed[..1], now);
+        assert_eq!(audits.names(), ["two", "three", "four"]);
+        assert_eq!(surplus(&mut audits, "b", now + Duration::from_secs(59)), None);
+        assert_eq!(surplus(&mut audits, "b", now + Duration::from_secs(60)).map(|names| names.len()), Some(2));
     }
 }

@@ -1,4 +1,6 @@
-//! What the operator tells Prometheus. The names are those of docs/metrics.md.
+//! The metrics of the operator, as docs/metrics.md lists them.
+
+use std::collections::HashMap;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGaugeVec, Opts, Registry};
 
@@ -6,24 +8,24 @@ use kube_devops_core::{Severity, Totals};
 
 use crate::ClusterError;
 use crate::key::ObjectKey;
-use crate::metrics::register;
+use crate::runtime::metrics::register;
 
-/// The metrics of the operator. A series for each policy goes when the policy goes.
+/// The metrics of the operator. The series of a policy are removed with the policy.
 #[derive(Clone)]
 pub struct Metrics {
     /// Evaluations of policies.
     pub reconciles: IntCounter,
-    /// Evaluations with a check that failed, and writes that the API server refused.
+    /// Evaluations with a failed check, and failed writes.
     pub errors: IntCounter,
-    /// Pods that were shown to a policy's checks.
+    /// Evaluated pods.
     pub scanned: IntCounter,
-    /// How long an evaluation took.
+    /// The duration of evaluations.
     pub duration: Histogram,
-    /// Audit results that were written.
+    /// Created audit results.
     pub audits: IntCounter,
-    /// Workloads that were changed.
+    /// Patched workloads.
     pub applied: IntCounter,
-    /// Workloads that could not be changed, or whose change had to be taken back.
+    /// Workloads that could not be patched, or were reverted.
     pub failed: IntCounter,
     violations: IntGaugeVec,
     score: IntGaugeVec,
@@ -40,10 +42,10 @@ impl Metrics {
         let gauge = |name: &str, help: &str, labels: &[&str]| {
             register(registry, IntGaugeVec::new(Opts::new(name, help), labels))
         };
-        // Evaluating a pod takes microseconds, and a namespace of 10,000 a tenth of a second.
+        // The evaluation of a pod takes microseconds, and of a namespace of 10,000 pods a tenth of a second.
         let buckets = vec![0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
         let duration =
-            HistogramOpts::new("devopspolicy_reconcile_duration_seconds", "How long an evaluation of a policy took")
+            HistogramOpts::new("devopspolicy_reconcile_duration_seconds", "Duration of the evaluation of a policy")
                 .buckets(buckets);
         Ok(Self {
             reconciles: counter("devopspolicy_reconcile_total", "Evaluations of policies")?,
@@ -54,7 +56,7 @@ impl Metrics {
             applied: counter("enforcement_remediations_applied_total", "Workloads that were patched")?,
             failed: counter(
                 "enforcement_remediations_failed_total",
-                "Workloads that could not be patched, or were taken back",
+                "Workloads that could not be patched, or were reverted",
             )?,
             violations: gauge("devopspolicy_violations_total", "Violations of a policy", &POLICY)?,
             score: gauge("devopspolicy_health_score", "Health score of a policy's pods, 0 to 100", &POLICY)?,
@@ -72,35 +74,83 @@ impl Metrics {
         })
     }
 
-    /// Sets the series of a policy. `before` is what they said before.
+    /// Sets the series of a policy. `before` are their values.
     pub fn set(&self, policy: &ObjectKey, before: &Totals, now: &Totals, enforces: bool) {
-        let labels: [&str; 2] = [&policy.namespace, &policy.name];
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.violations.with_label_values(&labels).set(count(now.violations));
-        self.score.with_label_values(&labels).set(now.score().into());
-        self.mode.with_label_values(&labels).set(enforces.into());
+        self.violations.with(&labels(policy)).set(count(now.violations));
+        self.score.with(&labels(policy)).set(now.score().into());
+        self.mode.with(&labels(policy)).set(enforces.into());
         for (severity, violations) in Severity::ALL.iter().zip(now.by_severity) {
-            self.by_severity.with_label_values(&[labels[0], labels[1], severity.as_str()]).set(count(violations));
+            self.by_severity.with(&labels_with(policy, "severity", severity.as_str())).set(count(violations));
         }
         for check in before.by_check.keys().filter(|check| !now.by_check.contains_key(*check)) {
-            let _ = self.by_check.remove_label_values(&[labels[0], labels[1], check]);
+            let _ = self.by_check.remove(&labels_with(policy, "check", check));
         }
         for (check, &violations) in &now.by_check {
-            self.by_check.with_label_values(&[labels[0], labels[1], check]).set(count(violations));
+            self.by_check.with(&labels_with(policy, "check", check)).set(count(violations));
         }
     }
 
-    /// Removes the series of a policy. `last` is what they said.
+    /// Removes the series of a policy. `last` are their values.
     pub fn remove(&self, policy: &ObjectKey, last: &Totals) {
-        let labels: [&str; 2] = [&policy.namespace, &policy.name];
         for gauge in [&self.violations, &self.score, &self.mode] {
-            let _ = gauge.remove_label_values(&labels);
+            let _ = gauge.remove(&labels(policy));
         }
         for severity in Severity::ALL {
-            let _ = self.by_severity.remove_label_values(&[labels[0], labels[1], severity.as_str()]);
+            let _ = self.by_severity.remove(&labels_with(policy, "severity", severity.as_str()));
         }
         for check in last.by_check.keys() {
-            let _ = self.by_check.remove_label_values(&[labels[0], labels[1], check]);
+            let _ = self.by_check.remove(&labels_with(policy, "check", check));
         }
+    }
+}
+
+/// The labels of the series of a policy, by name.
+type Labels<'a> = HashMap<&'a str, &'a str>;
+
+fn labels(policy: &ObjectKey) -> Labels<'_> {
+    HashMap::from([("namespace", &*policy.namespace), ("policy", &*policy.name)])
+}
+
+fn labels_with<'a>(policy: &'a ObjectKey, name: &'a str, value: &'a str) -> Labels<'a> {
+    let mut labels = labels(policy);
+    labels.insert(name, value);
+    labels
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use kube_devops_core::testing;
+    use prometheus::TextEncoder;
+
+    use super::*;
+
+    #[test]
+    fn the_series_of_a_policy_follow_its_totals_and_are_removed_with_it() {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        let policy = ObjectKey { namespace: "shop".into(), name: "strict".into() };
+        let series = || {
+            let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+            text.lines().filter(|line| line.contains("strict")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let mut totals = Totals { subjects: 1, ..Totals::default() };
+        totals.count(&testing::violation("latest-tag", Severity::High, "web"));
+        metrics.set(&policy, &Totals::default(), &totals, true);
+        for expected in [
+            r#"devopspolicy_violations_total{namespace="shop",policy="strict"} 1"#,
+            r#"devopspolicy_health_score{namespace="shop",policy="strict"} 95"#,
+            r#"enforcement_mode{namespace="shop",policy="strict"} 1"#,
+            r#"violations_by_severity{namespace="shop",policy="strict",severity="high"} 1"#,
+            r#"violations_by_check{check="latest-tag",namespace="shop",policy="strict"} 1"#,
+        ] {
+            assert!(series().iter().any(|line| line == expected), "{expected} is not in {:#?}", series());
+        }
+        metrics.set(&policy, &totals, &Totals::default(), false);
+        assert!(!series().iter().any(|line| line.contains("latest-tag")), "{:#?}", series());
+        metrics.remove(&policy, &Totals::default());
+        assert_eq!(series(), Vec::<String>::new());
+        assert!(Metrics::new(&registry).is_err(), "the names are registered once");
     }
 }

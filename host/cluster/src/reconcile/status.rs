@@ -1,4 +1,4 @@
-//! The status of a policy: what its last evaluation found.
+//! The status of a policy.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use kube_devops_core::score::Classification;
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_core::{Ledger, Severity, Totals, Violation};
 
+use crate::crd::condition::{ENFORCED, EVALUATED, READY};
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadState, WorkloadStatus};
 
 /// The most violations that a status lists.
@@ -19,106 +20,112 @@ const LONGEST_LINE: usize = 512;
 /// The longest message of a condition, in bytes.
 const LONGEST_MESSAGE: usize = 1024;
 
-/// What became of a policy.
-pub enum Verdict<'a> {
-    /// The pods were judged.
+/// The state of a policy.
+pub enum PolicyState<'a> {
+    /// The pods were evaluated.
     Evaluated(&'a Ledger),
-    /// A check does not accept its settings, or does not exist.
+    /// A check rejects its settings, or does not exist.
     Invalid(&'a str),
-    /// The namespace belongs to the system, where nothing is judged.
+    /// The namespace is a system namespace, which is excluded.
     SystemNamespace,
 }
 
-/// The status that says so. Of the one before, times are kept where nothing has changed.
+/// The status of a policy. Conditions that did not change keep the time of their last transition.
 pub fn status(
     policy: &DevOpsPolicy,
-    verdict: &Verdict,
+    state: &PolicyState,
     workloads: Vec<WorkloadStatus>,
     now: DateTime<Utc>,
 ) -> DevOpsPolicyStatus {
-    let before = policy.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let generation = policy.metadata.generation;
-    let condition = |kind: &str, holds: bool, reason: &str, message: &str| {
+    let conditions = Conditions::new(policy, now);
+    let enforced = conditions.enforced(policy.spec.enforcement_mode, &workloads);
+    let status = DevOpsPolicyStatus {
+        last_evaluated: Some(now),
+        observed_generation: policy.metadata.generation,
+        workloads,
+        ..DevOpsPolicyStatus::default()
+    };
+    match state {
+        PolicyState::Evaluated(ledger) => {
+            let ready = conditions.of(READY, true, "Valid", "the settings of every check are valid");
+            let conditions = vec![ready, conditions.evaluated(ledger), enforced];
+            DevOpsPolicyStatus { conditions, ..found(ledger, status) }
+        }
+        PolicyState::Invalid(reason) => DevOpsPolicyStatus {
+            healthy: Some(false),
+            message: Some(cut(&escape_controls(reason), LONGEST_MESSAGE)),
+            conditions: vec![
+                conditions.of(READY, false, "Invalid", reason),
+                conditions.of(EVALUATED, false, "Invalid", "the policy is invalid"),
+                enforced,
+            ],
+            ..status
+        },
+        PolicyState::SystemNamespace => {
+            let message = "system namespaces are excluded from evaluation";
+            let conditions =
+                [READY, EVALUATED, ENFORCED].map(|kind| conditions.of(kind, false, "SystemNamespace", message));
+            DevOpsPolicyStatus { message: Some(message.to_owned()), conditions: conditions.into(), ..status }
+        }
+    }
+}
+
+/// Makes the conditions of a policy.
+struct Conditions<'a> {
+    before: &'a [Condition],
+    generation: Option<i64>,
+    now: DateTime<Utc>,
+}
+
+impl<'a> Conditions<'a> {
+    fn new(policy: &'a DevOpsPolicy, now: DateTime<Utc>) -> Self {
+        let before = policy.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        Self { before, generation: policy.metadata.generation, now }
+    }
+
+    fn of(&self, kind: &str, holds: bool, reason: &str, message: &str) -> Condition {
         let status = if holds { "True" } else { "False" };
-        let same = before.iter().find(|condition| condition.type_ == kind && condition.status == status);
+        let same = self.before.iter().find(|condition| condition.type_ == kind && condition.status == status);
         Condition {
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
             message: cut(&escape_controls(message), LONGEST_MESSAGE),
-            observed_generation: generation,
-            last_transition_time: same.map_or_else(|| time(now), |condition| condition.last_transition_time.clone()),
+            observed_generation: self.generation,
+            last_transition_time: same
+                .map_or_else(|| time(self.now), |condition| condition.last_transition_time.clone()),
         }
-    };
-    let enforced = match policy.spec.enforcement_mode {
-        EnforcementMode::Audit => {
-            condition("Enforced", false, "Audit", "enforcementMode is audit: workloads are not changed")
+    }
+
+    fn evaluated(&self, ledger: &Ledger) -> Condition {
+        let mut failures = ledger.errors();
+        let Some(first) = failures.next() else {
+            return self.of(EVALUATED, true, "Evaluated", "every check evaluated every pod that it applies to");
+        };
+        let message = match failures.count() {
+            0 => first.to_owned(),
+            more => format!("{first}; and {more} more"),
+        };
+        self.of(EVALUATED, false, "ChecksFailed", &message)
+    }
+
+    fn enforced(&self, mode: EnforcementMode, workloads: &[WorkloadStatus]) -> Condition {
+        use WorkloadState::{Conflict, Reverted, Skipped};
+        if mode == EnforcementMode::Audit {
+            return self.of(ENFORCED, false, "Audit", "enforcementMode is audit: workloads are not changed");
         }
-        EnforcementMode::Enforce => {
-            let is_trouble = |workload: &&WorkloadStatus| {
-                use WorkloadState::{Conflict, Refused, Reverted};
-                matches!(workload.state, Conflict | Refused | Reverted)
-            };
-            match workloads.iter().filter(is_trouble).count() {
-                0 => condition("Enforced", true, "Enforced", "workloads that lack something get it"),
-                count => {
-                    let message = format!("{count} of the workloads could not be changed: see status.workloads");
-                    condition("Enforced", false, "Incomplete", &message)
-                }
-            }
-        }
-    };
-    let status = DevOpsPolicyStatus {
-        last_evaluated: Some(now),
-        observed_generation: generation,
-        workloads,
-        ..DevOpsPolicyStatus::default()
-    };
-    match verdict {
-        Verdict::Evaluated(ledger) => {
-            let mut failures = ledger.errors();
-            let evaluated = match failures.next() {
-                None => {
-                    condition("Evaluated", true, "Evaluated", "every check could judge every pod that it applies to")
-                }
-                Some(first) => {
-                    let message = match failures.count() {
-                        0 => first.to_owned(),
-                        more => format!("{first}; and {more} more"),
-                    };
-                    condition("Evaluated", false, "ChecksFailed", &message)
-                }
-            };
-            let conditions =
-                vec![condition("Ready", true, "Valid", "every check accepts its settings"), evaluated, enforced];
-            DevOpsPolicyStatus { conditions, ..found(ledger, status) }
-        }
-        Verdict::Invalid(reason) => DevOpsPolicyStatus {
-            healthy: Some(false),
-            message: Some(cut(&escape_controls(reason), LONGEST_MESSAGE)),
-            conditions: vec![
-                condition("Ready", false, "Invalid", reason),
-                condition("Evaluated", false, "Invalid", "the policy is not valid"),
-                enforced,
-            ],
-            ..status
-        },
-        Verdict::SystemNamespace => {
-            let message = "the namespace belongs to the system: nothing is judged here";
-            DevOpsPolicyStatus {
-                message: Some(message.to_owned()),
-                conditions: vec![
-                    condition("Ready", false, "SystemNamespace", message),
-                    condition("Evaluated", false, "SystemNamespace", message),
-                    condition("Enforced", false, "SystemNamespace", message),
-                ],
-                ..status
+        let is_incomplete = |workload: &&WorkloadStatus| matches!(workload.state, Conflict | Reverted | Skipped);
+        match workloads.iter().filter(is_incomplete).count() {
+            0 => self.of(ENFORCED, true, "Enforced", "missing probes and resources are added to workloads"),
+            count => {
+                let message = format!("{count} workloads could not be remediated: see status.workloads");
+                self.of(ENFORCED, false, "Incomplete", &message)
             }
         }
     }
 }
 
-/// The part of the status that is numbers and violations.
+/// Adds the numbers and violations to a status.
 fn found(ledger: &Ledger, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
     let total = ledger.total();
     let line = |violation: &Violation| cut(&escape_controls(&violation.line()), LONGEST_LINE);
@@ -135,23 +142,23 @@ fn found(ledger: &Ledger, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
     }
 }
 
-/// A number as objects of the API have it.
+/// A count as an integer of the API.
 pub fn count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// How many violations there are of each severity; severities without any are left out.
+/// The number of violations by severity, without zeros.
 pub fn by_severity(total: &Totals) -> BTreeMap<String, i64> {
     let severities = Severity::ALL.iter().zip(total.by_severity).filter(|(_, violations)| *violations > 0);
     severities.map(|(severity, violations)| (severity.to_string(), count(violations))).collect()
 }
 
-/// How many violations there are of each check.
+/// The number of violations by check.
 pub fn by_check(total: &Totals) -> BTreeMap<String, i64> {
     total.by_check.iter().map(|(check, &violations)| (check.to_string(), count(violations))).collect()
 }
 
-/// At most so many violations, the most severe first.
+/// At most `most` violations, the most severe first.
 pub fn worst(ledger: &Ledger, most: usize) -> Vec<&Violation> {
     let mut violations: Vec<&Violation> = ledger.violations().collect();
     violations.sort_by_key(|violation| Reverse(violation.severity));
@@ -159,7 +166,7 @@ pub fn worst(ledger: &Ledger, most: usize) -> Vec<&Violation> {
     violations
 }
 
-/// Whether the two say something different, apart from the time.
+/// Whether the statuses differ in more than the time of the evaluation.
 pub fn differs(before: Option<&DevOpsPolicyStatus>, after: &DevOpsPolicyStatus) -> bool {
     let timeless = |status: &DevOpsPolicyStatus| DevOpsPolicyStatus { last_evaluated: None, ..status.clone() };
     before.is_none_or(|before| timeless(before) != timeless(after))
@@ -171,7 +178,7 @@ fn time(now: DateTime<Utc>) -> Time {
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_core::Evaluation;
+    use kube_devops_core::{Evaluation, testing};
 
     use super::*;
     use crate::crd::DevOpsPolicySpec;
@@ -181,20 +188,8 @@ mod tests {
     }
 
     fn violation(name: &str, severity: Severity) -> Violation {
-        Violation {
-            check: "latest-tag".into(),
-            severity,
-            weight: 5,
-            magnitude: 1,
-            namespace: "shop".into(),
-            kind: "Pod".into(),
-            name: name.into(),
-            controller: None,
-            container: Some("app".into()),
-            field: None,
-            message: "image nginx has no tag\u{1b}[2J".into(),
-            source: None,
-        }
+        let message = "image nginx has no tag\u{1b}[2J".into();
+        Violation { message, ..testing::violation("latest-tag", severity, name) }
     }
 
     fn ledger(pods: usize) -> Ledger {
@@ -215,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_list_is_cut_and_the_counts_are_exact() {
-        let status = status(&policy(), &Verdict::Evaluated(&ledger(250)), Vec::new(), now());
+        let status = status(&policy(), &PolicyState::Evaluated(&ledger(250)), Vec::new(), now());
         assert_eq!((status.violations.len(), status.violation_count), (100, Some(250)));
         assert_eq!(status.violations_by_severity, [("critical".to_owned(), 1), ("medium".to_owned(), 249)].into());
         assert_eq!(status.violations_by_check, [("latest-tag".to_owned(), 250)].into());
@@ -224,16 +219,16 @@ mod tests {
     }
 
     #[test]
-    fn time_alone_is_no_difference_and_transitions_keep_their_time() {
+    fn transitions_keep_their_time_until_the_condition_changes() {
         let mut policy = policy();
         let ledger = ledger(2);
-        let first = status(&policy, &Verdict::Evaluated(&ledger), Vec::new(), now());
+        let first = status(&policy, &PolicyState::Evaluated(&ledger), Vec::new(), now());
         policy.status = Some(first.clone());
         let later = now() + chrono::TimeDelta::seconds(60);
-        let second = status(&policy, &Verdict::Evaluated(&ledger), Vec::new(), later);
+        let second = status(&policy, &PolicyState::Evaluated(&ledger), Vec::new(), later);
         assert!(!differs(Some(&first), &second));
         assert!(differs(None, &second));
-        let third = status(&policy, &Verdict::Invalid("no such check"), Vec::new(), later);
+        let third = status(&policy, &PolicyState::Invalid("no such check"), Vec::new(), later);
         assert!(differs(Some(&first), &third));
         let times = |status: &DevOpsPolicyStatus| {
             status.conditions.iter().map(|condition| condition.last_transition_time.clone()).collect::<Vec<_>>()
@@ -247,9 +242,41 @@ mod tests {
         let failed =
             Evaluation { errors: vec!["check a (module b) failed: it crashed".to_owned()], ..Evaluation::default() };
         ledger.set(&"other".into(), failed);
-        let status = status(&policy(), &Verdict::Evaluated(&ledger), Vec::new(), now());
+        let status = status(&policy(), &PolicyState::Evaluated(&ledger), Vec::new(), now());
         let evaluated = status.conditions.iter().find(|condition| condition.type_ == "Evaluated");
         let evaluated = evaluated.map(|condition| (condition.status.as_str(), condition.reason.as_str()));
         assert_eq!(evaluated, Some(("False", "ChecksFailed")));
+    }
+
+    #[test]
+    fn enforcement_is_incomplete_while_workloads_are_not_remediated() {
+        let workload = |state| WorkloadStatus {
+            kind: "Deployment".to_owned(),
+            name: "web".to_owned(),
+            state,
+            message: String::new(),
+            time: now(),
+        };
+        let enforced = |mode, states: &[WorkloadState]| {
+            let mut policy = policy();
+            policy.spec.enforcement_mode = mode;
+            let workloads = states.iter().map(|state| workload(*state)).collect();
+            let status = status(&policy, &PolicyState::Evaluated(&ledger(1)), workloads, now());
+            let condition = status.conditions.into_iter().find(|condition| condition.type_ == ENFORCED);
+            condition.map(|condition| (condition.status, condition.reason))
+        };
+        let text = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+        assert_eq!(enforced(EnforcementMode::Audit, &[]), text("False", "Audit"));
+        assert_eq!(enforced(EnforcementMode::Enforce, &[WorkloadState::Patched]), text("True", "Enforced"));
+        let states = [WorkloadState::Patched, WorkloadState::Skipped];
+        assert_eq!(enforced(EnforcementMode::Enforce, &states), text("False", "Incomplete"));
+    }
+
+    #[test]
+    fn a_policy_in_a_system_namespace_is_not_ready_and_has_no_score() {
+        let status = status(&policy(), &PolicyState::SystemNamespace, Vec::new(), now());
+        assert_eq!((status.health_score, status.healthy), (None, None));
+        assert!(status.conditions.iter().all(|condition| condition.reason == "SystemNamespace"));
+        assert_eq!(status.conditions.len(), 3);
     }
 }

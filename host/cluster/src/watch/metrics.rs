@@ -1,13 +1,13 @@
-//! What the watch controller tells Prometheus. The names are those of docs/metrics.md.
+//! The metrics of the watch controller, as docs/metrics.md lists them.
 
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 
 use kube_devops_core::Totals;
 
 use crate::ClusterError;
-use crate::metrics::register;
+use crate::runtime::metrics::register;
 
-/// The metrics of the watch controller. Scores are there while this replica leads, so that no replica shows old ones.
+/// The metrics of the watch controller. Only the leader exposes scores, so that no replica exposes outdated ones.
 pub struct Metrics {
     registry: Registry,
     /// The health score of the cluster.
@@ -15,12 +15,12 @@ pub struct Metrics {
     namespaces: IntGaugeVec,
     /// Pods that were created, changed or deleted.
     pub events: IntCounter,
-    /// How many pods are known.
+    /// The number of known pods.
     pub tracked: IntGauge,
 }
 
 impl Metrics {
-    /// Registers those that are always there.
+    /// Registers those that every replica exposes.
     pub fn new(registry: &Registry) -> Result<Self, ClusterError> {
         let error = |error: prometheus::Error| ClusterError::Metrics(error.to_string());
         let namespaces = Opts::new("namespace_health_score", "Health score of a namespace, 0 to 100");
@@ -36,10 +36,10 @@ impl Metrics {
         })
     }
 
-    /// Shows scores or takes them away.
+    /// Exposes or removes the scores.
     pub fn set_leading(&self, is_leader: bool) {
         self.namespaces.reset();
-        // Neither fails but where nothing would change.
+        // Both fail only if nothing would change.
         let _ = if is_leader {
             self.registry.register(Box::new(self.cluster.clone()))
         } else {
@@ -47,7 +47,7 @@ impl Metrics {
         };
     }
 
-    /// Sets the score of a namespace; none: it has no pods any more.
+    /// Sets the score of a namespace; `None` if it has no pods any more.
     pub fn set_namespace(&self, namespace: &str, total: Option<&Totals>) {
         match total {
             Some(total) => self.namespaces.with_label_values(&[namespace]).set(total.score().into()),

@@ -1,58 +1,52 @@
 //! The watch controller: the scores of the cluster and of each namespace, live.
 //!
 //! ```text
-//!   watch of pods --> PodIndex --> changed pods --> rules --> Scores --> metrics, log lines, a table
+//!   watch of pods --> PodIndex --> changed pods --> evaluator --> Scores --> metrics, log lines, a table
 //! ```
 //!
-//! A pod that changed is judged again, and no other; scores are sums that are kept up to date. Nothing is written to the
-//! cluster but the lease of the leader.
+//! Only changed pods are evaluated again; scores are sums that are kept up to date. The only write to the cluster is the
+//! lease of the leader.
 
 mod metrics;
 mod scores;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::Utc;
 use futures::StreamExt;
 use kube::runtime::watcher::Event;
 use kube_devops_core::SystemNamespaces;
 use kube_devops_engine::{Checks, RuleError, RuleSet};
 use prometheus::Registry;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::ClusterError;
+use crate::clock::Now;
 use crate::connection::Connection;
-use crate::election::{ElectionOptions, run_election};
-use crate::key::ObjectKey;
+use crate::evaluator::{Due, evaluate};
 use crate::pod_index::{PodIndex, WatchedPod};
 use crate::pods;
-use crate::serve::{Readiness, serve};
+use crate::runtime::Runtime;
+use crate::runtime::election::ElectionOptions;
+use crate::runtime::server::Readiness;
+use crate::runtime::ticker::Ticker;
 
 use metrics::Metrics;
 pub use scores::Scores;
 
-/// How often changed pods are judged. Changes that come together are judged together.
-const TICK: Duration = Duration::from_millis(100);
-/// How often pending pods are looked at for having waited too long.
-const AGING: Duration = Duration::from_secs(1);
-
-/// How the watch controller is run.
+/// The options of the watch controller.
 #[derive(Debug, Clone)]
 pub struct WatchOptions {
-    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    /// The address of `/healthz`, `/readyz` and `/metrics`.
     pub address: SocketAddr,
-    /// The lease of the leader.
+    /// The leader election.
     pub election: ElectionOptions,
-    /// Where nothing is judged.
+    /// The namespaces that are excluded.
     pub system: SystemNamespaces,
 }
 
-/// Why the watch controller does not run.
+/// The reason why the watch controller does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// The cluster.
@@ -63,8 +57,12 @@ pub enum WatchError {
     Rule(#[from] RuleError),
 }
 
-/// Runs the watch controller until `stop`. `changed` is shown the scores whenever this replica leads and they are others
-/// than before; none: it does not lead.
+/// Runs the watch controller until `stop`. Calls `changed` with the scores when they change while this replica is the leader,
+/// and with `None` when it steps down.
+///
+/// # Errors
+///
+/// If the address is in use, or a check rejects its default settings.
 pub async fn run(
     connection: &Connection,
     checks: &Checks,
@@ -72,26 +70,24 @@ pub async fn run(
     changed: impl FnMut(Option<&Scores>) + Send,
     stop: CancellationToken,
 ) -> Result<(), WatchError> {
+    let rules = checks.rule_set(&checks.policy_of_all())?;
     let registry = Registry::new();
+    let metrics = Metrics::new(&registry)?;
+    let runtime = Runtime::start(&connection.client, options.address, options.election, registry).await?;
     let controller = Controller {
-        rules: checks.rule_set(&checks.policy_of_all())?,
-        metrics: Metrics::new(&registry)?,
-        readiness: Readiness::default(),
+        rules,
+        metrics,
+        readiness: runtime.readiness.clone(),
         system: options.system,
         pods: PodIndex::default(),
         scores: Scores::default(),
-        due: BTreeSet::new(),
-        older: BTreeSet::new(),
+        due: Due::default(),
         is_leader: false,
+        are_shown: false,
         changed,
     };
-    let finished = CancellationToken::new();
-    serve(options.address, controller.readiness.clone(), registry, finished.clone()).await?;
-    let (is_leader, mut leadership) = tokio::sync::watch::channel(false);
-    let election = tokio::spawn(run_election(connection.client.clone(), options.election, is_leader, finished.clone()));
-    controller.run(pods::watch(&connection.client), &mut leadership, stop).await;
-    finished.cancel();
-    let _ = election.await;
+    controller.run(pods::watch(&connection.client), runtime.leadership.clone(), stop).await;
+    runtime.shut_down().await;
     Ok(())
 }
 
@@ -102,9 +98,10 @@ struct Controller<F> {
     system: SystemNamespaces,
     pods: PodIndex,
     scores: Scores,
-    due: BTreeSet<ObjectKey>,
-    older: BTreeSet<ObjectKey>,
+    due: Due,
     is_leader: bool,
+    /// Whether the scores have been shown since this replica became the leader.
+    are_shown: bool,
     changed: F,
 }
 
@@ -112,13 +109,11 @@ impl<F: FnMut(Option<&Scores>) + Send> Controller<F> {
     async fn run(
         mut self,
         events: impl futures::Stream<Item = Result<Event<WatchedPod>, kube::runtime::watcher::Error>>,
-        leadership: &mut tokio::sync::watch::Receiver<bool>,
+        mut leadership: watch::Receiver<bool>,
         stop: CancellationToken,
     ) {
         let mut events = pin!(events);
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut aged = Instant::now();
+        let mut ticker = Ticker::default();
         loop {
             tokio::select! {
                 biased;
@@ -130,12 +125,11 @@ impl<F: FnMut(Option<&Scores>) + Send> Controller<F> {
                     }
                     Err(_) => return,
                 },
-                _ = ticks.tick() => {
-                    if aged.elapsed() >= AGING {
-                        aged = Instant::now();
-                        self.older.extend(self.pods.grow_older(Utc::now()));
+                ages_are_due = ticker.tick() => {
+                    if ages_are_due {
+                        self.pods.update_ages(Now::read().utc).into_iter().for_each(|pod| self.due.aged(pod));
                     }
-                    self.work();
+                    self.evaluate();
                 }
                 Some(event) = events.next() => match event {
                     Ok(event) => self.event(event),
@@ -149,67 +143,56 @@ impl<F: FnMut(Option<&Scores>) + Send> Controller<F> {
         if matches!(event, Event::Apply(_) | Event::Delete(_)) {
             self.metrics.events.inc();
         }
-        self.due.extend(self.pods.apply(event, Utc::now()));
+        self.pods.apply(event, Now::read().utc).into_iter().for_each(|pod| self.due.changed(pod));
         self.metrics.tracked.set(i64::try_from(self.pods.len()).unwrap_or(i64::MAX));
     }
 
     fn set_leading(&mut self, is_leader: bool) {
         self.is_leader = is_leader;
+        self.are_shown = false;
         self.metrics.set_leading(is_leader);
         self.scores = Scores::default();
-        self.due = self.all_pods();
+        self.due = self.pods.keys().collect();
         if !is_leader {
             (self.changed)(None);
         }
     }
 
-    fn all_pods(&self) -> BTreeSet<ObjectKey> {
-        let of_namespace = |namespace: &Arc<str>| {
-            let namespace = namespace.clone();
-            self.pods
-                .pods(&namespace.clone())
-                .map(move |(name, _)| ObjectKey { namespace: namespace.clone(), name: name.clone() })
-                .collect::<Vec<_>>()
-        };
-        self.pods.namespaces().flat_map(of_namespace).collect()
-    }
-
-    fn work(&mut self) {
+    fn evaluate(&mut self) {
         if !self.pods.is_synced() {
             return;
         }
         self.readiness.set();
-        if !self.is_leader {
-            self.due.clear();
-            self.older.clear();
+        let due = std::mem::take(&mut self.due);
+        if !self.is_leader || due.is_empty() && self.are_shown {
             return;
         }
-        let (due, older) = (std::mem::take(&mut self.due), std::mem::take(&mut self.older));
-        if due.is_empty() && older.is_empty() && self.scores.is_shown() {
-            return;
-        }
-        let is_judged = |key: &&ObjectKey| !self.system.contains(&key.namespace);
-        let keys: Vec<&ObjectKey> = due.union(&older).filter(is_judged).collect();
-        // Judging takes a core for as long as it lasts, and the endpoints are served all the same.
-        let namespaces = tokio::task::block_in_place(|| self.scores.evaluate(&self.rules, &self.pods, &keys, &due));
+        let due = due.filtered(|pod| !self.system.contains(&pod.namespace));
+        // The evaluation occupies its thread, while the endpoints have to be served.
+        let evaluated = tokio::task::block_in_place(|| evaluate(&self.rules, &self.pods, due));
+        let namespaces = self.scores.enter(evaluated);
         for namespace in &namespaces {
             self.metrics.set_namespace(namespace, self.scores.namespace(namespace));
             log(namespace, &self.scores);
         }
-        if !namespaces.is_empty() || !self.scores.is_shown() {
-            self.scores.set_shown();
-            let cluster = self.scores.cluster();
-            self.metrics.cluster.set(cluster.score().into());
-            tracing::info!(
-                score = cluster.score(),
-                status = %cluster.classification(),
-                compliance = cluster.compliance.percent(),
-                pods = cluster.subjects,
-                violations = cluster.violations,
-                "cluster"
-            );
-            (self.changed)(Some(&self.scores));
+        if !namespaces.is_empty() || !self.are_shown {
+            self.are_shown = true;
+            self.show();
         }
+    }
+
+    fn show(&mut self) {
+        let cluster = self.scores.cluster();
+        self.metrics.cluster.set(cluster.score().into());
+        tracing::info!(
+            score = cluster.score(),
+            status = %cluster.classification(),
+            compliance = cluster.compliance.percent(),
+            pods = cluster.subjects,
+            violations = cluster.violations,
+            "cluster"
+        );
+        (self.changed)(Some(&self.scores));
     }
 }
 
@@ -224,6 +207,6 @@ fn log(namespace: &str, scores: &Scores) {
             violations = total.violations,
             "namespace"
         ),
-        None => tracing::info!(namespace, "namespace without pods"),
+        None => tracing::info!(namespace, "namespace has no pods"),
     }
 }

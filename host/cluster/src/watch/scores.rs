@@ -1,21 +1,17 @@
 //! The scores of a cluster and of its namespaces.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kube_devops_core::evaluations;
-use kube_devops_core::{Ledger, Subject, Totals};
-use kube_devops_engine::RuleSet;
+use kube_devops_core::{Ledger, Totals};
 
-use crate::key::ObjectKey;
-use crate::pod_index::PodIndex;
+use crate::evaluator::EvaluatedPods;
 
 /// The scores of a cluster and of its namespaces.
 #[derive(Debug, Default)]
 pub struct Scores {
     cluster: Totals,
     namespaces: BTreeMap<Arc<str>, Ledger>,
-    shown: bool,
 }
 
 impl Scores {
@@ -24,7 +20,7 @@ impl Scores {
         &self.cluster
     }
 
-    /// The totals of a namespace; none where it has no pods.
+    /// The totals of a namespace; `None` if it has no pods.
     pub fn namespace(&self, namespace: &str) -> Option<&Totals> {
         self.namespaces.get(namespace).map(Ledger::total)
     }
@@ -34,58 +30,37 @@ impl Scores {
         self.namespaces.iter().map(|(namespace, ledger)| (&**namespace, ledger.total()))
     }
 
-    /// Whether anybody has been shown these scores.
-    pub(super) fn is_shown(&self) -> bool {
-        self.shown
-    }
-
-    /// From now on somebody has.
-    pub(super) fn set_shown(&mut self) {
-        self.shown = true;
-    }
-
-    /// Judges pods, of which those that are not in `changed` have only grown older. Answers with the namespaces whose totals
-    /// are others than before.
-    pub(super) fn evaluate(
-        &mut self,
-        rules: &RuleSet,
-        pods: &PodIndex,
-        keys: &[&ObjectKey],
-        changed: &BTreeSet<ObjectKey>,
-    ) -> Vec<Arc<str>> {
-        let (there, gone): (Vec<&ObjectKey>, Vec<&ObjectKey>) = keys.iter().partition(|key| pods.get(key).is_some());
-        let subjects: Vec<&Subject> = there.iter().filter_map(|key| pods.get(key)).map(AsRef::as_ref).collect();
-        let evaluations = evaluations(&subjects, &rules.evaluate(&subjects, None));
+    /// Enters evaluations. Returns the namespaces whose totals changed.
+    pub(super) fn enter(&mut self, evaluated: EvaluatedPods<'_>) -> Vec<Arc<str>> {
         let mut before: BTreeMap<Arc<str>, Totals> = BTreeMap::new();
-        for key in keys {
-            let total = || self.namespaces.get(&key.namespace).map(|ledger| ledger.total().clone()).unwrap_or_default();
+        for key in evaluated.removed.iter().chain(evaluated.pods.iter().map(|pod| &pod.key)) {
+            let total = || self.namespace(&key.namespace).cloned().unwrap_or_default();
             before.entry(key.namespace.clone()).or_insert_with(total);
         }
-        for key in gone {
+        for key in &evaluated.removed {
             if let Some(ledger) = self.namespaces.get_mut(&key.namespace) {
                 ledger.remove(&key.name);
             }
         }
-        for (key, evaluation) in there.into_iter().zip(evaluations) {
-            if let Some(error) = evaluation.errors.first() {
-                tracing::warn!(pod = %key, "not everything could be judged: {error}");
+        for pod in evaluated.pods {
+            if let Some(error) = pod.evaluation.errors.first() {
+                tracing::warn!(pod = %pod.key, "failed to evaluate the pod: {error}");
             }
-            let ledger = self.namespaces.entry(key.namespace.clone()).or_default();
-            let goes_on = ledger.get(&key.name).is_some_and(|known| known.agrees_with(&evaluation));
-            if changed.contains(key) || !goes_on {
-                ledger.set(&key.name, evaluation);
+            let ledger = self.namespaces.entry(pod.key.namespace.clone()).or_default();
+            if !pod.is_known(ledger.get(&pod.key.name)) {
+                ledger.set(&pod.key.name, pod.evaluation);
             }
         }
         self.namespaces.retain(|_, ledger| !ledger.is_empty());
-        let mut different = Vec::new();
+        let mut changed = Vec::new();
         for (namespace, before) in before {
             let now = self.namespace(&namespace).cloned().unwrap_or_default();
             if now != before {
                 self.cluster.subtract(&before);
                 self.cluster.add(&now);
-                different.push(namespace);
+                changed.push(namespace);
             }
         }
-        different
+        changed
     }
 }

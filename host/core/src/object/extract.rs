@@ -1,4 +1,4 @@
-//! From an object to the facts about its pods.
+//! Conversion of an object to the facts about its pods.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,30 +12,30 @@ use crate::lines::Lines;
 use crate::subject::{Container, ContainerKind, Controller, Phase, Place, RestartPolicy, Source, Status, Subject};
 use crate::workload::{Lifetime, Workload, group};
 
-/// What the extraction of subjects needs to know beside the object.
+/// The parameters of the extraction of a subject from an object.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The time that ages are counted to.
+    /// The current time, for the ages of pods.
     pub now: DateTime<Utc>,
-    /// The namespace of objects that name none.
+    /// The namespace of objects without a namespace.
     pub default_namespace: String,
-    /// Where the object was read.
+    /// The file that the object was read from.
     pub source: Option<Source>,
 }
 
-/// What an object holds.
+/// The result of an extraction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extraction {
     /// A pod, or a pod template.
     Subject(Box<Subject>),
-    /// A pod or workload that has finished or is being deleted, which is not evaluated: nothing can be fixed there.
+    /// A pod or workload that has finished or is being deleted. It is not evaluated, because it can no longer be fixed.
     Finished,
-    /// Something that runs no pods.
+    /// An object that runs no pods.
     NoPods,
 }
 
 impl Extraction {
-    /// The subject, if it is one.
+    /// Returns the subject, if there is one.
     pub fn into_subject(self) -> Option<Subject> {
         match self {
             Self::Subject(subject) => Some(*subject),
@@ -44,10 +44,10 @@ impl Extraction {
     }
 }
 
-/// Why an object cannot be evaluated.
+/// The reason why an object cannot be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExtractError {
-    /// Something that must run containers has none.
+    /// An object that must have containers has none.
     #[error("{kind} {namespace}/{name} has no containers: {pointer}/containers is missing or empty")]
     NoContainers {
         /// The kind of the object.
@@ -56,12 +56,12 @@ pub enum ExtractError {
         namespace: String,
         /// Its name.
         name: String,
-        /// JSON Pointer to the pod's spec.
+        /// The JSON Pointer to the spec of the pod.
         pointer: String,
     },
-    /// The pod templates of the kind are where only manifests are read.
+    /// The pod templates of the kind are in a place that is only supported in manifests.
     #[error(
-        "the pod templates of {kind} {namespace}/{name} are read from manifests alone; evaluate the pods that it creates"
+        "the pod templates of {kind} {namespace}/{name} are only evaluated in manifests; evaluate the pods that it creates"
     )]
     OtherPlace {
         /// The kind of the object.
@@ -78,14 +78,14 @@ pub enum ExtractError {
 pub struct PodFacts {
     /// The labels of the pods.
     pub labels: Labels,
-    /// Whether containers are started again, as written.
+    /// The restart policy, as written.
     pub restart_policy: RestartPolicy,
     /// The containers, in the order of [`Subject::containers`].
     pub containers: Vec<Container>,
 }
 
 impl Object {
-    /// The subject in the object. Its pod template is where the built-in workloads have theirs.
+    /// Extracts the subject of a pod, or of an object with its pod template in the same place as a built-in workload.
     pub fn extract(self, context: &Context) -> Result<Extraction, ExtractError> {
         let Self { api_version, kind, metadata, spec, status } = self;
         let workload = Workload::find(&api_version, &kind);
@@ -120,7 +120,7 @@ impl Object {
         Ok(Extraction::Subject(Box::new(subject)))
     }
 
-    /// Drops all of the status but whether the pod has finished: for a request to run something, which has not run yet.
+    /// Clears the status, except the phase of a finished pod: a pod of an admission request has not run yet.
     pub fn forget_status(&mut self) {
         let status = std::mem::take(&mut self.status);
         self.status.phase = status.phase.filter(|phase| has_finished(phase));
@@ -128,42 +128,42 @@ impl Object {
 }
 
 impl Metadata {
-    /// The name; the start of it where the API server generates the rest.
+    /// Returns the name, or the prefix of a name that the API server generates.
     pub fn name(&self) -> &str {
         if self.name.is_empty() { &self.generate_name } else { &self.name }
     }
 
-    /// Whether the object comes from an API server, and not from a manifest: none can be created with a version.
+    /// Reports whether the object was stored by an API server: objects cannot be created with a resource version.
     pub fn is_stored(&self) -> bool {
         !self.resource_version.is_empty()
     }
 }
 
 impl Header {
-    /// Whether the object is a pod.
+    /// Reports whether the object is a pod.
     pub fn is_pod(&self) -> bool {
         self.kind == "Pod" && group(&self.api_version).is_empty()
     }
 
-    /// Whether the object has finished or is being deleted.
+    /// Reports whether the object has finished or is being deleted.
     pub fn is_finished(&self, status: &PodStatus) -> bool {
         let phase = status.phase.as_deref().filter(|_| self.is_pod());
         self.metadata.deletion_timestamp.is_some() || phase.is_some_and(has_finished)
     }
 
-    /// The namespace of the object.
+    /// Returns the namespace of the object.
     pub fn namespace(&self, context: &Context) -> String {
         let namespace = &self.metadata.namespace;
         if namespace.is_empty() { context.default_namespace.clone() } else { namespace.clone() }
     }
 
-    /// The error of an object that must have containers at a place.
+    /// Returns the error for an object that must have containers at `pointer`.
     pub fn no_containers(&self, pointer: String, context: &Context) -> ExtractError {
         let (namespace, name) = (self.namespace(context), self.metadata.name().to_owned());
         ExtractError::NoContainers { kind: self.kind.clone(), namespace, name, pointer }
     }
 
-    /// The subject of a pod template of the object. `status` counts for pods alone.
+    /// Returns the subject of a pod template of the object. `status` only applies to pods.
     pub fn subject(
         self,
         facts: PodFacts,
@@ -212,30 +212,30 @@ impl Header {
     }
 }
 
-/// Whether no container of a pod in this phase will run again.
+/// Reports whether no container of a pod in this phase will run again.
 fn has_finished(phase: &str) -> bool {
     matches!(phase, "Succeeded" | "Failed")
 }
 
 impl PodTemplate {
-    /// Whether there is any container.
+    /// Reports whether there are any containers.
     pub fn has_containers(&self) -> bool {
         self.spec.has_containers()
     }
 
-    /// The facts about the pods. `status` is that of the pod, where the template is one.
+    /// Returns the facts about the pods. `status` is the status of the pod, if the template is a pod.
     pub fn facts(self, status: Option<&PodStatus>) -> PodFacts {
         PodFacts { labels: self.metadata.labels, ..self.spec.facts(status) }
     }
 }
 
 impl Spec {
-    /// Whether there is any container.
+    /// Reports whether there are any containers.
     pub fn has_containers(&self) -> bool {
         self.containers.as_ref().is_some_and(|containers| !containers.is_empty())
     }
 
-    /// The facts about the pods.
+    /// Returns the facts about the pods.
     pub fn facts(self, status: Option<&PodStatus>) -> PodFacts {
         let status = status.filter(|status| status.phase.as_deref().is_some_and(|phase| !phase.is_empty()));
         let statuses = |list: fn(&PodStatus) -> &Vec<ContainerStatus>| status.map(list).map_or(&[][..], Vec::as_slice);
@@ -279,12 +279,12 @@ fn convert<'a>(
 }
 
 impl ContainerSpec {
-    /// The image, as written.
+    /// Returns the image, as written.
     pub fn image(&self) -> &str {
         &self.image
     }
 
-    /// The facts about the container.
+    /// Returns the facts about the container.
     pub fn container(self, kind: ContainerKind, place: Place) -> Container {
         let has_entries = |map: Option<Entries>| map.is_some_and(|Entries(has)| has);
         Container {
@@ -303,9 +303,9 @@ impl ContainerSpec {
     }
 }
 
-/// The restarts of a container by its name. Statuses mostly have the order of the spec, so that place is tried first: a pod
-/// with thousands of containers must not cost their square.
+/// Returns the restart count of a container by name. Most statuses have the order of the spec, so that position is
+/// tried first: the time for a pod with thousands of containers must not be quadratic.
 fn restart_count(statuses: &[ContainerStatus], position: usize, name: &str) -> Option<u32> {
-    let in_place = statuses.get(position).filter(|status| status.name == name);
-    in_place.or_else(|| statuses.iter().find(|status| status.name == name))?.restart_count
+    let at_position = statuses.get(position).filter(|status| status.name == name);
+    at_position.or_else(|| statuses.iter().find(|status| status.name == name))?.restart_count
 }

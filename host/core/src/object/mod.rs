@@ -1,7 +1,7 @@
-//! API objects, as far as they are evaluated, and how they become subjects.
+//! The fields of API objects that checks evaluate, and their conversion to subjects.
 //!
-//! The same types read manifests and the answers of an API server, so both give the same facts. What is not evaluated is
-//! not read: reading stays fast, and nobody hears of mistakes in fields that do not matter here.
+//! The same types deserialize manifests and the responses of an API server, so both result in the same facts. Other
+//! fields are not deserialized: this is faster, and invalid values of irrelevant fields are not reported.
 
 mod extract;
 mod strict;
@@ -20,7 +20,7 @@ use strict::{Entries, Fields, null_as_default, text, text_or_nothing};
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Object {
-    /// The group and version; empty in the items of a typed list.
+    /// The API version; empty in the items of a typed list.
     #[serde(deserialize_with = "text")]
     pub api_version: String,
     /// The kind; empty in the items of a typed list.
@@ -37,11 +37,11 @@ pub struct Object {
     pub status: PodStatus,
 }
 
-/// An API object without its spec, which may be of any shape.
+/// An API object without its spec, which can have any structure.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Header {
-    /// The group and version.
+    /// The API version.
     #[serde(deserialize_with = "text")]
     pub api_version: String,
     /// The kind.
@@ -59,11 +59,11 @@ pub struct Metadata {
     /// The name.
     #[serde(deserialize_with = "text")]
     pub name: String,
-    /// The start of the name, where the API server generates the rest.
+    /// The prefix of a name that the API server generates.
     #[serde(deserialize_with = "text")]
     pub generate_name: String,
-    /// The namespace. In an item of a `List`, kubectl passes over one that is not text, such as `n`, which is a boolean in YAML
-    /// 1.1; in a document of its own it fails.
+    /// The namespace. In an item of a `List`, kubectl ignores a namespace that is not a string, such as `n`, which is a
+    /// boolean in YAML 1.1; in a separate document it is an error.
     #[serde(deserialize_with = "text_or_nothing")]
     pub namespace: String,
     /// The labels.
@@ -72,27 +72,27 @@ pub struct Metadata {
     /// The owners.
     #[serde(deserialize_with = "null_as_default")]
     pub owner_references: Vec<OwnerReference>,
-    /// When the object was created, in RFC 3339.
+    /// The time of creation, in RFC 3339.
     pub creation_timestamp: Option<DateTime<Utc>>,
     /// Set while the object is being deleted.
     pub deletion_timestamp: Option<IgnoredAny>,
-    /// The version that the API server has stored; nothing else has one.
+    /// The resource version, which only objects stored by an API server have.
     #[serde(deserialize_with = "text_or_nothing")]
     pub resource_version: String,
 }
 
-/// One owner of an object.
+/// An owner of an object.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct OwnerReference {
-    /// The group and version of the owner.
+    /// The API version of the owner.
     #[serde(rename = "apiVersion")]
     pub api_version: String,
     /// The kind of the owner.
     pub kind: String,
     /// The name of the owner.
     pub name: String,
-    /// Whether it is the managing controller.
+    /// Whether the owner is the managing controller.
     pub controller: Option<bool>,
 }
 
@@ -135,7 +135,7 @@ struct JobTemplate {
     spec: Spec,
 }
 
-/// A container in the spec of a pod.
+/// A container of a pod.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerSpec {

@@ -1,4 +1,4 @@
-//! Values as the API server reads them, where serde and its formats would take more.
+//! Deserialization with the strictness of the API server, where serde and its formats accept more.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Whether a map has entries, whatever they are.
+/// Whether a map has any entries.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Entries(pub bool);
 
@@ -62,10 +62,10 @@ impl<'de> Deserialize<'de> for Labels {
                     labels.push((key, value));
                 }
                 labels.sort();
-                if let Some(twice) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                    return Err(Error::custom(format!("duplicate label {:?}", twice[0].0)));
+                if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                    return Err(Error::custom(format!("duplicate label {:?}", pair[0].0)));
                 }
-                // They are kept for as long as the subject, and most pods have few.
+                // The labels are kept for the lifetime of the subject, and most pods have few.
                 labels.shrink_to_fit();
                 Ok(Labels(labels))
             }
@@ -75,25 +75,25 @@ impl<'de> Deserialize<'de> for Labels {
     }
 }
 
-/// Text, and nothing that merely could be written as text: YAML parsers would take `image: 5` for a string, and Kubernetes
-/// does not. `null` stands for no text.
+/// Deserializes a string, and rejects scalars of other types: some YAML parsers accept `image: 5` as a string,
+/// Kubernetes does not. `null` results in an empty string.
 pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    deserializer.deserialize_any(TextVisitor { takes_scalars: false })
+    deserializer.deserialize_any(TextVisitor { ignores_scalars: false })
 }
 
-/// Text; a scalar of another type stands for no text.
+/// Deserializes a string; a scalar of another type results in an empty string.
 pub fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    deserializer.deserialize_any(TextVisitor { takes_scalars: true })
+    deserializer.deserialize_any(TextVisitor { ignores_scalars: true })
 }
 
 struct TextVisitor {
-    /// Whether scalars of other types are no text, and not an error.
-    takes_scalars: bool,
+    /// Whether a scalar of another type results in an empty string instead of an error.
+    ignores_scalars: bool,
 }
 
 impl TextVisitor {
     fn other<E: Error>(self, found: Unexpected<'_>) -> Result<String, E> {
-        if self.takes_scalars { Ok(String::new()) } else { Err(E::invalid_type(found, &self)) }
+        if self.ignores_scalars { Ok(String::new()) } else { Err(E::invalid_type(found, &self)) }
     }
 }
 
@@ -138,7 +138,7 @@ impl Visitor<'_> for TextVisitor {
 #[serde(transparent)]
 pub struct Text(#[serde(deserialize_with = "text")] pub String);
 
-/// Something with named fields. Serde would also take a list of their values, and Kubernetes does not.
+/// A struct that is only deserialized from a map. Serde also accepts a list of field values, Kubernetes does not.
 #[derive(Debug, Clone, Default)]
 pub struct Fields<T>(pub T);
 
@@ -162,7 +162,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
     }
 }
 
-/// `null` stands for nothing wherever Kubernetes reads an object.
+/// Deserializes `null` as the default value, as Kubernetes does.
 pub fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {

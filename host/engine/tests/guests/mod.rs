@@ -1,4 +1,4 @@
-//! The components under `tests/guests`, built once, and subjects to show them.
+//! The components in `tests/guests`, built once, and subjects for them.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -16,17 +16,17 @@ static GUESTS: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
     built.into_iter().map(|component| (component.folder, component.bytes)).collect()
 });
 
-/// The bytes of a guest.
+/// Returns the bytes of a guest.
 pub fn bytes(guest: &str) -> &'static [u8] {
     &GUESTS[guest]
 }
 
-/// A guest, loaded.
+/// Loads a guest.
 pub fn load(engine: &Engine, guest: &str) -> Result<CheckModule, LoadError> {
     CheckModule::load(engine, &engine.compile(bytes(guest))?, "sha256:test")
 }
 
-/// The rule set of one rule of the guest `hostile`.
+/// Creates a rule set with one rule of the guest `hostile`.
 pub fn hostile(limits: &Limits, behaviour: &str) -> Result<RuleSet, RuleError> {
     let engine = Engine::new(limits.clone()).expect("an engine");
     let module = load(&engine, "hostile").expect("the guest loads");
@@ -34,7 +34,7 @@ pub fn hostile(limits: &Limits, behaviour: &str) -> Result<RuleSet, RuleError> {
     Checks::new(checks, limits.clone()).rule_set(&policy(&["hostile"], behaviour))
 }
 
-/// A policy of checks that are all given one behaviour.
+/// Creates a policy of checks that all have the same behaviour.
 pub fn policy(checks: &[&str], behaviour: &str) -> Policy {
     let rule = |check: &&str| RuleConfig {
         check: (*check).to_owned(),
@@ -44,14 +44,14 @@ pub fn policy(checks: &[&str], behaviour: &str) -> Policy {
     Policy { name: "test".to_owned(), rules: checks.iter().map(rule).collect() }
 }
 
-/// What the guest `hostile` gives on subjects of these names.
+/// Returns the outcome of the guest `hostile` for subjects with these names.
 pub fn misbehave(limits: &Limits, behaviour: &str, names: &[&str]) -> CheckOutcome {
-    let rules = hostile(limits, behaviour).expect("the rule is made");
+    let rules = hostile(limits, behaviour).expect("the rule is created");
     let subjects: Vec<_> = names.iter().map(|name| subject(name)).collect();
     rules.evaluate(&subjects, None).remove(0)
 }
 
-/// A pod with one container and without status.
+/// Returns a pod with one container and without status.
 pub fn subject(name: &str) -> Subject {
     Subject {
         kind: "Pod".into(),
@@ -63,7 +63,7 @@ pub fn subject(name: &str) -> Subject {
     }
 }
 
-/// The same subject with a status.
+/// Returns the same subject with a status.
 pub fn with_status(subject: Subject, status: Status) -> Subject {
     Subject { status: Some(status), ..subject }
 }

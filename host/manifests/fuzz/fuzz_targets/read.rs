@@ -1,4 +1,4 @@
-//! Reads any text as manifests: no panic, no hang, bounded memory.
+//! Reads arbitrary text as manifests: no panic, no hang, bounded memory.
 //!
 //! `cargo +nightly fuzz run read` in `host/manifests`.
 #![no_main]
@@ -6,8 +6,8 @@
 use kube_devops_manifests::{Limits, ReadOptions, Rendered, read};
 use libfuzzer_sys::fuzz_target;
 
-// A panic of the YAML parser is caught, and is an error of the document. Without this the hook of libfuzzer would end the process
-// before it is.
+// A panic of the YAML parser is caught and reported as an error of the document. With the panic hook of libfuzzer, the
+// process would exit before.
 fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |text: &str| {
     let options = ReadOptions {
         now: chrono::DateTime::UNIX_EPOCH,

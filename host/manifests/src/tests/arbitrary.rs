@@ -1,10 +1,10 @@
-//! No input makes the reader panic, and every error has a place in the input.
+//! No input causes a panic of the reader, and every error has a location in the input.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A file with most of what YAML and Kubernetes have.
+/// Returns a file with most features of YAML and Kubernetes.
 fn valid() -> String {
     let text = "kind: Pod\nmetadata: &m {name: a, labels: {a: \"b\"}}\nx: &d\n  image: a:1\nspec:\n  containers:\n  - <<: *d\n    command: [\"sh\", '-c', |\n      x\n";
     let text = text.replace(", |\n      x\n", "]\n    args:\n    - |\n      a [ b\n    - >-\n      c\n");
@@ -29,20 +29,18 @@ fn check(bytes: &[u8]) {
 }
 
 proptest! {
-
-
     #[test]
-    fn takes_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_handled(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         check(&bytes);
     }
 
     #[test]
-    fn takes_any_text(text in "\\PC{0,100}") {
+    fn any_text_is_handled(text in "\\PC{0,100}") {
         check(text.as_bytes());
     }
 
     #[test]
-    fn takes_anything_like_yaml(parts in prop::collection::vec(prop::sample::select(vec![
+    fn any_combination_of_yaml_tokens_is_handled(parts in prop::collection::vec(prop::sample::select(vec![
         "kind: Pod", "kind: List", "items:", "spec:", "containers:", "- ", "  ", "\n", "\n", "\n  ", "---", "...", "[", "]", "{", "}", ":", ": ", ", ",
         "\"", "'", "|", ">-", "&a ", "*a", "<<: ", "#", " #", "%YAML 1.1\n", "\t", "\r", "\u{feff}", "\u{2028}", "\u{85}", "? ", "!!str ", "!x ", "x", "5", "~",
     ]), 0..40)) {
@@ -50,12 +48,12 @@ proptest! {
     }
 
     #[test]
-    fn takes_truncated_manifests(length in 0..valid().len()) {
+    fn truncated_manifests_are_handled(length in 0..valid().len()) {
         check(&valid().as_bytes()[..length]);
     }
 
     #[test]
-    fn takes_mutated_manifests(changes in prop::collection::vec((0..valid().len(), any::<u8>()), 1..4)) {
+    fn mutated_manifests_are_handled(changes in prop::collection::vec((0..valid().len(), any::<u8>()), 1..4)) {
         let mut bytes = valid().into_bytes();
         for (position, byte) in changes {
             bytes[position] = byte;
@@ -64,16 +62,16 @@ proptest! {
     }
 
     #[test]
-    fn takes_manifests_without_a_line(removed in 0..40_usize, doubled in 0..40_usize) {
+    fn manifests_with_a_removed_and_a_repeated_line_are_handled(removed in 0..40_usize, repeated in 0..40_usize) {
         let valid = valid();
         let lines = valid.lines().enumerate().filter(|(index, _)| *index != removed);
-        let text: String = lines.flat_map(|(index, line)| std::iter::repeat_n(format!("{line}\n"), 1 + usize::from(index == doubled))).collect();
+        let text: String = lines.flat_map(|(index, line)| std::iter::repeat_n(format!("{line}\n"), 1 + usize::from(index == repeated))).collect();
         check(text.as_bytes());
     }
 }
 
 #[test]
-fn the_valid_example_is_nearly_valid() {
+fn the_example_has_only_a_few_errors() {
     let manifests = read_text(valid());
     assert_eq!(manifests.documents, 4);
     assert_eq!(names(&manifests), ["a", "b"]);

@@ -1,15 +1,19 @@
-//! Input that is broken, or made to break its reader.
+//! Invalid and malicious input.
 
 use super::*;
 
 #[test]
-fn broken_yaml_is_explained() {
+fn errors_of_invalid_yaml_have_an_explanation() {
     let cases: &[(&str, usize, &[&str])] = &[
         ("kind: Pod\nspec:\n\tcontainers: []\n", 3, &["a tab is used for indentation", "only spaces"]),
         ("kind: Pod\nmetadata:\n  name: a: b\n", 3, &["invalid YAML", "second `: ` in one line"]),
-        ("kind: Pod\nmetadata:\n    name: a\n  labels: {}\n", 4, &["does not fit in", "fix its indentation"]),
+        (
+            "kind: Pod\nmetadata:\n    name: a\n  labels: {}\n",
+            4,
+            &["does not match the lines above", "fix its indentation"],
+        ),
         ("kind: Pod\nspec: {a: b\n", 2, &["not closed"]),
-        ("kind: Pod\nspec: \"open\nmore\n", 3, &["a quote is opened and not closed"]),
+        ("kind: Pod\nspec: \"open\nmore\n", 3, &["a quote is not closed"]),
         ("kind: Pod\nspec: @x\n", 2, &["put the value in quotes"]),
         ("kind: Pod\nkind: Pod\nspec: {}\n", 2, &["duplicate key \"kind\" in lines", "`---` between two objects"]),
         (
@@ -34,44 +38,44 @@ fn broken_yaml_is_explained() {
     ];
     for (text, line, parts) in cases {
         assert_error(&read_text(text), (1, *line), parts);
-        let behind = format!("{}---\n{text}---\n{}", pod("a"), pod("b"));
-        let manifests = read_text(behind);
+        let between_others = format!("{}---\n{text}---\n{}", pod("a"), pod("b"));
+        let manifests = read_text(between_others);
         assert_error(&manifests, (2, line + 7), parts);
         assert_eq!(names(&manifests), ["a", "b"]);
     }
 }
 
 #[test]
-fn broken_json_is_explained() {
-    let good = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{}]}}"#;
+fn errors_of_invalid_json_have_an_explanation() {
+    let valid = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{}]}}"#;
     let cases: &[(&str, usize, &str)] = &[
         ("{\"kind\": \"Pod\",\n\"spec\": {\n", 2, "EOF"),
         ("{\"kind\": \"Pod\",\n\"spec\": {,}}\n", 2, "key must be a string"),
         ("{\"kind\": \"Pod\"\n\"spec\": {}}", 2, "expected `,` or `}`"),
     ];
     for (text, line, part) in cases {
-        let manifests = read_named("a.json", format!("{good}\n{text}"));
+        let manifests = read_named("a.json", format!("{valid}\n{text}"));
         assert_eq!(names(&manifests), ["a"]);
         assert_error(&manifests, (2, line + 1), &["invalid JSON", part]);
     }
 }
 
 #[test]
-fn text_that_is_none_is_explained() {
+fn errors_of_invalid_encodings_have_an_explanation() {
     assert_error(
         &read_text(b"kind: Pod\nname: \xff\n"),
         (1, 2),
-        &["not UTF-8", "byte 0xff at offset 16", "save the file as UTF-8"],
+        &["not UTF-8", "invalid byte 0xff at offset 16", "save the file as UTF-8"],
     );
     assert_error(&read_text(b"\x7fELF\x00\x00"), (1, 1), &["binary file"]);
     assert_error(&read_text(b"a: b\n\x00"), (1, 2), &["binary file"]);
-    assert_error(&read_text(b"\xff\xfek\x00i"), (1, 1), &["UTF-16", "save it as UTF-8"]);
+    assert_error(&read_text(b"\xff\xfek\x00i"), (1, 1), &["invalid UTF-16", "save the file as UTF-8"]);
     let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     assert_eq!(names(&read_text(utf_16(&format!("\u{feff}{}", pod("grüße"))))), ["grüße"]);
 }
 
 #[test]
-fn input_cannot_forge_messages() {
+fn control_characters_are_escaped_in_messages() {
     let text = format!(
         "kind: Pod\nmetadata:\n  name: \"\\e[31m\\u202e{}\"\nspec:\n  containers:\n  - image: 5\n",
         "long".repeat(100_000)
@@ -83,7 +87,7 @@ fn input_cannot_forge_messages() {
     assert_eq!(place, (1, 6));
 }
 
-/// Asserts that there is one error, whose message holds all `parts`, wherever the aliases became too many.
+/// Asserts that there is one error with a message that contains all `parts`, in any line.
 #[track_caller]
 fn assert_aliases(manifests: &Manifests, parts: &[&str]) {
     let (message, _) = only_error(manifests);
@@ -91,11 +95,11 @@ fn assert_aliases(manifests: &Manifests, parts: &[&str]) {
 }
 
 #[test]
-fn laughs_are_refused() {
+fn exponential_expansion_of_aliases_is_rejected() {
     let laughs: String =
         (1..30).map(|index| format!("l{index}: &l{index} [{}]\n", format!("*l{}, ", index - 1).repeat(9))).collect();
     let manifests = read_text(format!("kind: Pod\nl0: &l0 lol\n{laughs}"));
-    assert_aliases(&manifests, &["aliases (*name) of this document stand for more than 16 MiB", "write out"]);
+    assert_aliases(&manifests, &["aliases (*name) of this document expand to more than 16 MiB", "write out"]);
 
     let aliases = "- *large\n".repeat(5_000);
     let nodes = format!("kind: Pod\nx: &large\n{}y:\n{aliases}", "- {a: b}\n".repeat(10_000));
@@ -106,7 +110,7 @@ fn laughs_are_refused() {
 }
 
 #[test]
-fn an_alias_is_the_last_anchor_before_it() {
+fn an_alias_refers_to_the_last_anchor_before_it() {
     let text = "kind: Pod\na: &x {containers: [{image: 'a:1'}]}\nc: &x {containers: [{image: 'b:2'}]}\nspec: *x\nd: &x {e: f}\n";
     let manifests = read_text(text);
     assert_eq!(manifests.extent.errors, []);
@@ -122,7 +126,7 @@ fn an_alias_is_the_last_anchor_before_it() {
 }
 
 #[test]
-fn modest_aliases_and_merges_are_followed() {
+fn aliases_and_merge_keys_are_resolved() {
     let text = "\
 kind: Deployment
 metadata: {name: a}
@@ -173,12 +177,12 @@ spec:
 }
 
 #[test]
-fn broken_merges_are_explained() {
+fn errors_of_merge_keys_have_an_explanation() {
     let text = "kind: Pod\nspec:\n  containers:\n  - <<: {image: 5}\n    name: a\n";
     assert_error(
         &read_text(text),
         (1, 4),
-        &["invalid Pod: spec.containers[0].image: text is expected, not the number 5"],
+        &["invalid Pod: spec.containers[0].image: a string is expected, not the number 5"],
     );
     assert_error(&read_text("kind: Pod\nspec:\n  <<: 5\n"), (1, 3), &["merge key (<<)"]);
     let shell = "kind: Pod\nspec:\n  containers:\n  - args: ['cat <<EOF', '<<: x']\n";
@@ -186,7 +190,7 @@ fn broken_merges_are_explained() {
 }
 
 #[test]
-fn deep_nesting_is_refused() {
+fn deep_nesting_is_rejected() {
     for (deep, part) in [
         ("[".repeat(100_000), "nested more than 500 deep"),
         ("{a: ".repeat(100_000), "nested more than 500 deep"),
@@ -224,7 +228,7 @@ fn deep_nesting_is_refused() {
 }
 
 #[test]
-fn brackets_in_text_are_no_nesting() {
+fn brackets_in_strings_do_not_count_as_nesting() {
     let brackets = "[{".repeat(3_000);
     let text = format!(
         "kind: Pod\n# {brackets}\nmetadata:\n  name: a\n  annotations:\n    a: '{brackets}'\n    b: \"{brackets}\\\"\"\n    c: x{brackets}\n    d: |\n      {brackets}\n      x\nlist:\n- e: [\"{brackets}\", '{brackets}''' # {brackets}\n      ]\n- |\n  {brackets}\n- >-\n\n   {brackets}\n- k: |\n    {brackets}\nspec:\n  containers:\n  - {{}}\n"
@@ -235,30 +239,30 @@ fn brackets_in_text_are_no_nesting() {
 }
 
 #[test]
-fn one_giant_line_is_refused() {
+fn a_too_large_document_is_rejected() {
     let manifests = read_text("x".repeat(20 << 20));
-    assert_error(&manifests, (1, 1), &["20 MiB", "at most 8 MiB are read as one"]);
+    assert_error(&manifests, (1, 1), &["20 MiB", "at most 8 MiB are allowed"]);
     assert_error(&read_text("{".repeat(20 << 20)), (1, 1), &["MiB"]);
 }
 
 #[test]
-fn metadata_have_their_types() {
+fn metadata_of_all_kinds_must_have_the_correct_types() {
     for (metadata, path) in [
-        ("{annotations: {a: true}}", "metadata.annotations.a: text is expected, not true; put the value in quotes"),
-        ("{annotations: [a]}", "metadata.annotations: a map of texts is expected, not a list"),
-        ("{labels: {a: 5}}", "metadata.labels.a: text is expected, not the number 5"),
-        ("{namespace: n}", "metadata.namespace: text is expected, not false"),
+        ("{annotations: {a: true}}", "metadata.annotations.a: a string is expected, not true; put the value in quotes"),
+        ("{annotations: [a]}", "metadata.annotations: a map of strings is expected, not a list"),
+        ("{labels: {a: 5}}", "metadata.labels.a: a string is expected, not the number 5"),
+        ("{namespace: n}", "metadata.namespace: a string is expected, not false"),
         ("{uid: 5}", "metadata.uid"),
         ("{generation: '1'}", "metadata.generation: a whole number is expected"),
         ("{deletionTimestamp: x}", "metadata.deletionTimestamp: a time such as"),
-        ("{finalizers: [a, 1]}", "metadata.finalizers[1]: text is expected"),
+        ("{finalizers: [a, 1]}", "metadata.finalizers[1]: a string is expected"),
         (
             "{ownerReferences: [{controller: 'yes'}]}",
             "metadata.ownerReferences[0].controller: true or false is expected",
         ),
         ("{managedFields: [{time: x}]}", "metadata.managedFields[0].time"),
         ("[a]", "metadata: a map is expected, not a list"),
-        ("text", "metadata: a map is expected, not the text \"text\""),
+        ("text", "metadata: a map is expected, not the string \"text\""),
     ] {
         for kind in ["Pod", "ConfigMap", "Widget", "List"] {
             let text = format!(
@@ -267,13 +271,13 @@ fn metadata_have_their_types() {
             assert_error(&read_text(&text), (1, 3), &[&format!("invalid {kind}"), path]);
         }
     }
-    let right =
+    let valid =
         "{name: ~, annotations: {a: ~, b: ''}, labels: ~, finalizers: [x], generation: 1, creationTimestamp: null}";
-    assert_eq!(read_text(format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {right}\n")).extent.errors, []);
+    assert_eq!(read_text(format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {valid}\n")).extent.errors, []);
 }
 
 #[test]
-fn what_the_yaml_library_of_kubectl_does_not_read_is_an_error() {
+fn syntax_that_the_yaml_library_of_kubectl_rejects_is_an_error() {
     for (value, part) in [
         ("[what?]", "question mark"),
         ("{a: [b, c ? d]}", "question mark"),

@@ -1,15 +1,15 @@
-//! How a text is split into documents.
+//! Splitting of a text into documents.
 
 use super::*;
 use crate::NO_KIND;
 
-/// Name, document and line of each subject.
+/// Returns name, document and line of each subject.
 fn places(manifests: &Manifests) -> Vec<(&str, usize, usize)> {
     manifests.subjects.iter().map(|subject| (&*subject.name, source(subject).document, source(subject).line)).collect()
 }
 
 #[test]
-fn splits_at_marks() {
+fn documents_are_split_at_separators() {
     let text = format!("{}---\n{}--- # comment\n{}---\r\n{}", pod("a"), pod("b"), pod("c"), pod("d"));
     let manifests = read_text(text);
     assert_eq!(manifests.extent.errors, []);
@@ -18,19 +18,19 @@ fn splits_at_marks() {
 }
 
 #[test]
-fn does_not_count_comments() {
+fn documents_with_only_comments_do_not_count() {
     let text = format!("# one\n---\n# Source: chart/x.yaml\n---\n\n---\n# two\n{}---\n", pod("a"));
     let manifests = read_text(text);
     assert_eq!(places(&manifests), [("a", 1, 8)]);
     assert_eq!(manifests.documents, 1);
-    for nothing in ["", "\n", "---", "---\n", "---\n---\n", "# only this", "\u{feff}", "--- # nothing"] {
-        let manifests = read_text(nothing);
-        assert_eq!((manifests.documents, &manifests.extent), (0, &Default::default()), "{nothing:?}");
+    for empty in ["", "\n", "---", "---\n", "---\n---\n", "# only this", "\u{feff}", "--- # nothing"] {
+        let manifests = read_text(empty);
+        assert_eq!((manifests.documents, &manifests.extent), (0, &Default::default()), "{empty:?}");
     }
 }
 
 #[test]
-fn splits_at_the_start_of_lines_only() {
+fn separators_are_only_recognized_at_the_start_of_a_line() {
     let text = "kind: Pod\nmetadata:\n  name: a\n  annotations:\n    script: |\n      x\n      ---\n      kind: Pod\n    more: \"--- a\"\n    ---a: b\nspec:\n  containers:\n  - image: a:1\n";
     let manifests = read_text(text);
     assert_eq!(manifests.extent.errors, []);
@@ -38,12 +38,12 @@ fn splits_at_the_start_of_lines_only() {
 }
 
 #[test]
-fn what_kubectl_does_not_read_is_an_error() {
+fn documents_that_kubectl_does_not_read_are_errors() {
     let flow = "{kind: Pod, spec: {containers: [{image: 'a:1'}]}}";
     for (text, line, part) in [
         (format!("--- {flow}\n"), 1, "invalid document separator"),
         (format!("{}---a: b\n", pod("a")), 7, "invalid document separator: \"a: b\""),
-        (format!("{}...\n{}", pod("a"), pod("b")), 8, "nothing behind `...`"),
+        (format!("{}...\n{}", pod("a"), pod("b")), 8, "nothing after `...`"),
         (format!("%YAML 1.1\n---\n{}", pod("a")), 1, "directives"),
         (format!("# a\n\n%TAG ! x\n---\n{}", pod("a")), 3, "directives"),
     ] {
@@ -55,7 +55,7 @@ fn what_kubectl_does_not_read_is_an_error() {
 }
 
 #[test]
-fn reads_windows_line_ends_and_byte_order_marks() {
+fn windows_line_ends_and_byte_order_marks_are_read() {
     let text =
         format!("\u{feff}---\n{}---\n\u{feff}{}\u{feff}---\n{}", pod("a"), pod("b"), pod("c")).replace('\n', "\r\n");
     let manifests = read_text(text);
@@ -64,7 +64,7 @@ fn reads_windows_line_ends_and_byte_order_marks() {
 }
 
 #[test]
-fn reads_json() {
+fn sequences_of_json_values_are_read() {
     let json = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"image": "a:1"}]}}"#;
     let more = "{\n\t\"kind\": \"Pod\",\n\t\"metadata\": {\"name\": \"b\"},\n\t\"spec\": {\"containers\": [{}]}\n}";
     for name in ["a.json", "a.yaml", "a.txt"] {
@@ -78,7 +78,7 @@ fn reads_json() {
 }
 
 #[test]
-fn json_that_does_not_start_a_file_is_yaml() {
+fn json_after_the_start_of_a_file_is_yaml() {
     let json = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"image": "a:1"}]}}"#;
     let escaped = json.replace("a:1", "x\\/a:1");
     assert_eq!(read_text(&escaped).subjects[0].containers[0].image, "x/a:1");
@@ -100,7 +100,7 @@ fn json_that_does_not_start_a_file_is_yaml() {
 }
 
 #[test]
-fn reads_flow_maps_that_are_no_json() {
+fn flow_maps_that_are_not_json_are_read_as_yaml() {
     let text = "{kind: Pod, metadata: {name: a}, spec: {containers: [{image: 'a:1'}]}} # comment\n";
     let manifests = read_named("a.json", text);
     assert_eq!(manifests.extent.errors, []);
@@ -110,7 +110,7 @@ fn reads_flow_maps_that_are_no_json() {
 }
 
 #[test]
-fn counts_what_is_no_workload() {
+fn objects_that_are_not_workloads_are_counted() {
     let text = "replicas: 1\n---\nnull\n---\nservices: {web: {image: nginx}}\n---\nresources: [a.yaml]\n";
     let manifests = read_text(text);
     assert_eq!(manifests.extent.errors, []);
@@ -122,7 +122,7 @@ fn counts_what_is_no_workload() {
 }
 
 #[test]
-fn what_is_no_object_is_an_error() {
+fn documents_that_are_not_objects_are_errors() {
     for (text, part) in [
         ("- a\n- b\n", "a list is not an object"),
         ("- op: replace\n  path: /spec\n  value: 1\n", "JSON patch of kustomize"),
@@ -130,9 +130,9 @@ fn what_is_no_object_is_an_error() {
         ("5\n", "an object is expected"),
         ("[1, 2]", "a list is not an object"),
         ("\"text\"", "an object is expected"),
-        ("{\"kind\": 5}", "kind: text is expected"),
-        ("kind: [Deployment]\n", "kind: text is expected"),
-        ("apiVersion: 1\nkind: Pod\n", "apiVersion: text is expected"),
+        ("{\"kind\": 5}", "kind: a string is expected"),
+        ("kind: [Deployment]\n", "kind: a string is expected"),
+        ("apiVersion: 1\nkind: Pod\n", "apiVersion: a string is expected"),
         ("apiVersion: v1\nmetadata: {name: a}\n", "kind is missing"),
         ("apiVersion: v1\nKind: Pod\n", "`Kind:` is not read"),
         ("apiversion: v1\nkind: Pod\n", "`apiversion:` is not read"),
@@ -149,7 +149,7 @@ fn what_is_no_object_is_an_error() {
         ("apiVersion: v1\nkind: List\nitems: [text]\n", "an object is expected"),
         ("? {a: b}\n: c\n", "a map as a key"),
         ("kind: Pod\nx: {[a]: b}\n", "a list as a key"),
-        ("kind: Pod\n~: b\n", "the key \"~\" is not text"),
+        ("kind: Pod\n~: b\n", "the key \"~\" is not a string"),
     ] {
         let manifests = read_text(text);
         let (message, _) = only_error(&manifests);
@@ -168,7 +168,7 @@ fn what_is_no_object_is_an_error() {
 }
 
 #[test]
-fn evaluates_the_others() {
+fn an_invalid_document_does_not_affect_others() {
     let text = format!("{}---\nkind: Pod\n bad: [\n---\n{}", pod("a"), pod("b"));
     let manifests = read_text(text);
     assert_eq!(names(&manifests), ["a", "b"]);

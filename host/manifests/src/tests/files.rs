@@ -1,4 +1,4 @@
-//! Which files are read.
+//! The files that are read.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn file_names(manifests: &Manifests, folder: &TempDir) -> Vec<String> {
 }
 
 #[test]
-fn reads_folders() {
+fn manifests_in_folders_are_read() {
     let pod = pod("a");
     let folder = folder(&[
         ("b.yaml", pod.as_bytes()),
@@ -25,7 +25,7 @@ fn reads_folders() {
 }
 
 #[test]
-fn reads_a_file_once() {
+fn a_file_with_several_paths_is_read_once() {
     let folder = folder(&[("x/a.yaml", pod("a").as_bytes()), ("named.txt", pod("b").as_bytes())]);
     let file = folder.path().join("x/a.yaml");
     let manifests =
@@ -35,23 +35,23 @@ fn reads_a_file_once() {
 }
 
 #[test]
-fn says_which_path_is_missing() {
+fn missing_paths_and_empty_folders_are_errors() {
     let folder = folder(&[("readme.txt", b"")]);
     let missing = folder.path().join("missing\u{1b}[31m.yaml");
     let manifests = read_paths(&[&missing]);
     assert_error(&manifests, (1, 1), &["missing\\u{1b}[31m.yaml does not exist", "check the path"]);
-    assert_error(&read_paths(&[folder.path()]), (1, 1), &["holds no manifests", ".yaml, .yml or .json"]);
+    assert_error(&read_paths(&[folder.path()]), (1, 1), &["contains no manifests", ".yaml, .yml or .json"]);
 }
 
 #[test]
-fn refuses_large_files() {
+fn too_large_files_and_documents_are_rejected() {
     let folder = folder(&[("a.yaml", pod("a").as_bytes())]);
     let limits = Limits { file_bytes: 40, ..Limits::default() };
     let manifests = read(&[folder.path().to_owned()], &[], &ReadOptions { limits, ..options() });
     assert_error(&manifests, (1, 1), &["more than 0 MiB", "split the file"]);
     let limits = Limits { document_bytes: 40, ..Limits::default() };
     let manifests = read(&[folder.path().to_owned()], &[], &ReadOptions { limits, ..options() });
-    assert_error(&manifests, (1, 1), &["read as one"]);
+    assert_error(&manifests, (1, 1), &["MiB are allowed"]);
 }
 
 #[cfg(unix)]
@@ -61,23 +61,23 @@ mod unix {
     use super::*;
 
     #[test]
-    fn follows_links() {
-        let folder = folder(&[("real/a.yaml", pod("a").as_bytes()), ("given/readme", b"")]);
-        let given = folder.path().join("given");
-        symlink(folder.path().join("real"), given.join("linked")).unwrap();
-        symlink(folder.path().join("real/a.yaml"), given.join("again.yaml")).unwrap();
-        let manifests = read_paths(&[&given]);
+    fn symbolic_links_are_followed() {
+        let folder = folder(&[("real/a.yaml", pod("a").as_bytes()), ("links/readme", b"")]);
+        let links = folder.path().join("links");
+        symlink(folder.path().join("real"), links.join("linked")).unwrap();
+        symlink(folder.path().join("real/a.yaml"), links.join("again.yaml")).unwrap();
+        let manifests = read_paths(&[&links]);
         assert_eq!(manifests.extent.errors, []);
         assert_eq!(names(&manifests), ["a"]);
     }
 
     #[test]
-    fn reports_loops_and_dangling_links() {
+    fn loops_and_dangling_links_are_errors() {
         let folder = folder(&[("a.yaml", pod("a").as_bytes())]);
         symlink(folder.path(), folder.path().join("loop")).unwrap();
         let manifests = read_paths(&[folder.path()]);
         assert_eq!(names(&manifests), ["a"]);
-        assert_error(&manifests, (1, 1), &["a symbolic link leads back"]);
+        assert_error(&manifests, (1, 1), &["a symbolic link points back"]);
         assert!(manifests.extent.errors[0].source.as_ref().unwrap().file.ends_with("/loop"));
 
         std::fs::remove_file(folder.path().join("loop")).unwrap();
@@ -86,25 +86,25 @@ mod unix {
         }
         let manifests = read_paths(&[folder.path()]);
         assert_eq!(names(&manifests), ["a"]);
-        assert_error(&manifests, (1, 1), &["leads to nothing that can be read"]);
+        assert_error(&manifests, (1, 1), &["target of the symbolic link cannot be read"]);
     }
 
     #[test]
-    fn says_which_file_may_not_be_read() {
+    fn a_file_without_read_permission_is_an_error() {
         let folder = folder(&[("a.yaml", pod("a").as_bytes()), ("b.yaml", pod("b").as_bytes())]);
         let file = folder.path().join("a.yaml");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
         if std::fs::File::open(&file).is_ok() {
-            // Whoever runs this may read everything.
+            // The user of this test can read all files.
             return;
         }
         let manifests = read_paths(&[folder.path()]);
         assert_eq!(names(&manifests), ["b"]);
-        assert_error(&manifests, (1, 1), &["a.yaml may not be read", "chmod"]);
+        assert_error(&manifests, (1, 1), &["no permission to read", "a.yaml", "chmod"]);
     }
 
     #[test]
-    fn skips_what_is_no_file_in_folders() {
+    fn sockets_and_devices_in_folders_are_skipped() {
         let folder = folder(&[("a.yaml", pod("a").as_bytes())]);
         let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket.yaml")).unwrap();
         symlink("/dev/zero", folder.path().join("device.yaml")).unwrap();
@@ -114,7 +114,7 @@ mod unix {
     }
 
     #[test]
-    fn reads_named_pipes() {
+    fn named_pipes_are_read() {
         let folder = folder(&[]);
         let pipe = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();

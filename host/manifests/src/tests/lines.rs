@@ -1,4 +1,4 @@
-//! The lines of fields.
+//! The line numbers of fields.
 
 use super::*;
 
@@ -33,7 +33,7 @@ spec:
 ";
 
 #[test]
-fn finds_fields() {
+fn fields_have_line_numbers() {
     let spec = "/spec/template/spec";
     let expected = [
         ("/spec/template/spec", 10),
@@ -46,7 +46,7 @@ fn finds_fields() {
         ("/spec/template/spec/containers/1/ports/1/containerPort", 25),
         ("/spec/template/spec/containers/2/image", 26),
         ("/spec/template/spec/containers/3/a~1b/c~0d", 27),
-        // What does not exist is near what does.
+        // Missing fields have the line of the closest existing value.
         ("/spec/template/spec/containers/0/livenessProbe", 15),
         ("/spec/template/spec/containers/0/resources/limits/cpu", 15),
         ("/spec/template/spec/containers/9/image", 13),
@@ -65,7 +65,7 @@ fn finds_fields() {
 }
 
 #[test]
-fn finds_fields_in_every_document() {
+fn fields_have_line_numbers_in_every_document() {
     let text: String = (0..50).map(|index| format!("---\n{}", deployment(&format!("d{index}")))).collect();
     let manifests = read_text(text);
     for (index, subject) in manifests.subjects.iter().enumerate().rev() {
@@ -74,7 +74,7 @@ fn finds_fields_in_every_document() {
 }
 
 #[test]
-fn finds_fields_in_json() {
+fn fields_have_line_numbers_in_json() {
     let json = "\n{\n\t\"kind\": \"Pod\",\n\t\"spec\": {\n\t\t\"containers\": [\n\t\t\t{\n\t\t\t\t\"name\":\t\"a: b\",\n\t\t\t\t\"image\":\t\"a\"}]}}\n";
     let manifests = read_named("a.json", json);
     let subject = &manifests.subjects[0];
@@ -87,14 +87,14 @@ fn finds_fields_in_json() {
 }
 
 #[test]
-fn finds_what_an_alias_stands_for_at_the_alias() {
+fn fields_of_an_alias_have_the_line_of_the_alias() {
     let text = "kind: Pod\nx: &c\n- image: a\nspec:\n  restartPolicy: Always\n  containers: *c\n";
     let manifests = read_text(text);
     assert_eq!(line_of(&manifests.subjects[0], "/spec/containers/0/image"), 6);
 }
 
 #[test]
-fn finds_lines_behind_brackets_at_the_column_of_their_key() {
+fn fields_after_brackets_in_the_column_of_their_key_have_line_numbers() {
     let text =
         "kind: Pod\nspec:\n  containers:\n  - name: a\n    args: [\n      x,\n    ]\n  - name: b\n    image: b:1\n";
     let manifests = read_text(text);
@@ -103,7 +103,7 @@ fn finds_lines_behind_brackets_at_the_column_of_their_key() {
 }
 
 #[test]
-fn counts_lines_as_editors_do() {
+fn lines_are_counted_as_in_editors() {
     let text =
         "kind: Pod\nmetadata:\n  annotations:\n    a: \"x\u{2028}y\u{85}z\"\nspec:\n  containers:\n  - image: a\n";
     let manifests = read_text(text);

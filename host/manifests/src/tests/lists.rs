@@ -1,10 +1,10 @@
-//! Lists, as kubectl writes them and otherwise.
+//! Lists, in the format of kubectl and in other formats.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// The same list, which is not split for its tag.
+/// Returns the same list with a tag, which prevents splitting.
 fn whole(list: &str) -> String {
     list.replacen("items:", "items: !!seq", 1)
 }
@@ -19,7 +19,7 @@ fn indented(text: &str, indentation: usize) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A list long enough to be split, with `item` in its middle as item 200.
+/// Returns a list of 400 items, with `item` as item 200.
 fn long_list(item: &str, indentation: usize) -> String {
     let item = |index: usize| {
         if index == 200 { item.to_owned() } else { indented(&deployment(&format!("d{index}")), indentation) }
@@ -29,7 +29,7 @@ fn long_list(item: &str, indentation: usize) -> String {
 }
 
 #[test]
-fn reads_long_and_short_lists_alike() {
+fn long_and_short_lists_are_read() {
     for indentation in [0, 2, 5] {
         let item = indented(&pod("odd"), indentation);
         let manifests = read_text(format!("# comment\n---\n{}", long_list(&item, indentation)));
@@ -55,7 +55,7 @@ fn reads_long_and_short_lists_alike() {
 }
 
 #[test]
-fn a_broken_item_spoils_no_other() {
+fn an_invalid_item_does_not_affect_others() {
     let manifests = read_text(long_list("- kind: Pod\n  metadata: {name: a}\n  spec: [\n", 0));
     assert_eq!(manifests.subjects.len(), 399);
     assert_error(&manifests, (1, 4 + 2000 + 2), &["invalid YAML"]);
@@ -65,7 +65,7 @@ fn a_broken_item_spoils_no_other() {
     assert_error(
         &manifests,
         (1, 4 + 2000 + 4),
-        &["invalid Pod a: ", "spec.containers[0].image: text is expected, not the number 5"],
+        &["invalid Pod a: ", "spec.containers[0].image: a string is expected, not the number 5"],
     );
     let manifests = read_text(long_list("- kind: Pod\n  spec:\n    containers: []\n    containers: []\n", 0));
     assert_error(&manifests, (1, 4 + 2000 + 3), &["duplicate key \"containers\" in lines 2006 and 2007"]);
@@ -77,7 +77,7 @@ fn a_broken_item_spoils_no_other() {
 }
 
 #[test]
-fn tells_the_items_of_short_lists_apart_too() {
+fn items_of_short_lists_are_read_separately() {
     let items =
         "- kind: Widget\n  spec: 5\n- kind: Pod\n  metadata: {name: b}\n  spec:\n    containers:\n    - image: 5\n";
     let text = format!("kind: List\nitems:\n{items}{}- kind: Pod\n", indented(&pod("a"), 0));
@@ -94,7 +94,10 @@ fn check_mixed(manifests: &Manifests) {
     assert_eq!(
         errors,
         [
-            ("invalid Pod b: spec.containers[0].image: text is expected, not the number 5; put the value in quotes", 9),
+            (
+                "invalid Pod b: spec.containers[0].image: a string is expected, not the number 5; put the value in quotes",
+                9
+            ),
             ("Pod default/ has no containers: /spec/containers is missing or empty", 16),
         ]
     );
@@ -102,7 +105,7 @@ fn check_mixed(manifests: &Manifests) {
 }
 
 #[test]
-fn anchors_reach_across_items() {
+fn anchors_are_resolved_across_items() {
     let first = "- kind: Pod\n  metadata: {name: a}\n  spec: &spec\n    containers:\n    - image: a:1\n- kind: Pod\n  metadata: {name: b}\n  spec: *spec\n";
     let manifests = read_text(long_list(first, 0));
     assert_eq!(manifests.extent.errors, []);
@@ -113,7 +116,7 @@ fn anchors_reach_across_items() {
 }
 
 #[test]
-fn what_only_looks_like_items_is_none() {
+fn text_that_looks_like_items_is_not_split() {
     let first = "- kind: Pod\n  metadata:\n    name: a\n    annotations:\n      a: \"x\n- kind: Pod\n\"\n      b: |\n        - kind: Pod\n\n        x\n  spec:\n    containers:\n    - image: a:1\n";
     let manifests = read_text(long_list(first, 0));
     assert_eq!(manifests.extent.errors, []);
@@ -121,7 +124,7 @@ fn what_only_looks_like_items_is_none() {
 }
 
 #[test]
-fn reads_typed_lists() {
+fn typed_lists_are_read() {
     let items: String = (0..400).map(|_| indented(&pod("p").replace("kind: Pod\n", ""), 0)).collect();
     let manifests = read_text(format!("kind: PodList\nitems:\n{items}"));
     assert_eq!(manifests.extent.errors, []);
@@ -130,16 +133,16 @@ fn reads_typed_lists() {
         r#"{"kind": "PodList", "items": [{"spec": {"containers": [{}]}}, {"spec": {"containers": [{"image": 5}]}}]}"#;
     let manifests = read_text(json);
     assert_eq!(manifests.subjects.len(), 1);
-    assert_error(&manifests, (1, 1), &["invalid Pod: spec.containers[0].image: text is expected"]);
+    assert_error(&manifests, (1, 1), &["invalid Pod: spec.containers[0].image: a string is expected"]);
 }
 
 #[test]
-fn reads_json_lists() {
+fn json_lists_are_read() {
     let json = "{\"apiVersion\": \"v1\", \"items\": [\n{\"kind\": \"Widget\", \"spec\": 5},\n{\n\"kind\": \"Pod\",\n\"spec\": {\"containers\": [\n{\"image\":\n5}]}},\n{\"kind\": \"List\", \"items\": [\n{\"kind\": \"Widget\", \"spec\": 5},\n{\"kind\": \"Pod\", \"metadata\": {\"name\": \"a\"}, \"spec\": {\"containers\": [\n{\"image\": \"a\"}]}}]}],\n\"kind\": \"List\"}";
     let manifests = read_named("a.json", json);
     assert_eq!(names(&manifests), ["a"]);
     assert_eq!(manifests.extent.ignored, [("Widget".to_owned(), 2)].into());
-    assert_error(&manifests, (1, 6), &["invalid Pod: spec.containers[0].image: text is expected"]);
+    assert_error(&manifests, (1, 6), &["invalid Pod: spec.containers[0].image: a string is expected"]);
     let a = &manifests.subjects[0];
     assert_eq!(source(a).line, 10);
     assert_eq!(line_of(a, "/spec/containers/0/image"), 11);
@@ -147,7 +150,7 @@ fn reads_json_lists() {
 }
 
 #[test]
-fn nested_lists_end_somewhere() {
+fn the_nesting_of_lists_is_limited() {
     let deep = |depth: usize| {
         format!(
             "{}{}{}",
@@ -164,9 +167,9 @@ fn nested_lists_end_somewhere() {
 }
 
 proptest! {
-    /// Whether a list is split is not to be seen from outside.
+    /// The results of a list do not depend on splitting.
     #[test]
-    fn splitting_changes_nothing(
+    fn splitting_a_list_does_not_change_the_results(
         items in prop::collection::vec(prop::sample::select(vec![
             "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{}]}\n",
             "kind: Pod\nspec:\n  containers:\n  - args:\n    - |\n      - kind: Pod\n\n      x\n    - a\n    # comment\n    - b\n",

@@ -1,4 +1,4 @@
-//! Reading, as the command line does it: real files and folders in, subjects and errors out.
+//! Tests of reading files and folders.
 #![allow(clippy::unwrap_used)]
 
 mod arbitrary;
@@ -27,7 +27,7 @@ fn options() -> ReadOptions {
     }
 }
 
-/// A folder with files in it.
+/// Creates a folder with files.
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = TempDir::new().unwrap();
     for (name, content) in files {
@@ -51,7 +51,7 @@ fn read_text(text: impl AsRef<[u8]>) -> Manifests {
     read_named("manifests.yaml", text)
 }
 
-/// A deployment of one container.
+/// Returns a deployment with one container.
 fn deployment(name: &str) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\nspec:\n  template:\n    spec:\n      containers:\n      - name: app\n        image: app:1\n"
@@ -74,7 +74,7 @@ fn place(source: Option<&Source>) -> (usize, usize) {
     source.map(|source| (source.document, source.line)).unwrap()
 }
 
-/// The only error, its document and its line.
+/// Returns the message, document and line of the only error.
 fn only_error(manifests: &Manifests) -> (&str, (usize, usize)) {
     let [ReportError { message, source, .. }] = manifests.extent.errors.as_slice() else {
         panic!("not one error: {:#?}", manifests.extent.errors)
@@ -82,7 +82,7 @@ fn only_error(manifests: &Manifests) -> (&str, (usize, usize)) {
     (message, place(source.as_ref()))
 }
 
-/// Asserts that there is one error, in this document and line, whose message holds all `parts`.
+/// Asserts that there is one error, in this document and line, with a message that contains all `parts`.
 #[track_caller]
 fn assert_error(manifests: &Manifests, place: (usize, usize), parts: &[&str]) {
     let (message, found) = only_error(manifests);
@@ -92,7 +92,7 @@ fn assert_error(manifests: &Manifests, place: (usize, usize), parts: &[&str]) {
     assert_eq!(found, place, "{message}");
 }
 
-/// The line that a finding about a field is shown at.
+/// Returns the line of a finding about a field.
 fn line_of(subject: &Subject, pointer: &str) -> usize {
     subject.line_of(pointer).unwrap_or(source(subject).line)
 }

@@ -1,4 +1,4 @@
-//! Values that no one expects.
+//! Unexpected values.
 
 use super::*;
 
@@ -7,23 +7,23 @@ fn pod_with(container: &str) -> String {
 }
 
 #[test]
-fn wrong_types_name_the_field() {
+fn errors_of_wrong_types_contain_the_field() {
     let cases: &[(&str, &[&str])] = &[
         (
             "image: 5",
             &[
                 "invalid Pod b/a: ",
-                "spec.containers[0].image: text is expected, not the number 5; put the value in quotes",
+                "spec.containers[0].image: a string is expected, not the number 5; put the value in quotes",
             ],
         ),
-        ("image: 1.5", &["image: text is expected, not the number 1.5; put"]),
-        ("image: true", &["image: text is expected, not true; put"]),
-        ("image: {a: b}", &["image: text is expected, not a map"]),
-        ("image: [a]", &["image: text is expected, not a list"]),
+        ("image: 1.5", &["image: a string is expected, not the number 1.5; put"]),
+        ("image: true", &["image: a string is expected, not true; put"]),
+        ("image: {a: b}", &["image: a string is expected, not a map"]),
+        ("image: [a]", &["image: a string is expected, not a list"]),
         (
             "ports: [{containerPort: '80'}]",
             &[
-                "spec.containers[0].ports[0].containerPort: a whole number from 0 to 65535 is expected, not the text \"80\"; write the number without quotes",
+                "spec.containers[0].ports[0].containerPort: a whole number from 0 to 65535 is expected, not the string \"80\"; write the number without quotes",
             ],
         ),
         (
@@ -36,11 +36,11 @@ fn wrong_types_name_the_field() {
         ),
         ("ports: [{containerPort: 1e3}]", &["containerPort: a whole number"]),
         ("ports: 80", &["spec.containers[0].ports: a list is expected, not the number 80"]),
-        ("resources: none", &["spec.containers[0].resources: a map is expected, not the text \"none\""]),
+        ("resources: none", &["spec.containers[0].resources: a map is expected, not the string \"none\""]),
         (
             "restartPolicy: Sometimes",
             &[
-                "spec.containers[0].restartPolicy: one of Always, OnFailure, Never is expected, not the text \"Sometimes\"",
+                "spec.containers[0].restartPolicy: one of Always, OnFailure, Never is expected, not the string \"Sometimes\"",
             ],
         ),
     ];
@@ -48,7 +48,7 @@ fn wrong_types_name_the_field() {
         assert_error(&read_text(pod_with(container)), (1, 6), parts);
     }
     let yaml = "kind: Pod\nspec:\n  containers: [{}]\nmetadata:\n  labels:\n    a: 5\n";
-    assert_error(&read_text(yaml), (1, 6), &["invalid Pod: metadata.labels", "text is expected, not the number 5"]);
+    assert_error(&read_text(yaml), (1, 6), &["invalid Pod: metadata.labels", "a string is expected, not the number 5"]);
     let time = "kind: Pod\nspec:\n  containers: [{}]\nmetadata:\n  creationTimestamp: yesterday\n";
     assert_error(&read_text(time), (1, 5), &["metadata.creationTimestamp: a time such as"]);
     let json = "{\"kind\": \"Pod\", \"spec\": {\"containers\": [\n{\"ports\": [{\"containerPort\":\n\"x\"}]}]}}";
@@ -60,7 +60,7 @@ fn wrong_types_name_the_field() {
 }
 
 #[test]
-fn workloads_of_any_kind_have_to_be_right() {
+fn workloads_of_custom_kinds_are_validated() {
     let text =
         "kind: Rollout\nmetadata: {name: a}\nspec:\n  template:\n    spec:\n      containers:\n      - image: 5\n";
     assert_error(&read_text(text), (1, 7), &["invalid Rollout a: spec.template.spec.containers[0].image"]);
@@ -71,7 +71,7 @@ fn workloads_of_any_kind_have_to_be_right() {
 }
 
 #[test]
-fn restart_counts_are_whole_numbers() {
+fn restart_counts_must_be_whole_numbers() {
     for (count, expected) in [("0", Some(0)), ("4294967295", Some(u32::MAX)), ("null", None)] {
         let text = format!(
             "{}status: {{phase: Running, containerStatuses: [{{name: c, restartCount: {count}}}]}}\n",
@@ -92,7 +92,7 @@ fn restart_counts_are_whole_numbers() {
 }
 
 #[test]
-fn null_stands_for_nothing() {
+fn null_is_the_same_as_a_missing_value() {
     let text = "kind: Pod\nmetadata: null\nspec:\n  initContainers: null\n  restartPolicy: null\n  containers: [{name: null, image: null, livenessProbe: null, ports: null, resources: null}]\nstatus: null\n";
     let manifests = read_text(text);
     assert_eq!(manifests.extent.errors, []);
@@ -124,7 +124,7 @@ fn duplicate_labels_are_errors() {
 }
 
 #[test]
-fn names_are_kept_as_they_are() {
+fn names_are_not_changed() {
     for name in ["grüße-✓-名前", "\u{1b}[31mred", "\u{202e}txet"] {
         let json = format!(
             "{{\"kind\": \"Pod\", \"metadata\": {{\"name\": {}}}, \"spec\": {{\"containers\": [{{}}]}}}}",
@@ -137,7 +137,7 @@ fn names_are_kept_as_they_are() {
 }
 
 #[test]
-fn reads_a_thousand_containers() {
+fn a_pod_with_a_thousand_containers_is_read() {
     let containers: String = (0..1_000).map(|index| format!("  - name: c{index}\n    image: i:{index}\n")).collect();
     let manifests = read_text(format!("kind: Pod\nspec:\n  containers:\n{containers}"));
     let subject = &manifests.subjects[0];
@@ -152,7 +152,7 @@ fn finished_pods_are_counted() {
         (stored.clone() + "status: {phase: Succeeded}\n", 1),
         (stored.replace("'5'", "'5'\n  deletionTimestamp: 2026-01-31T12:00:00Z"), 1),
         (stored, 0),
-        // The API server does not take these along when it creates a pod.
+        // The API server ignores these fields when it creates a pod.
         (pod("a") + "status: {phase: Succeeded}\n", 0),
         (pod("a").replace("  name: a", "  name: a\n  deletionTimestamp: 2026-01-31T12:00:00Z"), 0),
     ] {

@@ -1,47 +1,48 @@
-//! Makes a tree out of what a parser gives: keeps keys apart, resolves aliases and merge keys, and bounds what they cost.
+//! Builds a tree from the events of a parser: rejects duplicate keys, and resolves aliases and merge keys within a
+//! limit.
 
 use std::collections::HashMap;
 
 use super::{Content, Item, Node, NodeId, Scalar, Span, Tree, push};
 use crate::problem::Problem;
 
-/// The deepest nesting of maps and lists. No object of Kubernetes comes near it.
-const DEEPEST: usize = 500;
+/// The maximum nesting of maps and lists, far above that of any Kubernetes object.
+const MAX_DEPTH: usize = 500;
 
-/// From how many keys on a map is searched by hash for a key that it has already.
+/// The number of keys from which duplicate keys of a map are detected by hash.
 const LARGE: usize = 32;
 
-/// What one value counts for beside its text in the budget of aliases, in bytes.
+/// The size of a value without its text in the expansion of aliases, in bytes.
 const VALUE_BYTES: usize = 16;
 
-/// Makes a tree out of what a parser gives.
+/// Builds a tree from the events of a parser.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     tree: Tree,
     open: Vec<Open>,
-    /// The keys of all maps that are open.
+    /// The keys of all open maps.
     keys: Vec<(Span, u32)>,
     anchors: HashMap<String, Anchored>,
-    /// What the aliases so far stand for, in bytes.
+    /// The expansion of the aliases so far, in bytes.
     expansion: usize,
     expansion_limit: usize,
 }
 
-/// A list or map that is not closed yet.
+/// An open list or map.
 #[derive(Debug)]
 struct Open {
     node: NodeId,
     is_map: bool,
     last: Option<NodeId>,
-    /// The key that the next value belongs to.
+    /// The key of the next value.
     key: Option<(Key, u32)>,
     has_merge: bool,
-    /// Where its keys start among those of all open maps.
+    /// The position of its first key in the keys of all open maps.
     first_key: usize,
-    /// The same keys by hash, where there are many.
+    /// The same keys by hash, if there are many.
     index: Option<HashMap<Box<str>, u32>>,
     anchor: Option<String>,
-    /// What it stands for where an alias refers to it, in bytes.
+    /// Its size in the expansion of an alias, in bytes.
     bytes: usize,
 }
 
@@ -54,12 +55,12 @@ enum Key {
 #[derive(Debug, Clone, Copy)]
 struct Anchored {
     node: NodeId,
-    /// None while the value is open.
+    /// The size of the value; `None` while it is open.
     bytes: Option<usize>,
 }
 
 impl Builder {
-    /// A builder of a tree of about `bytes` of text, whose aliases may stand for `expansion_limit` bytes.
+    /// Creates a builder for about `bytes` of text, whose aliases can expand to `expansion_limit` bytes.
     pub fn new(bytes: usize, expansion_limit: usize) -> Self {
         let mut builder = Self { expansion_limit, ..Self::default() };
         builder.tree.text.reserve(bytes);
@@ -67,17 +68,17 @@ impl Builder {
         builder
     }
 
-    /// The finished tree.
+    /// Returns the tree.
     pub fn finish(self) -> Tree {
         self.tree
     }
 
-    /// Whether the next scalar is a key.
+    /// Reports whether the next scalar is a key.
     pub fn awaits_key(&self) -> bool {
         self.open.last().is_some_and(|open| open.is_map && open.key.is_none())
     }
 
-    /// A key of the open map.
+    /// Adds a key to the open map.
     pub fn key(&mut self, text: &str, line: usize) -> Result<(), Problem> {
         let line32 = line as u32;
         let span = push(&mut self.tree.text, text);
@@ -99,7 +100,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Has an anchor stand for a key.
+    /// Defines an anchor for a key.
     pub fn anchor_key(&mut self, anchor: String, key: &str) {
         let content = Content::Text(push(&mut self.tree.text, key));
         let node = NodeId(self.tree.nodes.len() as u32);
@@ -107,7 +108,7 @@ impl Builder {
         self.anchors.insert(anchor, Anchored { node, bytes: Some(VALUE_BYTES + key.len()) });
     }
 
-    /// A merge key of the open map.
+    /// Adds a merge key to the open map.
     pub fn merge_key(&mut self, line: usize) {
         if let Some(open) = self.open.last_mut() {
             open.has_merge = true;
@@ -115,7 +116,7 @@ impl Builder {
         }
     }
 
-    /// A scalar.
+    /// Adds a scalar.
     pub fn scalar(&mut self, scalar: Scalar<'_>, line: usize, anchor: Option<String>) {
         let (content, bytes) = match scalar {
             Scalar::Null => (Content::Null, 0),
@@ -132,19 +133,21 @@ impl Builder {
         }
     }
 
-    /// An alias.
+    /// Adds an alias.
     pub fn alias(&mut self, anchor: &str, line: usize) -> Result<(), Problem> {
         let target = self.resolve(anchor, line)?;
         self.attach(Content::Alias(target), line);
         Ok(())
     }
 
-    /// An alias in the place of a key.
+    /// Adds an alias in the place of a key.
     pub fn alias_key(&mut self, anchor: &str, line: usize) -> Result<(), Problem> {
         let target = self.resolve(anchor, line)?;
         match Item::new(&self.tree, target).text().map(str::to_owned) {
             Some(key) => self.key(&key, line),
-            None => Err(Problem::at(line, format!("the key *{anchor} is not text; keys are text in Kubernetes"))),
+            None => {
+                Err(Problem::at(line, format!("the key *{anchor} is not a string; keys are strings in Kubernetes")))
+            }
         }
     }
 
@@ -169,8 +172,8 @@ impl Builder {
             return Err(Problem::at(
                 line,
                 format!(
-                    "the aliases (*name) of this document stand for more than {} MiB; write out what is needed, or use fewer \
-                     of them",
+                    "the aliases (*name) of this document expand to more than {} MiB; write out the values, or use fewer \
+                     aliases",
                     self.expansion_limit >> 20
                 ),
             ));
@@ -178,18 +181,18 @@ impl Builder {
         Ok(())
     }
 
-    /// The start of a list or map.
+    /// Starts a list or map.
     pub fn start(&mut self, is_map: bool, line: usize, anchor: Option<String>) -> Result<(), Problem> {
         if self.awaits_key() {
             let what = if is_map { "a map" } else { "a list" };
             return Err(Problem::at(
                 line,
-                format!("{what} as a key: keys are text in Kubernetes; put braces or brackets in a value in quotes"),
+                format!("{what} as a key: keys are strings in Kubernetes; put braces or brackets in a value in quotes"),
             ));
         }
-        if self.open.len() == DEEPEST {
+        if self.open.len() == MAX_DEPTH {
             let message = format!(
-                "maps and lists are nested more than {DEEPEST} deep; no object of Kubernetes is, so look for a bracket that is \
+                "maps and lists are nested more than {MAX_DEPTH} deep; no Kubernetes object is, so check for a bracket that is \
                  not closed"
             );
             return Err(Problem::at(line, message));
@@ -214,7 +217,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Corrects the line of the innermost list or map that is open.
+    /// Corrects the line of the innermost open list or map.
     pub fn set_line(&mut self, line: usize) {
         if let Some(open) = self.open.last()
             && self.tree.node(open.node).key.is_none()
@@ -223,7 +226,7 @@ impl Builder {
         }
     }
 
-    /// The end of the innermost list or map that is open.
+    /// Ends the innermost open list or map.
     pub fn end(&mut self) -> Result<(), Problem> {
         let Some(open) = self.open.pop() else { return Ok(()) };
         self.keys.truncate(open.first_key);
@@ -239,7 +242,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Adds to what the innermost open list or map stands for.
+    /// Adds to the size of the innermost open list or map.
     fn count(&mut self, bytes: usize) -> usize {
         if let Some(open) = self.open.last_mut() {
             open.bytes = open.bytes.saturating_add(bytes);
@@ -269,8 +272,9 @@ impl Builder {
         id
     }
 
-    /// Replaces the merge keys of a map by what they bring. As in the YAML library of kubectl (go-yaml v2), entries are set
-    /// in the order of the document: a merge key overrides what is before it, and what is behind it overrides the merge key.
+    /// Replaces the merge keys of a map with their entries. As in the YAML library of kubectl (go-yaml v2), entries are
+    /// set in the order of the document: a merge key overrides the entries before it, and the entries after it override
+    /// the merge key.
     fn merge(&mut self, map: NodeId) -> Result<(), Problem> {
         let mut entries: Vec<NodeId> = Vec::new();
         let mut places: HashMap<Box<str>, usize> = HashMap::new();
@@ -282,7 +286,7 @@ impl Builder {
         };
         for id in written {
             let node = *self.tree.node(id);
-            let brought: Vec<NodeId> = if node.is_merged {
+            let added: Vec<NodeId> = if node.is_merged {
                 let line = node.line as usize;
                 let sources = merge_sources(Item::new(&self.tree, id))
                     .ok_or_else(|| Problem::at(line, "a merge key (<<) must be followed by a map or a list of maps"))?;
@@ -298,7 +302,7 @@ impl Builder {
             } else {
                 vec![id]
             };
-            for id in brought {
+            for id in added {
                 let key = self.tree.node(id).key.map_or("", |key| self.tree.slice(key));
                 match places.get(key) {
                     Some(&place) => entries[place] = id,
@@ -317,7 +321,7 @@ impl Builder {
     }
 }
 
-/// The maps that a merge key brings, the strongest last; none where it is not followed by maps.
+/// Returns the maps of a merge key, in ascending order of precedence, or `None` if its value has no maps.
 fn merge_sources(value: Item<'_>) -> Option<Vec<Item<'_>>> {
     match value.content {
         Content::Map(_) => Some(vec![value]),

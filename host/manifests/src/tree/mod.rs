@@ -1,8 +1,8 @@
 //! A document as a tree of values, each with its line.
 //!
-//! All values of a document are in one list and all of its text is in one buffer: an alias is a reference to what it stands
-//! for, not a copy, and a document costs a handful of allocations. The tree is what `kubectl` would make of the document:
-//! scalars have their types, keys are text, aliases and merge keys are resolved.
+//! All values of a document are in one list and all of its text is in one buffer: an alias is a reference to its
+//! target, not a copy, and a document needs few allocations. The tree corresponds to the result of kubectl: scalars
+//! have their types, keys are strings, aliases and merge keys are resolved.
 
 mod builder;
 
@@ -11,11 +11,11 @@ use memchr::memmem;
 
 pub(crate) use builder::Builder;
 
-/// The place of a value in its tree.
+/// The index of a value in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NodeId(u32);
 
-/// A part of the text of a tree.
+/// A range of the text of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
     start: u32,
@@ -36,7 +36,7 @@ enum Content {
     Alias(NodeId),
 }
 
-/// A scalar, as a parser gives it.
+/// A scalar from a parser.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Scalar<'a> {
     Null,
@@ -50,13 +50,13 @@ pub(crate) enum Scalar<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Node {
     content: Content,
-    /// The line of the file: that of the key, for the value of a key.
+    /// The line in the file; for an entry of a map, the line of the key.
     line: u32,
-    /// The key, for the value of a key.
+    /// The key of an entry of a map.
     key: Option<Span>,
-    /// The next one in the same list or map.
+    /// The next node in the same list or map.
     next: Option<NodeId>,
-    /// Whether the value came with a merge key: nothing of it is written here.
+    /// Whether the value comes from a merge key, so that its text is in another place.
     is_merged: bool,
 }
 
@@ -68,12 +68,12 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// The value of the whole document; none where there is none.
+    /// Returns the value of the document, or `None` if it is empty.
     pub fn root(&self) -> Option<Item<'_>> {
         (!self.nodes.is_empty()).then(|| Item::new(self, NodeId(0)))
     }
 
-    /// Changes texts that are values of the document.
+    /// Replaces string values of the document.
     pub fn replace_texts(&mut self, mut replacement: impl FnMut(&str) -> Option<Replacement>) {
         for index in 0..self.nodes.len() {
             let Content::Text(span) = self.nodes[index].content else { continue };
@@ -86,12 +86,12 @@ impl Tree {
         }
     }
 
-    /// The value at the place of a value of the tree that this one is a copy of.
+    /// Returns the value of this tree for a value of the tree that it was cloned from.
     pub fn same(&self, item: Item<'_>) -> Option<Item<'_>> {
         (item.at.0 < self.nodes.len() as u32).then(|| Item::new(self, item.at))
     }
 
-    /// Whether a text or key may hold `part`.
+    /// Reports whether a string or key may contain `part`.
     pub fn may_hold(&self, part: &str) -> bool {
         memmem::find(self.text.as_bytes(), part.as_bytes()).is_some()
     }
@@ -105,7 +105,7 @@ impl Tree {
     }
 }
 
-/// What takes the place of a text.
+/// The replacement of a string.
 pub(crate) enum Replacement {
     Text(String),
     Integer(i64),
@@ -118,16 +118,16 @@ fn push(text: &mut String, part: &str) -> Span {
     Span { start, end: text.len() as u32 }
 }
 
-/// A value of a tree. Aliases are followed wherever the value is asked for.
+/// A value of a tree. Aliases are resolved.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Item<'t> {
     tree: &'t Tree,
-    /// The node that the value is written at.
+    /// The node of the value, or of its alias.
     at: NodeId,
     content: Content,
 }
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Kind<'t> {
     Scalar(Scalar<'t>),
@@ -144,7 +144,7 @@ impl<'t> Item<'t> {
         Self { tree, at, content }
     }
 
-    /// What the value is.
+    /// Returns the kind of the value.
     pub fn kind(self) -> Kind<'t> {
         Kind::Scalar(match self.content {
             Content::Null | Content::Alias(_) => Scalar::Null,
@@ -158,12 +158,12 @@ impl<'t> Item<'t> {
         })
     }
 
-    /// The line of the file: that of the key, for the value of a key.
+    /// Returns the line in the file; for an entry of a map, the line of the key.
     pub fn line(self) -> usize {
         self.tree.node(self.at).line as usize
     }
 
-    /// The text, where it is one.
+    /// Returns the string, if the value is a string.
     pub fn text(self) -> Option<&'t str> {
         match self.content {
             Content::Text(span) => Some(self.tree.slice(span)),
@@ -171,18 +171,18 @@ impl<'t> Item<'t> {
         }
     }
 
-    /// Whether it is nothing.
+    /// Reports whether the value is null.
     pub fn is_null(self) -> bool {
         matches!(self.content, Content::Null)
     }
 
-    /// The items of a list; none of anything else.
+    /// Returns the items of a list; empty for other values.
     pub fn items(self) -> impl Iterator<Item = Self> {
         let first = if let Content::List(first) = self.content { first } else { None };
         self.chain(first)
     }
 
-    /// The entries of a map, in the order of the document; none of anything else.
+    /// Returns the entries of a map, in the order of the document; empty for other values.
     pub fn entries(self) -> impl Iterator<Item = (&'t str, Self)> {
         let first = if let Content::Map(first) = self.content { first } else { None };
         self.chain(first).map(move |item| {
@@ -196,29 +196,30 @@ impl<'t> Item<'t> {
         std::iter::successors(first, move |id| tree.node(*id).next).map(move |id| Self::new(tree, id))
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(self, key: &str) -> Option<Self> {
         self.entries().find(|(known, _)| *known == key).map(|(_, item)| item)
     }
 
-    /// The value at a path of keys, joined by dots.
+    /// Returns the value at a path of keys, joined by dots.
     pub fn at(self, path: &str) -> Option<Self> {
         path.split('.').try_fold(self, Self::get)
     }
 
-    /// The text of a key; empty where there is none.
+    /// Returns the string of a key; empty if there is none.
     pub fn text_of(self, key: &str) -> &'t str {
         self.get(key).and_then(Self::text).unwrap_or_default()
     }
 
-    /// Whether there is a list `containers` with an image in it, however deep.
+    /// Reports whether there is a list `containers` with an image at any depth.
     pub fn has_containers(self) -> bool {
         let is_image = |item: Self| item.get("image").is_some_and(|image| image.text().is_some());
         let mut below = self.below();
         below.any(|(_, item)| item.get("containers").is_some_and(|containers| containers.items().any(is_image)))
     }
 
-    /// The value and all values below it, each with its key; what an alias stands for is found where it is written.
+    /// Returns the value and all values below it, with their keys. The target of an alias is only returned in its own
+    /// place.
     pub fn below(self) -> impl Iterator<Item = (&'t str, Self)> {
         let mut open = vec![("", self)];
         std::iter::from_fn(move || {
@@ -231,7 +232,8 @@ impl<'t> Item<'t> {
         })
     }
 
-    /// Calls `found` with every value at a path in which `*` stands for any key or index, and with the JSON Pointer to it.
+    /// Calls `found` with every value at a path, and with the JSON Pointer to it. In the path, `*` matches any key or
+    /// index.
     pub fn each_at(self, path: &str, pointer: &str, found: &mut dyn FnMut(Self, String)) {
         if path.is_empty() {
             return found(self, pointer.to_owned());
@@ -252,8 +254,8 @@ impl<'t> Item<'t> {
         }
     }
 
-    /// The lines of all values below, as far as they are written here: what an alias or a merge key stands for is at the
-    /// alias or the merge key.
+    /// Returns the lines of all values below. The values of an alias or merge key have the line of the alias or merge
+    /// key.
     pub fn lines(self) -> Lines {
         let mut lines = Vec::with_capacity(64);
         self.collect_lines(PointerHash::ROOT, &mut lines);

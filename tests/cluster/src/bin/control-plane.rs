@@ -1,4 +1,4 @@
-//! Starts a control plane to play with, and takes it down at Ctrl+C.
+//! Starts a control plane for manual use and stops it on Ctrl+C.
 
 use anyhow::Result;
 use test_cluster::ControlPlane;
@@ -8,12 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 async fn main() -> Result<()> {
     let plane = ControlPlane::start().await?;
     plane.nodes(2).await?;
-    // Before the line below, or whoever reads it and presses Ctrl+C at once would kill this instead of ending it.
+    // Before the line below: a user who presses Ctrl+C right after reading it would otherwise kill this process without a
+    // clean shutdown.
     let mut interrupt = signal(SignalKind::interrupt())?;
     println!("export KUBECONFIG={}", plane.kubeconfig().path().display());
     eprintln!("The API server is {}, the logs are in {}.", plane.server(), plane.folder().join("logs").display());
-    eprintln!("Labels that make pods crash, stay pending or finish are in tests/cluster/src/pods.rs.");
-    eprintln!("Ctrl+C takes it all down.");
+    eprintln!("tests/cluster/src/pods.rs lists the labels that make pods crash, stay pending or finish.");
+    eprintln!("Press Ctrl+C to stop the control plane.");
     interrupt.recv().await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Chooses what documents hold: objects with unusual values, anchors, merges and mistakes.
+//! Generates the contents of documents: objects with unusual values, anchors, merges and mistakes.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ pub const IMAGES: [&str; 6] =
     ["app:1", "app:latest", "app", "reg.example.org:5000/app:2", "reg.example.org:5000/app", "db:1.29"];
 pub const ANCHORS: [&str; 3] = ["i", "j", "x"];
 
-/// What stands between documents.
-pub const MARKS: [&str; 7] =
+/// Separators of documents.
+pub const SEPARATORS: [&str; 7] =
     ["---", "--- # & *i", "---   ", "# &i x\n---", "---\n# x\n---", "---\n\n---", "---\n...\n---"];
-/// Text behind the end of a document.
-pub const BEHIND: &str = "text behind the end";
-/// Scalars that YAML 1.1 does not take for text, or nearly so.
+/// Text after the end of a document.
+pub const TRAILING_TEXT: &str = "text after the end";
+/// Scalars that YAML 1.1 does not resolve to strings, and similar ones.
 pub const SCALARS: [&str; 22] = [
     "yes",
     "n",
@@ -40,7 +40,7 @@ pub const SCALARS: [&str; 22] = [
     "!!float 1",
     "!!bool yes",
 ];
-/// Metadata of right and of wrong types.
+/// Metadata of valid and of invalid types.
 pub const METADATA: [(&str, &str); 18] = [
     ("annotations", "[a]"),
     ("annotations", "text"),
@@ -61,10 +61,10 @@ pub const METADATA: [(&str, &str); 18] = [
     ("resourceVersion", "1"),
     ("uid", "1"),
 ];
-/// What stands in a comment, a quoted text or a plain one and is no anchor there.
+/// Texts for comments, quoted and plain scalars that must not be parsed as anchors.
 pub const NOISE: [&str; 9] =
     ["what? why", "R &D", "a &i b *j", "tea&x", "it's *x, &j", "{ [ &i", "- *j", "x: *i", "%&i"];
-/// What a slip of the hand inserts.
+/// Typing mistakes to insert.
 pub const SLIPS: [&str; 24] = [
     "\t", " ", "  ", "'", "\"", "#", " #", ":", ": ", "- ", ",", "&i ", "*i", "!", "!!str ", "|", ">", "%", "@", "?",
     "\n", "\u{85}", "\u{2028}", "\u{a0}",
@@ -80,23 +80,23 @@ pub enum Holds {
 
 /// One document of a file.
 pub struct Written {
-    /// The number in its name.
+    /// The number in the name of the object.
     pub number: usize,
     pub text: String,
-    /// Why an error of ours is right where kubectl reads it.
+    /// The reasons why an error of the program is allowed although kubectl reads the document.
     pub allowed: Vec<&'static str>,
     pub is_json: bool,
 }
 
-/// Composes documents. Parts are chosen in the order in which they are written, so that it is known what an anchor holds.
+/// Composes documents. Parts are generated in the order in which they are written, so that the value of an anchor is known.
 pub struct Composer<'r> {
     pub random: &'r mut Random,
     pub anchors: BTreeMap<&'static str, Holds>,
     pub allowed: Vec<&'static str>,
     pub quoted_merges: usize,
-    /// The percentage of values that are as odd as values can be.
+    /// The percentage of unusual values.
     pub oddity: usize,
-    /// Whether the name of a document must tell it from the others of its file.
+    /// Whether the name of a document must be unique in its file.
     pub needs_name: bool,
 }
 
@@ -105,7 +105,7 @@ impl Composer<'_> {
         self.allowed.clear();
         self.quoted_merges = 0;
         self.oddity = self.random.below(4) * self.random.below(4);
-        // An anchor of another document is no more.
+        // Anchors are not shared between documents.
         if !self.random.chance(4) {
             self.anchors.clear();
         }
@@ -142,7 +142,7 @@ impl Composer<'_> {
             10 => text.push_str(self.random.pick(&["items: []\n", "items: ~\n", "items: x\n", "items: [{}]\n"])),
             1 => text.push_str("... # &i *j\n# no more\n\n"),
             2 => {
-                self.allow(BEHIND);
+                self.allow(TRAILING_TEXT);
                 text.push_str(self.random.pick(&["...\nspec: {containers: []}\n", "...\nx\n", "...\nkind: Pod\n"]));
             }
             3 => {
@@ -164,7 +164,7 @@ impl Composer<'_> {
                 "x: [!!binary eA==]\n",
             ])),
             6 => {
-                self.allow("a key that is no text");
+                self.allow("a key that is not a string");
                 text.push_str(self.random.pick(&[
                     "~: x\n",
                     "? \n: x\n",
@@ -268,7 +268,7 @@ impl Composer<'_> {
         Node::Map(labels)
     }
 
-    /// Text that is not evaluated, and that is easily misread.
+    /// Returns text that is not evaluated but easily misread.
     fn note(&mut self) -> Node {
         let noise = self.random.pick(&NOISE);
         match self.random.below(9) {
@@ -296,7 +296,7 @@ impl Composer<'_> {
             .collect()
     }
 
-    /// Fields that are merged elsewhere.
+    /// Returns fields that are merged elsewhere.
     fn shared(&mut self) -> Node {
         let mut entries = Vec::new();
         for index in 0..1 + self.random.below(3) {
@@ -320,7 +320,7 @@ impl Composer<'_> {
         Node::Map(entries)
     }
 
-    /// Some fields of a container.
+    /// Returns some fields of a container.
     fn fields(&mut self) -> Node {
         let mut entries = Vec::new();
         for key in ["livenessProbe", "image", "readinessProbe", "args"] {
@@ -345,7 +345,7 @@ impl Composer<'_> {
             _ => "<<",
         };
         if key.starts_with(['"', '\'']) {
-            // It is a key like any other, which can be there twice.
+            // A quoted merge key is an ordinary key, which can be duplicated.
             self.quoted_merges += 1;
         }
         let fields = |this: &mut Self| match this.alias(Holds::Fields).or_else(|| this.alias(Holds::Container)) {
@@ -503,7 +503,7 @@ impl Composer<'_> {
         }
     }
 
-    /// A text in one of the ways to write it.
+    /// Returns a text in one of its notations.
     fn styled(&mut self, text: &str) -> Node {
         plain(&match self.random.below(12) {
             0 | 1 => format!("'{text}'"),
@@ -525,7 +525,7 @@ impl Composer<'_> {
     }
 
     fn alias(&mut self, holds: Holds) -> Option<Node> {
-        // Now and then it is not asked what the anchor holds.
+        // Rarely, the alias refers to an anchor of another type.
         let any = self.random.chance(1);
         let known: Vec<_> =
             self.anchors.iter().filter(|(_, held)| any || **held == holds).map(|(anchor, _)| *anchor).collect();

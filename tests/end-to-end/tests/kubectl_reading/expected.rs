@@ -1,10 +1,10 @@
-//! The violations of an object, worked out once more from the JSON that kubectl makes of it.
+//! The violations of an object, computed independently from the JSON output of kubectl.
 
 use serde_json::Value;
 
 use crate::composer::DIGEST;
 
-/// The violations of an object as kubectl has it; none where it holds what Kubernetes does not take.
+/// Returns the violations of an object as read by kubectl, or `None` if it is invalid for Kubernetes.
 pub fn expected_of(object: &Value) -> Option<Vec<String>> {
     let (spec, pod_labels) = match object["kind"].as_str()? {
         "Pod" => (&object["spec"], &object["metadata"]["labels"]),
@@ -48,7 +48,7 @@ pub fn expected_of(object: &Value) -> Option<Vec<String>> {
     Some(violations)
 }
 
-/// Whether an image names a version. One that is malformed names none.
+/// Reports whether an image is pinned to a version. A malformed image is not.
 fn is_pinned(image: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/:@".contains(&byte);
     let (tagged, digest) = image.split_once('@').map_or((image, None), |(tagged, digest)| (tagged, Some(digest)));

@@ -1,12 +1,12 @@
 //! Files of one or more documents.
 
-use crate::composer::{BEHIND, Composer, MARKS, SLIPS, Written};
+use crate::composer::{Composer, SEPARATORS, SLIPS, TRAILING_TEXT, Written};
 
-/// The documents of a file, and its bytes.
+/// The documents of a file, and its text.
 pub struct File {
     pub documents: Vec<Written>,
     pub text: String,
-    /// The last line of each document, and that of the separator behind it: what is wrong there can be found in either.
+    /// The last line of each document and of the separator after it: an error at the end can be reported in either.
     pub ends: Vec<(usize, usize)>,
 }
 
@@ -22,11 +22,11 @@ impl Composer<'_> {
         }
         let mut is_joined = vec![false; count];
         for index in 1..count {
-            // Values of JSON may follow one another without a mark.
+            // JSON values may follow each other without a separator.
             if documents[index - 1].is_json && documents[index].is_json && self.random.chance(50) {
                 is_joined[index] = true;
-                documents[index - 1].allowed.push(BEHIND);
-                documents[index].allowed.push(BEHIND);
+                documents[index - 1].allowed.push(TRAILING_TEXT);
+                documents[index].allowed.push(TRAILING_TEXT);
             }
         }
         let (mut text, mut ends) = (String::new(), Vec::new());
@@ -35,7 +35,7 @@ impl Composer<'_> {
                 text.push('\n');
             }
             if index > 0 && !is_joined[index] || index == 0 && self.random.chance(20) {
-                text.push_str(self.random.pick(&MARKS));
+                text.push_str(self.random.pick(&SEPARATORS));
                 text.push('\n');
             }
             if let Some((_, separator)) = ends.last_mut() {

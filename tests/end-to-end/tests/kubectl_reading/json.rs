@@ -1,8 +1,8 @@
-//! Documents in JSON, and those that somebody took for JSON.
+//! Generates documents in JSON and in nearly valid JSON.
 
 use serde_json::{Value, json};
 
-use crate::composer::{BEHIND, Composer, IMAGES};
+use crate::composer::{Composer, IMAGES, TRAILING_TEXT};
 
 impl Composer<'_> {
     pub fn json_document(&mut self, number: usize) -> String {
@@ -50,7 +50,7 @@ impl Composer<'_> {
             10 => text.replacen("\"kind\"", "kind", 1),
             11 => text.replacen("\"name\":", "'name' : ", 1),
             12 => text.replacen("\"image\":", "\"image\"\n:\n", 1),
-            13 => self.slip(BEHIND, text) + self.random.pick(&["}", " x", "]", ",", "\n# end", "\n...\n"]),
+            13 => self.slip(TRAILING_TEXT, text) + self.random.pick(&["}", " x", "]", ",", "\n# end", "\n...\n"]),
             _ => text,
         };
         text + self.random.pick(&["", "\n", "\r\n", " \n\n"])

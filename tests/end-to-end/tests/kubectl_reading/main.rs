@@ -1,8 +1,8 @@
-//! Generated manifests are read as the real kubectl reads them: the same images and probes, or an error. Where kubectl
-//! fails, an error of the program is required; where kubectl reads a mistake without a word, such as a duplicate key, the
-//! generator says so and an error is allowed.
+//! Generated manifests are read as the real kubectl reads them: with the same images and probes, or with an error. If
+//! kubectl fails, an error of the program is required; if kubectl silently accepts a mistake, such as a duplicate key, the
+//! generator marks it and an error is allowed.
 //!
-//! `READING_DOCUMENTS` and `READING_SEED` choose a deeper run.
+//! `READING_DOCUMENTS` and `READING_SEED` configure a deeper run.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -23,30 +23,30 @@ use std::thread;
 use end_to_end::{Folder, kube_devops, run};
 use serde_json::Value;
 
-use composer::{BEHIND, Composer};
+use composer::{Composer, TRAILING_TEXT};
 use expected::expected_of;
 use file::File;
 use random::Random;
 
-/// How many calls of kubectl run at a time.
+/// The number of concurrent kubectl processes.
 const THREADS: usize = 4;
 
-/// A number of the environment.
-fn number(name: &str, otherwise: u64) -> u64 {
-    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+/// Reads a number from an environment variable.
+fn number(name: &str, default: u64) -> u64 {
+    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// What kubectl makes of a file: the objects that it could read, and what it complains of.
+/// Reads a file with kubectl. Returns the objects it could read, and its error output if it failed.
 fn objects_by_kubectl(kubectl: &Path, file: &Path) -> (Vec<Value>, Option<String>) {
     let mut command = Command::new(kubectl);
     command.args(["annotate", "--local", "x=y", "-o", "json", "-f"]).arg(file);
     let output = command.env("KUBECONFIG", "/nowhere").stdin(Stdio::null()).output().unwrap();
     let objects = serde_json::Deserializer::from_slice(&output.stdout).into_iter().collect::<Result<_, _>>().unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    (objects, (!output.status.success()).then_some(complaint))
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    (objects, (!output.status.success()).then_some(error))
 }
 
-/// What the program says of a file: violations as object and line, and errors with their line.
+/// The result of the program for a file: violations as object and text, and errors with their line.
 #[derive(Debug, Default)]
 struct Reading {
     violations: Vec<(String, String)>,
@@ -70,21 +70,21 @@ fn readings(folder: &Folder) -> BTreeMap<String, Reading> {
     readings
 }
 
-/// The notations that kubectl reads and the program does not, as docs/manifests.md tells users: what the program says of them,
-/// and what is in the text.
+/// The notations that kubectl reads and the program does not, as documented in docs/manifests.md: the message of the
+/// program, and a part of the text.
 const KNOWN: [(&str, &str); 3] = [
     ("invalid YAML: found unexpected ':'", ":"),
     ("invalid YAML: did not find expected whitespace or line break", "!!str,"),
     ("invalid YAML: the parser failed on this document", "!!str,"),
 ];
 
-/// Whether an error is about one of the notations that only kubectl reads.
+/// Reports whether an error is about one of the notations that only kubectl reads.
 fn is_known(error: &str, text: &str) -> bool {
     KNOWN.iter().any(|(message, part)| error == *message && text.contains(part))
 }
 
-/// What is read differently in a file, if anything is.
-fn difference(file: &File, objects: &[Value], complaint: Option<&str>, ours: &Reading) -> Option<String> {
+/// Returns the first difference between kubectl and the program for a file.
+fn difference(file: &File, objects: &[Value], kubectl_error: Option<&str>, ours: &Reading) -> Option<String> {
     let is_alone = file.documents.len() == 1;
     let mut start = 0;
     let mut is_cut_off = false;
@@ -95,7 +95,7 @@ fn difference(file: &File, objects: &[Value], complaint: Option<&str>, ours: &Re
         } else {
             objects.iter().find(|object| object["metadata"]["name"].as_str().is_some_and(|found| found.trim() == name))
         };
-        let ends_elsewhere = document.allowed.contains(&BEHIND);
+        let ends_elsewhere = document.allowed.contains(&TRAILING_TEXT);
         let is_here = |line: &usize| ends_elsewhere || (start + 1..=*separator).contains(line);
         let errors: Vec<_> =
             ours.errors.iter().filter(|(line, _)| is_here(line)).map(|(_, message)| message.as_str()).collect();
@@ -109,30 +109,32 @@ fn difference(file: &File, objects: &[Value], complaint: Option<&str>, ours: &Re
             .collect();
         found.sort();
         start = *end;
-        // Behind what it cannot read, kubectl reads nothing more of a file.
-        is_cut_off |= object.is_some() && complaint.is_some() && is_error && ends_elsewhere;
-        let is_right = match object {
+        // kubectl stops reading a file at its first error.
+        is_cut_off |= object.is_some() && kubectl_error.is_some() && is_error && ends_elsewhere;
+        let is_same = match object {
             Some(object) if !matches!(object["kind"].as_str(), Some("Pod" | "Deployment")) => true,
             Some(object) => match expected_of(object) {
                 None => is_error,
-                // It can complain of what stands behind an object, too.
-                Some(expected) if is_error && complaint.is_some() => !document.allowed.is_empty() || found == expected,
+                // The error of kubectl can be about the text after the object.
+                Some(expected) if is_error && kubectl_error.is_some() => {
+                    !document.allowed.is_empty() || found == expected
+                }
                 Some(_) if is_error => !document.allowed.is_empty() || is_known,
                 Some(expected) => found == expected,
             },
             None if is_cut_off => true,
             None => {
-                is_cut_off = complaint.is_some();
-                // What has neither kind nor apiVersion is counted, and no error.
-                let is_no_object = complaint
+                is_cut_off = kubectl_error.is_some();
+                // Documents without kind and apiVersion are counted and are not errors.
+                let is_no_object = kubectl_error
                     .is_some_and(|text| text.contains("Object 'Kind' is missing") && !text.contains("\"apiVersion\":"));
-                is_error || (complaint.is_none() || is_no_object) && found.is_empty()
+                is_error || (kubectl_error.is_none() || is_no_object) && found.is_empty()
             }
         };
-        if !is_right {
+        if !is_same {
             let theirs = match object {
-                Some(object) => format!("{:?} of {object}; {complaint:?}", expected_of(object)),
-                None => format!("nothing; {complaint:?}"),
+                Some(object) => format!("{:?} of {object}; {kubectl_error:?}", expected_of(object)),
+                None => format!("nothing; {kubectl_error:?}"),
             };
             return Some(format!(
                 "{name} ({:?}) of\n{}\n{:?}\nkubectl: {theirs}\nours: {ours:?}\n",
@@ -144,7 +146,7 @@ fn difference(file: &File, objects: &[Value], complaint: Option<&str>, ours: &Re
 }
 
 #[test]
-fn documents_of_many_notations_are_read_as_kubectl_reads_them() {
+fn generated_manifests_are_read_as_by_kubectl() {
     let documents = number("READING_DOCUMENTS", 500) as usize;
     let mut random = Random::new(number("READING_SEED", 0x5eed));
     let mut composer = Composer {
@@ -168,11 +170,11 @@ fn documents_of_many_notations_are_read_as_kubectl_reads_them() {
 
     let nothing = Reading::default();
     let check = |index: usize| {
-        let (objects, complaint) = objects_by_kubectl(&kubectl, &folder.path().join(name(index)));
+        let (objects, error) = objects_by_kubectl(&kubectl, &folder.path().join(name(index)));
         let ours = readings.get(&name(index)).unwrap_or(&nothing);
-        difference(&files[index], &objects, complaint.as_deref(), ours)
+        difference(&files[index], &objects, error.as_deref(), ours)
     };
-    let wrong: Vec<String> = thread::scope(|scope| {
+    let differences: Vec<String> = thread::scope(|scope| {
         let (check, files) = (&check, &files);
         let workers: Vec<_> = (0..THREADS)
             .map(|worker| {
@@ -182,7 +184,7 @@ fn documents_of_many_notations_are_read_as_kubectl_reads_them() {
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     let errors = readings.values().filter(|reading| !reading.errors.is_empty()).count();
-    let shown: String = wrong.iter().take(5).map(|text| format!("----\n{text}\n")).collect();
-    assert!(wrong.is_empty(), "{} of {} files are read differently:\n{shown}", wrong.len(), files.len());
-    assert!(errors * 2 < files.len(), "{errors} of {} files have errors, so little is compared", files.len());
+    let shown: String = differences.iter().take(5).map(|text| format!("----\n{text}\n")).collect();
+    assert!(differences.is_empty(), "{} of {} files are read differently:\n{shown}", differences.len(), files.len());
+    assert!(errors * 2 < files.len(), "{errors} of {} files have errors: too few are compared", files.len());
 }

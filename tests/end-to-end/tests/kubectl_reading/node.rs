@@ -1,9 +1,9 @@
-//! A value of a document, before it is written.
+//! The values of a document before serialization.
 
-/// A value of a document, as YAML writes it.
+/// A value of a document in its YAML notation.
 #[derive(Clone)]
 pub enum Node {
-    /// A scalar as it is written. `FOLD` stands for a line break and the indentation behind it.
+    /// A scalar in its notation. `FOLD` stands for a line break and the following indentation.
     Scalar(String),
     /// A block scalar: its header and its lines.
     Block(&'static str, Vec<String>),
@@ -14,7 +14,7 @@ pub enum Node {
 }
 
 impl Node {
-    /// Whether an alias within it is called so.
+    /// Reports whether it contains an alias of this anchor.
     pub fn mentions(&self, anchor: &str) -> bool {
         match self {
             Self::Scalar(scalar) => scalar.strip_prefix('*') == Some(anchor),
@@ -30,5 +30,5 @@ pub fn plain(text: &str) -> Node {
     Node::Scalar(text.to_owned())
 }
 
-/// Stands for a line break and the indentation behind it.
+/// Stands for a line break and the following indentation.
 pub const FOLD: char = '\u{1}';

@@ -1,9 +1,9 @@
-//! Random numbers that a seed decides, so that a run can be repeated.
+//! Seeded random numbers, so that a run can be repeated.
 
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-/// Random numbers that a seed decides, so that a run can be repeated.
+/// A seeded random number generator.
 pub struct Random(TestRng);
 
 impl Random {

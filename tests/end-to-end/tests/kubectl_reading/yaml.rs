@@ -1,4 +1,4 @@
-//! Writes values as YAML, in one of the many ways to do so.
+//! Writes values as YAML in varying notations.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::composer::{Composer, NOISE};
 use crate::node::{FOLD, Node};
 
 impl Composer<'_> {
-    /// Writes a value behind a key or the dash of a list, and ends the line.
+    /// Writes a value after a key or the dash of a list, and ends the line.
     pub fn value(&mut self, node: &Node, indent: usize, text: &mut String) {
         match node {
             Node::Scalar(scalar) => {
@@ -94,7 +94,7 @@ impl Composer<'_> {
         for item in items {
             text.push_str(&format!("{}-", " ".repeat(indent)));
             match item {
-                // The first entry mostly stands behind the dash.
+                // The first entry mostly follows the dash on the same line.
                 Node::Map(entries) if !entries.is_empty() && self.random.chance(80) => {
                     let deeper = indent + 2 + self.random.below(2);
                     let mut map = String::new();
@@ -106,11 +106,11 @@ impl Composer<'_> {
         }
     }
 
-    /// Writes a value with brackets.
+    /// Writes a value in flow style.
     pub fn flow(&mut self, node: &Node, indent: usize, text: &mut String) {
         match node {
             Node::Scalar(scalar) => {
-                // What ends a plain text in brackets is quoted.
+                // Characters that end a plain scalar in flow style require quotes.
                 let is_plain = !scalar.starts_with(['"', '\'', '!', '&', '*']);
                 if is_plain && scalar.contains(['{', '}', '[', ']', ',', '#', '\'']) && scalar.len() > 4 {
                     text.push_str(&format!("\"{}\"", scalar.replace(FOLD, " ")));
@@ -174,7 +174,7 @@ impl Composer<'_> {
         text.push(bracket);
     }
 
-    /// Breaks the line within brackets, where the next may start at any column; often at that of the key.
+    /// Breaks the line in flow style, where the next line may start at any column; often at that of the key.
     fn line_break(&mut self, indent: usize, text: &mut String) {
         if self.random.chance(10) {
             text.push_str(&format!(" # {}", self.random.pick(&NOISE)));

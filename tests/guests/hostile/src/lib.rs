@@ -1,4 +1,4 @@
-//! A check that misbehaves as its settings tell it, for tests of the engine.
+//! A check that misbehaves as configured in its settings, for tests of the engine.
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
@@ -9,16 +9,16 @@ use kube_devops_sdk::{Check, Findings, Info, Severity, Stage, Subject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What to do wrong.
+/// The settings.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The name of a misdeed.
+    /// The name of the misbehaviour.
     pub behaviour: String,
 }
 
 impl Default for Settings {
-    /// What it does depends on names, so that it can stand in for a check that has no settings.
+    /// The default depends on object names, so that it can replace a check without settings.
     fn default() -> Self {
         Self { behaviour: "by-name".to_owned() }
     }
@@ -51,8 +51,8 @@ impl Check for Hostile {
     fn new(settings: Settings) -> Result<Self, String> {
         match settings.behaviour.as_str() {
             "create-loop" => forever(),
-            "create-trap" => panic!("told to"),
-            "create-refuse" => return Err("not \u{1b}[31mthese\u{1b}[0m".to_owned()),
+            "create-trap" => panic!("as configured"),
+            "create-reject" => return Err("not \u{1b}[31mthese\u{1b}[0m".to_owned()),
             _ => {}
         }
         Ok(Self { behaviour: settings.behaviour, calls: Cell::new(0) })
@@ -62,7 +62,7 @@ impl Check for Hostile {
         self.calls.set(self.calls.get() + 1);
         match self.behaviour.as_str() {
             "loop" => forever(),
-            "trap" => panic!("told to"),
+            "trap" => panic!("as configured"),
             "by-name" if subject.name == "poison" => panic!("poisoned"),
             "by-name" if subject.name == "tar-pit" => forever(),
             "trap-on-poison" if subject.name == "poison" => panic!("poisoned"),
@@ -90,7 +90,7 @@ impl Check for Hostile {
             #[cfg(target_family = "wasm")]
             "read-object" => {
                 let image = kube_devops_sdk::object::get(findings.subject(), "/spec/containers/0/image");
-                findings.pod(image.unwrap_or_else(|| "nothing there".to_owned()));
+                findings.pod(image.unwrap_or_else(|| "no image".to_owned()));
             }
             _ => {}
         }

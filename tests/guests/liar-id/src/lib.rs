@@ -1,4 +1,4 @@
-//! A check whose name could forge a line of a log, for tests of the engine.
+//! A check with an id that could forge a log line, for tests of the engine.
 #![forbid(unsafe_code)]
 
 use kube_devops_sdk::{Check, Findings, Info, NoSettings, Severity, Stage, Subject};

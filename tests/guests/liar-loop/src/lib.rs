@@ -1,4 +1,4 @@
-//! A check whose description never ends, for tests of the engine.
+//! A check with a `describe` that never returns, for tests of the engine.
 #![forbid(unsafe_code)]
 
 use kube_devops_sdk::{Check, Findings, Info, NoSettings, Severity, Stage, Subject};

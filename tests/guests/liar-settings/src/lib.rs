@@ -1,11 +1,11 @@
-//! A check whose default settings are no object, for tests of the engine.
+//! A check with default settings that are not an object, for tests of the engine.
 #![forbid(unsafe_code)]
 
 use kube_devops_sdk::{Check, Findings, Info, Severity, Stage, Subject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A number where an object should be.
+/// A number instead of an object.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 pub struct Number(u32);
 

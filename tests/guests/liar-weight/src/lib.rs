@@ -1,4 +1,4 @@
-//! A check whose weight is absurd, for tests of the engine.
+//! A check with a weight out of range, for tests of the engine.
 #![forbid(unsafe_code)]
 
 use kube_devops_sdk::{Check, Findings, Info, NoSettings, Severity, Stage, Subject};

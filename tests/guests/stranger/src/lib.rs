@@ -1,5 +1,5 @@
-//! A check that finds fault with a subject that it was not shown, for tests of the engine. It goes round the SDK, which
-//! would not let it.
+//! A check that reports a finding for a subject it did not receive, for tests of the engine. It bypasses the SDK, which
+//! would prevent this.
 #![forbid(unsafe_code)]
 
 #[cfg(target_family = "wasm")]
@@ -19,7 +19,7 @@ impl Guest for Stranger {
     fn describe() -> Info {
         Info {
             id: "stranger".to_owned(),
-            title: "Finds fault with what it was not shown".to_owned(),
+            title: "Reports a finding for an unknown subject".to_owned(),
             description: "Misbehaves.".to_owned(),
             rationale: "To see what happens.".to_owned(),
             remedy: "None.".to_owned(),
@@ -45,7 +45,7 @@ impl GuestRule for Stranger {
             subject: subjects.len() as u32,
             container: None,
             field: None,
-            message: "somebody else".to_owned(),
+            message: "unknown subject".to_owned(),
             magnitude: 1,
         }]
     }

@@ -1,0 +1,81 @@
+//! Arguments of the commands that access a cluster.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// The cluster to connect to.
+#[derive(Debug, Clone, Args)]
+pub struct ClusterArguments {
+    /// Path to the kubeconfig file; defaults to KUBECONFIG, ~/.kube/config, or the ServiceAccount of the pod
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Name of the kubeconfig context; defaults to the current context
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub context: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Namespace of the controllers
+    #[arg(short, long, default_value = "kube-devops", value_name = "NAME")]
+    pub namespace: String,
+    /// Check only the permissions to evaluate the pods of this namespace with `analyze -n NAME`; can be specified
+    /// multiple times
+    #[arg(long = "analyze-namespace", value_name = "NAME", conflicts_with = "namespace")]
+    pub analyze_namespaces: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ListCommand {
+    /// List pods with their phase and node
+    #[command(after_help = "\
+Examples:
+  kube-devops list pods
+  kube-devops list pods -n production -l app=web -o json")]
+    Pods(ListPodsArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct ListPodsArguments {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ListFormat,
+}
+
+/// The output format of a list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// Human-readable columns
+    #[default]
+    Text,
+    /// JSON array
+    Json,
+    /// YAML list
+    Yaml,
+    /// One pod/NAME per line, for kubectl
+    Name,
+}
+
+/// The objects to select.
+#[derive(Debug, Clone, Args)]
+pub struct Selection {
+    /// Namespace to select; can be specified multiple times
+    #[arg(short, long = "namespace", value_name = "NAME")]
+    pub namespaces: Vec<String>,
+    /// Label selector of the pods, such as app=web,tier!=cache
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CrdCommand {
+    /// Print the custom resource definitions as YAML
+    #[command(after_help = "Example:\n  kube-devops crd generate | kubectl apply --server-side -f -")]
+    Generate,
+    /// Install the custom resource definitions and wait until the API server serves them
+    #[command(after_help = "Example:\n  kube-devops crd install --context staging")]
+    Install,
+}

@@ -1,0 +1,110 @@
+//! Command line arguments, as parsed by clap.
+
+mod analyze;
+mod cluster;
+mod controllers;
+mod policy;
+mod webhook;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+pub use analyze::AnalyzeArguments;
+pub use cluster::{
+    CheckArguments, ClusterArguments, CrdCommand, ListCommand, ListFormat, ListPodsArguments, Selection,
+};
+pub use controllers::{ControllerArguments, ReconcileArguments, WatchArguments};
+pub use policy::{ExplainArguments, PolicyCommand};
+pub use webhook::{CertGenerateArguments, InstallConfigArguments, WebhookCommand, WebhookNames, WebhookServeArguments};
+
+/// Kubernetes governance: score manifests and live clusters with WebAssembly checks.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kube-devops",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  kube-devops analyze -f deploy/            evaluate manifests, without a cluster
+  kube-devops analyze                       evaluate the pods of the current cluster
+  kube-devops explain latest-tag            what a check finds, why it matters and how to fix it
+
+Exit codes: 0 success; 1 a gate is not met or a permission is missing; 2 an operation failed or the evaluation is
+incomplete."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub cluster: ClusterArguments,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the version
+    #[command(after_help = "Example:\n  kube-devops version")]
+    Version,
+    /// Check the connection to the cluster and your permissions
+    #[command(after_help = "\
+Examples:
+  kube-devops check
+  kube-devops check --context production --namespace kube-devops
+  kube-devops check --analyze-namespace shop               permissions for analyze -n shop
+
+Exit code 1 means that a permission is missing.")]
+    Check(CheckArguments),
+    /// List resources of the cluster
+    #[command(subcommand, after_help = "Example:\n  kube-devops list pods -n production")]
+    List(ListCommand),
+    /// Evaluate manifests or the pods of a cluster
+    #[command(after_help = "\
+Examples:
+  kube-devops analyze -f deploy/ -f extra.yaml             manifests, without a cluster
+  kube-devops analyze --helm-chart ./chart --values production.yaml
+  kube-devops analyze -n production -l app=web             pods of the current cluster
+  kube-devops analyze -f . --bundle restricted --fail-on high
+  kube-devops analyze -f . -o sarif > result.sarif         for code scanning
+
+Without --bundle and --policy, all five checks are enabled. More than 3 restarts and more than 300 seconds in the
+Pending phase are violations.
+
+Exit codes: 0 success; 1 a gate (--fail-on, --min-score, --min-compliance) is not met; 2 the evaluation is incomplete.")]
+    Analyze(Box<AnalyzeArguments>),
+    /// Describe a check: what it finds, why it matters and how to fix it
+    #[command(after_help = "Examples:\n  kube-devops explain\n  kube-devops explain latest-tag")]
+    Explain(ExplainArguments),
+    /// Print or install the custom resource definitions
+    #[command(subcommand, after_help = "Example:\n  kube-devops crd install")]
+    Crd(CrdCommand),
+    /// Show policy bundles and create policies from them
+    #[command(subcommand, after_help = "Example:\n  kube-devops policy bundle-list")]
+    Policy(PolicyCommand),
+    /// Run the watch controller, which keeps the scores of the cluster and its namespaces up to date
+    #[command(after_help = "\
+Examples:
+  kube-devops watch
+  kube-devops watch --lease-namespace platform --addr 127.0.0.1:8080
+
+Serves /healthz, /readyz and /metrics. Replicas elect a leader with a Lease.")]
+    Watch(WatchArguments),
+    /// Run the operator, which continuously evaluates DevOpsPolicies
+    #[command(after_help = "\
+Examples:
+  kube-devops reconcile
+  kube-devops reconcile --audit-retention 30 --system-namespace platform
+
+Serves /healthz, /readyz and /metrics. Replicas elect a leader with a Lease.")]
+    Reconcile(ReconcileArguments),
+    /// Run and configure the admission webhook
+    #[command(subcommand, after_help = "Example:\n  kube-devops webhook serve")]
+    Webhook(WebhookCommand),
+    /// Print shell completions
+    #[command(after_help = "\
+Examples:
+  source <(kube-devops completion bash)
+  kube-devops completion fish > ~/.config/fish/completions/kube-devops.fish")]
+    Completion {
+        /// Shell to print completions for
+        shell: Shell,
+    },
+}

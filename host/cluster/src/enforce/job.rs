@@ -1,0 +1,99 @@
+//! Jobs: what remediation does to one workload, and the results.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube_devops_core::workload::Workload;
+
+use crate::crd::DevOpsPolicySpec;
+use crate::evaluator::PolicyRules;
+
+/// The key of a workload within a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkloadKey {
+    /// A kind of the group `apps` that can be remediated.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+}
+
+/// The next job of a policy.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NextJob {
+    /// Remediate the workload of a pod that has violations.
+    Remediate {
+        /// The controller of the pod.
+        owner: Arc<ObjectReference>,
+    },
+    /// Check the rollout of a remediated workload.
+    Follow {
+        /// The workload.
+        key: WorkloadKey,
+        /// A reason to revert; `None` if there is none so far.
+        trouble: Option<String>,
+    },
+}
+
+/// A job that adds missing fields to a workload.
+#[derive(Clone)]
+pub struct RemediationJob {
+    /// The namespace.
+    pub namespace: String,
+    /// The controller of a pod that has violations.
+    pub owner: Arc<ObjectReference>,
+    /// The name of the policy.
+    pub policy: String,
+    /// The spec of the policy.
+    pub spec: Box<DevOpsPolicySpec>,
+    /// The rules of the policy.
+    pub rules: Arc<dyn PolicyRules>,
+    /// Whether to report the patch instead of applying it.
+    pub dry_run: bool,
+}
+
+/// The result of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JobResult {
+    /// Nothing is missing in the pod template.
+    UpToDate,
+    /// The workload is annotated to be ignored.
+    Ignored,
+    /// The workload must not be changed, with the reason.
+    Skipped(String),
+    /// The fields that would have been added, in a dry run.
+    WouldPatch(String),
+    /// The workload cannot be changed now, with the reason.
+    Waiting(String),
+    /// Another field manager owns a field that would have to be set.
+    Conflict(String),
+    /// Fields were added, and the pods are being replaced.
+    Patched(Patched),
+    /// All pods have been replaced and are available.
+    RolledOut,
+    /// The pods are still being replaced.
+    InProgress,
+    /// The added fields were removed, with the reason.
+    Reverted(String),
+    /// The workload does not exist any more.
+    Gone,
+}
+
+/// A patched workload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patched {
+    /// The added fields, for people; empty if they were added before a restart of the operator.
+    pub what: String,
+    /// The progress deadline of the workload itself.
+    pub deadline: Option<Duration>,
+    /// How long the new pods are watched after the rollout for restarts by an added liveness probe.
+    pub settle: Duration,
+    /// The labels of its pods.
+    pub selector: BTreeMap<String, String>,
+}
+
+/// Whether the workload is a ReplicaSet, which a Deployment may control.
+pub fn is_replica_set(workload: &Workload) -> bool {
+    (workload.group, workload.kind) == ("apps", "ReplicaSet")
+}

@@ -1,0 +1,270 @@
+//! Tests of the schedule of remediations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube_devops_core::{Container, Evaluation, Severity, Subject, testing};
+use tokio::time::Instant;
+
+use super::job::Patched;
+use super::{EnforceOptions, JobResult, NextJob, Remediations, WorkloadKey};
+use crate::clock::Now;
+use crate::crd::{DefaultResources, WorkloadState};
+
+fn start() -> Now {
+    Now { utc: DateTime::UNIX_EPOCH, instant: Instant::now() }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn options() -> EnforceOptions {
+    EnforceOptions { patches_a_minute: 2, rollout_deadline: seconds(600), dry_run: false }
+}
+
+fn owner(name: &str) -> Arc<ObjectReference> {
+    let text = |text: &str| Some(text.to_owned());
+    Arc::new(ObjectReference {
+        api_version: text("apps/v1"),
+        kind: text("StatefulSet"),
+        name: text(name),
+        uid: text(name),
+        ..ObjectReference::default()
+    })
+}
+
+fn key(name: &str) -> WorkloadKey {
+    WorkloadKey { kind: "StatefulSet".to_owned(), name: name.to_owned() }
+}
+
+fn pod(name: &str, restarts: u32) -> Arc<Subject> {
+    let container = Container { has_liveness_probe: true, restart_count: Some(restarts), ..testing::container("app") };
+    let labels = vec![("app".to_owned(), "web".to_owned())];
+    Arc::new(Subject { labels, containers: vec![container], ..testing::pod(name) })
+}
+
+fn violation(check: &str) -> Evaluation {
+    Evaluation { violations: vec![testing::violation(check, Severity::High, "web-0")], ..Evaluation::default() }
+}
+
+fn patched(what: &str) -> JobResult {
+    JobResult::Patched(Patched {
+        what: what.to_owned(),
+        deadline: None,
+        settle: seconds(20),
+        selector: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
+    })
+}
+
+/// Remediations in which these workloads are due.
+fn due(names: &[&str], now: Now) -> Remediations {
+    let mut remediations = Remediations::default();
+    for name in names {
+        let pod = Subject::default();
+        remediations.evaluated(&pod, &violation("liveness"), &owner(name), &["liveness"], None, now);
+    }
+    remediations
+}
+
+fn next(remediations: &mut Remediations, now: Now) -> Option<NextJob> {
+    remediations.next(&options(), true, [].iter(), now)
+}
+
+fn state(remediations: &Remediations) -> Option<WorkloadState> {
+    remediations.statuses().first().map(|status| status.state)
+}
+
+/// Remediations with one workload that was patched just now.
+fn rolling_out(now: Now) -> Remediations {
+    let mut remediations = due(&["web"], now);
+    assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("web") }));
+    remediations.remediated(&owner("web"), Some(key("web")), &patched("app: livenessProbe"), &options(), now);
+    remediations
+}
+
+#[test]
+fn only_violations_that_a_check_can_remediate_are_due() {
+    let now = start();
+    let mut remediations = Remediations::default();
+    let pod = Subject::default();
+    remediations.evaluated(&pod, &violation("latest-tag"), &owner("web"), &["liveness"], None, now);
+    let job = ObjectReference { kind: Some("Job".to_owned()), ..ObjectReference::clone(&owner("job")) };
+    remediations.evaluated(&pod, &violation("liveness"), &Arc::new(job), &["liveness"], None, now);
+    let custom = ObjectReference {
+        api_version: Some("apps.kruise.io/v1".to_owned()),
+        ..ObjectReference::clone(&owner("custom"))
+    };
+    remediations.evaluated(&pod, &violation("liveness"), &Arc::new(custom), &["liveness"], None, now);
+    let bare = ObjectReference { uid: None, ..ObjectReference::clone(&owner("bare")) };
+    remediations.evaluated(&pod, &violation("liveness"), &Arc::new(bare), &["liveness"], None, now);
+    assert_eq!(next(&mut remediations, now), None);
+}
+
+#[test]
+fn containers_without_default_resources_are_due() {
+    let now = start();
+    let limits = DefaultResources { memory_limit: Some("1Gi".to_owned()), ..DefaultResources::default() };
+    let requests = DefaultResources { cpu_request: Some("1".to_owned()), ..DefaultResources::default() };
+    let container = Container { has_resource_requests: true, ..Container::default() };
+    let pod = Subject { containers: vec![container], ..Subject::default() };
+    let is_due = |resources: &DefaultResources| {
+        let mut remediations = Remediations::default();
+        remediations.evaluated(&pod, &Evaluation::default(), &owner("web"), &[], Some(resources), now);
+        next(&mut remediations, now).is_some()
+    };
+    assert!(is_due(&limits) && !is_due(&requests));
+}
+
+#[test]
+fn one_job_runs_at_a_time_and_only_when_the_policy_enforces() {
+    let now = start();
+    let mut remediations = due(&["a", "b"], now);
+    assert_eq!(remediations.next(&options(), false, [].iter(), now), None);
+    assert!(next(&mut remediations, now).is_some());
+    assert_eq!(next(&mut remediations, now), None);
+    remediations.remediated(&owner("a"), Some(key("a")), &JobResult::UpToDate, &options(), now);
+    assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("b") }));
+}
+
+#[test]
+fn a_limited_number_of_workloads_is_patched_per_minute() {
+    let now = start();
+    let mut remediations = due(&["a", "b", "c"], now);
+    for name in ["a", "b"] {
+        let job = next(&mut remediations, now);
+        assert_eq!(job, Some(NextJob::Remediate { owner: owner(name) }));
+        remediations.remediated(&owner(name), Some(key(name)), &patched("app"), &options(), now);
+        // Its rollout is complete, and is not followed any longer.
+        remediations.followed(key(name), &JobResult::Gone, now);
+    }
+    assert_eq!(next(&mut remediations, now + seconds(59)), None);
+    assert!(matches!(next(&mut remediations, now + seconds(60)), Some(NextJob::Remediate { .. })));
+}
+
+#[test]
+fn workloads_are_retried_after_a_pause_that_depends_on_the_result() {
+    let cases = [
+        (JobResult::Waiting("unavailable".to_owned()), 10, WorkloadState::Waiting),
+        (JobResult::Conflict("owned by helm".to_owned()), 60, WorkloadState::Conflict),
+        (JobResult::Skipped("it is paused".to_owned()), 60, WorkloadState::Skipped),
+        (JobResult::WouldPatch("app".to_owned()), 60, WorkloadState::DryRun),
+        (JobResult::Ignored, 60, WorkloadState::Ignored),
+        // No second attempt before the template changes, which the next job finds out.
+        (JobResult::Reverted("it restarted".to_owned()), 60, WorkloadState::Reverted),
+    ];
+    for (result, pause, expected) in cases {
+        let now = start();
+        let mut remediations = due(&["web"], now);
+        next(&mut remediations, now);
+        remediations.remediated(&owner("web"), Some(key("web")), &result, &options(), now);
+        assert_eq!(state(&remediations), Some(expected));
+        assert_eq!(next(&mut remediations, now + seconds(pause - 1)), None, "{result:?}");
+        assert!(next(&mut remediations, now + seconds(pause)).is_some(), "{result:?}");
+    }
+}
+
+#[test]
+fn a_failed_request_is_retried_after_ten_seconds() {
+    let now = start();
+    let mut remediations = due(&["web"], now);
+    next(&mut remediations, now);
+    remediations.failed(Some(&owner("web")), now);
+    assert_eq!(next(&mut remediations, now + seconds(9)), None);
+    assert!(next(&mut remediations, now + seconds(10)).is_some());
+    remediations.failed(None, now);
+    assert_eq!(state(&remediations), None);
+}
+
+#[test]
+fn a_workload_of_no_interest_leaves_no_state() {
+    let now = start();
+    for (key, result) in [
+        (None, JobResult::Skipped("not controlled by a Deployment".to_owned())),
+        (Some(key("web")), JobResult::UpToDate),
+        (Some(key("web")), JobResult::Gone),
+    ] {
+        let mut remediations = due(&["web"], now);
+        next(&mut remediations, now);
+        remediations.remediated(&owner("web"), key, &result, &options(), now);
+        assert_eq!(state(&remediations), None, "{result:?}");
+    }
+}
+
+#[test]
+fn a_rollout_is_checked_every_two_seconds_until_it_has_settled() {
+    let now = start();
+    let mut remediations = rolling_out(now);
+    let follow = |trouble: Option<&str>| Some(NextJob::Follow { key: key("web"), trouble: trouble.map(str::to_owned) });
+    assert_eq!(next(&mut remediations, now), follow(None));
+    remediations.followed(key("web"), &JobResult::InProgress, now);
+    assert_eq!(next(&mut remediations, now + seconds(1)), None);
+    assert_eq!(next(&mut remediations, now + seconds(2)), follow(None));
+    remediations.followed(key("web"), &JobResult::RolledOut, now + seconds(2));
+    assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
+
+    // The settle time starts with the complete rollout.
+    assert_eq!(next(&mut remediations, now + seconds(21)), follow(None));
+    remediations.followed(key("web"), &JobResult::RolledOut, now + seconds(21));
+    assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
+    next(&mut remediations, now + seconds(23));
+    remediations.followed(key("web"), &JobResult::RolledOut, now + seconds(23));
+    let statuses = remediations.statuses();
+    assert_eq!((statuses[0].state, statuses[0].message.as_str()), (WorkloadState::Patched, "app: livenessProbe"));
+    assert_eq!(statuses[0].time, (now + seconds(23)).utc);
+    assert_eq!(next(&mut remediations, now + seconds(60)), None);
+}
+
+#[test]
+fn a_rollout_past_its_deadline_or_with_restarts_has_trouble() {
+    let now = start();
+    let trouble = |job: Option<NextJob>| match job {
+        Some(NextJob::Follow { trouble, .. }) => trouble,
+        job => panic!("{job:?}"),
+    };
+    let mut late = rolling_out(now);
+    assert_eq!(trouble(next(&mut late, now + seconds(599))), None);
+    late.followed(key("web"), &JobResult::InProgress, now + seconds(599));
+    let reason = trouble(next(&mut late, now + seconds(601))).unwrap_or_default();
+    assert!(reason.contains("before the deadline"), "{reason}");
+
+    let mut restarting = rolling_out(now);
+    let pods = [pod("old", 0), pod("web-0", 1)];
+    // Restarts before the rollout is complete may have had other reasons.
+    assert_eq!(trouble(restarting.next(&options(), true, pods.iter(), now)), None);
+    restarting.followed(key("web"), &JobResult::RolledOut, now);
+    let reason = trouble(restarting.next(&options(), true, pods.iter(), now + seconds(2))).unwrap_or_default();
+    assert!(reason.starts_with("container app of pod web-0 was restarted"), "{reason}");
+    restarting.followed(key("web"), &JobResult::Reverted(reason), now + seconds(2));
+    assert_eq!(state(&restarting), Some(WorkloadState::Reverted));
+}
+
+#[test]
+fn violations_of_old_pods_do_not_disturb_a_rollout() {
+    let now = start();
+    let mut remediations = rolling_out(now);
+    remediations.evaluated(&pod("old", 0), &violation("liveness"), &owner("web"), &["liveness"], None, now);
+    next(&mut remediations, now);
+    remediations.followed(key("web"), &JobResult::InProgress, now);
+    assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("web") }));
+    remediations.remediated(&owner("web"), Some(key("web")), &patched(""), &options(), now);
+    assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
+    assert!(matches!(next(&mut remediations, now + seconds(2)), Some(NextJob::Follow { .. })));
+}
+
+#[test]
+fn a_new_leader_follows_the_rollouts_of_the_status() {
+    let now = start();
+    let before = rolling_out(now);
+    let mut after = Remediations::restore(&before.statuses(), &options(), now);
+    assert_eq!(after.statuses(), before.statuses());
+    assert!(matches!(next(&mut after, now), Some(NextJob::Follow { .. })));
+    after.followed(key("web"), &JobResult::RolledOut, now);
+    assert_eq!(state(&after), Some(WorkloadState::Patched));
+    // A patched workload stays listed while its template is up to date.
+    after.remediated(&owner("web"), Some(key("web")), &JobResult::UpToDate, &options(), now);
+    assert_eq!(state(&after), Some(WorkloadState::Patched));
+}

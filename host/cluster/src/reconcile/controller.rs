@@ -1,0 +1,375 @@
+//! The event loop of the operator.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{self, FuturesUnordered, StreamExt};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Api;
+use kube::runtime::watcher::{Event, watcher};
+use kube::runtime::{WatchStreamExt, watcher as watching};
+use kube_devops_engine::Checks;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::ReconcileOptions;
+use super::executor::Executor;
+use super::metrics::Metrics;
+use super::policy::{Policy, Rules};
+use super::write::{EnforcementResult, KnownAudit, Write, WriteResult};
+use crate::clock::Now;
+use crate::crd::DevOpsPolicy;
+use crate::enforce::JobResult;
+use crate::key::ObjectKey;
+use crate::pod_index::PodIndex;
+use crate::pods;
+use crate::runtime::server::Readiness;
+use crate::runtime::store::{Store, Watched};
+use crate::runtime::ticker::Ticker;
+
+/// The most requests that run at a time.
+const MOST_WRITES: usize = 16;
+/// The time for requests to end when the operator stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The result of a request.
+enum Answer {
+    Write(ObjectKey, Result<Option<WriteResult>, kube::Error>),
+    /// With the controller of the pods, if the job remediates.
+    Job(ObjectKey, Option<Arc<ObjectReference>>, Result<EnforcementResult, kube::Error>),
+    Audits(Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, kube::Error>),
+}
+
+/// Whether the existing audit results are known.
+#[derive(PartialEq, Eq)]
+enum AuditList {
+    Unknown,
+    Requested,
+    Known,
+}
+
+/// The state of the operator. One task owns it, and there are no locks.
+pub struct Operator {
+    executor: Executor,
+    checks: Arc<Checks>,
+    options: ReconcileOptions,
+    metrics: Metrics,
+    readiness: Readiness,
+    pods: PodIndex,
+    policies: BTreeMap<ObjectKey, Policy>,
+    watched_policies: Watched,
+    is_leader: bool,
+    audits: AuditList,
+    requests: FuturesUnordered<BoxFuture<'static, Answer>>,
+}
+
+impl Operator {
+    /// An operator that knows no objects.
+    pub fn new(
+        executor: Executor,
+        checks: Arc<Checks>,
+        options: ReconcileOptions,
+        metrics: Metrics,
+        readiness: Readiness,
+    ) -> Self {
+        Self {
+            executor,
+            checks,
+            options,
+            metrics,
+            readiness,
+            pods: PodIndex::default(),
+            policies: BTreeMap::new(),
+            watched_policies: Watched::default(),
+            is_leader: false,
+            audits: AuditList::Unknown,
+            requests: FuturesUnordered::new(),
+        }
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(mut self, mut leadership: watch::Receiver<bool>, stop: CancellationToken) {
+        let mut pod_events = pin!(pods::watch(&self.executor.client));
+        let policies: Api<DevOpsPolicy> = Api::all(self.executor.client.clone());
+        let mut policy_events = pin!(watcher(policies, watching::Config::default()).default_backoff());
+        let mut ticker = Ticker::default();
+        loop {
+            tokio::select! {
+                // The loss of the lease comes before everything else.
+                biased;
+                () = stop.cancelled() => break,
+                changed = leadership.changed() => match changed {
+                    Ok(()) => {
+                        let is_leader = *leadership.borrow_and_update();
+                        self.set_leading(is_leader);
+                    }
+                    Err(_) => break,
+                },
+                Some(answer) = self.requests.next() => {
+                    self.answered(answer);
+                    self.start_writes();
+                }
+                ages_are_due = ticker.tick() => {
+                    if ages_are_due {
+                        self.update_ages();
+                    }
+                    self.reconcile();
+                }
+                Some(event) = policy_events.next() => match event {
+                    Ok(event) => self.policy_event(event),
+                    Err(error) => tracing::warn!("the watch of policies was interrupted: {error}"),
+                },
+                Some(event) = pod_events.next() => match event {
+                    Ok(event) => {
+                        let changed = self.pods.apply(event, Now::read().utc);
+                        self.for_each_policy_of(changed, Policy::pod_changed);
+                    }
+                    Err(error) => tracing::warn!("the watch of pods was interrupted: {error}"),
+                },
+            }
+        }
+        tokio::select! {
+            biased;
+            Ok(_) = leadership.wait_for(|is_leader| !is_leader), if self.is_leader => {}
+            _ = timeout(GRACE, self.finish()) => {}
+        }
+    }
+
+    /// Waits for the running requests, and enters their results into the statuses, so that the next leader knows which rollouts
+    /// to follow.
+    async fn finish(&mut self) {
+        while let Some(answer) = self.requests.next().await {
+            self.answered(answer);
+        }
+        if !self.is_leader {
+            return;
+        }
+        let now = Now::read();
+        let statuses: Vec<_> = self.policies.values_mut().filter_map(|policy| policy.last_status(now)).collect();
+        let executor = &self.executor;
+        let writes = stream::iter(statuses).map(|write| executor.write(write));
+        writes.buffer_unordered(MOST_WRITES).for_each(|_| std::future::ready(())).await;
+    }
+
+    fn set_leading(&mut self, is_leader: bool) {
+        self.is_leader = is_leader;
+        self.audits = AuditList::Unknown;
+        // Dropping the futures cancels the requests; only the leader writes.
+        self.requests = FuturesUnordered::new();
+        let now = Now::read();
+        for (key, policy) in &mut self.policies {
+            policy.start_over(&self.options.enforce, now);
+            if !is_leader {
+                self.metrics.remove(key, policy.shown());
+            }
+        }
+    }
+
+    fn update_ages(&mut self) {
+        let aged = self.pods.update_ages(Now::read().utc);
+        self.for_each_policy_of(aged, Policy::pod_aged);
+    }
+
+    fn for_each_policy_of(&mut self, pods: Vec<ObjectKey>, notify: fn(&mut Policy, ObjectKey)) {
+        for pod in pods {
+            let first = ObjectKey { namespace: pod.namespace.clone(), name: "".into() };
+            let policies = self.policies.range_mut(first..);
+            for (_, policy) in policies.take_while(|(key, _)| key.namespace == pod.namespace) {
+                notify(policy, pod.clone());
+            }
+        }
+    }
+
+    fn policy_event(&mut self, event: Event<DevOpsPolicy>) {
+        let mut watched = std::mem::take(&mut self.watched_policies);
+        watched.apply(self, event);
+        self.watched_policies = watched;
+    }
+
+    /// Evaluates the pods that are due, and starts the writes that follow from it.
+    fn reconcile(&mut self) {
+        if !self.pods.is_synced() || !self.watched_policies.is_synced() {
+            return;
+        }
+        // A replica on standby is ready as well.
+        self.readiness.set();
+        if !self.is_leader {
+            return;
+        }
+        if self.audits == AuditList::Unknown {
+            self.audits = AuditList::Requested;
+            let executor = self.executor.clone();
+            self.requests.push(Box::pin(async move { Answer::Audits(executor.audits().await) }));
+        }
+        // The evaluation occupies its thread, while the endpoints have to be served.
+        tokio::task::block_in_place(|| self.evaluate());
+        self.start_writes();
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
+    fn evaluate(&mut self) {
+        for (key, policy) in self.policies.iter_mut().filter(|(_, policy)| policy.is_due()) {
+            let timer = self.metrics.duration.start_timer();
+            let run = policy.evaluate(key, &self.pods, Now::read());
+            timer.observe_duration();
+            self.metrics.reconciles.inc();
+            self.metrics.scanned.inc_by(run.scanned as u64);
+            if run.failed {
+                self.metrics.errors.inc();
+                let first = policy.ledger().errors().next().unwrap_or_default();
+                tracing::warn!(policy = %key, "failed to evaluate all pods: {first}");
+            }
+            let enforces = policy.enforces();
+            let (before, now) = policy.show();
+            self.metrics.set(key, &before, now, enforces);
+        }
+    }
+
+    fn start_writes(&mut self) {
+        let now = Now::read();
+        for (key, policy) in &mut self.policies {
+            if self.requests.len() >= MOST_WRITES {
+                break;
+            }
+            if let Some(write) = policy.next_write(&self.options, now) {
+                log(key, &write);
+                let (key, executor) = (key.clone(), self.executor.clone());
+                self.requests.push(Box::pin(async move { Answer::Write(key, executor.write(write).await) }));
+            }
+            if let Some(job) = policy.next_job(key, &self.pods, &self.options, now) {
+                let (key, executor, owner) = (key.clone(), self.executor.clone(), job.owner().cloned());
+                self.requests.push(Box::pin(async move { Answer::Job(key, owner, executor.enforce(job).await) }));
+            }
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        let now = Now::read();
+        match answer {
+            Answer::Write(key, result) => self.written(&key, result, now),
+            Answer::Job(key, owner, result) => self.job_ended(&key, owner.as_deref(), result, now),
+            Answer::Audits(Ok(mut known)) => {
+                self.audits = AuditList::Known;
+                for (key, policy) in &mut self.policies {
+                    policy.set_audits(known.remove(key).unwrap_or_default());
+                }
+            }
+            Answer::Audits(Err(error)) => {
+                tracing::warn!("failed to list the audit results: {error}");
+                self.audits = AuditList::Unknown;
+            }
+        }
+    }
+
+    fn written(&mut self, key: &ObjectKey, result: Result<Option<WriteResult>, kube::Error>, now: Now) {
+        let Some(policy) = self.policies.get_mut(key) else { return };
+        match result {
+            Ok(Some(result)) => {
+                if matches!(result, WriteResult::Audit { .. }) {
+                    self.metrics.audits.inc();
+                }
+                policy.written(result, now);
+            }
+            // The policy is gone, and the watch is about to report it.
+            Ok(None) => policy.write_failed(now),
+            Err(error) => {
+                self.metrics.errors.inc();
+                tracing::warn!(policy = %key, "failed to write, retrying: {error}");
+                policy.write_failed(now);
+            }
+        }
+    }
+
+    fn job_ended(
+        &mut self,
+        key: &ObjectKey,
+        owner: Option<&ObjectReference>,
+        result: Result<EnforcementResult, kube::Error>,
+        now: Now,
+    ) {
+        let Some(policy) = self.policies.get_mut(key) else { return };
+        match result {
+            Ok(done) => {
+                match &done {
+                    EnforcementResult::Remediated { result: JobResult::Patched(patched), .. }
+                        if !patched.what.is_empty() =>
+                    {
+                        self.metrics.applied.inc();
+                    }
+                    // A workload that was reverted before is tried again and again, and counts once.
+                    EnforcementResult::Followed { result: JobResult::Reverted(_) | JobResult::Conflict(_), .. }
+                    | EnforcementResult::Remediated { result: JobResult::Conflict(_), .. } => self.metrics.failed.inc(),
+                    _ => {}
+                }
+                policy.job_done(done, &self.options.enforce, now);
+            }
+            Err(error) => {
+                self.metrics.failed.inc();
+                tracing::warn!(policy = %key, "failed to remediate a workload, retrying: {error}");
+                policy.job_failed(owner, now);
+            }
+        }
+    }
+}
+
+impl Store for Operator {
+    type Object = DevOpsPolicy;
+
+    fn set(&mut self, mut object: DevOpsPolicy) -> (ObjectKey, bool) {
+        object.metadata.managed_fields = None;
+        let key = ObjectKey::of(&object.metadata);
+        if self.policies.get(&key).is_some_and(|known| known.is_other(&object)) {
+            self.remove(&key);
+        }
+        let rules = || Rules::of(&object, &self.checks, &self.options.system);
+        match self.policies.get_mut(&key) {
+            Some(known) => {
+                let rules = known.needs_rules(&object).then(rules);
+                known.update(object, rules);
+            }
+            None => {
+                let rules = rules();
+                let mut policy = Policy::new(object, rules, &self.options.enforce, Now::read());
+                if self.audits == AuditList::Known {
+                    // It was created after the list of audit results, so it has none.
+                    policy.set_audits(Vec::new());
+                }
+                self.policies.insert(key.clone(), policy);
+            }
+        }
+        (key, true)
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> bool {
+        let Some(policy) = self.policies.remove(key) else { return false };
+        self.metrics.remove(key, policy.shown());
+        true
+    }
+
+    fn key(policy: &DevOpsPolicy) -> ObjectKey {
+        ObjectKey::of(&policy.metadata)
+    }
+
+    fn keys(&self) -> Vec<ObjectKey> {
+        self.policies.keys().cloned().collect()
+    }
+}
+
+fn log(policy: &ObjectKey, write: &Write) {
+    match write {
+        Write::Status { status, .. } => tracing::info!(
+            %policy,
+            score = status.health_score,
+            compliance = status.compliance,
+            violations = status.violation_count,
+            "{}",
+            status.message.as_deref().unwrap_or_default()
+        ),
+        Write::CleanUp { audits, .. } => tracing::info!(%policy, audits = audits.len(), "cleaning up"),
+        Write::AddFinalizer { .. } | Write::Audit { .. } | Write::Events(_) => {}
+    }
+}

@@ -1,0 +1,226 @@
+//! The requests of the operator: the only file that talks to the API server about policies.
+
+use std::collections::BTreeMap;
+
+use futures::stream::{self, StreamExt};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams};
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::{Api, Client, Resource, ResourceExt};
+use kube_devops_core::text::{cut, escape_controls};
+use serde_json::{Value, json};
+
+use super::audit::FINGERPRINT;
+use super::write::{EnforcementJob, EnforcementResult, FINALIZER, KnownAudit, PendingEvent, Write, WriteResult};
+use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
+use crate::enforce::{JobResult, WorkloadKey, follow, remediate};
+use crate::install::FIELD_MANAGER;
+use crate::key::ObjectKey;
+
+/// The most audit results that are deleted at a time.
+const AT_ONCE: usize = 4;
+/// The longest note of an event, in bytes. The API server rejects notes of more than 1,024.
+const LONGEST_NOTE: usize = 1000;
+/// The number of audit results that are listed by one request.
+const PAGE: u32 = 500;
+
+/// Sends requests and emits events.
+#[derive(Clone)]
+pub struct Executor {
+    /// The client.
+    pub client: Client,
+    /// The recorder of events.
+    pub recorder: Recorder,
+}
+
+impl Executor {
+    /// Executes a write. `None` if the object does not exist any more, so that there is nothing left to do.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn write(&self, write: Write) -> Result<Option<WriteResult>, kube::Error> {
+        match write {
+            Write::AddFinalizer { policy } => none_if_gone(self.add_finalizer(&policy).await),
+            Write::Status { policy, status } => none_if_gone(self.apply_status(&policy, status).await),
+            Write::Audit { record, fingerprint, surplus } => self.create_audit(&record, fingerprint, surplus).await,
+            Write::Events(events) => {
+                for event in events {
+                    self.emit(&event).await;
+                }
+                Ok(Some(WriteResult::Events))
+            }
+            Write::CleanUp { policy, audits } => {
+                let namespace = policy.namespace().unwrap_or_default();
+                // The garbage collector deletes the rest, which the policy owns. The deletion of the policy, and perhaps of the
+                // whole namespace, must not wait for that.
+                delete(&Api::namespaced(self.client.clone(), &namespace), audits).await;
+                none_if_gone(self.remove_finalizer(&policy).await)
+            }
+        }
+    }
+
+    /// Executes a job of the remediation, and emits an event if a workload changed.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn enforce(&self, job: EnforcementJob) -> Result<EnforcementResult, kube::Error> {
+        match job {
+            EnforcementJob::Remediate(job) => {
+                let (key, result) = remediate(&self.client, &job).await?;
+                if let Some(event) = key.as_ref().and_then(|key| workload_event(&job.namespace, key, &result)) {
+                    self.emit(&event).await;
+                }
+                Ok(EnforcementResult::Remediated { owner: job.owner, key, result })
+            }
+            EnforcementJob::Follow { namespace, key, trouble } => {
+                let result = follow(&self.client, &namespace, &key, trouble).await?;
+                if let Some(event) = workload_event(&namespace, &key, &result) {
+                    self.emit(&event).await;
+                }
+                Ok(EnforcementResult::Followed { key, result })
+            }
+        }
+    }
+
+    /// Lists the audit results of each policy, the oldest first. Only their metadata is read.
+    pub async fn audits(&self) -> Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, kube::Error> {
+        let api: Api<PolicyAuditResult> = Api::all(self.client.clone());
+        let mut parameters = ListParams::default().limit(PAGE);
+        let mut known: BTreeMap<ObjectKey, Vec<KnownAudit>> = BTreeMap::new();
+        loop {
+            let page = api.list_metadata(&parameters).await?;
+            page.items.iter().for_each(|audit| add(audit, &mut known));
+            match page.metadata.continue_.filter(|next| !next.is_empty()) {
+                Some(next) => parameters = parameters.continue_token(&next),
+                None => break,
+            }
+        }
+        known.values_mut().for_each(|audits| audits.sort());
+        Ok(known)
+    }
+
+    async fn create_audit(
+        &self,
+        record: &PolicyAuditResult,
+        fingerprint: String,
+        surplus: Vec<String>,
+    ) -> Result<Option<WriteResult>, kube::Error> {
+        let api: Api<PolicyAuditResult> = Api::namespaced(self.client.clone(), &record.namespace().unwrap_or_default());
+        match api.create(&PostParams::default(), record).await {
+            Ok(_) => {}
+            // An earlier attempt succeeded, but its response was lost.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            // A namespace that is being deleted accepts no new objects.
+            Err(kube::Error::Api(status)) if status.is_forbidden() && status.message.contains("being terminated") => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+        let removed = delete(&api, surplus).await;
+        Ok(Some(WriteResult::Audit { name: record.name_any(), fingerprint, removed }))
+    }
+
+    async fn apply_status(
+        &self,
+        policy: &DevOpsPolicy,
+        status: Box<DevOpsPolicyStatus>,
+    ) -> Result<WriteResult, kube::Error> {
+        let patch = json!({
+            "apiVersion": DevOpsPolicy::api_version(&()),
+            "kind": DevOpsPolicy::kind(&()),
+            // The uid keeps the status of a deleted policy out of a new policy of the same name.
+            "metadata": { "name": policy.name_any(), "uid": policy.uid() },
+            "status": &status,
+        });
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        self.policies(policy).patch_status(&policy.name_any(), &parameters, &Patch::Apply(patch)).await?;
+        Ok(WriteResult::Status(status))
+    }
+
+    async fn add_finalizer(&self, policy: &DevOpsPolicy) -> Result<WriteResult, kube::Error> {
+        let finalizers: Vec<String> = policy.finalizers().iter().cloned().chain([FINALIZER.to_owned()]).collect();
+        self.patch_finalizers(policy, finalizers).await
+    }
+
+    async fn remove_finalizer(&self, policy: &DevOpsPolicy) -> Result<WriteResult, kube::Error> {
+        let finalizers = policy.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+        self.patch_finalizers(policy, finalizers).await
+    }
+
+    /// Sets the finalizers, unless the policy was changed at the same time.
+    async fn patch_finalizers(
+        &self,
+        policy: &DevOpsPolicy,
+        finalizers: Vec<String>,
+    ) -> Result<WriteResult, kube::Error> {
+        let metadata: Value =
+            json!({ "uid": policy.uid(), "resourceVersion": policy.resource_version(), "finalizers": &finalizers });
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        self.policies(policy).patch(&policy.name_any(), &PatchParams::default(), &patch).await?;
+        Ok(WriteResult::Finalizers(finalizers))
+    }
+
+    fn policies(&self, policy: &DevOpsPolicy) -> Api<DevOpsPolicy> {
+        Api::namespaced(self.client.clone(), &policy.namespace().unwrap_or_default())
+    }
+
+    /// Emits an event. Nothing depends on it, so a failure is only logged.
+    async fn emit(&self, event: &PendingEvent) {
+        let published = Event {
+            type_: if event.is_normal { EventType::Normal } else { EventType::Warning },
+            reason: event.reason.to_owned(),
+            note: Some(cut(&escape_controls(&event.note), LONGEST_NOTE)),
+            action: "Evaluate".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&published, &event.reference).await {
+            tracing::debug!(reason = event.reason, "failed to emit an event: {error}");
+        }
+    }
+}
+
+fn add(audit: &PartialObjectMeta<PolicyAuditResult>, known: &mut BTreeMap<ObjectKey, Vec<KnownAudit>>) {
+    let Some(owner) = audit.owner_references().first() else { return };
+    let namespace = audit.namespace().unwrap_or_default().as_str().into();
+    let key = ObjectKey { namespace, name: owner.name.as_str().into() };
+    let fingerprint = audit.annotations().get(FINGERPRINT).cloned();
+    known.entry(key).or_default().push(KnownAudit { name: audit.name_any(), fingerprint });
+}
+
+fn none_if_gone(result: Result<WriteResult, kube::Error>) -> Result<Option<WriteResult>, kube::Error> {
+    match result {
+        Ok(result) => Ok(Some(result)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes audit results. Returns the names of those that do not exist any more.
+async fn delete(api: &Api<PolicyAuditResult>, names: Vec<String>) -> Vec<String> {
+    let deletions = stream::iter(names).map(|name| async move {
+        let is_gone = match api.delete(&name, &DeleteParams::default()).await {
+            Ok(_) => true,
+            Err(kube::Error::Api(status)) => status.is_not_found(),
+            Err(_) => false,
+        };
+        is_gone.then_some(name)
+    });
+    let deleted: Vec<Option<String>> = deletions.buffer_unordered(AT_ONCE).collect().await;
+    deleted.into_iter().flatten().collect()
+}
+
+/// The event about a workload after a job; `None` if it was not changed.
+fn workload_event(namespace: &str, key: &WorkloadKey, result: &JobResult) -> Option<PendingEvent> {
+    let (is_normal, reason, note) = match result {
+        JobResult::Patched(patched) if !patched.what.is_empty() => {
+            (true, "Patched", format!("added to {}", patched.what))
+        }
+        JobResult::Reverted(reason) => (false, "Reverted", format!("reverted the patch: {reason}")),
+        JobResult::Conflict(reason) => (false, "Conflict", reason.clone()),
+        _ => return None,
+    };
+    let reference = ObjectReference {
+        api_version: Some("apps/v1".to_owned()),
+        kind: Some(key.kind.clone()),
+        name: Some(key.name.clone()),
+        namespace: Some(namespace.to_owned()),
+        ..ObjectReference::default()
+    };
+    Some(PendingEvent { reference, is_normal, reason, note })
+}

@@ -1,0 +1,133 @@
+//! The writes of the operator, as data.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+
+use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
+use crate::enforce::{JobResult, RemediationJob, WorkloadKey};
+
+/// The finalizer that keeps a policy until its audit results are deleted.
+pub const FINALIZER: &str = "devops.stochastic.io/cleanup";
+
+/// A write.
+pub enum Write {
+    /// Adds the finalizer.
+    AddFinalizer {
+        /// The policy.
+        policy: Box<DevOpsPolicy>,
+    },
+    /// Applies the status.
+    Status {
+        /// The policy.
+        policy: Box<DevOpsPolicy>,
+        /// Its new status.
+        status: Box<DevOpsPolicyStatus>,
+    },
+    /// Creates an audit result and deletes old ones.
+    Audit {
+        /// The audit result.
+        record: Box<PolicyAuditResult>,
+        /// The fingerprint of its content.
+        fingerprint: String,
+        /// The names of those to delete.
+        surplus: Vec<String>,
+    },
+    /// Emits events.
+    Events(Vec<PendingEvent>),
+    /// Deletes the audit results of a policy that is being deleted, and removes the finalizer.
+    CleanUp {
+        /// The policy.
+        policy: Box<DevOpsPolicy>,
+        /// The names of its audit results.
+        audits: Vec<String>,
+    },
+}
+
+/// A job of the remediation of a policy.
+pub enum EnforcementJob {
+    /// Adds missing fields to a workload.
+    Remediate(Box<RemediationJob>),
+    /// Checks the rollout of a patched workload.
+    Follow {
+        /// The namespace.
+        namespace: String,
+        /// The workload.
+        key: WorkloadKey,
+        /// A reason to revert the patch.
+        trouble: Option<String>,
+    },
+}
+
+impl EnforcementJob {
+    /// The controller of the pods, if the job remediates.
+    pub fn owner(&self) -> Option<&Arc<ObjectReference>> {
+        match self {
+            Self::Remediate(job) => Some(&job.owner),
+            Self::Follow { .. } => None,
+        }
+    }
+}
+
+/// An event about an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PendingEvent {
+    /// The object.
+    pub reference: ObjectReference,
+    /// Whether its type is Normal and not Warning.
+    pub is_normal: bool,
+    /// The reason, in CamelCase.
+    pub reason: &'static str,
+    /// The note.
+    pub note: String,
+}
+
+/// The result of a write.
+#[derive(Debug)]
+pub enum WriteResult {
+    /// The finalizers of the policy.
+    Finalizers(Vec<String>),
+    /// The status that was applied.
+    Status(Box<DevOpsPolicyStatus>),
+    /// An audit result was created.
+    Audit {
+        /// Its name.
+        name: String,
+        /// The fingerprint of its content.
+        fingerprint: String,
+        /// The names of those that were deleted.
+        removed: Vec<String>,
+    },
+    /// Events were emitted, or could not be, which changes nothing.
+    Events,
+}
+
+/// The result of a job.
+#[derive(Debug)]
+pub enum EnforcementResult {
+    /// A workload was remediated.
+    Remediated {
+        /// The controller of the pods.
+        owner: Arc<ObjectReference>,
+        /// The workload, if there is one.
+        key: Option<WorkloadKey>,
+        /// The result.
+        result: JobResult,
+    },
+    /// The rollout of a workload was checked.
+    Followed {
+        /// The workload.
+        key: WorkloadKey,
+        /// The result.
+        result: JobResult,
+    },
+}
+
+/// An audit result that exists. They sort by time, as their names do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KnownAudit {
+    /// The name.
+    pub name: String,
+    /// The fingerprint of its content.
+    pub fingerprint: Option<String>,
+}

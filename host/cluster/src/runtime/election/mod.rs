@@ -1,0 +1,133 @@
+//! Leader election by a Lease, so that one of several replicas acts.
+//!
+//! The algorithm is that of client-go. A candidate acquires the lease once it has not seen a renewal for the lease duration,
+//! by its own clock: clocks of other machines do not matter. A leader that has not been able to renew for two thirds of this
+//! duration steps down, before another replica can start. Every write names the version that it replaces, so that two
+//! candidates cannot both succeed. [`candidate`] decides, and this file sends the requests.
+
+mod candidate;
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use candidate::Candidate;
+
+/// The lease, the identity of this replica, and the lease duration.
+#[derive(Debug, Clone)]
+pub struct ElectionOptions {
+    /// The namespace of the lease.
+    pub namespace: String,
+    /// The name of the lease.
+    pub name: String,
+    /// The name of this replica, different from all others.
+    pub identity: String,
+    /// The lease duration: the time without a renewal after which another replica acquires the lease.
+    pub duration: Duration,
+}
+
+impl ElectionOptions {
+    /// The time without a renewal after which a leader steps down.
+    fn renew_deadline(&self) -> Duration {
+        self.duration * 2 / 3
+    }
+
+    /// The period of reading and renewing the lease.
+    fn period(&self) -> Duration {
+        self.duration / 6
+    }
+}
+
+/// Takes part in the election until `stop`, and sends to `leadership` whether this replica is the leader. Releases the lease
+/// at the end; the leader must have stopped acting before.
+pub async fn run_election(
+    client: Client,
+    options: ElectionOptions,
+    leadership: watch::Sender<bool>,
+    stop: CancellationToken,
+) {
+    let api: Api<Lease> = Api::namespaced(client, &options.namespace);
+    let mut candidate = Candidate::new(options.clone());
+    let mut ticks = interval(options.period());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_reported = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = ticks.tick() => {}
+        }
+        let time_left = candidate.time_left(Instant::now());
+        let attempt = tokio::select! {
+            () = stop.cancelled() => break,
+            attempt = timeout(time_left, acquire_or_renew(&api, &mut candidate)) => attempt,
+        };
+        let (name, namespace) = (&options.name, &options.namespace);
+        match attempt {
+            Ok(Ok(())) => is_reported = false,
+            Ok(Err(error)) => {
+                if !is_reported {
+                    tracing::warn!(lease = name, namespace, "failed to renew the lease: {error}");
+                    is_reported = true;
+                }
+                candidate.failed(Instant::now());
+            }
+            Err(_) => {
+                tracing::warn!(
+                    lease = name,
+                    namespace,
+                    "failed to renew the lease: the API server did not respond in time"
+                );
+                candidate.failed(Instant::now());
+            }
+        }
+        report(&leadership, candidate.is_leader(), &options);
+    }
+    leadership.send_replace(false);
+    if let Some(lease) = candidate.release() {
+        // It would expire anyway.
+        let _ = timeout(options.period(), api.replace(&options.name, &PostParams::default(), &lease)).await;
+    }
+}
+
+fn report(leadership: &watch::Sender<bool>, is_leader: bool, options: &ElectionOptions) {
+    leadership.send_if_modified(|before| {
+        if *before != is_leader {
+            let change = if is_leader { "became the leader" } else { "stepped down as the leader" };
+            tracing::info!(lease = %options.name, identity = %options.identity, "{change}");
+        }
+        std::mem::replace(before, is_leader) != is_leader
+    });
+}
+
+/// Reads the lease if needed, and acquires or renews it unless another replica holds it.
+async fn acquire_or_renew(api: &Api<Lease>, candidate: &mut Candidate) -> Result<(), kube::Error> {
+    let sent = Instant::now();
+    if candidate.needs_lease() {
+        let lease = api.get_opt(candidate.lease_name()).await?;
+        candidate.observe(lease, Instant::now());
+    }
+    let Some(lease) = candidate.claim(Instant::now(), MicroTime(Timestamp::now())) else {
+        candidate.lost();
+        return Ok(());
+    };
+    let is_known = lease.metadata.resource_version.is_some();
+    let written = if is_known {
+        api.replace(candidate.lease_name(), &PostParams::default(), &lease).await
+    } else {
+        api.create(&PostParams::default(), &lease).await
+    };
+    match written {
+        Ok(lease) => candidate.acquired(lease, sent, Instant::now()),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => candidate.conflicted(),
+        Err(kube::Error::Api(status)) if status.is_not_found() && is_known => candidate.conflicted(),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The registration of metrics.
+
+use prometheus::Registry;
+use prometheus::core::Collector;
+
+use crate::ClusterError;
+
+/// Registers a metric.
+///
+/// # Errors
+///
+/// If another metric has the same name.
+pub fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<C>,
+) -> Result<C, ClusterError> {
+    let error = |error: prometheus::Error| ClusterError::Metrics(error.to_string());
+    let metric = metric.map_err(error)?;
+    registry.register(Box::new(metric.clone())).map_err(error)?;
+    Ok(metric)
+}

@@ -1,0 +1,92 @@
+//! The HTTP endpoints of the controllers: `/healthz`, `/readyz` and `/metrics`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::ClusterError;
+
+/// Whether a controller is ready.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Sets it to ready.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Sets it to not ready, before the shutdown.
+    pub fn unset(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    /// Whether it is ready.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Clone)]
+struct Served {
+    readiness: Readiness,
+    registry: Registry,
+}
+
+/// Listens on `address` (port 0 means any free port), and serves the endpoints in the background until `stop`. Returns the
+/// address that it listens on.
+pub async fn serve(
+    address: SocketAddr,
+    readiness: Readiness,
+    registry: Registry,
+    stop: CancellationToken,
+) -> Result<SocketAddr, ClusterError> {
+    let (listener, address) = listen(address).await?;
+    let router = endpoints(readiness, registry);
+    tokio::spawn(async move {
+        let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+        if let Err(error) = server.await {
+            tracing::error!("the HTTP server ended: {error}");
+        }
+    });
+    Ok(address)
+}
+
+/// Listens on `address` (port 0 means any free port). Returns the listener and its address.
+pub async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ClusterError> {
+    let error = |reason: std::io::Error| ClusterError::Listen { address, reason: reason.to_string() };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    tracing::info!(%address, "listening");
+    Ok((listener, address))
+}
+
+/// The endpoints of every controller.
+pub fn endpoints(readiness: Readiness, registry: Registry) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Served { readiness, registry })
+}
+
+async fn ready(State(served): State<Served>) -> impl IntoResponse {
+    if served.readiness.is_set() { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+}
+
+async fn metrics(State(served): State<Served>) -> impl IntoResponse {
+    match TextEncoder::new().encode_to_string(&served.registry.gather()) {
+        Ok(text) => (StatusCode::OK, [(CONTENT_TYPE, TEXT_FORMAT)], text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string()),
+    }
+}

@@ -1,0 +1,300 @@
+//! The walk through the tree of a document: an object, or lists of objects.
+
+use kube_devops_core::object::{Context, Header};
+use kube_devops_core::report::NotEvaluated;
+use kube_devops_core::text::cut;
+use kube_devops_core::workload::{USUAL_TEMPLATES, Workload, group};
+
+use crate::document::Reader;
+use crate::explain::TEMPLATE_HINT;
+use crate::found::Found;
+use crate::pods::{self, Pods, title};
+use crate::problem::Problem;
+use crate::tree::{Item, Kind, Tree};
+use crate::{NO_KIND, kinds, metadata, openshift, values};
+
+/// The maximum nesting of lists in lists.
+const MAX_LIST_DEPTH: usize = 4;
+
+/// The `apiVersion` and kind that items inherit from a list.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Parent<'a> {
+    /// The `apiVersion`; empty if the items have their own.
+    pub api_version: &'a str,
+    /// Empty outside of lists, and in a `List`, whose items have their own kinds.
+    pub kind: &'a str,
+    /// The number of enclosing lists.
+    pub depth: usize,
+}
+
+impl<'a> Parent<'a> {
+    /// Returns the parent of the items of a list of this kind.
+    pub fn items_of(self, api_version: &'a str, kind: &'a str) -> Self {
+        let kind = kind.strip_suffix("List").unwrap_or(kind);
+        Self { api_version: if kind.is_empty() { "" } else { api_version }, kind, depth: self.depth + 1 }
+    }
+}
+
+/// Walks through a tree: an object, or lists of objects.
+pub(crate) struct Walk<'a> {
+    /// The reader of the document.
+    pub reader: &'a Reader<'a>,
+    /// The tree.
+    pub tree: &'a Tree,
+    /// The results.
+    pub found: &'a mut Found,
+    /// Whether the tree may contain unrendered template expressions.
+    pub has_braces: bool,
+}
+
+impl Walk<'_> {
+    /// Adds an error.
+    pub fn error(&mut self, problem: Problem) {
+        self.found.errors.push(self.reader.error(problem));
+    }
+
+    /// Reads a value that must be an object.
+    pub fn value(&mut self, item: Item<'_>, parent: Parent<'_>, line: usize) -> Result<(), Problem> {
+        match item.kind() {
+            Kind::Map => self.map(item, parent, line),
+            Kind::List => Err(Problem::at(line, not_an_object(item))),
+            // kubectl ignores an empty document.
+            Kind::Scalar(_) if item.is_null() && parent.depth == 0 => Ok(()),
+            Kind::Scalar(_) => Err(Problem::at(
+                line,
+                "an object is expected: a map with apiVersion and kind; kubectl cannot read a document that is a scalar",
+            )),
+        }
+    }
+
+    fn map(&mut self, item: Item<'_>, parent: Parent<'_>, line: usize) -> Result<(), Problem> {
+        let (api_version, kind) = self.identify(item, parent, line)?;
+        let Some(kind) = kind else {
+            return self.ignore(item, "", NO_KIND, line);
+        };
+        // kubectl does not validate the metadata of the items of a list.
+        if parent.depth == 0
+            && let Err(error) = metadata::check(item)
+        {
+            let title = title(kind, text_of_metadata(item, "namespace"), text_of_metadata(item, "name"));
+            return Err(Problem::at(error.line(), format!("invalid {title}: {}", error.message("/metadata"))));
+        }
+        if let Some(items) = items_of_list(item, api_version, kind, parent, line)? {
+            return self.list(items, parent.items_of(api_version, kind), line);
+        }
+        if let Some(correct) = kinds::correct_case(group(api_version), kind) {
+            let message =
+                format!("unknown kind {kind:?} in {api_version}: kinds are case-sensitive; write `kind: {correct}`");
+            return Err(Problem::at(item.get("kind").map_or(line, Item::line), message));
+        }
+        self.reject_template(item, api_version)?;
+        match (group(api_version), kind) {
+            ("template.openshift.io" | "", "Template") if item.get("objects").is_some() => {
+                self.openshift_template(item, parent, line)
+            }
+            ("admission.k8s.io", "AdmissionReview") => match item.at("request.object") {
+                Some(object) if !object.is_null() => {
+                    self.value(object, Parent { depth: parent.depth + 1, ..Parent::default() }, object.line())
+                }
+                _ => {
+                    *self.found.ignored.entry(kind.to_owned()).or_default() += 1;
+                    Ok(())
+                }
+            },
+            _ => self.object(item, api_version, kind, line),
+        }
+    }
+
+    /// Returns `apiVersion` and kind. The kind is `None` if the document is not an API object, such as the values of a
+    /// chart.
+    fn identify<'t>(
+        &self,
+        item: Item<'t>,
+        parent: Parent<'t>,
+        line: usize,
+    ) -> Result<(&'t str, Option<&'t str>), Problem> {
+        for key in ["apiVersion", "kind"] {
+            if let Some(value) = item.get(key).filter(|value| value.text().is_none() && !value.is_null()) {
+                return Err(Problem::at(
+                    value.line(),
+                    format!("{key}: a string is expected, as in `{key}: {}`", example(key)),
+                ));
+            }
+        }
+        let api_version = Some(item.text_of("apiVersion")).filter(|version| !version.is_empty());
+        if let (None, Some(problem)) = (api_version, wrong_case(item, "apiVersion")) {
+            return Err(problem);
+        }
+        let kind = Some(item.text_of("kind")).filter(|kind| !kind.is_empty());
+        if let Some(kind) = kind {
+            return Ok((api_version.unwrap_or(parent.api_version), Some(kind)));
+        }
+        if let Some(problem) = wrong_case(item, "kind") {
+            return Err(problem);
+        }
+        if !parent.kind.is_empty() {
+            return Ok((api_version.unwrap_or(parent.api_version), Some(parent.kind)));
+        }
+        match (api_version, parent.depth) {
+            (Some(_), _) => Err(Problem::at(line, "kind is missing; add it, as in `kind: Deployment`")),
+            (None, 0) => Ok(("", None)),
+            (None, _) => Err(Problem::at(line, "an item of a list without apiVersion and kind; add them")),
+        }
+    }
+
+    fn list(&mut self, items: Item<'_>, parent: Parent<'_>, line: usize) -> Result<(), Problem> {
+        if parent.depth > MAX_LIST_DEPTH {
+            return Err(Problem::at(line, format!("lists are nested more than {MAX_LIST_DEPTH} deep")));
+        }
+        for item in items.items() {
+            if let Err(problem) = self.value(item, parent, item.line()) {
+                self.error(problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rejects an object with unrendered template expressions in its name or keys.
+    fn reject_template(&self, item: Item<'_>, api_version: &str) -> Result<(), Problem> {
+        if !self.has_braces || group(api_version) == "argoproj.io" {
+            return Ok(());
+        }
+        let name = item.at("metadata.name");
+        let in_name = name.and_then(|name| Some((name.text()?, name.line()))).filter(|(name, _)| name.contains("{{"));
+        let in_key = || item.below().find(|(key, _)| key.contains("{{")).map(|(key, item)| (key, item.line()));
+        let Some((template, line)) = in_name.or_else(in_key) else { return Ok(()) };
+        Err(Problem::at(line, format!("{:?} is not rendered{TEMPLATE_HINT}", cut(template, 100))))
+    }
+
+    fn openshift_template(&mut self, item: Item<'_>, parent: Parent<'_>, line: usize) -> Result<(), Problem> {
+        let Some(objects) = item.get("objects") else { return Ok(()) };
+        let parameters = openshift::parameters(item);
+        let mut tree = self.tree.clone();
+        tree.replace_texts(|text| openshift::process(text, &parameters));
+        let Some(objects) = tree.same(objects) else { return Ok(()) };
+        let mut walk = Walk { reader: self.reader, tree: &tree, found: self.found, has_braces: self.has_braces };
+        walk.list(objects, Parent { depth: parent.depth + 1, ..Parent::default() }, line)
+    }
+
+    fn object(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) -> Result<(), Problem> {
+        let workload = Workload::find(api_version, kind);
+        let is_candidate =
+            workload.is_some() || USUAL_TEMPLATES.iter().any(|template| item.at(template.path).is_some());
+        if !is_candidate {
+            return self.ignore(item, api_version, kind, line);
+        }
+        let mut header: Header = match values::read(item) {
+            Ok(header) => header,
+            Err(_) if workload.is_none() && !has_pod_template(item) => {
+                return self.ignore(item, api_version, kind, line);
+            }
+            Err(error) => {
+                let title = title(kind, text_of_metadata(item, "namespace"), text_of_metadata(item, "name"));
+                return Err(Problem::at(error.line(), format!("invalid {title}: {}", error.message(""))));
+            }
+        };
+        (header.api_version, header.kind) = (api_version.to_owned(), kind.to_owned());
+        let options = self.reader.options;
+        let context = Context {
+            now: options.now,
+            default_namespace: options.default_namespace.clone(),
+            source: Some(self.reader.source(line)),
+        };
+        match pods::of(item, header, &context)? {
+            Pods::Subjects(subjects) => self.found.subjects.extend(subjects),
+            Pods::Finished => self.found.finished += 1,
+            Pods::ScaledToZero => self.found.scaled_to_zero += 1,
+            Pods::None => return self.ignore(item, api_version, kind, line),
+        }
+        Ok(())
+    }
+
+    /// Counts an object that is not evaluated, and reports it if it seems to run containers.
+    fn ignore(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) -> Result<(), Problem> {
+        *self.found.ignored.entry(kind.to_owned()).or_default() += 1;
+        // A CustomResourceDefinition can describe containers, but does not run any.
+        if group(api_version) != "apiextensions.k8s.io" && item.has_containers() {
+            self.found.not_evaluated.push(NotEvaluated {
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+                namespace: text_of_metadata(item, "namespace").to_owned(),
+                name: text_of_metadata(item, "name").to_owned(),
+                source: Some(self.reader.source(line)),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Returns the items of a list. `None` if the object is not a list.
+///
+/// kubectl reads every object with `items` as a list of objects, regardless of its kind, except in items of lists.
+fn items_of_list<'t>(
+    item: Item<'t>,
+    api_version: &str,
+    kind: &str,
+    parent: Parent<'_>,
+    line: usize,
+) -> Result<Option<Item<'t>>, Problem> {
+    let is_outermost = parent.depth == 0 || kind.ends_with("List");
+    let Some(items) = item.get("items") else {
+        if kind.ends_with("List") && is_known_list(api_version, kind) {
+            let message = format!("the {kind} has no items; add `items:`, which may be an empty list");
+            return Err(Problem::at(line, message));
+        }
+        return Ok(None);
+    };
+    if is_outermost && Workload::find(api_version, kind).is_some() {
+        let message = format!("a {kind} has no items, and kubectl reads an object with `items` as a list; remove them");
+        return Err(Problem::at(items.line(), message));
+    }
+    if items.kind() == Kind::List {
+        let is_list = is_outermost || items.items().any(|item| item.get("kind").is_some());
+        return Ok(is_list.then_some(items));
+    }
+    if !items.is_null() && is_outermost {
+        let message = "items: a list of objects is expected; start each object with `- `";
+        return Err(Problem::at(items.line(), message));
+    }
+    Ok(None)
+}
+
+/// Returns a string of the metadata of an object; empty if there is none.
+fn text_of_metadata<'t>(object: Item<'t>, key: &str) -> &'t str {
+    object.get("metadata").map_or("", |metadata| metadata.text_of(key))
+}
+
+/// Returns the problem of an object that has a key in the wrong case.
+fn wrong_case(object: Item<'_>, correct: &str) -> Option<Problem> {
+    let (key, value) = object.entries().find(|(key, _)| key.eq_ignore_ascii_case(correct) && *key != correct)?;
+    let message = format!("{correct} is missing: keys are case-sensitive, so `{key}:` is not read; write `{correct}:`");
+    Some(Problem::at(value.line(), message))
+}
+
+fn example(key: &str) -> &'static str {
+    if key == "kind" { "Deployment" } else { "apps/v1" }
+}
+
+/// Reports whether there is a value at one of the usual locations of the containers of a custom workload.
+fn has_pod_template(item: Item<'_>) -> bool {
+    USUAL_TEMPLATES
+        .iter()
+        .any(|template| item.at(template.path).and_then(|template| template.at("spec.containers")).is_some())
+}
+
+/// Reports whether kubectl knows the kind as a list.
+fn is_known_list(api_version: &str, kind: &str) -> bool {
+    let item = kind.trim_end_matches("List");
+    item.is_empty() || Workload::find(api_version, item).is_some_and(|workload| workload.is_builtin)
+}
+
+/// Returns the message for a list at the top level of a document.
+fn not_an_object(item: Item<'_>) -> String {
+    let is_patch = item.items().any(|item| item.get("op").is_some() && item.get("path").is_some());
+    let hint = if is_patch {
+        "this looks like a JSON patch of kustomize; reference it in a kustomization, or exclude it"
+    } else {
+        "put the objects under `items:` of a `kind: List`, or separate them by `---`"
+    };
+    format!("a list is not an object, and kubectl cannot read it; {hint}")
+}

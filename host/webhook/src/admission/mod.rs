@@ -1,0 +1,191 @@
+//! The evaluation of admission requests.
+//!
+//! ```text
+//!   body --> review --> gate --> workload: subject --> rules of the namespace --> violations --.
+//!                        |                                                                     |--> verdict --> response
+//!                        '-----> policy: settings of a DevOpsPolicy ---------------------------'
+//! ```
+
+mod gate;
+mod policy;
+mod workload;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube_devops_cluster::ClusterError;
+use kube_devops_core::object::Object;
+use kube_devops_core::text::{cut, escape_controls};
+use kube_devops_core::{Severity, SystemNamespaces};
+use kube_devops_engine::Checks;
+use prometheus::Registry;
+use tokio::sync::Semaphore;
+
+use crate::index::PolicyIndex;
+use crate::metrics::Metrics;
+use crate::response::{Reason, ResponsePolicy, Verdict};
+use crate::review::{Request, Response, ReviewError, parse, parse_raw};
+
+use gate::Gate;
+
+/// Policies whose evaluation once took longer than this are evaluated without blocking other requests.
+const SLOW: Duration = Duration::from_millis(20);
+/// The longest value in a log line, in bytes.
+const LONGEST_LOGGED: usize = 256;
+
+/// The options of the evaluation.
+#[derive(Debug, Clone)]
+pub struct AdmissionOptions {
+    /// The lowest severity of violations that deny.
+    pub deny: Severity,
+    /// Whether requests are denied that cannot be evaluated.
+    pub fail_closed: bool,
+    /// The deadline of a request.
+    pub deadline: Duration,
+    /// The most requests that are evaluated at a time.
+    pub most_at_once: usize,
+    /// The namespaces that are excluded.
+    pub system: SystemNamespaces,
+    /// The user of the operator, whose updates are admitted: it remediates workloads and reverts its patches.
+    pub operator: Option<String>,
+}
+
+/// Evaluates admission requests.
+pub struct Admission {
+    checks: Arc<Checks>,
+    index: Arc<PolicyIndex>,
+    options: AdmissionOptions,
+    response_policy: ResponsePolicy,
+    places: Semaphore,
+    metrics: Metrics,
+}
+
+/// A request without its objects.
+type Header<'a> = Request<'a, ()>;
+/// The new and the existing object, or the reason why they are malformed.
+type Reviewed = Result<(Option<Object>, Option<Object>), String>;
+
+impl Admission {
+    /// Evaluates by the policies of `index`, and registers its metrics.
+    ///
+    /// # Errors
+    ///
+    /// If the metrics are registered already.
+    pub fn new(
+        checks: Arc<Checks>,
+        index: Arc<PolicyIndex>,
+        options: AdmissionOptions,
+        registry: &Registry,
+    ) -> Result<Self, ClusterError> {
+        let response_policy = ResponsePolicy::new(options.deny, options.fail_closed, checks.infos());
+        let metrics = Metrics::new(registry, options.fail_closed)?;
+        let places = Semaphore::new(options.most_at_once.max(1));
+        Ok(Self { checks, index, response_policy, places, metrics, options })
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The deadline of a request, from its arrival.
+    pub fn deadline(&self) -> Duration {
+        self.options.deadline
+    }
+
+    /// Responds to a review that arrived at `arrived`.
+    ///
+    /// # Errors
+    ///
+    /// If the body is not a review with a uid, to which a response is possible.
+    #[tracing::instrument(level = "debug", skip_all, fields(bytes = body.len()))]
+    pub fn answer(&self, body: &[u8], arrived: Instant) -> Result<Response, ReviewError> {
+        let (request, objects) = match read(body) {
+            Ok(read) => read,
+            Err(error) => {
+                self.metrics.rejected(Reason::Malformed, arrived.elapsed());
+                tracing::warn!("rejected a request: {error}");
+                return Err(error);
+            }
+        };
+        let verdict = match self.places.try_acquire() {
+            Ok(_place) => self.verdict(&request, objects, body, arrived + self.options.deadline),
+            Err(_) => {
+                let text = format!("more than {} requests are being evaluated", self.options.most_at_once);
+                Verdict::failed(Reason::Overload, text)
+            }
+        };
+        let response = verdict.response(&request.uid, &self.response_policy);
+        log(&request, &verdict, &response);
+        self.metrics.answered(&verdict, response.allowed, arrived.elapsed());
+        Ok(response)
+    }
+
+    fn verdict(&self, request: &Header<'_>, objects: Reviewed, body: &[u8], deadline: Instant) -> Verdict {
+        match gate::gate(request, &self.options) {
+            Gate::Skip => return Verdict::Skipped,
+            Gate::Policy => return policy::verdict(&self.checks, body),
+            Gate::Workload => {}
+        }
+        if !self.index.is_synced() {
+            return Verdict::failed(Reason::NotSynced, "the policies have not been listed yet");
+        }
+        let Some(policies) = self.index.of(&request.namespace) else { return Verdict::Skipped };
+        if policies.is_slow() {
+            // Other requests continue on another thread.
+            let evaluate = || workload::verdict(request, objects, body, &policies, deadline);
+            return tokio::task::block_in_place(evaluate);
+        }
+        let started = Instant::now();
+        let verdict = workload::verdict(request, objects, body, &policies, deadline);
+        if started.elapsed() > SLOW {
+            policies.set_slow();
+        }
+        verdict
+    }
+}
+
+/// Reads a review in one pass. If its objects are malformed, the rest is read without them, so that there is a response.
+fn read(body: &[u8]) -> Result<(Header<'_>, Reviewed), ReviewError> {
+    match parse(body) {
+        Ok(request) => {
+            let (request, object, before) = request.split();
+            Ok((request, Ok((object, before))))
+        }
+        Err(error) => {
+            let (request, _, _) = parse_raw(body)?.split();
+            Ok((request, Err(format!("failed to read the object: {error}"))))
+        }
+    }
+}
+
+fn log(request: &Header<'_>, verdict: &Verdict, response: &Response) {
+    let shown = |text: &str| cut(&escape_controls(text), LONGEST_LOGGED);
+    let (namespace, kind, user) = (&request.namespace, &request.kind.kind, &request.user_info.username);
+    if let Verdict::Evaluated { failures, .. } = verdict
+        && let Some(first) = failures.first()
+    {
+        tracing::warn!(
+            namespace = shown(namespace),
+            kind = shown(kind),
+            reason = first.reason.as_str(),
+            "failed to evaluate: {}",
+            shown(&first.text)
+        );
+    }
+    if !response.allowed {
+        let what = match verdict {
+            Verdict::Evaluated { subject, .. } => Cow::Owned(shown(subject)),
+            Verdict::Skipped | Verdict::InvalidPolicy(_) => Cow::Borrowed("the policy"),
+        };
+        let violations = response.audit_annotations.get("violations").map_or("", String::as_str);
+        tracing::info!(
+            namespace = shown(namespace),
+            kind = shown(kind),
+            user = shown(user),
+            violations,
+            "denied: {what}"
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! The validation of a DevOpsPolicy: whether its checks accept their settings.
+
+use kube::ResourceExt;
+use kube_devops_cluster::crd::DevOpsPolicy;
+use kube_devops_cluster::policies;
+use kube_devops_engine::{Checks, RuleError};
+
+use crate::response::{Reason, Verdict};
+use crate::review::parse_raw;
+
+/// The verdict about a policy. Changes that the API server makes by itself are skipped.
+pub fn verdict(checks: &Checks, body: &[u8]) -> Verdict {
+    let policy = match changed_policy(body) {
+        Ok(Some(policy)) => policy,
+        Ok(None) => return Verdict::Skipped,
+        Err(error) => return Verdict::failed(Reason::Malformed, format!("failed to read the policy: {error}")),
+    };
+    match checks.rule_set(&policies::policy(&policy.name_any(), &policy.spec)) {
+        Ok(_) => Verdict::Evaluated {
+            subject: format!("DevOpsPolicy {}", policy.name_any()),
+            violations: Vec::new(),
+            failures: Vec::new(),
+        },
+        Err(error @ RuleError::Call { .. }) => Verdict::failed(Reason::CheckFailed, error.to_string()),
+        Err(error) => Verdict::InvalidPolicy(error.to_string()),
+    }
+}
+
+/// The new policy of a review; `None` if its spec does not change, or it is being deleted.
+fn changed_policy(body: &[u8]) -> Result<Option<DevOpsPolicy>, String> {
+    let (_, object, before) = parse_raw(body).map_err(|error| error.to_string())?.split();
+    let object = object.ok_or("the review has no object")?;
+    let policy: DevOpsPolicy = serde_json::from_str(object.get()).map_err(|error| error.to_string())?;
+    let before = before.and_then(|object| serde_json::from_str::<DevOpsPolicy>(object.get()).ok());
+    let is_unchanged =
+        before.is_some_and(|before| before.spec == policy.spec) || policy.metadata.deletion_timestamp.is_some();
+    Ok((!is_unchanged).then_some(policy))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn review(object: Value, before: Value) -> Vec<u8> {
+        let request = json!({ "uid": "1", "object": object, "oldObject": before });
+        let review = json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request });
+        serde_json::to_vec(&review).unwrap()
+    }
+
+    fn policy(forbid: bool) -> Value {
+        json!({ "metadata": { "name": "strict" }, "spec": { "forbidLatestTag": forbid } })
+    }
+
+    #[test]
+    fn only_a_changed_spec_is_validated() {
+        let changed = changed_policy(&review(policy(true), policy(false))).unwrap().unwrap();
+        assert_eq!(changed.spec.forbid_latest_tag, Some(true));
+        assert!(changed_policy(&review(policy(true), Value::Null)).unwrap().is_some());
+        assert!(changed_policy(&review(policy(true), policy(true))).unwrap().is_none());
+        let mut deleted = policy(true);
+        deleted["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert!(changed_policy(&review(deleted, policy(false))).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_malformed_policy_is_an_error() {
+        assert!(changed_policy(&review(Value::Null, Value::Null)).unwrap_err().contains("no object"));
+        assert!(changed_policy(&review(json!({ "spec": 1 }), Value::Null)).is_err());
+        assert!(changed_policy(b"{}").is_err());
+    }
+}

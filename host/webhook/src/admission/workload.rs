@@ -1,0 +1,267 @@
+//! The evaluation of an object that may run pods.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::Utc;
+use kube_devops_core::object::{Context, Extraction, Object, PodStatus};
+use kube_devops_core::{Container, ContainerKind, Subject, evaluations};
+use kube_devops_engine::Objects;
+use serde_json::Value;
+
+use super::{Header, Reviewed};
+use crate::index::NamespacePolicies;
+use crate::response::{EvaluationFailure, PolicyViolation, Reason, Verdict};
+use crate::review::parse_raw;
+
+/// The verdict about an object, by the policies of its namespace.
+pub fn verdict(
+    request: &Header<'_>,
+    objects: Reviewed,
+    body: &[u8],
+    policies: &NamespacePolicies,
+    deadline: Instant,
+) -> Verdict {
+    let (object, before) = match objects {
+        Ok((Some(object), before)) => (object, before),
+        Ok((None, _)) => return Verdict::failed(Reason::Malformed, "the review has no object"),
+        Err(error) => return Verdict::failed(Reason::Malformed, error),
+    };
+    let subject = match subject(request, object) {
+        Ok(Some(subject)) => subject,
+        Ok(None) => return Verdict::Skipped,
+        Err(error) => return Verdict::failed(Reason::Malformed, error),
+    };
+    let before = before.filter(|_| request.operation == "UPDATE");
+    // If the existing object cannot be evaluated, the new one is evaluated as a whole.
+    let before = before.and_then(|object| self::subject(request, object).ok().flatten());
+    let whole = policies.needs_objects().then(|| WholeObjects::read(body)).flatten();
+    let is_unchanged = before.as_ref().is_some_and(|before| has_same_containers(before, &subject));
+    if is_unchanged && whole.as_ref().is_none_or(WholeObjects::have_same_spec) {
+        return Verdict::Skipped;
+    }
+    let objects: Option<Objects> = whole.map(|whole| Arc::from([whole.now]));
+    let (mut violations, failures) = evaluate(&subject, objects.as_ref(), policies, deadline);
+    if request.sub_resource == "ephemeralcontainers" {
+        let added = added_containers(before.as_ref(), &subject);
+        violations.retain(|found| found.violation.container.as_deref().is_some_and(|name| added.contains(&name)));
+    }
+    let name = if subject.name.is_empty() { "(without a name)" } else { &subject.name };
+    let subject = format!("{} {name} in namespace {}", subject.kind, subject.namespace);
+    Verdict::Evaluated { subject, violations, failures }
+}
+
+/// Evaluates a subject by every policy.
+fn evaluate(
+    subject: &Subject,
+    objects: Option<&Objects>,
+    policies: &NamespacePolicies,
+    deadline: Instant,
+) -> (Vec<PolicyViolation>, Vec<EvaluationFailure>) {
+    let (mut violations, mut failures) = (Vec::new(), Vec::new());
+    for policy in &policies.policies {
+        let rules = match &policy.rules {
+            Ok(rules) => rules,
+            Err(error) => {
+                let text = format!("policy {} is invalid: {error}", policy.name);
+                failures.push(EvaluationFailure { reason: Reason::InvalidPolicy, text });
+                continue;
+            }
+        };
+        let outcomes = rules.evaluate_until(&[subject], objects, Some(deadline));
+        for error in outcomes.iter().flat_map(|outcome| &outcome.errors) {
+            let reason = if error.timed_out { Reason::Timeout } else { Reason::CheckFailed };
+            failures.push(EvaluationFailure { reason, text: error.to_string() });
+        }
+        for violation in evaluations(&[subject], &outcomes).into_iter().flat_map(|found| found.violations) {
+            add(&mut violations, PolicyViolation { violation, policy: policy.name.clone() });
+        }
+    }
+    (violations, failures)
+}
+
+/// The subject of an object; `None` if it runs no pods, has finished or is being deleted.
+fn subject(request: &Header<'_>, mut object: Object) -> Result<Option<Subject>, String> {
+    if object.kind != request.kind.kind {
+        return Err(format!("the review is about a {}, and its object is a {}", request.kind.kind, object.kind));
+    }
+    // The namespace of the request takes precedence over that of the object.
+    object.metadata.namespace = request.namespace.clone().into_owned();
+    if request.operation == "CREATE" {
+        // A new object has neither finished nor been deleted, regardless of its status and metadata.
+        object.status = PodStatus::default();
+        object.metadata.deletion_timestamp = None;
+    }
+    object.forget_status();
+    let context = Context { now: Utc::now(), default_namespace: String::new(), source: None };
+    object.extract(&context).map(Extraction::into_subject).map_err(|error| error.to_string())
+}
+
+/// Whether two subjects run the same containers, regardless of their names and labels.
+fn has_same_containers(before: &Subject, now: &Subject) -> bool {
+    before.restart_policy == now.restart_policy && before.containers == now.containers
+}
+
+/// The names of the new ephemeral containers.
+fn added_containers<'a>(before: Option<&Subject>, now: &'a Subject) -> Vec<&'a str> {
+    let before = before.map_or(&[][..], |before| &before.containers);
+    let is_added = |container: &&Container| container.kind == ContainerKind::Ephemeral && !before.contains(container);
+    now.containers.iter().filter(is_added).map(|container| &*container.name).collect()
+}
+
+/// The whole objects of a review, for checks that read all of them.
+struct WholeObjects {
+    now: Value,
+    before: Option<Value>,
+}
+
+impl WholeObjects {
+    fn read(body: &[u8]) -> Option<Self> {
+        let (_, now, before) = parse_raw(body).ok()?.split();
+        let before = before.and_then(|before| serde_json::from_str(before.get()).ok());
+        Some(Self { now: serde_json::from_str(now?.get()).ok()?, before })
+    }
+
+    /// Whether they differ only in metadata and status.
+    fn have_same_spec(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| specified(before).eq(specified(&self.now)))
+    }
+}
+
+/// The fields of an object without metadata and status, by name.
+fn specified(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
+}
+
+/// Adds a violation. If several policies have the same, the most severe one counts.
+fn add(violations: &mut Vec<PolicyViolation>, found: PolicyViolation) {
+    let same = |known: &&mut PolicyViolation| {
+        let (one, other) = (&known.violation, &found.violation);
+        (&one.check, &one.container, &one.field, &one.message)
+            == (&other.check, &other.container, &other.field, &other.message)
+    };
+    match violations.iter_mut().find(same) {
+        Some(known) if known.violation.severity < found.violation.severity => *known = found,
+        Some(_) => {}
+        None => violations.push(found),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use kube_devops_core::{Severity, testing};
+    use serde_json::json;
+
+    use super::*;
+    use crate::review::{Kind, UserInfo};
+
+    fn request(operation: &'static str) -> Header<'static> {
+        Header {
+            uid: "1".into(),
+            kind: Kind { kind: "Pod".into() },
+            resource: crate::review::Resource::default(),
+            sub_resource: "".into(),
+            namespace: "shop".into(),
+            operation: operation.into(),
+            user_info: UserInfo::default(),
+            object: None,
+            old_object: None,
+        }
+    }
+
+    fn object(value: Value) -> Object {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn finished() -> Object {
+        object(json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": { "name": "web", "namespace": "elsewhere", "deletionTimestamp": "2026-01-01T00:00:00Z" },
+            "spec": { "containers": [{ "name": "app", "image": "nginx" }] },
+            "status": { "phase": "Succeeded" },
+        }))
+    }
+
+    #[test]
+    fn the_namespace_of_the_request_counts_and_a_new_pod_cannot_claim_to_be_finished() {
+        let new = subject(&request("CREATE"), finished()).unwrap().unwrap();
+        assert_eq!((&*new.namespace, new.status), ("shop", None));
+        assert!(subject(&request("UPDATE"), finished()).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_object_of_another_kind_is_an_error() {
+        let deployment = object(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" } }));
+        let error = subject(&request("CREATE"), deployment).unwrap_err();
+        assert!(error.contains("about a Pod") && error.contains("a Deployment"), "{error}");
+        let unreadable =
+            verdict(&request("CREATE"), Err("bad".to_owned()), b"", &NamespacePolicies::default(), Instant::now());
+        assert_eq!(unreadable.reason(), Some(Reason::Malformed));
+        let empty = Ok((None, None));
+        let verdict = verdict(&request("CREATE"), empty, b"", &NamespacePolicies::default(), Instant::now());
+        assert_eq!(verdict.reason(), Some(Reason::Malformed));
+    }
+
+    #[test]
+    fn an_update_of_metadata_alone_is_skipped() {
+        let pod = |label: &str, image: &str| {
+            object(json!({
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": { "name": "web", "labels": { "a": label } },
+                "spec": { "containers": [{ "name": "app", "image": image }] },
+            }))
+        };
+        let policies = NamespacePolicies::default();
+        let update = |now: Object| {
+            let objects = Ok((Some(now), Some(pod("1", "nginx:1"))));
+            verdict(&request("UPDATE"), objects, b"", &policies, Instant::now())
+        };
+        assert_eq!(update(pod("2", "nginx:1")), Verdict::Skipped);
+        assert!(matches!(update(pod("1", "nginx:2")), Verdict::Evaluated { .. }));
+        let created =
+            verdict(&request("CREATE"), Ok((Some(pod("1", "nginx:1")), None)), b"", &policies, Instant::now());
+        let Verdict::Evaluated { subject, .. } = created else { panic!("{created:?}") };
+        assert_eq!(subject, "Pod web in namespace shop");
+    }
+
+    #[test]
+    fn whole_objects_are_compared_without_metadata_and_status() {
+        let have_same_spec = |now: Value, before: Option<Value>| WholeObjects { now, before }.have_same_spec();
+        let one = json!({ "metadata": { "a": 1 }, "spec": { "b": 1 }, "status": {} });
+        let other = json!({ "metadata": { "a": 2 }, "spec": { "b": 1 } });
+        assert!(have_same_spec(one.clone(), Some(other)));
+        assert!(!have_same_spec(one.clone(), Some(json!({ "spec": { "b": 2 } }))));
+        assert!(!have_same_spec(one, None));
+    }
+
+    #[test]
+    fn only_new_ephemeral_containers_count() {
+        let ephemeral = |name: &str| Container { kind: ContainerKind::Ephemeral, ..testing::container(name) };
+        let pod = |containers: Vec<Container>| Subject { containers, ..testing::pod("web") };
+        let before = pod(vec![testing::container("app"), ephemeral("old")]);
+        let now = pod(vec![testing::container("app"), ephemeral("old"), ephemeral("new")]);
+        assert_eq!(added_containers(Some(&before), &now), ["new"]);
+        assert_eq!(added_containers(None, &now), ["old", "new"]);
+    }
+
+    #[test]
+    fn the_most_severe_of_equal_violations_counts() {
+        let found = |severity, policy: &str| PolicyViolation {
+            violation: testing::violation("latest-tag", severity, "web"),
+            policy: policy.into(),
+        };
+        let mut violations = Vec::new();
+        for (severity, policy) in [(Severity::Low, "a"), (Severity::High, "b"), (Severity::Medium, "c")] {
+            add(&mut violations, found(severity, policy));
+        }
+        assert_eq!(violations, [found(Severity::High, "b")]);
+        let mut other = found(Severity::Low, "a");
+        other.violation.check = "missing-liveness".into();
+        add(&mut violations, other);
+        assert_eq!(violations.len(), 2);
+    }
+}

@@ -1,0 +1,124 @@
+//! A certificate in files, as cert-manager, a mounted Secret or `cert-generate` provide it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::Utc;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
+
+use super::{CertificateError, IssuedCertificate, ServerCertificate, ca_bundle, expiry};
+
+/// The period of reading the files. A mounted Secret is replaced by symbolic links, which file notifications may miss.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The files of a certificate and its key.
+#[derive(Debug, Clone)]
+pub struct CertificateFiles {
+    /// PEM text: the certificate, followed by intermediate certificates.
+    pub certificate: PathBuf,
+    /// PEM text.
+    pub key: PathBuf,
+}
+
+impl CertificateFiles {
+    /// Reads both.
+    pub fn load(&self) -> Result<ServerCertificate, CertificateError> {
+        let (certificate, key) = self.read()?;
+        ServerCertificate::new(&certificate, &key)
+    }
+
+    fn read(&self) -> Result<(Vec<u8>, Vec<u8>), CertificateError> {
+        Ok((read(&self.certificate)?, read(&self.key)?))
+    }
+}
+
+/// Reads the files until `stop`, and calls `changed` with each new certificate. An invalid one changes nothing: while the files
+/// are replaced one after the other, they do not match.
+pub async fn follow_files(files: CertificateFiles, changed: impl Fn(ServerCertificate), stop: CancellationToken) {
+    let mut known = files.read().ok().map(digest);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+        let read = files.read();
+        let found = read.as_ref().ok().cloned().map(digest);
+        if found == known {
+            continue;
+        }
+        known = found;
+        match read.and_then(|(certificate, key)| ServerCertificate::new(&certificate, &key)) {
+            // No API server accepts it, and the current one may still be valid.
+            Ok(certificate) if certificate.expiry <= Utc::now() => {
+                tracing::warn!(expiry = %certificate.expiry, "the certificate was not replaced: the new one has expired");
+            }
+            Ok(certificate) => {
+                tracing::info!(expiry = %certificate.expiry, "the certificate was replaced");
+                changed(certificate);
+            }
+            Err(error) => tracing::warn!("the certificate was not replaced: {error}"),
+        }
+    }
+}
+
+fn digest((certificate, key): (Vec<u8>, Vec<u8>)) -> [u8; 32] {
+    Sha256::new().chain_update(certificate).chain_update([0]).chain_update(key).finalize().into()
+}
+
+/// Writes `ca.crt`, `tls.crt` and `tls.key` into a folder, and returns their paths. CAs of an existing `ca.crt` that have not
+/// expired are kept, so that a certificate can be rotated without an interruption.
+pub fn write_files(folder: &Path, issued: &IssuedCertificate) -> Result<[PathBuf; 3], CertificateError> {
+    fs::create_dir_all(folder).map_err(|error| file(folder, &error))?;
+    let ca_file = folder.join("ca.crt");
+    let before = if ca_file.exists() { read(&ca_file)? } else { Vec::new() };
+    let paths = [ca_file, folder.join("tls.crt"), folder.join("tls.key")];
+    let bundle = ca_bundle(&issued.ca, &before, Utc::now());
+    for (path, text, is_secret) in
+        [(&paths[0], &bundle, false), (&paths[1], &issued.certificate, false), (&paths[2], &issued.key, true)]
+    {
+        write(folder, path, text, is_secret).map_err(|error| file(path, &error))?;
+    }
+    Ok(paths)
+}
+
+/// Reads a CA bundle from a file, which must contain nothing but certificates.
+pub fn read_ca_bundle(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    let text = read(path)?;
+    let invalid = |what: &str| CertificateError::Invalid(format!("{}: {what}", path.display()));
+    let certificates = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| invalid(&error.to_string()))?;
+    if certificates.is_empty() || certificates.iter().any(|certificate| expiry(certificate).is_none()) {
+        return Err(invalid("it contains no certificate in PEM format"));
+    }
+    // Its content becomes part of an object that many users can read.
+    if String::from_utf8_lossy(&text).contains("PRIVATE KEY") {
+        return Err(invalid("it contains a private key; use the file of the CA, ca.crt"));
+    }
+    Ok(text)
+}
+
+/// Replaces a file atomically.
+fn write(folder: &Path, path: &Path, text: &str, is_secret: bool) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut temporary = NamedTempFile::new_in(folder)?;
+    temporary.write_all(text.as_bytes())?;
+    let mode = if is_secret { 0o600 } else { 0o644 };
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path)?;
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    fs::read(path).map_err(|error| file(path, &error))
+}
+
+fn file(path: &Path, error: &std::io::Error) -> CertificateError {
+    CertificateError::File { path: path.display().to_string(), reason: error.to_string() }
+}

@@ -1,0 +1,153 @@
+//! The policies of each namespace with their rules, kept up to date by a watch: a request never waits for the API server.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kube::runtime::watcher::Event;
+use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicySpec};
+use kube_devops_cluster::key::ObjectKey;
+use kube_devops_cluster::policies;
+use kube_devops_cluster::runtime::store::{Store, Watched};
+use kube_devops_engine::{Checks, RuleSet};
+
+/// A policy of a namespace.
+#[derive(Clone)]
+pub struct AppliedPolicy {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its rules, or the reason why it is invalid.
+    pub rules: Result<Arc<RuleSet>, Arc<str>>,
+}
+
+/// The policies of a namespace, by name.
+#[derive(Default)]
+pub struct NamespacePolicies {
+    /// The policies.
+    pub policies: Vec<AppliedPolicy>,
+    is_slow: AtomicBool,
+}
+
+impl NamespacePolicies {
+    /// Whether an evaluation has ever taken so long that it must not block other requests.
+    pub fn is_slow(&self) -> bool {
+        self.is_slow.load(Ordering::Relaxed)
+    }
+
+    /// Marks them as slow.
+    pub fn set_slow(&self) {
+        self.is_slow.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any rule reads whole objects.
+    pub fn needs_objects(&self) -> bool {
+        self.policies.iter().any(|policy| policy.rules.as_ref().is_ok_and(|rules| rules.needs_objects()))
+    }
+}
+
+/// The policies of all namespaces.
+#[derive(Default)]
+pub struct PolicyIndex {
+    namespaces: RwLock<HashMap<Arc<str>, Arc<NamespacePolicies>>>,
+    is_synced: AtomicBool,
+}
+
+impl PolicyIndex {
+    /// Whether all policies have been listed once.
+    pub fn is_synced(&self) -> bool {
+        self.is_synced.load(Ordering::Acquire)
+    }
+
+    /// The policies of a namespace; `None` if it has none.
+    pub fn of(&self, namespace: &str) -> Option<Arc<NamespacePolicies>> {
+        // No holder of the lock can panic during a change.
+        self.namespaces.read().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned()
+    }
+
+    fn set(&self, namespace: &Arc<str>, policies: Vec<AppliedPolicy>) {
+        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+        if policies.is_empty() {
+            namespaces.remove(namespace);
+        } else {
+            let policies = NamespacePolicies { policies, is_slow: AtomicBool::new(false) };
+            namespaces.insert(namespace.clone(), Arc::new(policies));
+        }
+    }
+}
+
+/// Keeps the index up to date.
+pub struct Indexer {
+    policies: Policies,
+    watched: Watched,
+}
+
+impl Indexer {
+    /// An indexer that knows no policies.
+    pub fn new(checks: Arc<Checks>, index: Arc<PolicyIndex>) -> Self {
+        let policies = Policies { checks, index, known: BTreeMap::new() };
+        Self { policies, watched: Watched::default() }
+    }
+
+    /// The number of policies.
+    pub fn count(&self) -> usize {
+        self.policies.known.len()
+    }
+
+    /// Applies an event of the watch.
+    pub fn apply(&mut self, event: Event<DevOpsPolicy>) {
+        self.watched.apply(&mut self.policies, event);
+        self.policies.index.is_synced.store(self.watched.is_synced(), Ordering::Release);
+    }
+}
+
+/// The known policies.
+struct Policies {
+    checks: Arc<Checks>,
+    index: Arc<PolicyIndex>,
+    known: BTreeMap<ObjectKey, (DevOpsPolicySpec, AppliedPolicy)>,
+}
+
+impl Policies {
+    fn publish(&self, namespace: &Arc<str>) {
+        let first = ObjectKey { namespace: namespace.clone(), name: "".into() };
+        let policies = self.known.range(first..).take_while(|(key, _)| key.namespace == *namespace);
+        self.index.set(namespace, policies.map(|(_, (_, applied))| applied.clone()).collect());
+    }
+}
+
+impl Store for Policies {
+    type Object = DevOpsPolicy;
+
+    fn set(&mut self, policy: DevOpsPolicy) -> (ObjectKey, bool) {
+        let key = Self::key(&policy);
+        // The operator writes statuses all the time, which change no rule.
+        if self.known.get(&key).is_some_and(|(spec, _)| *spec == policy.spec) {
+            return (key, false);
+        }
+        let rules = self.checks.rule_set(&policies::policy(&key.name, &policy.spec));
+        let rules = rules.map(Arc::new).map_err(|error| {
+            tracing::warn!(policy = %key, "the policy is invalid and is not evaluated: {error}");
+            error.to_string().into()
+        });
+        let applied = AppliedPolicy { name: key.name.clone(), rules };
+        self.known.insert(key.clone(), (policy.spec, applied));
+        self.publish(&key.namespace);
+        (key, true)
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> bool {
+        let is_known = self.known.remove(key).is_some();
+        if is_known {
+            self.publish(&key.namespace);
+        }
+        is_known
+    }
+
+    fn key(policy: &DevOpsPolicy) -> ObjectKey {
+        ObjectKey::of(&policy.metadata)
+    }
+
+    fn keys(&self) -> Vec<ObjectKey> {
+        self.known.keys().cloned().collect()
+    }
+}

@@ -1,0 +1,223 @@
+//! The admission webhook: denies objects that violate the policies of their namespace.
+//!
+//! ```text
+//!   watch of policies --> PolicyIndex --.
+//!                                       |--> Admission --> verdict --> denial, warnings, metrics
+//!   HTTPS --> review --> subject -------'
+//!   files or Secret --> certificate
+//! ```
+//!
+//! In come reviews and policies; out come responses, and the Secret and CA bundle of a self-managed certificate. The webhook
+//! fails open by default: a request that cannot be evaluated is admitted, with a warning and a metric. A request never waits for
+//! the API server. This crate must not know where checks come from. Start reading at [`admission`].
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod admission;
+pub mod certificate;
+pub mod configuration;
+mod index;
+mod metrics;
+pub mod response;
+pub mod review;
+pub mod server;
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use chrono::Utc;
+use futures::StreamExt;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use kube_devops_cluster::ClusterError;
+use kube_devops_cluster::connection::Connection;
+use kube_devops_cluster::crd::DevOpsPolicy;
+use kube_devops_cluster::runtime::election::{ElectionOptions, run_election};
+use kube_devops_cluster::runtime::server::{Readiness, endpoints};
+use kube_devops_engine::Checks;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use admission::{Admission, AdmissionOptions};
+use certificate::{
+    CertificateError, CertificateFiles, CertificateNames, ManagedCertificate, ServerCertificate, follow_files,
+    follow_secret, issue,
+};
+pub use index::{Indexer, PolicyIndex};
+
+/// The time for open requests to end at the shutdown.
+const GRACE: Duration = Duration::from_secs(10);
+/// The period of the readiness check.
+const READINESS_PERIOD: Duration = Duration::from_millis(100);
+
+/// The options of the webhook.
+#[derive(Debug, Clone)]
+pub struct WebhookOptions {
+    /// The address of the server.
+    pub address: SocketAddr,
+    /// The evaluation of requests.
+    pub admission: AdmissionOptions,
+    /// The size limit of a review, in bytes.
+    pub largest_body: usize,
+    /// How long requests are served after the server has become not ready.
+    pub drain: Duration,
+    /// The source of the serving certificate.
+    pub certificate: CertificateSource,
+}
+
+/// The source of the serving certificate.
+#[derive(Debug, Clone)]
+pub enum CertificateSource {
+    /// Files, which another program rotates.
+    Files(CertificateFiles),
+    /// A self-managed certificate, which the leader issues and rotates.
+    Managed {
+        /// Its objects and properties.
+        managed: ManagedCertificate,
+        /// The leader election.
+        election: ElectionOptions,
+    },
+}
+
+impl CertificateSource {
+    /// The certificate to start with: that of the files, or a bootstrap certificate that no client trusts, so that probes are
+    /// served before there is another one.
+    fn initial(&self) -> Result<ServerCertificate, CertificateError> {
+        match self {
+            Self::Files(files) => files.load(),
+            Self::Managed { managed, .. } => bootstrap_certificate(&managed.names),
+        }
+    }
+
+    /// Calls `changed` with each new certificate until `stop`.
+    async fn follow(
+        self,
+        client: Client,
+        initial: ServerCertificate,
+        changed: impl Fn(ServerCertificate),
+        stop: CancellationToken,
+    ) {
+        match self {
+            Self::Files(files) => {
+                if initial.expiry <= Utc::now() {
+                    tracing::warn!(expiry = %initial.expiry, "the certificate has expired: no API server accepts it");
+                }
+                changed(initial);
+                follow_files(files, changed, stop).await;
+            }
+            Self::Managed { managed, election } => {
+                let (leads, leadership) = watch::channel(false);
+                let election = run_election(client.clone(), election, leads, stop.clone());
+                tokio::join!(election, follow_secret(client, managed, leadership, changed, stop));
+            }
+        }
+    }
+}
+
+/// The reason why the webhook does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    /// The cluster, or the address.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
+/// Runs the webhook until `stop`, and then drains it.
+///
+/// # Errors
+///
+/// If the address is in use, or the certificate files are invalid.
+pub async fn run(
+    connection: &Connection,
+    checks: Arc<Checks>,
+    options: WebhookOptions,
+    stop: CancellationToken,
+) -> Result<(), WebhookError> {
+    let registry = Registry::new();
+    let index = Arc::new(PolicyIndex::default());
+    let admission = Arc::new(Admission::new(checks.clone(), index.clone(), options.admission, &registry)?);
+    let readiness = Readiness::default();
+    let initial = options.certificate.initial()?;
+    let tls = RustlsConfig::from_config(initial.config.clone());
+    let is_certified = Arc::new(AtomicBool::new(false));
+    let take_up = {
+        let (tls, admission, is_certified) = (tls.clone(), admission.clone(), is_certified.clone());
+        move |certificate: ServerCertificate| {
+            tls.reload_from_config(certificate.config);
+            admission.metrics().certificate_expiry.set(certificate.expiry.timestamp());
+            is_certified.store(true, Ordering::Release);
+        }
+    };
+    let handle = Handle::new();
+    let router = endpoints(readiness.clone(), registry).merge(server::router(admission.clone(), options.largest_body));
+    let (_, served) = server::serve(options.address, tls, router, handle.clone()).await?;
+    let finished = CancellationToken::new();
+    let client = connection.client.clone();
+    let certificates = tokio::spawn(options.certificate.follow(client, initial, take_up, finished.clone()));
+
+    let indexer = Indexer::new(checks, index.clone());
+    let follower = PolicyFollower { index, indexer, admission, is_certified };
+    follower.run(&connection.client, &readiness, options.drain, stop).await;
+    handle.graceful_shutdown(Some(GRACE));
+    let _ = served.await;
+    finished.cancel();
+    let _ = timeout(GRACE, certificates).await;
+    Ok(())
+}
+
+/// Keeps the policies up to date, and becomes ready when they are listed and there is a certificate.
+struct PolicyFollower {
+    index: Arc<PolicyIndex>,
+    indexer: Indexer,
+    admission: Arc<Admission>,
+    is_certified: Arc<AtomicBool>,
+}
+
+impl PolicyFollower {
+    /// Runs until `stop`, and then for the time of the drain.
+    async fn run(mut self, client: &Client, readiness: &Readiness, drain: Duration, stop: CancellationToken) {
+        let policies: Api<DevOpsPolicy> = Api::all(client.clone());
+        let mut events = pin!(watcher(policies, watcher::Config::default()).default_backoff());
+        let mut drained = pin!(async {
+            stop.cancelled().await;
+            // API servers have to notice first that this replica is not ready.
+            readiness.unset();
+            sleep(drain).await;
+        });
+        let mut ticks = interval(READINESS_PERIOD);
+        loop {
+            tokio::select! {
+                () = &mut drained => return,
+                _ = ticks.tick(), if !readiness.is_set() && !stop.is_cancelled() => {
+                    if self.index.is_synced() && self.is_certified.load(Ordering::Acquire) {
+                        readiness.set();
+                    }
+                }
+                Some(event) = events.next() => match event {
+                    Ok(event) => {
+                        // The creation of rules runs their checks, and requests are served at the same time.
+                        tokio::task::block_in_place(|| self.indexer.apply(event));
+                        let count = i64::try_from(self.indexer.count()).unwrap_or(i64::MAX);
+                        self.admission.metrics().policies.set(count);
+                    }
+                    Err(error) => tracing::warn!("the watch of policies was interrupted: {error}"),
+                },
+            }
+        }
+    }
+}
+
+fn bootstrap_certificate(names: &CertificateNames) -> Result<ServerCertificate, CertificateError> {
+    let issued = issue(names, Utc::now(), chrono::Duration::days(1))?;
+    ServerCertificate::new(issued.certificate.as_bytes(), issued.key.as_bytes())
+}

@@ -1,0 +1,325 @@
+//! The verdict about a request, and the response to the API server and to users.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube_devops_core::text::{cut, escape_controls};
+use kube_devops_core::{CheckInfo, Severity, Violation};
+
+use super::review::{Denial, Response};
+
+/// The longest warning, in bytes. The API server truncates longer ones.
+const LONGEST_WARNING: usize = 256;
+/// The most warnings. The API server drops warnings beyond 4,096 bytes in total.
+const MOST_WARNINGS: usize = 14;
+/// The most violations in a denial.
+const MOST_LISTED: usize = 50;
+/// The longest line of a denial, in bytes.
+const LONGEST_LINE: usize = 1024;
+
+/// The reason why a request could not be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The review or its object is malformed.
+    Malformed,
+    /// The review exceeds the size limit.
+    Oversized,
+    /// The review did not arrive before the deadline.
+    SlowRequest,
+    /// The policies have not been listed yet.
+    NotSynced,
+    /// A policy has settings that its checks reject.
+    InvalidPolicy,
+    /// A check failed.
+    CheckFailed,
+    /// The deadline was exceeded.
+    Timeout,
+    /// Too many requests are being evaluated.
+    Overload,
+}
+
+impl Reason {
+    /// All reasons, in the order of their declaration.
+    pub const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::Oversized,
+        Self::SlowRequest,
+        Self::NotSynced,
+        Self::InvalidPolicy,
+        Self::CheckFailed,
+        Self::Timeout,
+        Self::Overload,
+    ];
+
+    /// The value of the label `reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Oversized => "oversized",
+            Self::SlowRequest => "slow_request",
+            Self::NotSynced => "not_synced",
+            Self::InvalidPolicy => "invalid_policy",
+            Self::CheckFailed => "check_failed",
+            Self::Timeout => "timeout",
+            Self::Overload => "overload",
+        }
+    }
+}
+
+/// A failure to evaluate a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvaluationFailure {
+    /// The reason.
+    pub reason: Reason,
+    /// The description.
+    pub text: String,
+}
+
+/// A violation and its policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyViolation {
+    /// The violation.
+    pub violation: Violation,
+    /// The name of the policy.
+    pub policy: Arc<str>,
+}
+
+/// The verdict about a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// There is nothing to evaluate: no pods, a system namespace, no policy, or no change.
+    Skipped,
+    /// It was evaluated, at least in part.
+    Evaluated {
+        /// The object, such as `Pod web in namespace shop`.
+        subject: String,
+        /// Its violations.
+        violations: Vec<PolicyViolation>,
+        /// The failures.
+        failures: Vec<EvaluationFailure>,
+    },
+    /// It is an invalid policy.
+    InvalidPolicy(String),
+}
+
+impl Verdict {
+    /// The values of the label `verdict`.
+    pub const NAMES: [&'static str; 5] = ["skipped", "allowed", "warned", "denied", "not_evaluated"];
+    /// The index of `not_evaluated` in [`Verdict::NAMES`].
+    pub const FAILED: usize = 4;
+
+    /// The verdict about a request that could not be evaluated at all.
+    pub fn failed(reason: Reason, text: impl Into<String>) -> Self {
+        let failures = vec![EvaluationFailure { reason, text: text.into() }];
+        Self::Evaluated { subject: "the object".to_owned(), violations: Vec::new(), failures }
+    }
+
+    /// The index of the label in [`Verdict::NAMES`].
+    pub fn position(&self, allowed: bool) -> usize {
+        match self {
+            _ if self.reason().is_some() => Self::FAILED,
+            _ if !allowed => 3,
+            Self::Skipped => 0,
+            Self::Evaluated { violations, .. } if violations.is_empty() => 1,
+            Self::Evaluated { .. } | Self::InvalidPolicy(_) => 2,
+        }
+    }
+
+    /// The reason of the first failure.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Evaluated { failures, .. } => failures.first().map(|failure| failure.reason),
+            Self::Skipped | Self::InvalidPolicy(_) => None,
+        }
+    }
+
+    /// The response to the request with this uid.
+    pub fn response(&self, uid: &str, response_policy: &ResponsePolicy) -> Response {
+        let mut response = Response {
+            uid: uid.to_owned(),
+            allowed: true,
+            status: None,
+            warnings: Vec::new(),
+            audit_annotations: BTreeMap::new(),
+        };
+        match self {
+            Self::Skipped => {}
+            Self::InvalidPolicy(reason) => {
+                response.allowed = false;
+                let message = cut(&escape_controls(reason), LONGEST_LINE);
+                response.status = Some(Denial { code: 422, reason: "Invalid", message });
+            }
+            Self::Evaluated { subject, violations, failures } => {
+                response_policy.evaluated(&mut response, subject, violations, failures)
+            }
+        }
+        response
+    }
+}
+
+/// The response to violations and failures.
+pub struct ResponsePolicy {
+    /// The lowest severity that denies.
+    deny: Severity,
+    /// Whether failures deny.
+    fail_closed: bool,
+    /// How to fix the violations of a check, in one sentence.
+    fixes: BTreeMap<String, String>,
+}
+
+impl ResponsePolicy {
+    /// Violations of severity `deny` and above deny, and with `fail_closed` also failures.
+    pub fn new<'a>(deny: Severity, fail_closed: bool, checks: impl Iterator<Item = &'a CheckInfo>) -> Self {
+        let fixes = checks.map(|info| (info.id.clone(), first_sentence(&info.remedy))).collect();
+        Self { deny, fail_closed, fixes }
+    }
+
+    fn evaluated(
+        &self,
+        response: &mut Response,
+        subject: &str,
+        violations: &[PolicyViolation],
+        failures: &[EvaluationFailure],
+    ) {
+        let (denying, warning): (Vec<&PolicyViolation>, Vec<&PolicyViolation>) =
+            violations.iter().partition(|found| found.violation.severity >= self.deny);
+        let closed = self.fail_closed && !failures.is_empty();
+        response.allowed = denying.is_empty() && !closed;
+        if !response.allowed {
+            let message = self.denial(subject, &denying, if closed { failures } else { &[] });
+            response.status = Some(Denial { code: 403, reason: "Forbidden", message });
+        }
+        let lines = warning.iter().map(|violation| line(violation));
+        let failed_open = failures.iter().filter(|_| response.allowed);
+        let lines = failed_open.map(|failure| format!("admitted without evaluation: {}", failure.text)).chain(lines);
+        let lines: Vec<String> = lines.collect();
+        let listed = lines.iter().take(MOST_WARNINGS);
+        response.warnings = listed.map(|line| cut(&escape_controls(line), LONGEST_WARNING)).collect();
+        if lines.len() > MOST_WARNINGS {
+            response.warnings.push(format!("and {} more", lines.len() - MOST_WARNINGS));
+        }
+        annotate(response, violations, failures);
+    }
+
+    fn denial(&self, subject: &str, denying: &[&PolicyViolation], failures: &[EvaluationFailure]) -> String {
+        let mut text = String::new();
+        if !denying.is_empty() {
+            let count = denying.len();
+            let plural = if count == 1 { "" } else { "s" };
+            text = format!("{count} violation{plural} in {}:", escape_controls(subject));
+        }
+        let mut explained: Vec<&str> = Vec::new();
+        for found in denying.iter().take(MOST_LISTED) {
+            text += &format!("\n- {}", cut(&escape_controls(&line(found)), LONGEST_LINE));
+            if !explained.contains(&&*found.violation.check) {
+                explained.push(&found.violation.check);
+                if let Some(fix) = self.fixes.get(&*found.violation.check) {
+                    text += &format!("\n  Fix: {}", cut(&escape_controls(fix), LONGEST_LINE));
+                }
+            }
+        }
+        if denying.len() > MOST_LISTED {
+            text += &format!("\nand {} more", denying.len() - MOST_LISTED);
+        }
+        if let [check, ..] = explained.as_slice() {
+            text += &format!("\nRun `kube-devops explain {}` for details.", escape_controls(check));
+        }
+        for EvaluationFailure { text: why, .. } in failures {
+            let separator = if text.is_empty() { "" } else { "\n" };
+            text +=
+                &format!("{separator}{subject} could not be evaluated: {}", cut(&escape_controls(why), LONGEST_LINE));
+        }
+        text
+    }
+}
+
+/// Adds violations and failures to the audit annotations.
+fn annotate(response: &mut Response, violations: &[PolicyViolation], failures: &[EvaluationFailure]) {
+    let annotations = &mut response.audit_annotations;
+    if !violations.is_empty() {
+        let checks = violations.iter().map(|PolicyViolation { violation, policy }| {
+            format!("{}:{}:{}", policy, violation.check, violation.severity)
+        });
+        let mut checks: Vec<String> = checks.collect();
+        checks.sort();
+        checks.dedup();
+        annotations.insert("violations", cut(&checks.join(","), LONGEST_LINE));
+    }
+    if let Some(first) = failures.first() {
+        annotations.insert("not_evaluated", first.reason.as_str().to_owned());
+    }
+}
+
+fn line(PolicyViolation { violation, policy }: &PolicyViolation) -> String {
+    let place = violation.container.as_ref().map(|container| format!("container {container}: ")).unwrap_or_default();
+    format!("{place}{} ({}, {}, policy {policy})", violation.message, violation.check, violation.severity)
+}
+
+/// The first sentence of a Markdown text, starting in lower case, to follow a colon.
+fn first_sentence(markdown: &str) -> String {
+    let paragraph = markdown.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+    let end = paragraph.find(". ").unwrap_or(paragraph.len());
+    let sentence = paragraph[..end].trim_end_matches([':', '.']);
+    let mut characters = sentence.chars();
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use kube_devops_core::testing;
+
+    use super::*;
+
+    fn violation(check: &str, severity: Severity, message: &str) -> PolicyViolation {
+        let violation = Violation { message: message.into(), ..testing::violation(check, severity, "web") };
+        PolicyViolation { violation, policy: "strict".into() }
+    }
+
+    fn evaluated(violations: Vec<PolicyViolation>, failures: Vec<EvaluationFailure>) -> Verdict {
+        Verdict::Evaluated { subject: "Pod web in namespace shop".to_owned(), violations, failures }
+    }
+
+    fn response(verdict: &Verdict, fail_closed: bool) -> Response {
+        verdict.response("1", &ResponsePolicy::new(Severity::High, fail_closed, [].into_iter()))
+    }
+
+    #[test]
+    fn violations_deny_from_a_severity_on() {
+        for (severity, allowed) in
+            [(Severity::Low, true), (Severity::Medium, true), (Severity::High, false), (Severity::Critical, false)]
+        {
+            let response = response(&evaluated(vec![violation("a", severity, "is wrong")], Vec::new()), false);
+            assert_eq!(response.allowed, allowed, "{severity}");
+            assert_eq!(response.warnings.len(), usize::from(allowed));
+            assert_eq!(response.audit_annotations["violations"], format!("strict:a:{severity}"));
+        }
+    }
+
+    #[test]
+    fn failures_fail_open_with_a_warning_or_fail_closed() {
+        let failures = vec![EvaluationFailure { reason: Reason::Timeout, text: "too late".to_owned() }];
+        let open = response(&evaluated(Vec::new(), failures.clone()), false);
+        assert!(open.allowed && open.warnings == ["admitted without evaluation: too late"], "{open:?}");
+        let closed = response(&evaluated(Vec::new(), failures), true);
+        assert!(!closed.allowed && closed.status.unwrap().message.ends_with("could not be evaluated: too late"));
+    }
+
+    #[test]
+    fn text_of_components_is_bounded_and_escaped() {
+        let long = "\u{1b}[31m\n".repeat(10_000);
+        let violations = |severity| (0..200).map(|_| violation("a", severity, &long)).collect::<Vec<_>>();
+        let warned = response(&evaluated(violations(Severity::Low), Vec::new()), false);
+        assert!(warned.warnings.iter().map(String::len).sum::<usize>() < 4096);
+        assert_eq!(warned.warnings.last().unwrap(), "and 186 more");
+        let denied = response(&evaluated(violations(Severity::Critical), Vec::new()), false).status.unwrap().message;
+        assert!(denied.len() < 64 * 1024 && !denied.contains('\u{1b}') && denied.ends_with("for details."), "{denied}");
+    }
+
+    #[test]
+    fn a_fix_is_cut_to_its_first_sentence() {
+        assert_eq!(first_sentence("Name a version:\n\n```yaml\nx: y\n```"), "name a version");
+        assert_eq!(first_sentence("Give it a probe. Keep it\ncheap:"), "give it a probe");
+        assert_eq!(first_sentence(""), "");
+    }
+}

@@ -1,0 +1,143 @@
+//! The HTTPS server of the webhook.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use http_body_util::{BodyExt, Collected, Limited};
+use tokio::task::JoinHandle;
+
+use crate::admission::Admission;
+use crate::configuration::PATH;
+use crate::response::Reason;
+use kube_devops_cluster::ClusterError;
+use kube_devops_cluster::runtime::server::listen;
+
+/// The timeout of the TLS handshake, and of the first request of a connection.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The idle timeout of a connection. API servers close theirs earlier, so that they never use one that is being closed.
+const IDLE: Duration = Duration::from_secs(120);
+
+#[derive(Clone)]
+struct Served {
+    admission: Arc<Admission>,
+    /// In bytes.
+    largest_body: usize,
+}
+
+/// Serves reviews that are posted to [`PATH`].
+pub fn router(admission: Arc<Admission>, largest_body: usize) -> Router {
+    Router::new().route(PATH, post(validate)).with_state(Served { admission, largest_body })
+}
+
+/// Reads the rest of a rejected body, unless it is too large or slow. Closing a connection with unread bytes resets it, and then
+/// the client may not receive the response.
+async fn discard(body: &mut Body, served: &Served, arrived: Instant) {
+    let rest = async {
+        let mut count = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            count += frame.data_ref().map_or(0, Bytes::len);
+            if count > 2 * served.largest_body {
+                break;
+            }
+        }
+    };
+    let left = served.admission.deadline().saturating_sub(arrived.elapsed());
+    let _ = tokio::time::timeout(left, rest).await;
+}
+
+/// Listens on `address` (port 0 means any free port), and serves in the background until `handle` shuts it down. Returns the
+/// address that it listens on, and the task.
+pub async fn serve(
+    address: SocketAddr,
+    tls: RustlsConfig,
+    router: Router,
+    handle: Handle<SocketAddr>,
+) -> Result<(SocketAddr, JoinHandle<()>), ClusterError> {
+    let (listener, address) = listen(address).await?;
+    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIMEOUT).acceptor(NoDelayAcceptor::new());
+    let mut server = axum_server::Server::from_listener(listener)
+        .acceptor(acceptor)
+        .handle(handle)
+        .first_request_timeout(HANDSHAKE_TIMEOUT);
+    server.http_builder().http1().header_read_timeout(IDLE);
+    let served = tokio::spawn(async move {
+        if let Err(error) = server.serve(router.into_make_service()).await {
+            tracing::error!("the HTTPS server ended: {error}");
+        }
+    });
+    Ok((address, served))
+}
+
+async fn validate(State(served): State<Served>, request: Request) -> Response {
+    let arrived = Instant::now();
+    let admission = &served.admission;
+    let reject = |reason, status: StatusCode, text: String| {
+        admission.metrics().rejected(reason, arrived.elapsed());
+        tracing::warn!(reason = reason.as_str(), "rejected a request: {text}");
+        (status, text + "\n").into_response()
+    };
+    let (head, mut body) = request.into_parts();
+    let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    if !content_type.is_some_and(is_json) {
+        return reject(
+            Reason::Malformed,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the content type is not application/json".to_owned(),
+        );
+    }
+    let too_large = || format!("the request has more than {} bytes", served.largest_body);
+    // Reject it before reading it if the client declares its size.
+    let declared = body.size_hint().lower();
+    if declared > served.largest_body as u64 {
+        if declared <= 2 * served.largest_body as u64 {
+            discard(&mut body, &served, arrived).await;
+        }
+        return reject(Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, too_large());
+    }
+    match tokio::time::timeout(admission.deadline(), read(&mut body, served.largest_body)).await {
+        Ok(Ok(body)) => match admission.answer(&body, arrived) {
+            Ok(response) => ([(CONTENT_TYPE, "application/json")], response.to_json()).into_response(),
+            Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+        },
+        Ok(Err(ReadError::TooLarge)) => {
+            discard(&mut body, &served, arrived).await;
+            reject(Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, too_large())
+        }
+        Ok(Err(ReadError::Broken(error))) => reject(Reason::Malformed, StatusCode::BAD_REQUEST, error),
+        Err(_) => {
+            let text = format!("the request did not arrive within {:?}", admission.deadline());
+            reject(Reason::SlowRequest, StatusCode::REQUEST_TIMEOUT, text)
+        }
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+enum ReadError {
+    TooLarge,
+    Broken(String),
+}
+
+async fn read(body: &mut Body, largest: usize) -> Result<Bytes, ReadError> {
+    Limited::new(body, largest).collect().await.map(Collected::to_bytes).map_err(|error| {
+        if error.is::<http_body_util::LengthLimitError>() {
+            ReadError::TooLarge
+        } else {
+            ReadError::Broken(format!("failed to read the body: {error}"))
+        }
+    })
+}

@@ -1,0 +1,108 @@
+//! The structure of the workspace: which crate may depend on which, and the size of files.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use walkdir::WalkDir;
+
+/// The crates of the workspace that each crate of `host/` may use. docs/architecture.md draws this table.
+const ALLOWED: [(&str, &[&str]); 8] = [
+    ("kube-devops-build-components", &[]),
+    ("kube-devops-core", &[]),
+    ("kube-devops-engine", &["kube-devops-core"]),
+    ("kube-devops-manifests", &["kube-devops-core"]),
+    ("kube-devops-modules", &["kube-devops-build-components", "kube-devops-core", "kube-devops-engine"]),
+    ("kube-devops-cluster", &["kube-devops-core", "kube-devops-engine"]),
+    ("kube-devops-webhook", &["kube-devops-cluster", "kube-devops-core", "kube-devops-engine"]),
+    (
+        "kube-devops",
+        &[
+            "kube-devops-cluster",
+            "kube-devops-core",
+            "kube-devops-engine",
+            "kube-devops-manifests",
+            "kube-devops-modules",
+            "kube-devops-webhook",
+        ],
+    ),
+];
+
+/// Libraries that a crate must not use, because its module documentation says so.
+const FORBIDDEN: [(&str, &[&str]); 3] = [
+    ("kube-devops-core", &["kube", "k8s-openapi", "wasmtime", "tokio"]),
+    ("kube-devops-engine", &["kube", "k8s-openapi", "tokio"]),
+    ("kube-devops-manifests", &["kube", "k8s-openapi", "wasmtime", "tokio"]),
+];
+
+/// The most lines of a file in `host/`.
+const MOST_LINES: usize = 400;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The normal and build dependencies of each crate of the workspace.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of_package = |package: &Value| {
+        let dependencies = package["dependencies"].as_array().unwrap().iter();
+        let used = dependencies.filter(|dependency| dependency["kind"] != "dev");
+        let names = used.map(|dependency| dependency["name"].as_str().unwrap().to_owned());
+        (package["name"].as_str().unwrap().to_owned(), names.collect())
+    };
+    metadata["packages"].as_array().unwrap().iter().map(of_package).collect()
+}
+
+#[test]
+fn crates_depend_only_on_those_that_the_architecture_allows() {
+    let dependencies = dependencies();
+    let crates: BTreeSet<&String> = dependencies.keys().collect();
+    let host: BTreeSet<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
+    for folder in fs::read_dir(root().join("host")).unwrap().map(|entry| entry.unwrap().path()) {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        let name = manifest.lines().find_map(|line| line.strip_prefix("name = ")).unwrap().trim_matches('"');
+        assert!(host.contains(name), "{name} is missing in this table");
+    }
+    for (name, allowed) in ALLOWED {
+        let used = dependencies[name].iter().filter(|used| crates.contains(used)).map(String::as_str);
+        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+        let forbidden: Vec<&str> = used.filter(|used| !allowed.contains(used)).collect();
+        assert!(forbidden.is_empty(), "{name} must not depend on {forbidden:?}");
+    }
+}
+
+#[test]
+fn crates_do_not_use_the_libraries_of_other_layers() {
+    let dependencies = dependencies();
+    for (name, libraries) in FORBIDDEN {
+        for library in libraries {
+            assert!(!dependencies[name].contains(*library), "{name} must not depend on {library}");
+        }
+    }
+}
+
+#[test]
+fn files_of_the_program_are_short() {
+    let mut long = Vec::new();
+    let mut count = 0;
+    for entry in WalkDir::new(root().join("host")).into_iter().map(Result::unwrap) {
+        if entry.path().extension().is_some_and(|extension| extension == "rs") {
+            count += 1;
+            let lines = fs::read_to_string(entry.path()).unwrap().lines().count();
+            if lines > MOST_LINES {
+                long.push(format!("{}: {lines} lines", entry.path().display()));
+            }
+        }
+    }
+    assert!(count > 100, "only {count} files were found");
+    assert!(long.is_empty(), "files of more than {MOST_LINES} lines: {long:#?}");
+}
