@@ -28,6 +28,12 @@ pub struct NamespacePolicies {
     is_slow: AtomicBool,
 }
 
+impl FromIterator<AppliedPolicy> for NamespacePolicies {
+    fn from_iter<I: IntoIterator<Item = AppliedPolicy>>(policies: I) -> Self {
+        Self { policies: policies.into_iter().collect(), is_slow: AtomicBool::new(false) }
+    }
+}
+
 impl NamespacePolicies {
     /// Whether an evaluation has ever taken so long that it must not block other requests.
     pub fn is_slow(&self) -> bool {
@@ -69,8 +75,7 @@ impl PolicyIndex {
         if policies.is_empty() {
             namespaces.remove(namespace);
         } else {
-            let policies = NamespacePolicies { policies, is_slow: AtomicBool::new(false) };
-            namespaces.insert(namespace.clone(), Arc::new(policies));
+            namespaces.insert(namespace.clone(), Arc::new(policies.into_iter().collect()));
         }
     }
 }

@@ -322,4 +322,59 @@ mod tests {
         assert_eq!(first_sentence("Give it a probe. Keep it\ncheap:"), "give it a probe");
         assert_eq!(first_sentence(""), "");
     }
+
+    #[test]
+    fn skipped_requests_are_admitted_and_invalid_policies_are_denied() {
+        let skipped = response(&Verdict::Skipped, true);
+        assert!(skipped.allowed && skipped.warnings.is_empty() && skipped.audit_annotations.is_empty());
+        let denied = response(&Verdict::InvalidPolicy("latest-tag rejects its settings\u{1b}".to_owned()), false);
+        let denial = denied.status.unwrap();
+        assert_eq!((denied.allowed, denial.code, denial.reason), (false, 422, "Invalid"));
+        assert!(!denial.message.contains('\u{1b}'), "{denial:?}");
+    }
+
+    #[test]
+    fn a_denial_lists_a_limited_number_of_violations_and_each_fix_once() {
+        let info = |id: &str, remedy: &str| CheckInfo {
+            id: id.to_owned(),
+            title: String::new(),
+            description: String::new(),
+            rationale: String::new(),
+            remedy: remedy.to_owned(),
+            stage: kube_devops_core::Stage::Spec,
+            severity: Severity::High,
+            weight: 1,
+            remediates: false,
+            url: None,
+            settings_schema: serde_json::json!({}),
+            default_settings: serde_json::json!({}),
+        };
+        let infos = [info("latest-tag", "Use a tag. Or a digest.")];
+        let policy = ResponsePolicy::new(Severity::High, false, infos.iter());
+        let violations = (0..60).map(|_| violation("latest-tag", Severity::High, "has no tag")).collect();
+        let verdict = evaluated(violations, Vec::new());
+        let message = verdict.response("1", &policy).status.unwrap().message;
+        assert!(message.starts_with("60 violations in Pod web in namespace shop:\n- container app: has no tag"));
+        assert_eq!(message.matches("  Fix: use a tag\n").count(), 1, "{message}");
+        assert!(message.contains("\nand 10 more\nRun `kube-devops explain latest-tag` for details."), "{message}");
+    }
+
+    #[test]
+    fn the_label_of_a_verdict_is_its_outcome() {
+        let failure = || vec![EvaluationFailure { reason: Reason::Timeout, text: "too late".to_owned() }];
+        let found = || vec![violation("a", Severity::Low, "is wrong")];
+        for (verdict, allowed, expected) in [
+            (Verdict::Skipped, true, "skipped"),
+            (evaluated(Vec::new(), Vec::new()), true, "allowed"),
+            (evaluated(found(), Vec::new()), true, "warned"),
+            (evaluated(found(), Vec::new()), false, "denied"),
+            (evaluated(found(), failure()), true, "not_evaluated"),
+            (Verdict::InvalidPolicy(String::new()), false, "denied"),
+            (Verdict::failed(Reason::Overload, "busy"), true, "not_evaluated"),
+        ] {
+            assert_eq!(Verdict::NAMES[verdict.position(allowed)], expected, "{verdict:?}");
+        }
+        let labels: std::collections::BTreeSet<_> = Reason::ALL.map(Reason::as_str).into();
+        assert_eq!(labels.len(), Reason::ALL.len());
+    }
 }

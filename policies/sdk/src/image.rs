@@ -423,6 +423,8 @@ mod tests {
     }
 
     #[test]
+    // One table of cases.
+    #[allow(clippy::too_many_lines)]
     fn errors_of_invalid_references_contain_the_reason() {
         const DIGEST_FORMAT: &str = "after @ is not a digest; a digest looks like sha256:<64 hexadecimal digits>";
         const SHA256: &str = "a sha256 digest has exactly 64 lower-case hexadecimal digits";

@@ -35,6 +35,8 @@ impl Component {
 
     /// Returns the command-line arguments. The working folder is that of the control plane and paths are relative: socket
     /// paths are limited to about 100 characters, which the name of a temporary folder alone can exceed.
+    // One table of arguments.
+    #[allow(clippy::too_many_lines)]
     pub(crate) fn arguments(self, port: u16, has_controller_manager: bool) -> Vec<String> {
         let arguments: &[&str] = match self {
             // Sockets rather than ports: no other process can bind them. The peer URLs are unused without peers.

@@ -1,6 +1,7 @@
 //! Enforcement: missing fields are added to workloads once, and patches that break a workload are reverted.
 #![forbid(unsafe_code)]
-#![allow(clippy::unwrap_used, missing_docs)]
+// A scenario is read from top to bottom.
+#![allow(clippy::too_many_lines, clippy::unwrap_used, missing_docs)]
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::objects::{bad_container, documents, workload};

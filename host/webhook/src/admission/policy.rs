@@ -40,6 +40,9 @@ fn changed_policy(body: &[u8]) -> Result<Option<DevOpsPolicy>, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use kube_devops_engine::Limits;
     use serde_json::{Value, json};
 
     use super::*;
@@ -70,5 +73,18 @@ mod tests {
         assert!(changed_policy(&review(Value::Null, Value::Null)).unwrap_err().contains("no object"));
         assert!(changed_policy(&review(json!({ "spec": 1 }), Value::Null)).is_err());
         assert!(changed_policy(b"{}").is_err());
+    }
+
+    #[test]
+    fn a_policy_is_valid_if_its_checks_accept_their_settings() {
+        let checks = Checks::new(BTreeMap::new(), Limits::default());
+        let no_checks = json!({ "metadata": { "name": "empty" }, "spec": {} });
+        let valid = verdict(&checks, &review(no_checks.clone(), Value::Null));
+        let Verdict::Evaluated { subject, .. } = &valid else { panic!("{valid:?}") };
+        assert_eq!(subject, "DevOpsPolicy empty");
+        let unknown = verdict(&checks, &review(policy(true), Value::Null));
+        assert!(matches!(&unknown, Verdict::InvalidPolicy(reason) if reason.contains("latest-tag")), "{unknown:?}");
+        assert_eq!(verdict(&checks, &review(no_checks.clone(), no_checks)), Verdict::Skipped);
+        assert_eq!(verdict(&checks, b"{}").reason(), Some(Reason::Malformed));
     }
 }

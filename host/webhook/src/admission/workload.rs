@@ -155,6 +155,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::index::AppliedPolicy;
     use crate::review::{Kind, UserInfo};
 
     fn request(operation: &'static str) -> Header<'static> {
@@ -263,5 +264,27 @@ mod tests {
         other.violation.check = "missing-liveness".into();
         add(&mut violations, other);
         assert_eq!(violations.len(), 2);
+    }
+
+    #[test]
+    fn an_invalid_policy_is_a_failure_of_the_evaluation() {
+        let invalid = || AppliedPolicy { name: "strict".into(), rules: Err("no such check".into()) };
+        let policies = NamespacePolicies::from_iter([invalid(), invalid()]);
+        let pod = object(json!({
+            "apiVersion": "v1", "kind": "Pod", "spec": { "containers": [{ "name": "app", "image": "nginx" }] },
+        }));
+        let found = verdict(&request("CREATE"), Ok((Some(pod), None)), b"", &policies, Instant::now());
+        let Verdict::Evaluated { subject, failures, .. } = &found else { panic!("{found:?}") };
+        assert_eq!(subject, "Pod (without a name) in namespace shop");
+        assert_eq!((failures.len(), found.reason()), (2, Some(Reason::InvalidPolicy)));
+        assert_eq!(failures[0].text, "policy strict is invalid: no such check");
+    }
+
+    #[test]
+    fn objects_without_pods_are_skipped() {
+        let config = object(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a" } }));
+        let request = Header { kind: Kind { kind: "ConfigMap".into() }, ..request("CREATE") };
+        let policies = NamespacePolicies::default();
+        assert_eq!(verdict(&request, Ok((Some(config), None)), b"", &policies, Instant::now()), Verdict::Skipped);
     }
 }
