@@ -114,7 +114,7 @@ impl CertificateSource {
             }
             Self::Managed { managed, election } => {
                 let (leads, leadership) = watch::channel(false);
-                let election = run_election(client.clone(), election, leads, stop.clone());
+                let election = run_election(client.clone(), election, leads, Arc::default(), stop.clone());
                 tokio::join!(election, follow_secret(client, managed, leadership, changed, stop));
             }
         }

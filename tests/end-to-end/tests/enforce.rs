@@ -10,9 +10,11 @@ use end_to_end::{Controller, kube_devops, run};
 use serde_json::{Value, json};
 use test_cluster::{DEADLINE, Namespace, eventually, pods};
 
-/// Returns a workload with two pods of one container without probes and resources.
+/// Returns a workload with two pods of one container with a port, without probes and resources.
 fn bare_workload(kind: &str, name: &str, more: &Value) -> Value {
-    let mut object = workload("apps/v1", kind, name, json!({ "containers": [bad_container("app")] }));
+    let mut container = bad_container("app");
+    container["ports"] = json!([{ "containerPort": 8080 }]);
+    let mut object = workload("apps/v1", kind, name, json!({ "containers": [container] }));
     object["spec"]["selector"] = json!({ "matchLabels": { "app": name } });
     object["spec"]["template"]["metadata"] = json!({ "labels": { "app": name } });
     if kind != "DaemonSet" {
@@ -98,6 +100,8 @@ async fn the_restricted_bundle_adds_probes_and_resources_to_workloads_once() -> 
     let bundle = run(kube_devops().args(["policy", "bundle-apply", "restricted", "--namespace", namespace.name()]))
         .exits(0)
         .stdout;
+    let enforce = "enforcementMode: enforce";
+    let bundle = bundle.replace(enforce, &format!("{enforce}\n  remediateDaemonSets: true"));
     apply(&namespace, &bundle).await?;
     for (kind, name) in kinds {
         let patched = eventually(DEADLINE, format!("{kind} {name} to be patched"), async || {
@@ -327,7 +331,7 @@ async fn a_liveness_probe_that_restarts_containers_is_reverted() -> Result<()> {
     spec.as_object_mut().unwrap().remove("requireReadinessProbe");
     apply(&namespace, &policy("enforcing", &spec)).await?;
     let status = expect_state(&operator, &namespace, "enforcing", "web", "Reverted").await?;
-    assert!(state(&status, "web").1.contains("was restarted after the probe was added"), "{status:#}");
+    assert!(state(&status, "web").1.contains("was restarted after the patch"), "{status:#}");
     assert!(is_unchanged(&get(&namespace, "deployment", "web").await?));
     Ok(())
 }

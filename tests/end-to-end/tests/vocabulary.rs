@@ -21,7 +21,7 @@ const DISCOURAGED: [(&str, &str); 18] = [
     (r"\b(leave|leaves|left|leaving) alone\b", "exclude, skip"),
     (r"\bbelongs? to the system\b", "system namespace, exclude"),
     (r"\bwhom to trust\b", "CA bundle"),
-    (r"\bauthorit(y|ies)\b", "CA"),
+    (r"(^|[^-])\b(the|an|its|which|of|each|our) authorit(y|ies)\b", "CA"),
     (r"\bwho leads\b|\btaken for alive\b", "leader, lease duration"),
     (r"\b(tell|tells|told)\b", "report, notify, log"),
     (r"\bhappenings?\b|\bnews\b", "event"),

@@ -98,6 +98,9 @@ pub struct DevOpsPolicySpec {
     /// The requests and limits that enforcement adds where they are missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_resources: Option<DefaultResources>,
+    /// Whether DaemonSets are remediated, too. Their rollout replaces the only pod on each node, one node after the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remediate_daemon_sets: Option<bool>,
     /// Severities that replace those of the checks, which are all medium. Critical and high violations block admission.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity_overrides: Option<SeverityOverrides>,
@@ -315,6 +318,8 @@ pub enum WorkloadState {
     Conflict,
     /// It must not be changed.
     Skipped,
+    /// The API server, an admission webhook or a quota denies the patch.
+    Denied,
     /// It is annotated to be ignored.
     Ignored,
     /// Fields would be added, but this is a dry run.

@@ -8,9 +8,12 @@ use kube_devops_core::Subject;
 use kube_devops_core::object::{Context, Object};
 use serde_json::Value;
 
-use super::job::{JobResult, Patched, RemediationJob};
-use super::plan::{self, Addition, IGNORE, PATCHED_BY, REVERTED, REVERTED_BECAUSE};
-use super::rollout::{Rollout, deadline, objection, rollout};
+use super::job::{JobResult, PatchCount, Patched, RemediationJob};
+use super::plan::{self, Addition, IGNORE, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
+use super::rollout::{Rollout, has_progress_deadline, is_observed, objection, rollout};
+
+/// The patches of one template after which another client is assumed to remove the fields.
+const MOST_PATCHES: u32 = 2;
 
 /// What to do with a workload.
 #[derive(Debug, PartialEq)]
@@ -22,66 +25,104 @@ pub enum Decision {
         /// The body of the server-side apply.
         patch: Value,
         /// The result if it succeeds.
-        patched: Patched,
+        result: JobResult,
     },
-    /// Remove the added fields.
-    Revert {
-        /// The body of the server-side apply.
-        patch: Value,
-        /// The reason.
-        reason: String,
-    },
+    /// Delete the pods of the failed revision of a StatefulSet that was reverted, with the reason of the revert.
+    DeleteStuckPods(String),
 }
 
-/// Decides about the workload of a pod with violations.
-pub fn remediation(workload: &Value, job: &RemediationJob, now: DateTime<Utc>) -> Decision {
-    let annotation = |name: &str| workload["metadata"]["annotations"][name].as_str();
-    if annotation(IGNORE) == Some("true") {
-        return Decision::Done(JobResult::Ignored);
+/// Decides about the workload of a pod with violations. `patches` are the patches of this workload so far.
+pub fn remediation(
+    workload: &Value,
+    job: &RemediationJob,
+    patches: Option<&PatchCount>,
+    now: DateTime<Utc>,
+) -> Decision {
+    let done = |result| Decision::Done(result);
+    if annotation(workload, IGNORE) == Some("true") {
+        return done(JobResult::Ignored);
     }
     if workload["metadata"].get("deletionTimestamp").is_some() {
-        return Decision::Done(JobResult::Gone);
+        return done(JobResult::Gone);
     }
     let edits = match subject(workload, now).map(|subject| job.rules.remediate(&subject)) {
-        None => return Decision::Done(JobResult::Skipped("failed to read its pod template".to_owned())),
-        Some(Err(error)) => return Decision::Done(JobResult::Waiting(error.to_string())),
+        None => return done(JobResult::Skipped("failed to read its pod template".to_owned())),
+        Some(Err(error)) => return done(JobResult::Waiting(error.to_string())),
         Some(Ok(edits)) => edits,
     };
-    let additions = plan::additions(workload, &job.spec, &edits);
-    let is_complete = rollout(workload) == Rollout::Complete;
-    if additions.is_empty() {
-        // The pods have violations and the template has none: they are being replaced, perhaps since before a restart.
-        let is_ours = annotation(PATCHED_BY).is_some_and(|by| by.starts_with("kube-devops/"));
-        let is_in_progress = is_ours && !is_complete;
-        let patched = || JobResult::Patched(patched(workload, &[]));
-        return Decision::Done(if is_in_progress { patched() } else { JobResult::UpToDate });
+    let plan = plan::plan(workload, &job.spec, &edits);
+    if plan.additions.is_empty() {
+        return done(nothing_to_add(workload, &plan));
     }
-    if annotation(REVERTED) == Some(&plan::own_template(workload)) {
-        let reason = annotation(REVERTED_BECAUSE).unwrap_or("the new pods did not become available");
-        return Decision::Done(JobResult::Reverted(reason.to_owned()));
+    let template = plan::own_template(workload);
+    if annotation(workload, REVERTED) == Some(&template) {
+        let reason = annotation(workload, REVERTED_BECAUSE).unwrap_or("the new pods did not become available");
+        return done(JobResult::Reverted(reason.to_owned()));
     }
-    if let Some(objection) = objection(workload) {
-        return Decision::Done(JobResult::Skipped(objection.to_owned()));
+    if let Some(reason) = objection(workload, job.spec.remediate_daemon_sets.unwrap_or_default()) {
+        return done(JobResult::Skipped(reason));
     }
-    if !is_complete {
+    if patches.is_some_and(|patches| patches.template == template && patches.count >= MOST_PATCHES) {
+        let reason = format!("another client removed the added fields {MOST_PATCHES} times; they are not added again");
+        return done(JobResult::Conflict(reason));
+    }
+    if rollout(workload) != Rollout::Complete {
         // The effect of the patch could not be distinguished from problems that exist already.
-        return Decision::Done(JobResult::Waiting("not all of its pods are up to date and available".to_owned()));
+        return done(JobResult::Waiting("not all of its pods are up to date and available".to_owned()));
     }
     if job.dry_run {
-        return Decision::Done(JobResult::WouldPatch(description(&additions)));
+        return done(JobResult::WouldPatch(description(&plan.additions)));
     }
-    let patch = plan::patch(workload, &additions, &job.policy);
-    Decision::Patch { patch, patched: patched(workload, &additions) }
+    if !job.is_protected {
+        return done(JobResult::Unprotected);
+    }
+    let patch = plan::patch(workload, &plan.additions, &job.policy);
+    Decision::Patch { patch, result: JobResult::Patched(patched(workload, &plan.additions, template)) }
+}
+
+/// The result for a pod template without missing fields, although a pod has violations.
+fn nothing_to_add(workload: &Value, plan: &Plan) -> JobResult {
+    let template = plan::own_template(workload);
+    if annotation(workload, ROLLING_OUT) == Some(&template) {
+        // The old pods are being replaced, perhaps since before a restart of the operator.
+        return JobResult::Patched(patched(workload, &[], template));
+    }
+    let names: Vec<&str> = plan.without_port.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        return JobResult::UpToDate;
+    }
+    let reason = "no TCP port to probe: declare a containerPort, or set defaultProbe.tcpPort in the policy";
+    JobResult::Skipped(format!("container {}: {reason}", names.join(", ")))
 }
 
 /// Decides about a workload that was patched. `trouble` is a reason to revert that is not visible in the workload.
-pub fn follow_up(workload: &Value, trouble: Option<String>) -> Decision {
+pub fn follow_up(workload: &Value, trouble: Option<String>, is_settled: bool) -> Decision {
+    let template = plan::own_template(workload);
+    if annotation(workload, REVERTED) == Some(&template) {
+        let reason = annotation(workload, REVERTED_BECAUSE).unwrap_or_default().to_owned();
+        return match (workload["kind"] == "StatefulSet", is_observed(workload)) {
+            (true, false) => Decision::Done(JobResult::Reverting),
+            (true, true) => Decision::DeleteStuckPods(reason),
+            (false, _) => Decision::Done(JobResult::Reverted(reason)),
+        };
+    }
+    // Only the rollout of the patch itself is reverted: another template is the change of another client.
+    if annotation(workload, ROLLING_OUT) != Some(&template) {
+        return Decision::Done(JobResult::Superseded);
+    }
     let reason = match (trouble, rollout(workload)) {
         (_, Rollout::Failed(reason)) | (Some(reason), _) => reason,
+        (None, Rollout::Complete) if is_settled => {
+            return Decision::Patch { patch: plan::complete(workload), result: JobResult::Completed };
+        }
         (None, Rollout::Complete) => return Decision::Done(JobResult::RolledOut),
-        (None, Rollout::InProgress) => return Decision::Done(JobResult::InProgress),
+        (None, Rollout::InProgress(progress)) => return Decision::Done(JobResult::InProgress(progress)),
     };
-    Decision::Revert { patch: plan::revert(workload, &reason), reason }
+    Decision::Patch { patch: plan::revert(workload, &reason), result: JobResult::Reverting }
+}
+
+fn annotation<'w>(workload: &'w Value, name: &str) -> Option<&'w str> {
+    workload["metadata"]["annotations"][name].as_str()
 }
 
 /// The facts of the pod template.
@@ -91,20 +132,30 @@ fn subject(workload: &Value, now: DateTime<Utc>) -> Option<Subject> {
     object.extract(&context).ok()?.into_subject()
 }
 
-fn patched(workload: &Value, additions: &[Addition]) -> Patched {
+fn patched(workload: &Value, additions: &[Addition], template: String) -> Patched {
     // The kubelet restarts a container after three failures by default.
     const FAILURES: u64 = 3;
     const MARGIN: u64 = 5;
-    let liveness = additions.iter().filter(|addition| addition.field == "/livenessProbe").map(|addition| {
+    // A container that needs more memory than its new limit is killed soon, or never.
+    const LIMITS: u64 = 60;
+    let settle = additions.iter().filter_map(|addition| {
         let seconds = |field: &str, default: u64| addition.value[field].as_u64().unwrap_or(default);
-        seconds("initialDelaySeconds", 0) + FAILURES * seconds("periodSeconds", 10) + MARGIN
+        match addition.field.as_str() {
+            "/livenessProbe" => {
+                Some(seconds("initialDelaySeconds", 0) + FAILURES * seconds("periodSeconds", 10) + MARGIN)
+            }
+            field if field.starts_with("/resources/limits/") => Some(LIMITS),
+            _ => None,
+        }
     });
     let labels = workload.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
     let label = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
     Patched {
         what: description(additions),
-        deadline: deadline(workload),
-        settle: Duration::from_secs(liveness.max().unwrap_or(0)),
+        fields: additions.iter().map(|addition| (addition.container.clone(), addition.field.clone())).collect(),
+        template,
+        has_deadline: has_progress_deadline(workload),
+        settle: Duration::from_secs(settle.max().unwrap_or(0)),
         selector: labels.into_iter().flatten().filter_map(label).collect(),
     }
 }
@@ -129,7 +180,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::crd::{DefaultProbe, DevOpsPolicySpec};
+    use crate::crd::{DefaultProbe, DefaultResources, DevOpsPolicySpec};
     use crate::evaluator::PolicyRules;
 
     /// Asks for a liveness probe in each container without one, or fails.
@@ -175,6 +226,8 @@ mod tests {
             spec: Box::default(),
             rules: Arc::new(Liveness { fails: false }),
             dry_run: false,
+            is_protected: true,
+            patches: Arc::default(),
         }
     }
 
@@ -189,7 +242,7 @@ mod tests {
                 "selector": { "matchLabels": { "app": "web" } },
                 "template": {
                     "metadata": { "labels": { "app": "web" } },
-                    "spec": { "containers": [{ "name": "app", "image": "x:1" }] },
+                    "spec": { "containers": [{ "name": "app", "image": "x:1", "ports": [{ "containerPort": 80 }] }] },
                 },
             },
             "status": { "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1 },
@@ -204,23 +257,38 @@ mod tests {
         workload
     }
 
+    /// The workload during the rollout of a patch.
+    fn rolling_out() -> Value {
+        with("/metadata/annotations", json!({ ROLLING_OUT: plan::own_template(&workload()) }))
+    }
+
+    fn decide(workload: &Value, job: &RemediationJob) -> Decision {
+        remediation(workload, job, None, DateTime::UNIX_EPOCH)
+    }
+
     fn result(workload: &Value, job: &RemediationJob) -> JobResult {
-        match remediation(workload, job, DateTime::UNIX_EPOCH) {
+        match decide(workload, job) {
             Decision::Done(result) => result,
+            decision => panic!("{decision:?}"),
+        }
+    }
+
+    fn patched_by(job: &RemediationJob) -> (Value, Patched) {
+        match decide(&workload(), job) {
+            Decision::Patch { patch, result: JobResult::Patched(patched) } => (patch, patched),
             decision => panic!("{decision:?}"),
         }
     }
 
     #[test]
     fn a_missing_probe_is_patched_and_watched_until_it_could_have_failed() {
-        let Decision::Patch { patch, patched } = remediation(&workload(), &job(), DateTime::UNIX_EPOCH) else {
-            panic!("no patch");
-        };
+        let (patch, patched) = patched_by(&job());
         let container = patch.pointer("/spec/template/spec/containers/0").unwrap();
         assert_eq!(container["livenessProbe"]["tcpSocket"]["port"], 80);
-        assert_eq!(patch["metadata"]["annotations"], json!({ PATCHED_BY: "kube-devops/strict" }));
+        assert_eq!(patch["metadata"]["annotations"][ROLLING_OUT], patched.template);
         assert_eq!(patched.what, "container app: livenessProbe");
-        assert_eq!((patched.deadline, patched.settle), (Some(Duration::from_secs(60)), Duration::from_secs(40)));
+        assert_eq!(patched.fields, [("app".to_owned(), "/livenessProbe".to_owned())]);
+        assert_eq!((patched.has_deadline, patched.settle), (true, Duration::from_secs(40)));
         assert_eq!(patched.selector, [("app".to_owned(), "web".to_owned())].into());
     }
 
@@ -228,6 +296,12 @@ mod tests {
     fn a_dry_run_reports_the_patch() {
         let job = RemediationJob { dry_run: true, ..job() };
         assert_eq!(result(&workload(), &job), JobResult::WouldPatch("container app: livenessProbe".to_owned()));
+    }
+
+    #[test]
+    fn a_policy_without_its_finalizer_patches_nothing() {
+        let unprotected = RemediationJob { is_protected: false, ..job() };
+        assert_eq!(result(&workload(), &unprotected), JobResult::Unprotected);
     }
 
     #[test]
@@ -244,6 +318,25 @@ mod tests {
     }
 
     #[test]
+    fn a_container_without_a_port_is_skipped_with_the_fix() {
+        let worker = with("/spec/template/spec/containers", json!([{ "name": "app", "image": "x:1" }]));
+        let JobResult::Skipped(reason) = result(&worker, &job()) else { panic!("not skipped") };
+        assert!(reason.starts_with("container app: ") && reason.contains("defaultProbe.tcpPort"), "{reason}");
+    }
+
+    #[test]
+    fn fields_that_another_client_removes_twice_are_not_added_again() {
+        let count = |count, template: String| {
+            let patches = PatchCount { template, count };
+            remediation(&workload(), &job(), Some(&patches), DateTime::UNIX_EPOCH)
+        };
+        let template = plan::own_template(&workload());
+        assert!(matches!(count(1, template.clone()), Decision::Patch { .. }));
+        assert!(matches!(count(2, template), Decision::Done(JobResult::Conflict(_))));
+        assert!(matches!(count(2, "another".to_owned()), Decision::Patch { .. }));
+    }
+
+    #[test]
     fn a_workload_with_unavailable_pods_waits() {
         assert!(matches!(result(&with("/status/availableReplicas", json!(0)), &job()), JobResult::Waiting(_)));
         let job = RemediationJob { rules: Arc::new(Liveness { fails: true }), ..job() };
@@ -252,13 +345,14 @@ mod tests {
     }
 
     #[test]
-    fn a_template_without_violations_is_up_to_date_or_still_rolling_out() {
+    fn a_template_without_violations_is_up_to_date_unless_its_patch_is_rolling_out() {
         let probe = json!([{ "name": "app", "livenessProbe": { "exec": {} } }]);
         let mut probed = with("/spec/template/spec/containers", probe);
-        assert_eq!(result(&probed, &job()), JobResult::UpToDate);
         probed["status"]["updatedReplicas"] = json!(0);
         assert_eq!(result(&probed, &job()), JobResult::UpToDate);
-        probed["metadata"]["annotations"] = json!({ PATCHED_BY: "kube-devops/strict" });
+        probed["metadata"]["annotations"] = json!({ "devops.stochastic.io/patched-by": "kube-devops/strict" });
+        assert_eq!(result(&probed, &job()), JobResult::UpToDate, "the rollout of the user is not that of the patch");
+        probed["metadata"]["annotations"][ROLLING_OUT] = json!(plan::own_template(&probed));
         let JobResult::Patched(patched) = result(&probed, &job()) else { panic!("not patched") };
         assert_eq!((patched.what.as_str(), patched.settle), ("", Duration::ZERO));
     }
@@ -270,35 +364,64 @@ mod tests {
         let mut reverted = with("/metadata/annotations", annotations);
         assert_eq!(result(&reverted, &job()), JobResult::Reverted("it restarted".to_owned()));
         reverted["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:2");
-        assert!(matches!(remediation(&reverted, &job(), DateTime::UNIX_EPOCH), Decision::Patch { .. }));
+        assert!(matches!(decide(&reverted, &job()), Decision::Patch { .. }));
     }
 
     #[test]
-    fn the_probe_of_the_policy_decides_how_long_the_pods_are_watched() {
+    fn the_settle_time_depends_on_the_added_fields() {
         let probe = DefaultProbe { tcp_port: None, initial_delay_seconds: Some(30), period_seconds: Some(20) };
         let spec = Box::new(DevOpsPolicySpec { default_probe: Some(probe), ..DevOpsPolicySpec::default() });
-        let Decision::Patch { patched, .. } =
-            remediation(&workload(), &RemediationJob { spec, ..job() }, DateTime::UNIX_EPOCH)
-        else {
-            panic!("no patch");
-        };
+        let (_, patched) = patched_by(&RemediationJob { spec, ..job() });
         assert_eq!(patched.settle, Duration::from_secs(30 + 3 * 20 + 5));
+        let resources = DefaultResources { memory_limit: Some("1Gi".to_owned()), ..DefaultResources::default() };
+        let spec = DevOpsPolicySpec { default_resources: Some(resources), ..DevOpsPolicySpec::default() };
+        let (_, patched) = patched_by(&RemediationJob { spec: Box::new(spec), ..job() });
+        assert_eq!(patched.settle, Duration::from_secs(60));
     }
 
     #[test]
-    fn a_rollout_is_awaited_and_reverted_when_it_fails_or_the_pods_restart() {
-        assert_eq!(follow_up(&workload(), None), Decision::Done(JobResult::RolledOut));
-        let mut workload = with("/status/availableReplicas", json!(0));
-        assert_eq!(follow_up(&workload, None), Decision::Done(JobResult::InProgress));
+    fn a_rollout_is_awaited_completed_and_reverted_when_it_fails() {
+        let mut workload = rolling_out();
+        assert_eq!(follow_up(&workload, None, false), Decision::Done(JobResult::RolledOut));
+        let completed = follow_up(&workload, None, true);
+        let Decision::Patch { patch, result: JobResult::Completed } = completed else { panic!("{completed:?}") };
+        assert!(patch["metadata"]["annotations"].get(ROLLING_OUT).is_none());
         let is_revert = |decision: &Decision, expected: &str| match decision {
-            Decision::Revert { patch, reason } => {
-                patch["metadata"]["annotations"][REVERTED_BECAUSE] == *reason && reason == expected
+            Decision::Patch { patch, result: JobResult::Reverting } => {
+                patch["metadata"]["annotations"][REVERTED_BECAUSE] == expected
             }
             _ => false,
         };
-        assert!(is_revert(&follow_up(&workload, Some("it restarted".to_owned())), "it restarted"));
+        assert!(is_revert(&follow_up(&workload, Some("it restarted".to_owned()), true), "it restarted"));
+        workload["status"]["availableReplicas"] = json!(0);
+        let in_progress = follow_up(&workload, None, true);
+        assert!(matches!(in_progress, Decision::Done(JobResult::InProgress(_))), "{in_progress:?}");
         workload["status"]["conditions"] =
             json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "no progress" }]);
-        assert!(is_revert(&follow_up(&workload, None), "no progress"));
+        assert!(is_revert(&follow_up(&workload, None, false), "no progress"));
+    }
+
+    #[test]
+    fn the_rollout_of_another_client_is_never_reverted() {
+        let mut workload = rolling_out();
+        workload["spec"]["template"]["spec"]["containers"][0]["image"] = json!("broken:2");
+        workload["status"]["conditions"] = json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded" }]);
+        let trouble = Some("it restarted".to_owned());
+        assert_eq!(follow_up(&workload, trouble.clone(), true), Decision::Done(JobResult::Superseded));
+        let mut completed = with("/metadata/annotations", json!({}));
+        completed["status"]["availableReplicas"] = json!(0);
+        assert_eq!(follow_up(&completed, trouble, true), Decision::Done(JobResult::Superseded));
+    }
+
+    #[test]
+    fn a_revert_ends_when_the_stuck_pods_of_a_stateful_set_are_deleted() {
+        let annotations = json!({ REVERTED: plan::own_template(&workload()), REVERTED_BECAUSE: "it restarted" });
+        let mut reverted = with("/metadata/annotations", annotations);
+        let done = JobResult::Reverted("it restarted".to_owned());
+        assert_eq!(follow_up(&reverted, None, true), Decision::Done(done));
+        reverted["kind"] = json!("StatefulSet");
+        assert_eq!(follow_up(&reverted, None, true), Decision::DeleteStuckPods("it restarted".to_owned()));
+        reverted["metadata"]["generation"] = json!(2);
+        assert_eq!(follow_up(&reverted, None, true), Decision::Done(JobResult::Reverting));
     }
 }

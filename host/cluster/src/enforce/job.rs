@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube_devops_core::workload::Workload;
 
+use super::rollout::Progress;
 use crate::crd::DevOpsPolicySpec;
 use crate::evaluator::PolicyRules;
 
@@ -33,6 +34,13 @@ pub enum NextJob {
         key: WorkloadKey,
         /// A reason to revert; `None` if there is none so far.
         trouble: Option<String>,
+        /// Whether the new pods have been watched for long enough.
+        is_settled: bool,
+    },
+    /// Check whether a workload still exists.
+    Check {
+        /// The workload.
+        key: WorkloadKey,
     },
 }
 
@@ -51,6 +59,19 @@ pub struct RemediationJob {
     pub rules: Arc<dyn PolicyRules>,
     /// Whether to report the patch instead of applying it.
     pub dry_run: bool,
+    /// Whether the policy has its finalizer, so that its deletion waits for the rollout.
+    pub is_protected: bool,
+    /// The patches so far, to notice that another client removes the fields.
+    pub patches: Arc<BTreeMap<WorkloadKey, PatchCount>>,
+}
+
+/// The patches of one pod template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatchCount {
+    /// The fingerprint of the pod template without the added fields.
+    pub template: String,
+    /// The number of patches.
+    pub count: u32,
 }
 
 /// The result of a job.
@@ -66,16 +87,28 @@ pub enum JobResult {
     WouldPatch(String),
     /// The workload cannot be changed now, with the reason.
     Waiting(String),
-    /// Another field manager owns a field that would have to be set.
+    /// The policy needs its finalizer before a patch.
+    Unprotected,
+    /// Another field manager owns a field that would have to be set, or another client removes the fields.
     Conflict(String),
+    /// The API server, an admission webhook or a quota denies the patch, with the reason.
+    Denied(String),
     /// Fields were added, and the pods are being replaced.
     Patched(Patched),
     /// All pods have been replaced and are available.
     RolledOut,
+    /// All pods have been replaced and were watched for long enough.
+    Completed,
     /// The pods are still being replaced.
-    InProgress,
+    InProgress(Progress),
+    /// The pod template was changed by another client: the rollout is no longer that of the patch.
+    Superseded,
+    /// The added fields were removed, and pods of the failed revision may have to be deleted.
+    Reverting,
     /// The added fields were removed, with the reason.
     Reverted(String),
+    /// The workload exists.
+    Exists,
     /// The workload does not exist any more.
     Gone,
 }
@@ -85,9 +118,13 @@ pub enum JobResult {
 pub struct Patched {
     /// The added fields, for people; empty if they were added before a restart of the operator.
     pub what: String,
-    /// The progress deadline of the workload itself.
-    pub deadline: Option<Duration>,
-    /// How long the new pods are watched after the rollout for restarts by an added liveness probe.
+    /// The containers and the fields, by which pods of the new template are recognized.
+    pub fields: Vec<(String, String)>,
+    /// The fingerprint of the pod template without the added fields.
+    pub template: String,
+    /// Whether Kubernetes notices a lack of progress itself.
+    pub has_deadline: bool,
+    /// How long the new pods are watched after the rollout for restarts.
     pub settle: Duration,
     /// The labels of its pods.
     pub selector: BTreeMap<String, String>,

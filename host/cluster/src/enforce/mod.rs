@@ -7,11 +7,12 @@
 //!                                '--> NextJob::Follow --> decide, rollout --> done, or revert
 //! ```
 //!
-//! [`state`] decides when, [`decide`] whether and [`plan`] what, as functions of data and time; [`requests`] talks to the API
+//! [`state`] and [`follow`](mod@follow) decide when, [`decide`] whether and [`plan`] what, as functions of data and time; [`requests`] talks to the API
 //! server. One job of a policy runs at a time, and a limited number of workloads is patched per minute.
 
 mod decide;
 mod fields;
+mod follow;
 mod job;
 mod plan;
 mod requests;
@@ -22,8 +23,8 @@ mod tests;
 
 use std::time::Duration;
 
-pub use job::{JobResult, NextJob, RemediationJob, WorkloadKey};
-pub use requests::{follow, remediate};
+pub use job::{JobResult, NextJob, Patched, RemediationJob, WorkloadKey};
+pub use requests::{Ended, check, follow, remediate};
 pub use state::Remediations;
 
 /// The limits of remediation.

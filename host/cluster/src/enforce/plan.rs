@@ -1,6 +1,6 @@
 //! The fields that are added to a workload: probes of rules, and default resources of the policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube_devops_core::Edit;
 use serde_json::{Map, Value, json};
@@ -13,6 +13,10 @@ use crate::quantity;
 
 /// The policy whose enforcement added fields.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
+/// The prefix of the name of the policy in [`PATCHED_BY`].
+pub const PATCHED_BY_PREFIX: &str = "kube-devops/";
+/// The annotation with the fingerprint of the pod template of a rollout that is not complete.
+pub const ROLLING_OUT: &str = "devops.stochastic.io/rolling-out";
 /// Excludes a workload from remediation.
 pub const IGNORE: &str = "devops.stochastic.io/ignore";
 /// The fingerprint of the pod template whose patch was reverted: it is not patched again.
@@ -36,42 +40,69 @@ pub struct Addition {
     pub value: Value,
 }
 
+/// The fields to add to a workload.
+#[derive(Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The fields.
+    pub additions: Vec<Addition>,
+    /// The containers that need a probe and have no port for it.
+    pub without_port: BTreeSet<String>,
+}
+
 /// Returns the fields of the edits and the policy that are missing in the workload. Existing fields are not changed.
-pub fn additions(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Vec<Addition> {
+pub fn plan(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Plan {
     let containers = workload.pointer(CONTAINERS).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut additions: Vec<Addition> = Vec::new();
-    for edit in edits {
-        let Some(name) = &edit.container else { continue };
-        let is_remediable = REMEDIABLE
-            .iter()
-            .any(|field| edit.field == *field || field.ends_with('/') && edit.field.starts_with(field));
-        let container = containers.iter().find(|container| container["name"] == name.as_str());
-        let is_missing = container.is_some_and(|container| container.pointer(&edit.field).is_none_or(Value::is_null));
-        let is_new = !additions.iter().any(|known| known.container == *name && known.field == edit.field);
-        if let Some(value) = serde_json::from_str(&edit.value).ok().filter(|_| is_remediable && is_missing && is_new) {
-            let value = probe(value, policy.default_probe.as_ref());
-            additions.push(Addition { container: name.clone(), field: edit.field.clone(), value });
+    let mut plan = Plan::default();
+    for Edit { container, field, value, .. } in edits {
+        let is_named = |found: &&Value| container.as_deref().is_some_and(|name| found["name"] == name);
+        let Some(found) = containers.iter().find(is_named) else { continue };
+        let name = container.clone().unwrap_or_default();
+        let is_remediable =
+            REMEDIABLE.iter().any(|known| field == known || known.ends_with('/') && field.starts_with(known));
+        let is_missing = found.pointer(field).is_none_or(Value::is_null);
+        let is_new = !plan.additions.iter().any(|known| known.container == name && known.field == *field);
+        let Some(value) = serde_json::from_str(value).ok().filter(|_| is_remediable && is_missing && is_new) else {
+            continue;
+        };
+        match probe(value, found, policy.default_probe.as_ref()) {
+            Some(value) => plan.additions.push(Addition { container: name, field: field.clone(), value }),
+            None => drop(plan.without_port.insert(name)),
         }
     }
     if let Some(resources) = &policy.default_resources {
-        containers.iter().for_each(|container| add_resources(container, resources, &mut additions));
+        containers.iter().for_each(|container| add_resources(container, resources, &mut plan.additions));
     }
-    additions
+    plan
 }
 
-/// Applies the default probe of the policy to a TCP probe.
-fn probe(mut value: Value, default: Option<&DefaultProbe>) -> Value {
-    let (Some(default), true) = (default, value.get("tcpSocket").is_some()) else { return value };
-    if let Some(port) = default.tcp_port {
-        value["tcpSocket"]["port"] = port.into();
+/// Applies the default probe of the policy to a TCP probe. `None` if no port of the container is known to accept TCP
+/// connections.
+fn probe(mut value: Value, container: &Value, default: Option<&DefaultProbe>) -> Option<Value> {
+    if value.get("tcpSocket").is_none() {
+        return Some(value);
     }
+    value["tcpSocket"]["port"] = tcp_port(container, default.and_then(|default| default.tcp_port))?.into();
+    let Some(default) = default else { return Some(value) };
     if let Some(seconds) = default.initial_delay_seconds {
         value["initialDelaySeconds"] = seconds.into();
     }
     if let Some(seconds) = default.period_seconds {
         value["periodSeconds"] = seconds.into();
     }
-    value
+    Some(value)
+}
+
+/// The port for a probe: that of the policy if the container declares it, else the first declared TCP port. Without any
+/// declared port, that of the policy.
+fn tcp_port(container: &Value, of_policy: Option<i32>) -> Option<i64> {
+    let ports = container["ports"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_tcp = |port: &&Value| port["protocol"].as_str().is_none_or(|protocol| protocol == "TCP");
+    let mut declared = ports.iter().filter(is_tcp).filter_map(|port| port["containerPort"].as_i64());
+    let of_policy = of_policy.map(i64::from);
+    match of_policy {
+        Some(port) if ports.is_empty() || declared.clone().any(|declared| declared == port) => Some(port),
+        _ => declared.next(),
+    }
 }
 
 /// Adds missing requests and limits, unless a request would exceed its limit.
@@ -109,11 +140,8 @@ fn add_resources(container: &Value, resources: &DefaultResources, additions: &mu
                     .filter(|limit| fits(existing, &Value::String((*limit).clone())))
                     .for_each(|limit| add("limits", limit));
             }
-            (None, Some(existing)) => request
-                .iter()
-                .filter(|request| fits(&Value::String((*request).clone()), existing))
-                .for_each(|request| add("requests", request)),
-            (Some(_), Some(_)) => {}
+            // Without a request, Kubernetes uses the limit as the request: another value would lower it.
+            (_, Some(_)) => {}
         }
     }
 }
@@ -133,8 +161,17 @@ pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
     }
     let containers: Vec<Value> = containers.into_values().collect();
     let mut patch = skeleton(workload);
-    patch["metadata"]["annotations"] = json!({ PATCHED_BY: format!("kube-devops/{policy}") });
+    let by = format!("{PATCHED_BY_PREFIX}{policy}");
+    patch["metadata"]["annotations"] = json!({ PATCHED_BY: by, ROLLING_OUT: own_template(workload) });
     patch["spec"] = json!({ "template": { "spec": { "containers": containers } } });
+    patch
+}
+
+/// Returns the server-side apply after a complete rollout: the added fields stay, and the rollout is over.
+pub fn complete(workload: &Value) -> Value {
+    let mut patch = patch(workload, &[], "");
+    let by = &workload["metadata"]["annotations"][PATCHED_BY];
+    patch["metadata"]["annotations"] = json!({ PATCHED_BY: by });
     patch
 }
 
@@ -251,7 +288,13 @@ mod tests {
 
     #[test]
     fn only_missing_remediable_fields_are_added() {
-        let workload = workload(json!([{ "name": "app", "livenessProbe": { "exec": {} } }, { "name": "proxy" }]));
+        let ports = json!([{ "containerPort": 53, "protocol": "UDP" }, { "containerPort": 80 }]);
+        let workload = workload(json!([
+            { "name": "app", "livenessProbe": { "exec": {} }, "ports": ports },
+            { "name": "proxy", "ports": ports },
+            { "name": "worker" },
+            { "name": "dns", "ports": [ports[0]] },
+        ]));
         let edits = [
             edit("app", "/livenessProbe"),
             edit("app", "/readinessProbe"),
@@ -263,9 +306,25 @@ mod tests {
             edit("missing", "/livenessProbe"),
             Edit { container: None, ..edit("", "/hostNetwork") },
             Edit { value: "no json".to_owned(), ..edit("proxy", "/startupProbe") },
+            edit("worker", "/livenessProbe"),
+            edit("dns", "/livenessProbe"),
         ];
-        let additions = additions(&workload, &DevOpsPolicySpec::default(), &edits);
+        let Plan { additions, without_port } = plan(&workload, &DevOpsPolicySpec::default(), &edits);
         assert_eq!(fields(&additions), [("app", "/readinessProbe"), ("proxy", "/livenessProbe")]);
+        assert_eq!(additions[0].value["tcpSocket"]["port"], 80);
+        assert_eq!(without_port, ["dns".to_owned(), "worker".to_owned()].into());
+    }
+
+    #[test]
+    fn a_probe_targets_a_declared_tcp_port_or_that_of_the_policy() {
+        let port = |ports: Value, of_policy: Option<i32>| tcp_port(&json!({ "ports": ports }), of_policy);
+        let web = || json!([{ "containerPort": 80 }, { "containerPort": 9000, "protocol": "TCP" }]);
+        assert_eq!(port(web(), None), Some(80));
+        assert_eq!(port(web(), Some(9000)), Some(9000));
+        assert_eq!(port(web(), Some(8080)), Some(80), "the port of the policy is not declared");
+        assert_eq!(port(Value::Null, Some(8080)), Some(8080));
+        assert_eq!(port(Value::Null, None), None);
+        assert_eq!(port(json!([{ "containerPort": 53, "protocol": "UDP" }]), Some(8080)), None);
     }
 
     #[test]
@@ -278,7 +337,8 @@ mod tests {
             }),
             ..DevOpsPolicySpec::default()
         };
-        let additions = additions(&workload(json!([{ "name": "app" }])), &policy, &[edit("app", "/livenessProbe")]);
+        let container = json!({ "name": "app", "ports": [{ "containerPort": 80 }, { "containerPort": 9000 }] });
+        let additions = plan(&workload(json!([container])), &policy, &[edit("app", "/livenessProbe")]).additions;
         let expected = json!({ "tcpSocket": { "port": 9000 }, "initialDelaySeconds": 5, "periodSeconds": 3 });
         assert_eq!(additions[0].value, expected);
     }
@@ -297,7 +357,7 @@ mod tests {
         };
         let added = |resources: Value| {
             let workload = workload(json!([{ "name": "app", "resources": resources }]));
-            let additions = additions(&workload, &policy, &[]);
+            let additions = plan(&workload, &policy, &[]).additions;
             additions.iter().map(|addition| addition.field.replace("/resources/", "")).collect::<Vec<_>>()
         };
         assert_eq!(added(json!({})), ["requests/cpu", "limits/cpu", "requests/memory", "limits/memory"]);
@@ -307,7 +367,7 @@ mod tests {
         let tight = json!({ "requests": { "memory": "1Gi" }, "limits": { "cpu": "50m" } });
         assert!(added(tight).is_empty());
         let loose = json!({ "requests": { "memory": "64Mi" }, "limits": { "cpu": 2 } });
-        assert_eq!(added(loose), ["requests/cpu", "limits/memory"]);
+        assert_eq!(added(loose), ["limits/memory"]);
     }
 
     #[test]
@@ -330,7 +390,12 @@ mod tests {
             { "name": "new", "resources": { "limits": { "cpu": "1" } } },
         ]);
         assert_eq!(patch.pointer(CONTAINERS), Some(&containers));
-        assert_eq!(patch["metadata"]["annotations"], json!({ PATCHED_BY: "kube-devops/strict" }));
+        let annotations = json!({ PATCHED_BY: "kube-devops/strict", ROLLING_OUT: own_template(&workload) });
+        assert_eq!(patch["metadata"]["annotations"], annotations);
+        workload["metadata"]["annotations"] = annotations;
+        let done = complete(&workload);
+        assert_eq!(done["metadata"]["annotations"], json!({ PATCHED_BY: "kube-devops/strict" }));
+        assert_eq!(done.pointer(CONTAINERS), Some(&json!([containers[0]])));
         assert_eq!(patch["metadata"]["resourceVersion"], "7");
 
         // The added fields and their defaults do not change the fingerprint.

@@ -13,28 +13,37 @@ use super::decide::{Decision, follow_up, remediation};
 use super::job::{JobResult, RemediationJob, WorkloadKey, is_replica_set};
 use crate::install::FIELD_MANAGER;
 
-/// Adds the missing fields to the workload of a pod. Returns the workload, if there is one, and the result.
+/// The workload of a job, and the result.
+#[derive(Debug)]
+pub struct Ended {
+    /// The workload, if there is one.
+    pub key: Option<WorkloadKey>,
+    /// Its uid.
+    pub uid: Option<String>,
+    /// The result.
+    pub result: JobResult,
+}
+
+/// Adds the missing fields to the workload of a pod.
 #[tracing::instrument(skip_all, fields(namespace = job.namespace, policy = job.policy))]
-pub async fn remediate(client: &Client, job: &RemediationJob) -> Result<(Option<WorkloadKey>, JobResult), kube::Error> {
-    let Some(key) = workload_of(client, &job.namespace, &job.owner).await? else {
-        let kind = job.owner.kind.as_deref().unwrap_or_default();
-        let name = job.owner.name.as_deref().unwrap_or_default();
-        return Ok((None, JobResult::Skipped(format!("{kind} {name} is not controlled by a Deployment"))));
+pub async fn remediate(client: &Client, job: &RemediationJob) -> Result<Ended, kube::Error> {
+    let key = match workload_of(client, &job.namespace, &job.owner).await? {
+        Owner::Workload(key) => key,
+        Owner::Gone => return Ok(Ended { key: None, uid: None, result: JobResult::Gone }),
+        Owner::Other => {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let (kind, name) = (text(&job.owner.kind), text(&job.owner.name));
+            let result = JobResult::Skipped(format!("{kind} {name} is not controlled by a Deployment"));
+            return Ok(Ended { key: None, uid: None, result });
+        }
     };
     let api = api(client, &job.namespace, &key.kind);
-    let Some(workload) = get(&api, &key.name).await? else { return Ok((Some(key), JobResult::Gone)) };
-    let result = match remediation(&workload, job, Utc::now()) {
-        Decision::Done(result) => result,
-        Decision::Patch { patch, patched } => match apply(&api, &key.name, &patch).await? {
-            Ok(()) => JobResult::Patched(patched),
-            Err(result) => result,
-        },
-        Decision::Revert { patch, reason } => match apply(&api, &key.name, &patch).await? {
-            Ok(()) => JobResult::Reverted(reason),
-            Err(result) => result,
-        },
+    let Some(workload) = get(&api, &key.name).await? else {
+        return Ok(Ended { key: Some(key), uid: None, result: JobResult::Gone });
     };
-    Ok((Some(key), result))
+    let decision = remediation(&workload, job, job.patches.get(&key), Utc::now());
+    let result = carry_out(client, &job.namespace, &api, &key, &workload, decision).await?;
+    Ok(Ended { key: Some(key), uid: uid(&workload), result })
 }
 
 /// Checks the rollout of a patched workload, and reverts the patch if the rollout fails or there is `trouble`.
@@ -42,27 +51,52 @@ pub async fn remediate(client: &Client, job: &RemediationJob) -> Result<(Option<
 pub async fn follow(
     client: &Client,
     namespace: &str,
-    key: &WorkloadKey,
+    key: WorkloadKey,
     trouble: Option<String>,
-) -> Result<JobResult, kube::Error> {
+    is_settled: bool,
+) -> Result<Ended, kube::Error> {
     let api = api(client, namespace, &key.kind);
-    let Some(workload) = get(&api, &key.name).await? else { return Ok(JobResult::Gone) };
-    let (patch, reason) = match follow_up(&workload, trouble) {
-        Decision::Done(result) => return Ok(result),
-        Decision::Patch { patched, .. } => return Ok(JobResult::Patched(patched)),
-        Decision::Revert { patch, reason } => (patch, reason),
+    let Some(workload) = get(&api, &key.name).await? else {
+        return Ok(Ended { key: Some(key), uid: None, result: JobResult::Gone });
     };
-    match apply(&api, &key.name, &patch).await? {
-        Ok(()) => {
-            if key.kind == "StatefulSet" {
-                delete_stuck_pods(client, namespace, &workload).await?;
-            }
+    let decision = follow_up(&workload, trouble, is_settled);
+    let result = match carry_out(client, namespace, &api, &key, &workload, decision).await? {
+        // The next check sees the concurrent change.
+        JobResult::Waiting(_) => JobResult::Reverting,
+        result => result,
+    };
+    Ok(Ended { key: Some(key), uid: uid(&workload), result })
+}
+
+/// Checks whether a workload exists.
+pub async fn check(client: &Client, namespace: &str, key: &WorkloadKey) -> Result<JobResult, kube::Error> {
+    let found = api(client, namespace, &key.kind).get_metadata_opt(&key.name).await?;
+    Ok(if found.is_some() { JobResult::Exists } else { JobResult::Gone })
+}
+
+async fn carry_out(
+    client: &Client,
+    namespace: &str,
+    api: &Api<DynamicObject>,
+    key: &WorkloadKey,
+    workload: &Value,
+    decision: Decision,
+) -> Result<JobResult, kube::Error> {
+    match decision {
+        Decision::Done(result) => Ok(result),
+        Decision::Patch { patch, result } => Ok(match apply(api, &key.name, &patch).await? {
+            Ok(()) => result,
+            Err(result) => result,
+        }),
+        Decision::DeleteStuckPods(reason) => {
+            delete_stuck_pods(client, namespace, workload).await?;
             Ok(JobResult::Reverted(reason))
         }
-        // A concurrent change is seen by the next check.
-        Err(JobResult::Waiting(_)) => Ok(JobResult::InProgress),
-        Err(result) => Ok(result),
     }
+}
+
+fn uid(workload: &Value) -> Option<String> {
+    workload["metadata"]["uid"].as_str().map(str::to_owned)
 }
 
 async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, kube::Error> {
@@ -70,16 +104,14 @@ async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, kube
     workload.map(|workload| serde_json::to_value(workload).map_err(kube::Error::SerdeError)).transpose()
 }
 
-/// Deletes the pods of the failed revision, which a StatefulSet otherwise waits for forever:
+/// Deletes pods that are not ready and not of the current revision, which a StatefulSet otherwise waits for forever:
 /// <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>
 async fn delete_stuck_pods(client: &Client, namespace: &str, workload: &Value) -> Result<(), kube::Error> {
+    const REVISION: &str = "controller-revision-hash";
     let Some(revision) = workload.pointer("/status/updateRevision").and_then(Value::as_str) else { return Ok(()) };
-    if workload.pointer("/status/currentRevision").and_then(Value::as_str) == Some(revision) {
-        return Ok(());
-    }
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let pods = api.list(&ListParams::default().labels(&format!("controller-revision-hash={revision}"))).await?;
-    let uid = workload["metadata"]["uid"].as_str().unwrap_or_default();
+    let pods = api.list(&ListParams::default().labels(&format!("{REVISION},{REVISION}!={revision}"))).await?;
+    let uid = uid(workload).unwrap_or_default();
     for pod in pods.items {
         let is_ours = pod.owner_references().iter().any(|owner| owner.uid == uid);
         let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
@@ -94,26 +126,35 @@ async fn delete_stuck_pods(client: &Client, namespace: &str, workload: &Value) -
     Ok(())
 }
 
-/// The workload that creates the pods of a controller; `None` if it is not remediated.
-async fn workload_of(
-    client: &Client,
-    namespace: &str,
-    owner: &ObjectReference,
-) -> Result<Option<WorkloadKey>, kube::Error> {
+/// The workload of a controller of pods.
+enum Owner {
+    Workload(WorkloadKey),
+    /// It does not exist any more.
+    Gone,
+    /// It is not remediated.
+    Other,
+}
+
+/// The workload that creates the pods of a controller.
+async fn workload_of(client: &Client, namespace: &str, owner: &ObjectReference) -> Result<Owner, kube::Error> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let (kind, name) = (text(&owner.kind), text(&owner.name));
-    let Some(workload) = Workload::find(&text(&owner.api_version), &kind) else { return Ok(None) };
+    let Some(workload) = Workload::find(&text(&owner.api_version), &kind) else { return Ok(Owner::Other) };
+    if workload.can_be_remediated {
+        return Ok(Owner::Workload(WorkloadKey { kind, name }));
+    }
     if !is_replica_set(workload) {
-        return Ok(workload.can_be_remediated.then_some(WorkloadKey { kind, name }));
+        return Ok(Owner::Other);
     }
     let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
-    let Some(set) = api.get_opt(&name).await? else { return Ok(None) };
+    let Some(set) = api.get_metadata_opt(&name).await? else { return Ok(Owner::Gone) };
     let controller = set.owner_references().iter().find(|owner| owner.controller == Some(true));
     let is_remediable = |owner: &&OwnerReference| {
         Workload::find(&owner.api_version, &owner.kind).is_some_and(|workload| workload.can_be_remediated)
     };
-    let deployment = controller.filter(is_remediable);
-    Ok(deployment.map(|owner| WorkloadKey { kind: owner.kind.clone(), name: owner.name.clone() }))
+    Ok(controller.filter(is_remediable).map_or(Owner::Other, |owner| {
+        Owner::Workload(WorkloadKey { kind: owner.kind.clone(), name: owner.name.clone() })
+    }))
 }
 
 fn api(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
@@ -133,6 +174,10 @@ async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Re
         }
         Err(kube::Error::Api(status)) if status.is_invalid() => Ok(Err(JobResult::Skipped(status.message.clone()))),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Err(JobResult::Gone)),
+        // Another admission webhook, a quota, or missing permissions.
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403) => {
+            Ok(Err(JobResult::Denied(status.message.clone())))
+        }
         Err(error) => Err(error),
     }
 }

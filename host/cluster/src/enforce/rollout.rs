@@ -1,7 +1,5 @@
 //! The rollout of the pod template of a workload.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 /// The state of a rollout.
@@ -10,42 +8,63 @@ pub enum Rollout {
     /// Every pod is up to date and available.
     Complete,
     /// Pods are being replaced or are not available.
-    InProgress,
+    InProgress(Progress),
     /// The progress deadline was exceeded, with the message of Kubernetes.
     Failed(String),
 }
 
+/// How far a rollout is. A different value is progress.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of pods of the newest template.
+    pub updated: i64,
+    /// The number of available pods.
+    pub available: i64,
+}
+
 /// Returns the state of the rollout of a Deployment, StatefulSet or DaemonSet, by the criteria of `kubectl rollout status`.
 pub fn rollout(workload: &Value) -> Rollout {
-    let number = |pointer: &str, otherwise: i64| workload.pointer(pointer).and_then(Value::as_i64).unwrap_or(otherwise);
-    let status = |field: &str| number(&format!("/status/{field}"), 0);
+    let status = |field: &str| number(workload, &format!("/status/{field}"), 0);
     let conditions = workload.pointer("/status/conditions").and_then(Value::as_array);
     let is_stuck =
         |condition: &&Value| condition["type"] == "Progressing" && condition["reason"] == "ProgressDeadlineExceeded";
-    if status("observedGeneration") < number("/metadata/generation", 0) {
-        return Rollout::InProgress;
+    let kind = workload["kind"].as_str();
+    let progress = match kind {
+        Some("DaemonSet") => {
+            Progress { updated: status("updatedNumberScheduled"), available: status("numberAvailable") }
+        }
+        Some("StatefulSet") => Progress { updated: status("updatedReplicas"), available: status("readyReplicas") },
+        _ => Progress { updated: status("updatedReplicas"), available: status("availableReplicas") },
+    };
+    if !is_observed(workload) {
+        return Rollout::InProgress(progress);
     }
     if let Some(stuck) = conditions.into_iter().flatten().find(is_stuck) {
         return Rollout::Failed(stuck["message"].as_str().unwrap_or("the progress deadline was exceeded").to_owned());
     }
-    let desired = number("/spec/replicas", 1);
-    let complete = match workload["kind"].as_str() {
-        Some("DaemonSet") => {
-            let desired = status("desiredNumberScheduled");
-            let updated = is_on_delete(workload) || status("updatedNumberScheduled") >= desired;
-            updated && status("numberAvailable") >= desired
-        }
+    let replicas = number(workload, "/spec/replicas", 1);
+    let (updated, available) = match kind {
+        Some("DaemonSet") => (status("desiredNumberScheduled"), status("desiredNumberScheduled")),
         Some("StatefulSet") => {
-            let updated = is_on_delete(workload) || status("updatedReplicas") >= desired;
-            updated && status("readyReplicas") >= desired && status("replicas") <= desired
+            // Pods below the partition keep their revision.
+            let partition = number(workload, "/spec/updateStrategy/rollingUpdate/partition", 0);
+            ((replicas - partition).max(0), replicas)
         }
-        _ => {
-            status("updatedReplicas") >= desired
-                && status("availableReplicas") >= desired
-                && status("replicas") <= desired
-        }
+        _ => (replicas, replicas),
     };
-    if complete { Rollout::Complete } else { Rollout::InProgress }
+    let has_surplus = kind != Some("DaemonSet") && status("replicas") > replicas;
+    let is_updated = is_on_delete(workload) || progress.updated >= updated;
+    let is_complete = is_updated && progress.available >= available && !has_surplus;
+    if is_complete { Rollout::Complete } else { Rollout::InProgress(progress) }
+}
+
+/// Whether the controller of the workload has seen its newest generation.
+pub fn is_observed(workload: &Value) -> bool {
+    number(workload, "/status/observedGeneration", 0) >= number(workload, "/metadata/generation", 0)
+}
+
+fn number(workload: &Value, pointer: &str, default: i64) -> i64 {
+    workload.pointer(pointer).and_then(Value::as_i64).unwrap_or(default)
 }
 
 /// Whether pods are replaced only after they are deleted by a user.
@@ -53,20 +72,51 @@ fn is_on_delete(workload: &Value) -> bool {
     workload.pointer("/spec/updateStrategy/type").is_some_and(|kind| kind == "OnDelete")
 }
 
-/// Returns the progress deadline of the workload, if it has one.
-pub fn deadline(workload: &Value) -> Option<Duration> {
-    workload.pointer("/spec/progressDeadlineSeconds").and_then(Value::as_u64).map(Duration::from_secs)
+/// Whether Kubernetes itself notices a lack of progress: a Deployment with a progress deadline.
+pub fn has_progress_deadline(workload: &Value) -> bool {
+    // The largest number means no deadline: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/>
+    let deadline = number(workload, "/spec/progressDeadlineSeconds", 600);
+    workload["kind"] == "Deployment" && deadline < i64::from(i32::MAX)
 }
 
-/// Returns the reason why only the owner may roll out the workload; `None` if a patch is allowed.
-pub fn objection(workload: &Value) -> Option<&'static str> {
+/// Returns the reason why the workload must not be rolled out; `None` if a patch is allowed.
+pub fn objection(workload: &Value, allows_daemon_sets: bool) -> Option<String> {
+    let owners = workload.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    if let Some(owner) = owners.into_iter().flatten().find(|owner| owner["controller"] == true) {
+        let text = |field: &str| owner[field].as_str().unwrap_or_default();
+        return Some(format!("it is controlled by {} {}, which defines its template", text("kind"), text("name")));
+    }
     if workload.pointer("/spec/strategy/type").is_some_and(|kind| kind == "Recreate") {
-        return Some("its strategy Recreate would terminate all pods at once");
+        return Some("its strategy Recreate would terminate all pods at once".to_owned());
     }
     if workload.pointer("/spec/paused") == Some(&Value::Bool(true)) {
-        return Some("it is paused");
+        return Some("it is paused".to_owned());
     }
-    None
+    if is_on_delete(workload) {
+        return Some("its update strategy OnDelete replaces pods only after they are deleted".to_owned());
+    }
+    if workload["kind"] == "DaemonSet" {
+        let reason =
+            "a DaemonSet has no pod to spare on a node; set remediateDaemonSets in the policy to allow a rollout";
+        return (!allows_daemon_sets).then(|| reason.to_owned());
+    }
+    let replicas = number(workload, "/spec/replicas", 1);
+    let is_stateful = workload["kind"] == "StatefulSet";
+    let unavailable = match (is_stateful, max_unavailable(workload, replicas)) {
+        // A StatefulSet deletes a pod before it creates its successor.
+        (true, configured) => configured.unwrap_or(1).max(1),
+        (false, configured) => configured.unwrap_or(0),
+    };
+    let would_be_down = replicas > 0 && unavailable >= replicas;
+    would_be_down.then(|| "a rollout would leave no pod available".to_owned())
+}
+
+/// The number of pods that may be unavailable during a rollout; `None` for the default of Kubernetes.
+fn max_unavailable(workload: &Value, replicas: i64) -> Option<i64> {
+    let strategy = if workload["kind"] == "StatefulSet" { "updateStrategy" } else { "strategy" };
+    let value = workload.pointer(&format!("/spec/{strategy}/rollingUpdate/maxUnavailable"))?;
+    let percent = value.as_str().and_then(|text| text.strip_suffix('%')).and_then(|text| text.parse::<i64>().ok());
+    value.as_i64().or_else(|| Some(percent? * replicas / 100))
 }
 
 #[cfg(test)]
@@ -75,8 +125,12 @@ mod tests {
 
     use super::*;
 
+    fn is_in_progress(workload: &Value) -> bool {
+        matches!(rollout(workload), Rollout::InProgress(_))
+    }
+
     #[test]
-    fn a_rollout_is_complete_when_all_pods_are_up_to_date_and_available() {
+    fn a_deployment_is_complete_when_all_pods_are_new_and_available() {
         let deployment = |status: Value| {
             json!({
                 "kind": "Deployment", "metadata": { "generation": 2 }, "spec": { "replicas": 2 }, "status": status,
@@ -89,29 +143,83 @@ mod tests {
         {
             let mut status = done.clone();
             status[field] = value.into();
-            assert_eq!(rollout(&deployment(status)), Rollout::InProgress, "{field}");
+            assert!(is_in_progress(&deployment(status)), "{field}");
         }
         let mut stuck = done;
         stuck["conditions"] = json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "m" }]);
         assert_eq!(rollout(&deployment(stuck)), Rollout::Failed("m".to_owned()));
         assert_eq!(rollout(&json!({ "kind": "Deployment", "spec": { "replicas": 0 } })), Rollout::Complete);
+    }
 
-        let set = |strategy: &str, updated: i64| {
+    #[test]
+    fn a_stateful_set_is_complete_up_to_its_partition() {
+        let set = |partition: i64, updated: i64| {
             json!({
-                "kind": "StatefulSet", "spec": { "replicas": 2, "updateStrategy": { "type": strategy } },
-                "status": { "replicas": 2, "readyReplicas": 2, "updatedReplicas": updated },
+                "kind": "StatefulSet",
+                "spec": { "replicas": 3, "updateStrategy": { "rollingUpdate": { "partition": partition } } },
+                "status": { "replicas": 3, "readyReplicas": 3, "updatedReplicas": updated },
             })
         };
-        assert_eq!(rollout(&set("RollingUpdate", 1)), Rollout::InProgress);
-        assert_eq!(rollout(&set("RollingUpdate", 2)), Rollout::Complete);
-        assert_eq!(rollout(&set("OnDelete", 0)), Rollout::Complete);
+        assert_eq!(rollout(&set(0, 2)), Rollout::InProgress(Progress { updated: 2, available: 3 }));
+        assert_eq!(rollout(&set(0, 3)), Rollout::Complete);
+        assert_eq!(rollout(&set(2, 1)), Rollout::Complete);
+        assert_eq!(rollout(&set(9, 0)), Rollout::Complete);
+    }
+
+    #[test]
+    fn a_daemon_set_is_complete_when_every_node_has_a_new_pod() {
         let daemons = |available: i64| {
             json!({
                 "kind": "DaemonSet",
                 "status": { "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": available },
             })
         };
-        assert_eq!(rollout(&daemons(2)), Rollout::InProgress);
+        assert!(is_in_progress(&daemons(2)));
         assert_eq!(rollout(&daemons(3)), Rollout::Complete);
+    }
+
+    #[test]
+    fn kubernetes_decides_about_deployments_with_a_progress_deadline() {
+        let workload = |kind: &str, seconds: Value| {
+            has_progress_deadline(&json!({ "kind": kind, "spec": { "progressDeadlineSeconds": seconds } }))
+        };
+        assert!(workload("Deployment", json!(60)) && workload("Deployment", Value::Null));
+        assert!(!workload("Deployment", json!(i32::MAX)) && !workload("StatefulSet", Value::Null));
+    }
+
+    #[test]
+    fn a_workload_that_would_lose_its_last_pod_is_not_rolled_out() {
+        let deployment = |replicas: i64, unavailable: Value| {
+            let strategy = json!({ "rollingUpdate": { "maxUnavailable": unavailable } });
+            json!({ "kind": "Deployment", "spec": { "replicas": replicas, "strategy": strategy } })
+        };
+        for (replicas, unavailable, is_allowed) in [
+            (1, Value::Null, true),
+            (1, json!(1), false),
+            (1, json!("25%"), true),
+            (4, json!("25%"), true),
+            (4, json!("100%"), false),
+            (0, json!("100%"), true),
+        ] {
+            let workload = deployment(replicas, unavailable);
+            assert_eq!(objection(&workload, false).is_none(), is_allowed, "{workload}");
+        }
+        let set = |replicas: i64, strategy: Value| json!({ "kind": "StatefulSet", "spec": { "replicas": replicas, "updateStrategy": strategy } });
+        assert!(objection(&set(1, Value::Null), false).is_some());
+        assert_eq!(objection(&set(2, Value::Null), false), None);
+        assert!(objection(&set(3, json!({ "rollingUpdate": { "maxUnavailable": 3 } })), false).is_some());
+        assert!(objection(&set(3, json!({ "type": "OnDelete" })), false).is_some());
+    }
+
+    #[test]
+    fn daemon_sets_need_the_permission_of_the_policy_and_controlled_workloads_are_left_to_their_controller() {
+        let daemons = json!({ "kind": "DaemonSet" });
+        assert!(objection(&daemons, false).is_some_and(|reason| reason.contains("remediateDaemonSets")));
+        assert_eq!(objection(&daemons, true), None);
+        let owner = json!({ "kind": "Postgresql", "name": "db", "controller": true });
+        let controlled =
+            json!({ "kind": "Deployment", "spec": { "replicas": 3 }, "metadata": { "ownerReferences": [owner] } });
+        let reason = objection(&controlled, true).unwrap_or_default();
+        assert!(reason.contains("Postgresql db"), "{reason}");
     }
 }

@@ -13,20 +13,21 @@ use kube_devops_core::{ContainerKind, Evaluation, Subject};
 use tokio::time::Instant;
 
 use super::EnforceOptions;
-use super::job::{JobResult, NextJob, Patched, WorkloadKey, is_replica_set};
+use super::follow::Follow;
+use super::job::{JobResult, NextJob, PatchCount, Patched, WorkloadKey, is_replica_set};
 use crate::clock::Now;
 use crate::crd::{DefaultResources, WorkloadState, WorkloadStatus};
 
-/// The period of the checks of a rollout.
-const FOLLOW_PERIOD: Duration = Duration::from_secs(2);
-/// The time beyond the deadline of a workload, within which its own controller notices the failure first.
-const GRACE: Duration = Duration::from_secs(30);
-/// The time until a workload that could not be changed is tried again.
+/// The time until a workload that could not be patched is tried again. It doubles with each attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
-/// The time until a workload is tried again whose pods are not all available.
+/// The most times that it doubles.
+const MOST_DOUBLINGS: u32 = 3;
+/// The time until a workload is tried again whose pods are not all available, or after a failed request.
 const WAIT_FOR: Duration = Duration::from_secs(10);
 /// The period that the limit of patches applies to.
 const LIMIT_PERIOD: Duration = Duration::from_secs(60);
+/// The period of the checks whether a listed workload still exists.
+const CHECK_PERIOD: Duration = Duration::from_secs(600);
 /// The most workloads that a status lists.
 const MOST_LISTED: usize = 100;
 /// The longest message, in bytes.
@@ -35,12 +36,22 @@ const LONGEST_MESSAGE: usize = 512;
 /// The remediations of a policy. One job of a policy runs at a time.
 #[derive(Debug, Default)]
 pub struct Remediations {
-    /// The controllers of pods with violations, by uid, and when they are due.
-    due: BTreeMap<String, (Arc<ObjectReference>, Instant)>,
+    /// The controllers of pods with violations, by uid.
+    due: BTreeMap<String, Due>,
     workloads: BTreeMap<WorkloadKey, Entry>,
     /// When workloads were patched in the last minute.
-    patches: VecDeque<Instant>,
+    recent: VecDeque<Instant>,
+    patches: Arc<BTreeMap<WorkloadKey, PatchCount>>,
+    /// Whether a patch waits for the finalizer of the policy.
+    awaits_finalizer: bool,
     is_running: bool,
+}
+
+#[derive(Debug)]
+struct Due {
+    owner: Arc<ObjectReference>,
+    at: Instant,
+    attempts: u32,
 }
 
 #[derive(Debug)]
@@ -49,17 +60,8 @@ struct Entry {
     message: String,
     time: DateTime<Utc>,
     follow: Option<Follow>,
-}
-
-/// A rollout that is being followed.
-#[derive(Debug)]
-struct Follow {
-    deadline: Instant,
-    settle: Duration,
-    /// When all pods had been replaced.
-    complete: Option<Instant>,
-    next: Instant,
-    selector: BTreeMap<String, String>,
+    /// When the existence of the workload is checked next.
+    check: Instant,
 }
 
 impl Remediations {
@@ -67,15 +69,12 @@ impl Remediations {
     pub fn restore(statuses: &[WorkloadStatus], options: &EnforceOptions, now: Now) -> Self {
         let mut remediations = Self::default();
         for WorkloadStatus { kind, name, state, message, time } in statuses {
-            let follow = (*state == WorkloadState::RollingOut).then(|| Follow {
-                deadline: now.instant + options.rollout_deadline,
-                settle: Duration::ZERO,
-                complete: None,
-                next: now.instant,
-                selector: BTreeMap::new(),
-            });
+            let is_rolling_out = *state == WorkloadState::RollingOut;
+            let follow = is_rolling_out.then(|| Follow::restored(kind == "Deployment", options, now.instant));
             let key = WorkloadKey { kind: kind.clone(), name: name.clone() };
-            remediations.workloads.insert(key, Entry { state: *state, message: message.clone(), time: *time, follow });
+            let check = now.instant + CHECK_PERIOD;
+            let entry = Entry { state: *state, message: message.clone(), time: *time, follow, check };
+            remediations.workloads.insert(key, entry);
         }
         remediations
     }
@@ -93,7 +92,18 @@ impl Remediations {
         let has_violation = evaluation.violations.iter().any(|violation| remediating.contains(&&*violation.check));
         let is_due = has_violation || resources.is_some_and(|resources| is_missing_resources(subject, resources));
         let (Some(uid), true) = (&owner.uid, is_due && may_belong_to_workload(owner)) else { return };
-        self.due.entry(uid.clone()).or_insert_with(|| (owner.clone(), now.instant));
+        let due = || Due { owner: owner.clone(), at: now.instant, attempts: 0 };
+        self.due.entry(uid.clone()).or_insert_with(due);
+    }
+
+    /// Whether the deletion of the policy must wait, because a rollout of ours is in progress or about to start.
+    pub fn needs_finalizer(&self) -> bool {
+        self.awaits_finalizer || self.workloads.values().any(|entry| entry.follow.is_some())
+    }
+
+    /// The patches so far.
+    pub fn patches(&self) -> Arc<BTreeMap<WorkloadKey, PatchCount>> {
+        self.patches.clone()
     }
 
     /// The next job, if one is due; it counts as running from now on. `enforces`: whether workloads may be patched. `pods` are
@@ -109,28 +119,37 @@ impl Remediations {
             return None;
         }
         let now = now.instant;
-        let follow = self
-            .workloads
-            .iter_mut()
-            .find_map(|(key, entry)| Some((key, entry.follow.as_mut()?)).filter(|(_, follow)| follow.next <= now));
-        if let Some((key, follow)) = follow {
-            self.is_running = true;
-            follow.next = now + FOLLOW_PERIOD;
-            let restarted = follow.complete.and_then(|_| restarted(&follow.selector, pods));
-            let is_late = follow.complete.is_none() && now >= follow.deadline;
-            let late = is_late.then(|| "the new pods were not available before the deadline".to_owned());
-            return Some(NextJob::Follow { key: key.clone(), trouble: restarted.or(late) });
-        }
-        self.patches.retain(|patch| now.saturating_duration_since(*patch) < LIMIT_PERIOD);
-        if !enforces || self.patches.len() >= options.patches_a_minute {
-            return None;
-        }
-        let (owner, _) = self.due.values().find(|(_, due)| *due <= now)?;
-        self.is_running = true;
-        Some(NextJob::Remediate { owner: owner.clone() })
+        self.awaits_finalizer &= enforces;
+        let job = self.next_follow(pods, now).or_else(|| self.next_check(now));
+        let job = job.or_else(|| if enforces { self.next_remediation(options, now) } else { None });
+        self.is_running = job.is_some();
+        job
     }
 
-    /// A remediation job ended. `key` is the workload, if there is one.
+    fn next_follow<'a>(&mut self, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> Option<NextJob> {
+        let followed = self.workloads.iter_mut().filter_map(|(key, entry)| Some((key, entry.follow.as_mut()?)));
+        let (key, follow) = followed.into_iter().find(|(_, follow)| follow.is_due(now))?;
+        let (trouble, is_settled) = follow.start(pods, now);
+        Some(NextJob::Follow { key: key.clone(), trouble, is_settled })
+    }
+
+    fn next_check(&mut self, now: Instant) -> Option<NextJob> {
+        let is_due = |entry: &Entry| entry.follow.is_none() && entry.check <= now;
+        let (key, entry) = self.workloads.iter_mut().find(|(_, entry)| is_due(entry))?;
+        entry.check = now + CHECK_PERIOD;
+        Some(NextJob::Check { key: key.clone() })
+    }
+
+    fn next_remediation(&mut self, options: &EnforceOptions, now: Instant) -> Option<NextJob> {
+        self.recent.retain(|patch| now.saturating_duration_since(*patch) < LIMIT_PERIOD);
+        if self.recent.len() >= options.patches_a_minute {
+            return None;
+        }
+        let due = self.due.values().find(|due| due.at <= now)?;
+        Some(NextJob::Remediate { owner: due.owner.clone() })
+    }
+
+    /// A remediation job ended. `key` is the workload, if there is one. Returns whether the state of the workload changed.
     pub fn remediated(
         &mut self,
         owner: &ObjectReference,
@@ -138,60 +157,75 @@ impl Remediations {
         result: &JobResult,
         options: &EnforceOptions,
         now: Now,
-    ) {
+    ) -> bool {
         self.is_running = false;
+        self.awaits_finalizer = *result == JobResult::Unprotected;
         let uid = owner.uid.clone().unwrap_or_default();
         let is_followed =
             key.as_ref().and_then(|key| self.workloads.get(key)).is_some_and(|entry| entry.follow.is_some());
-        let retry = match result {
-            _ if is_followed => Some(WAIT_FOR),
-            JobResult::UpToDate | JobResult::Gone | JobResult::Patched(_) => None,
-            JobResult::Waiting(_) => Some(WAIT_FOR),
-            _ => Some(RETRY_AFTER),
-        };
-        match (retry, self.due.get_mut(&uid)) {
-            (Some(pause), Some(due)) => due.1 = now.instant + pause,
-            (_, _) => drop(self.due.remove(&uid)),
+        if let Some(due) = self.due.get_mut(&uid) {
+            let retry = match result {
+                _ if is_followed => Some(WAIT_FOR),
+                JobResult::UpToDate | JobResult::Gone | JobResult::Patched(_) => None,
+                JobResult::Unprotected => Some(Duration::ZERO),
+                JobResult::Waiting(_) => Some(WAIT_FOR),
+                _ => Some(RETRY_AFTER * 2u32.pow(due.attempts.min(MOST_DOUBLINGS))),
+            };
+            due.attempts += u32::from(!matches!(result, JobResult::Waiting(_) | JobResult::Unprotected));
+            match retry {
+                Some(pause) => due.at = now.instant + pause,
+                None => drop(self.due.remove(&uid)),
+            }
         }
         // Old pods have violations until the last of them is replaced, which is expected.
-        let Some(key) = key.filter(|_| !is_followed) else { return };
+        let Some(key) = key.filter(|_| !is_followed) else { return false };
         let follow = match result {
-            JobResult::Patched(patched) => Some(self.follow(patched, options, now.instant)),
+            JobResult::Patched(patched) => {
+                self.count_patch(&key, patched, now.instant);
+                Some(Follow::new(patched, options, now.instant))
+            }
+            JobResult::Unprotected => return false,
             _ => None,
         };
-        self.enter(key, result, follow, now.utc);
+        self.enter(key, result, follow, now)
     }
 
-    /// The rollout of a workload was checked.
-    pub fn followed(&mut self, key: WorkloadKey, result: &JobResult, now: Now) {
+    /// The rollout of a workload was checked. Returns whether the state of the workload changed.
+    pub fn followed(&mut self, key: WorkloadKey, result: &JobResult, now: Now) -> bool {
         self.is_running = false;
         let follow = self.workloads.get_mut(&key).and_then(|entry| entry.follow.take());
-        match (result, follow) {
-            (JobResult::InProgress, Some(follow)) => self.resume(&key, Follow { complete: None, ..follow }),
-            (JobResult::RolledOut, Some(mut follow)) => {
-                let complete = *follow.complete.get_or_insert(now.instant);
-                if now.instant.saturating_duration_since(complete) < follow.settle {
-                    self.resume(&key, follow);
-                } else {
-                    self.enter(key, result, None, now.utc);
-                }
+        let follow = follow.and_then(|follow| follow.after(result, now.instant));
+        match (follow, self.workloads.get_mut(&key)) {
+            (Some(follow), Some(entry)) => {
+                entry.follow = Some(follow);
+                false
             }
-            _ => self.enter(key, result, None, now.utc),
+            _ => self.enter(key, result, None, now),
         }
     }
 
-    /// The requests of a job failed. It is tried again.
+    /// The existence of a workload was checked.
+    pub fn checked(&mut self, key: &WorkloadKey, result: &JobResult) {
+        self.is_running = false;
+        if *result == JobResult::Gone {
+            self.workloads.remove(key);
+        }
+    }
+
+    /// The requests of a job failed. It is tried again. `owner` is the controller of the pods, if the job remediates.
     pub fn failed(&mut self, owner: Option<&ObjectReference>, now: Now) {
         self.is_running = false;
         if let Some(due) = owner.and_then(|owner| self.due.get_mut(owner.uid.as_deref().unwrap_or_default())) {
-            due.1 = now.instant + WAIT_FOR;
+            due.at = now.instant + WAIT_FOR * 2u32.pow(due.attempts.min(MOST_DOUBLINGS));
+            due.attempts += 1;
         }
     }
 
     /// The states of the workloads, the newest first.
     pub fn statuses(&self) -> Vec<WorkloadStatus> {
         let mut entries: Vec<_> = self.workloads.iter().collect();
-        entries.sort_by_key(|(_, entry)| Reverse(entry.time));
+        // A rollout that is followed must not drop out of the status, where the next leader finds it.
+        entries.sort_by_key(|(_, entry)| (entry.follow.is_none(), Reverse(entry.time)));
         let status = |(key, entry): (&WorkloadKey, &Entry)| WorkloadStatus {
             kind: key.kind.clone(),
             name: key.name.clone(),
@@ -202,58 +236,59 @@ impl Remediations {
         entries.into_iter().take(MOST_LISTED).map(status).collect()
     }
 
-    fn follow(&mut self, patched: &Patched, options: &EnforceOptions, now: Instant) -> Follow {
+    fn count_patch(&mut self, key: &WorkloadKey, patched: &Patched, now: Instant) {
         // Without additions the workload was patched before a restart, which counts only once.
-        if !patched.what.is_empty() {
-            self.patches.push_back(now);
+        if patched.what.is_empty() {
+            return;
         }
-        let deadline = patched.deadline.map_or(options.rollout_deadline, |deadline| deadline + GRACE);
-        Follow {
-            deadline: now + deadline,
-            settle: patched.settle,
-            complete: None,
-            next: now,
-            selector: patched.selector.clone(),
-        }
+        self.recent.push_back(now);
+        let patches = Arc::make_mut(&mut self.patches);
+        let template = patched.template.clone();
+        let known = patches.get(key).filter(|known| known.template == template);
+        let count = known.map_or(1, |known| known.count + 1);
+        patches.insert(key.clone(), PatchCount { template, count });
     }
 
-    fn resume(&mut self, key: &WorkloadKey, follow: Follow) {
-        if let Some(entry) = self.workloads.get_mut(key) {
-            entry.follow = Some(follow);
-        }
-    }
-
-    fn enter(&mut self, key: WorkloadKey, result: &JobResult, follow: Option<Follow>, time: DateTime<Utc>) {
+    fn enter(&mut self, key: WorkloadKey, result: &JobResult, follow: Option<Follow>, now: Now) -> bool {
         let (state, message) = match result {
-            JobResult::Gone => return drop(self.workloads.remove(&key)),
+            JobResult::Gone | JobResult::Superseded => {
+                Arc::make_mut(&mut self.patches).remove(&key);
+                return self.workloads.remove(&key).is_some();
+            }
             JobResult::UpToDate => {
                 self.workloads.retain(|known, entry| *known != key || entry.state == WorkloadState::Patched);
-                return;
+                return false;
             }
+            JobResult::Unprotected | JobResult::Exists => return false,
             JobResult::Ignored => (WorkloadState::Ignored, "it is annotated to be ignored"),
             JobResult::Skipped(reason) => (WorkloadState::Skipped, reason.as_str()),
             JobResult::WouldPatch(what) => (WorkloadState::DryRun, what.as_str()),
             JobResult::Waiting(reason) => (WorkloadState::Waiting, reason.as_str()),
             JobResult::Conflict(reason) => (WorkloadState::Conflict, reason.as_str()),
+            JobResult::Denied(reason) => (WorkloadState::Denied, reason.as_str()),
             JobResult::Patched(patched) => (WorkloadState::RollingOut, patched.what.as_str()),
-            JobResult::InProgress => (WorkloadState::RollingOut, ""),
-            JobResult::RolledOut => (WorkloadState::Patched, ""),
+            JobResult::InProgress(_) | JobResult::RolledOut | JobResult::Reverting => (WorkloadState::RollingOut, ""),
+            JobResult::Completed => (WorkloadState::Patched, ""),
             JobResult::Reverted(reason) => (WorkloadState::Reverted, reason.as_str()),
         };
         let message = cut(&escape_controls(message), LONGEST_MESSAGE);
+        let (check, time) = (now.instant + CHECK_PERIOD, now.utc);
         match self.workloads.get_mut(&key) {
             Some(entry) => {
                 // A rolled out workload keeps the description of the added fields.
                 let message = if message.is_empty() { entry.message.clone() } else { message };
-                if (entry.state, &entry.message) != (state, &message) {
+                let is_changed = (entry.state, &entry.message) != (state, &message);
+                if is_changed {
                     log(&key, state, &message);
-                    *entry = Entry { state, message, time, follow: None };
+                    *entry = Entry { state, message, time, follow: None, check };
                 }
                 entry.follow = follow;
+                is_changed
             }
             None => {
                 log(&key, state, &message);
-                self.workloads.insert(key, Entry { state, message, time, follow });
+                self.workloads.insert(key, Entry { state, message, time, follow, check });
+                true
             }
         }
     }
@@ -276,18 +311,4 @@ fn is_missing_resources(subject: &Subject, resources: &DefaultResources) -> bool
     let limits = resources.cpu_limit.is_some() || resources.memory_limit.is_some();
     let apps = subject.containers.iter().filter(|container| container.kind == ContainerKind::App);
     apps.into_iter().any(|app| requests && !app.has_resource_requests || limits && !app.has_resource_limits)
-}
-
-/// A message about the first container with a liveness probe of a new pod that was restarted.
-fn restarted<'a>(selector: &BTreeMap<String, String>, pods: impl Iterator<Item = &'a Arc<Subject>>) -> Option<String> {
-    let is_selected = |subject: &&Arc<Subject>| {
-        let has =
-            |(key, value): (&String, &String)| subject.labels.iter().any(|label| (&label.0, &label.1) == (key, value));
-        !selector.is_empty() && selector.iter().all(has)
-    };
-    pods.filter(is_selected).find_map(|subject| {
-        let probed = subject.containers.iter().filter(|container| container.has_liveness_probe);
-        let restarted = probed.into_iter().find(|container| container.restart_count.is_some_and(|count| count > 0))?;
-        Some(format!("container {} of pod {} was restarted after the probe was added", restarted.name, subject.name))
-    })
 }

@@ -10,6 +10,7 @@ use kube_devops_core::{Container, Evaluation, Severity, Subject, testing};
 use tokio::time::Instant;
 
 use super::job::Patched;
+use super::rollout::Progress;
 use super::{EnforceOptions, JobResult, NextJob, Remediations, WorkloadKey};
 use crate::clock::Now;
 use crate::crd::{DefaultResources, WorkloadState};
@@ -54,7 +55,9 @@ fn violation(check: &str) -> Evaluation {
 fn patched(what: &str) -> JobResult {
     JobResult::Patched(Patched {
         what: what.to_owned(),
-        deadline: None,
+        fields: vec![("app".to_owned(), "/livenessProbe".to_owned())],
+        template: "template".to_owned(),
+        has_deadline: false,
         settle: seconds(20),
         selector: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
     })
@@ -68,6 +71,10 @@ fn due(names: &[&str], now: Now) -> Remediations {
         remediations.evaluated(&pod, &violation("liveness"), &owner(name), &["liveness"], None, now);
     }
     remediations
+}
+
+fn in_progress(updated: i64) -> JobResult {
+    JobResult::InProgress(Progress { updated, available: 0 })
 }
 
 fn next(remediations: &mut Remediations, now: Now) -> Option<NextJob> {
@@ -146,25 +153,90 @@ fn a_limited_number_of_workloads_is_patched_per_minute() {
 }
 
 #[test]
-fn workloads_are_retried_after_a_pause_that_depends_on_the_result() {
+fn workloads_are_retried_after_a_pause_that_depends_on_the_result_and_grows() {
+    let text = |text: &str| text.to_owned();
     let cases = [
-        (JobResult::Waiting("unavailable".to_owned()), 10, WorkloadState::Waiting),
-        (JobResult::Conflict("owned by helm".to_owned()), 60, WorkloadState::Conflict),
-        (JobResult::Skipped("it is paused".to_owned()), 60, WorkloadState::Skipped),
-        (JobResult::WouldPatch("app".to_owned()), 60, WorkloadState::DryRun),
-        (JobResult::Ignored, 60, WorkloadState::Ignored),
+        (JobResult::Waiting(text("unavailable")), [10, 10, 10], WorkloadState::Waiting),
+        (JobResult::Conflict(text("owned by helm")), [60, 120, 240], WorkloadState::Conflict),
+        (JobResult::Denied(text("quota exceeded")), [60, 120, 240], WorkloadState::Denied),
+        (JobResult::Skipped(text("it is paused")), [60, 120, 240], WorkloadState::Skipped),
+        (JobResult::WouldPatch(text("app")), [60, 120, 240], WorkloadState::DryRun),
+        (JobResult::Ignored, [60, 120, 240], WorkloadState::Ignored),
         // No second attempt before the template changes, which the next job finds out.
-        (JobResult::Reverted("it restarted".to_owned()), 60, WorkloadState::Reverted),
+        (JobResult::Reverted(text("it restarted")), [60, 120, 240], WorkloadState::Reverted),
     ];
-    for (result, pause, expected) in cases {
-        let now = start();
+    for (result, pauses, expected) in cases {
+        let mut now = start();
         let mut remediations = due(&["web"], now);
-        next(&mut remediations, now);
-        remediations.remediated(&owner("web"), Some(key("web")), &result, &options(), now);
-        assert_eq!(state(&remediations), Some(expected));
-        assert_eq!(next(&mut remediations, now + seconds(pause - 1)), None, "{result:?}");
-        assert!(next(&mut remediations, now + seconds(pause)).is_some(), "{result:?}");
+        for (attempt, pause) in pauses.into_iter().enumerate() {
+            assert!(next(&mut remediations, now).is_some(), "{result:?}");
+            let is_changed = remediations.remediated(&owner("web"), Some(key("web")), &result, &options(), now);
+            assert_eq!(is_changed, attempt == 0, "only the first result is a change: {result:?}");
+            assert_eq!(state(&remediations), Some(expected));
+            assert_eq!(next(&mut remediations, now + seconds(pause - 1)), None, "{result:?}");
+            now = now + seconds(pause);
+        }
+        assert!(!remediations.needs_finalizer());
     }
+}
+
+#[test]
+fn a_patch_waits_for_the_finalizer_of_the_policy() {
+    let now = start();
+    let mut remediations = due(&["web"], now);
+    assert!(!remediations.needs_finalizer());
+    next(&mut remediations, now);
+    remediations.remediated(&owner("web"), Some(key("web")), &JobResult::Unprotected, &options(), now);
+    assert!(remediations.needs_finalizer() && state(&remediations).is_none());
+    assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("web") }));
+    remediations.remediated(&owner("web"), Some(key("web")), &patched("app"), &options(), now);
+    assert!(remediations.needs_finalizer(), "its rollout is in progress");
+    next(&mut remediations, now);
+    remediations.followed(key("web"), &JobResult::Completed, now);
+    assert!(!remediations.needs_finalizer());
+
+    // The policy stops enforcing before the patch.
+    let mut remediations = due(&["web"], now);
+    next(&mut remediations, now);
+    remediations.remediated(&owner("web"), Some(key("web")), &JobResult::Unprotected, &options(), now);
+    assert_eq!(remediations.next(&options(), false, [].iter(), now), None);
+    assert!(!remediations.needs_finalizer());
+}
+
+#[test]
+fn patches_of_one_template_are_counted() {
+    let now = start();
+    let mut remediations = Remediations::default();
+    let count = |remediations: &Remediations| remediations.patches().get(&key("web")).map(|patches| patches.count);
+    for expected in 1..=3 {
+        remediations.remediated(&owner("web"), Some(key("web")), &patched("app"), &options(), now);
+        remediations.followed(key("web"), &JobResult::Completed, now);
+        assert_eq!(count(&remediations), Some(expected));
+    }
+    remediations.remediated(&owner("web"), Some(key("web")), &patched(""), &options(), now);
+    assert_eq!(count(&remediations), Some(3), "a patch of before a restart is not counted again");
+    let JobResult::Patched(other) = patched("app") else { return };
+    let other = JobResult::Patched(Patched { template: "other".to_owned(), ..other });
+    remediations.followed(key("web"), &JobResult::Completed, now);
+    remediations.remediated(&owner("web"), Some(key("web")), &other, &options(), now);
+    assert_eq!(count(&remediations), Some(1));
+}
+
+#[test]
+fn deleted_workloads_leave_the_status() {
+    let now = start();
+    let mut remediations = due(&["web"], now);
+    next(&mut remediations, now);
+    let skipped = JobResult::Skipped("it is paused".to_owned());
+    remediations.remediated(&owner("web"), Some(key("web")), &skipped, &options(), now);
+    let later = now + seconds(600);
+    assert_eq!(remediations.next(&options(), false, [].iter(), later), Some(NextJob::Check { key: key("web") }));
+    remediations.checked(&key("web"), &JobResult::Exists);
+    assert_eq!(state(&remediations), Some(WorkloadState::Skipped));
+    assert_eq!(remediations.next(&options(), false, [].iter(), later), None);
+    remediations.next(&options(), false, [].iter(), later + seconds(600));
+    remediations.checked(&key("web"), &JobResult::Gone);
+    assert_eq!(state(&remediations), None);
 }
 
 #[test]
@@ -198,48 +270,89 @@ fn a_workload_of_no_interest_leaves_no_state() {
 fn a_rollout_is_checked_every_two_seconds_until_it_has_settled() {
     let now = start();
     let mut remediations = rolling_out(now);
-    let follow = |trouble: Option<&str>| Some(NextJob::Follow { key: key("web"), trouble: trouble.map(str::to_owned) });
-    assert_eq!(next(&mut remediations, now), follow(None));
-    remediations.followed(key("web"), &JobResult::InProgress, now);
+    let follow = |is_settled| Some(NextJob::Follow { key: key("web"), trouble: None, is_settled });
+    assert_eq!(next(&mut remediations, now), follow(false));
+    remediations.followed(key("web"), &in_progress(1), now);
     assert_eq!(next(&mut remediations, now + seconds(1)), None);
-    assert_eq!(next(&mut remediations, now + seconds(2)), follow(None));
+    assert_eq!(next(&mut remediations, now + seconds(2)), follow(false));
     remediations.followed(key("web"), &JobResult::RolledOut, now + seconds(2));
     assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
 
     // The settle time starts with the complete rollout.
-    assert_eq!(next(&mut remediations, now + seconds(21)), follow(None));
+    assert_eq!(next(&mut remediations, now + seconds(21)), follow(false));
     remediations.followed(key("web"), &JobResult::RolledOut, now + seconds(21));
-    assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
-    next(&mut remediations, now + seconds(23));
-    remediations.followed(key("web"), &JobResult::RolledOut, now + seconds(23));
+    assert_eq!(next(&mut remediations, now + seconds(23)), follow(true));
+    remediations.followed(key("web"), &JobResult::Completed, now + seconds(23));
     let statuses = remediations.statuses();
     assert_eq!((statuses[0].state, statuses[0].message.as_str()), (WorkloadState::Patched, "app: livenessProbe"));
     assert_eq!(statuses[0].time, (now + seconds(23)).utc);
     assert_eq!(next(&mut remediations, now + seconds(60)), None);
 }
 
-#[test]
-fn a_rollout_past_its_deadline_or_with_restarts_has_trouble() {
-    let now = start();
-    let trouble = |job: Option<NextJob>| match job {
+fn trouble(job: Option<NextJob>) -> Option<String> {
+    match job {
         Some(NextJob::Follow { trouble, .. }) => trouble,
         job => panic!("{job:?}"),
-    };
-    let mut late = rolling_out(now);
-    assert_eq!(trouble(next(&mut late, now + seconds(599))), None);
-    late.followed(key("web"), &JobResult::InProgress, now + seconds(599));
-    let reason = trouble(next(&mut late, now + seconds(601))).unwrap_or_default();
-    assert!(reason.contains("before the deadline"), "{reason}");
+    }
+}
 
-    let mut restarting = rolling_out(now);
-    let pods = [pod("old", 0), pod("web-0", 1)];
-    // Restarts before the rollout is complete may have had other reasons.
-    assert_eq!(trouble(restarting.next(&options(), true, pods.iter(), now)), None);
-    restarting.followed(key("web"), &JobResult::RolledOut, now);
-    let reason = trouble(restarting.next(&options(), true, pods.iter(), now + seconds(2))).unwrap_or_default();
+#[test]
+fn a_rollout_may_take_long_but_not_without_progress() {
+    let start = start();
+    let mut now = start;
+    let mut slow = rolling_out(now);
+    for updated in 1..5 {
+        now = now + seconds(599);
+        assert_eq!(trouble(next(&mut slow, now)), None);
+        slow.followed(key("web"), &in_progress(updated), now);
+    }
+    now = now + seconds(600);
+    let reason = trouble(next(&mut slow, now)).unwrap_or_default();
+    assert!(reason.contains("no progress for 600 seconds"), "{reason}");
+
+    // Kubernetes decides about a Deployment.
+    let JobResult::Patched(patched) = patched("app") else { return };
+    let patched = JobResult::Patched(Patched { has_deadline: true, ..patched });
+    let mut deployment = Remediations::default();
+    deployment.remediated(&owner("web"), Some(key("web")), &patched, &options(), start);
+    assert_eq!(trouble(next(&mut deployment, start + seconds(3600))), None);
+}
+
+#[test]
+fn the_first_restart_of_a_new_pod_is_trouble_and_those_of_other_pods_are_not() {
+    let now = start();
+    let mut remediations = rolling_out(now);
+    let with_pods = |remediations: &mut Remediations, pods: &[Arc<Subject>], second| {
+        let found = trouble(remediations.next(&options(), true, pods.iter(), now + seconds(second)));
+        remediations.followed(key("web"), &in_progress(1), now + seconds(second));
+        found
+    };
+    let mut old = Subject::clone(&pod("old", 3));
+    old.containers[0].has_liveness_probe = false;
+    let mut stranger = Subject::clone(&pod("stranger", 3));
+    stranger.labels.clear();
+    let pods = [Arc::new(old), Arc::new(stranger), pod("web-1", 0)];
+    assert_eq!(with_pods(&mut remediations, &pods, 0), None);
+    let reason = with_pods(&mut remediations, &[pod("web-0", 1)], 2).unwrap_or_default();
     assert!(reason.starts_with("container app of pod web-0 was restarted"), "{reason}");
-    restarting.followed(key("web"), &JobResult::Reverted(reason), now + seconds(2));
-    assert_eq!(state(&restarting), Some(WorkloadState::Reverted));
+
+    next(&mut remediations, now + seconds(4));
+    remediations.followed(key("web"), &JobResult::Reverting, now + seconds(4));
+    assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
+    assert!(remediations.needs_finalizer(), "the revert is not complete");
+    next(&mut remediations, now + seconds(6));
+    assert!(remediations.followed(key("web"), &JobResult::Reverted(reason), now + seconds(6)));
+    assert_eq!(state(&remediations), Some(WorkloadState::Reverted));
+}
+
+#[test]
+fn a_rollout_of_another_client_is_followed_no_longer() {
+    let now = start();
+    let mut remediations = rolling_out(now);
+    next(&mut remediations, now);
+    remediations.followed(key("web"), &JobResult::Superseded, now);
+    assert_eq!(state(&remediations), None);
+    assert!(remediations.patches().is_empty());
 }
 
 #[test]
@@ -248,7 +361,7 @@ fn violations_of_old_pods_do_not_disturb_a_rollout() {
     let mut remediations = rolling_out(now);
     remediations.evaluated(&pod("old", 0), &violation("liveness"), &owner("web"), &["liveness"], None, now);
     next(&mut remediations, now);
-    remediations.followed(key("web"), &JobResult::InProgress, now);
+    remediations.followed(key("web"), &in_progress(1), now);
     assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("web") }));
     remediations.remediated(&owner("web"), Some(key("web")), &patched(""), &options(), now);
     assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
@@ -263,6 +376,9 @@ fn a_new_leader_follows_the_rollouts_of_the_status() {
     assert_eq!(after.statuses(), before.statuses());
     assert!(matches!(next(&mut after, now), Some(NextJob::Follow { .. })));
     after.followed(key("web"), &JobResult::RolledOut, now);
+    let settled = NextJob::Follow { key: key("web"), trouble: None, is_settled: true };
+    assert_eq!(next(&mut after, now + seconds(2)), Some(settled));
+    after.followed(key("web"), &JobResult::Completed, now + seconds(2));
     assert_eq!(state(&after), Some(WorkloadState::Patched));
     // A patched workload stays listed while its template is up to date.
     after.remediated(&owner("web"), Some(key("web")), &JobResult::UpToDate, &options(), now);

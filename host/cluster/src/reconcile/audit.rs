@@ -57,9 +57,9 @@ impl Audits {
         }
     }
 
-    /// The names of the known ones.
-    pub fn names(&self) -> Vec<String> {
-        self.names.clone().unwrap_or_default()
+    /// Whether there is any.
+    pub fn has_any(&self) -> bool {
+        self.names.as_ref().is_some_and(|names| !names.is_empty())
     }
 
     /// The next audit result to create, if the content is new and the period has passed.
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(surplus(&mut audits, "a", now).as_deref(), Some(&removed[..]));
         // One deletion failed, and is tried again with the next record.
         audits.written("four".to_owned(), "f".to_owned(), &removed[..1], now);
-        assert_eq!(audits.names(), ["two", "three", "four"]);
+        assert_eq!(audits.names.as_deref(), Some(&["two", "three", "four"].map(str::to_owned)[..]));
         assert_eq!(surplus(&mut audits, "b", now + Duration::from_secs(59)), None);
         assert_eq!(surplus(&mut audits, "b", now + Duration::from_secs(60)).map(|names| names.len()), Some(2));
     }

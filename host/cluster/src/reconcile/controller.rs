@@ -12,12 +12,14 @@ use kube::Api;
 use kube::runtime::watcher::{Event, watcher};
 use kube::runtime::{WatchStreamExt, watcher as watching};
 use kube_devops_engine::Checks;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::ReconcileOptions;
-use super::executor::Executor;
+use super::availability::Availability;
+use super::executor::{ExecuteError, Executor};
+use super::gate::WriteGate;
 use super::metrics::Metrics;
 use super::policy::{Policy, Rules};
 use super::write::{EnforcementResult, KnownAudit, Write, WriteResult};
@@ -38,10 +40,25 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The result of a request.
 enum Answer {
-    Write(ObjectKey, Result<Option<WriteResult>, kube::Error>),
+    Write(ObjectKey, Result<Option<WriteResult>, ExecuteError>),
     /// With the controller of the pods, if the job remediates.
-    Job(ObjectKey, Option<Arc<ObjectReference>>, Result<EnforcementResult, kube::Error>),
-    Audits(Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, kube::Error>),
+    Job(ObjectKey, Option<Arc<ObjectReference>>, Result<EnforcementResult, ExecuteError>),
+    Audits(Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, ExecuteError>),
+}
+
+impl Answer {
+    /// Whether the API server was unavailable; `None` if it rejected the request, which it would do for every replica.
+    fn is_unavailability(&self) -> Option<bool> {
+        let error = match self {
+            Self::Write(_, result) => result.as_ref().err(),
+            Self::Job(_, _, result) => result.as_ref().err(),
+            Self::Audits(result) => result.as_ref().err(),
+        };
+        match error {
+            None => Some(false),
+            Some(error) => error.is_unavailability().then_some(true),
+        }
+    }
 }
 
 /// Whether the existing audit results are known.
@@ -63,7 +80,10 @@ pub struct Operator {
     policies: BTreeMap<ObjectKey, Policy>,
     watched_policies: Watched,
     is_leader: bool,
+    step_down: Arc<Notify>,
+    availability: Availability,
     audits: AuditList,
+    audit_gate: WriteGate,
     requests: FuturesUnordered<BoxFuture<'static, Answer>>,
 }
 
@@ -75,6 +95,7 @@ impl Operator {
         options: ReconcileOptions,
         metrics: Metrics,
         readiness: Readiness,
+        step_down: Arc<Notify>,
     ) -> Self {
         Self {
             executor,
@@ -86,7 +107,10 @@ impl Operator {
             policies: BTreeMap::new(),
             watched_policies: Watched::default(),
             is_leader: false,
+            step_down,
+            availability: Availability::default(),
             audits: AuditList::Unknown,
+            audit_gate: WriteGate::new(0),
             requests: FuturesUnordered::new(),
         }
     }
@@ -157,7 +181,9 @@ impl Operator {
 
     fn set_leading(&mut self, is_leader: bool) {
         self.is_leader = is_leader;
+        self.availability = Availability::default();
         self.audits = AuditList::Unknown;
+        self.audit_gate = WriteGate::new(0);
         // Dropping the futures cancels the requests; only the leader writes.
         self.requests = FuturesUnordered::new();
         let now = Now::read();
@@ -200,8 +226,9 @@ impl Operator {
         if !self.is_leader {
             return;
         }
-        if self.audits == AuditList::Unknown {
+        if self.audits == AuditList::Unknown && self.audit_gate.is_open(Now::read().instant) {
             self.audits = AuditList::Requested;
+            self.audit_gate.started();
             let executor = self.executor.clone();
             self.requests.push(Box::pin(async move { Answer::Audits(executor.audits().await) }));
         }
@@ -249,6 +276,14 @@ impl Operator {
 
     fn answered(&mut self, answer: Answer) {
         let now = Now::read();
+        if let Some(failed) = answer.is_unavailability() {
+            self.availability.answered(failed, now.instant);
+        }
+        if self.availability.is_lost(self.options.election.duration, now.instant) {
+            tracing::warn!("no request succeeded for one lease duration: stepping down");
+            self.availability = Availability::default();
+            self.step_down.notify_one();
+        }
         match answer {
             Answer::Write(key, result) => self.written(&key, result, now),
             Answer::Job(key, owner, result) => self.job_ended(&key, owner.as_deref(), result, now),
@@ -261,11 +296,12 @@ impl Operator {
             Answer::Audits(Err(error)) => {
                 tracing::warn!("failed to list the audit results: {error}");
                 self.audits = AuditList::Unknown;
+                self.audit_gate.failed(now.instant);
             }
         }
     }
 
-    fn written(&mut self, key: &ObjectKey, result: Result<Option<WriteResult>, kube::Error>, now: Now) {
+    fn written(&mut self, key: &ObjectKey, result: Result<Option<WriteResult>, ExecuteError>, now: Now) {
         let Some(policy) = self.policies.get_mut(key) else { return };
         match result {
             Ok(Some(result)) => {
@@ -288,24 +324,26 @@ impl Operator {
         &mut self,
         key: &ObjectKey,
         owner: Option<&ObjectReference>,
-        result: Result<EnforcementResult, kube::Error>,
+        result: Result<EnforcementResult, ExecuteError>,
         now: Now,
     ) {
         let Some(policy) = self.policies.get_mut(key) else { return };
         match result {
             Ok(done) => {
-                match &done {
-                    EnforcementResult::Remediated { result: JobResult::Patched(patched), .. }
-                        if !patched.what.is_empty() =>
-                    {
-                        self.metrics.applied.inc();
+                let (is_applied, is_failure) = match &done {
+                    EnforcementResult::Remediated { result, .. } | EnforcementResult::Followed { result, .. } => {
+                        use JobResult::{Conflict, Denied, Patched, Reverted};
+                        (
+                            matches!(result, Patched(patched) if !patched.what.is_empty()),
+                            matches!(result, Conflict(_) | Denied(_) | Reverted(_)),
+                        )
                     }
-                    // A workload that was reverted before is tried again and again, and counts once.
-                    EnforcementResult::Followed { result: JobResult::Reverted(_) | JobResult::Conflict(_), .. }
-                    | EnforcementResult::Remediated { result: JobResult::Conflict(_), .. } => self.metrics.failed.inc(),
-                    _ => {}
-                }
-                policy.job_done(done, &self.options.enforce, now);
+                    EnforcementResult::Checked { .. } => (false, false),
+                };
+                // A workload that is tried again with the same result counts once.
+                let is_changed = policy.job_done(done, &self.options.enforce, now);
+                self.metrics.applied.inc_by(is_applied.into());
+                self.metrics.failed.inc_by((is_failure && is_changed).into());
             }
             Err(error) => {
                 self.metrics.failed.inc();
@@ -369,7 +407,6 @@ fn log(policy: &ObjectKey, write: &Write) {
             "{}",
             status.message.as_deref().unwrap_or_default()
         ),
-        Write::CleanUp { audits, .. } => tracing::info!(%policy, audits = audits.len(), "cleaning up"),
-        Write::AddFinalizer { .. } | Write::Audit { .. } | Write::Events(_) => {}
+        Write::AddFinalizer { .. } | Write::RemoveFinalizer { .. } | Write::Audit { .. } | Write::Events(_) => {}
     }
 }

@@ -1,6 +1,7 @@
 //! The requests of the operator: the only file that talks to the API server about policies.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -9,11 +10,12 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource, ResourceExt};
 use kube_devops_core::text::{cut, escape_controls};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::audit::FINGERPRINT;
 use super::write::{EnforcementJob, EnforcementResult, FINALIZER, KnownAudit, PendingEvent, Write, WriteResult};
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
-use crate::enforce::{JobResult, WorkloadKey, follow, remediate};
+use crate::enforce::{Ended, JobResult, check, follow, remediate};
 use crate::install::FIELD_MANAGER;
 use crate::key::ObjectKey;
 
@@ -23,6 +25,38 @@ const AT_ONCE: usize = 4;
 const LONGEST_NOTE: usize = 1000;
 /// The number of audit results that are listed by one request.
 const PAGE: u32 = 500;
+
+/// The timeout of a write or a job, which may be several requests.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The reason why a write or a job failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// A request failed.
+    #[error(transparent)]
+    Request(#[from] kube::Error),
+    /// A request was not answered.
+    #[error("the API server did not respond within {} seconds", TIMEOUT.as_secs())]
+    Timeout,
+}
+
+impl ExecuteError {
+    /// Whether another replica may have more success: the API server did not respond, or not properly.
+    pub fn is_unavailability(&self) -> bool {
+        match self {
+            Self::Timeout => true,
+            Self::Request(kube::Error::Api(status)) => status.code >= 500,
+            Self::Request(_) => true,
+        }
+    }
+}
+
+async fn in_time<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ExecuteError> {
+    match timeout(TIMEOUT, request).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(ExecuteError::Timeout),
+    }
+}
 
 /// Sends requests and emits events.
 #[derive(Clone)]
@@ -35,10 +69,19 @@ pub struct Executor {
 
 impl Executor {
     /// Executes a write. `None` if the object does not exist any more, so that there is nothing left to do.
+    ///
+    /// # Errors
+    ///
+    /// If a request fails, or is not answered in time.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn write(&self, write: Write) -> Result<Option<WriteResult>, kube::Error> {
+    pub async fn write(&self, write: Write) -> Result<Option<WriteResult>, ExecuteError> {
+        in_time(self.send(write)).await
+    }
+
+    async fn send(&self, write: Write) -> Result<Option<WriteResult>, kube::Error> {
         match write {
             Write::AddFinalizer { policy } => none_if_gone(self.add_finalizer(&policy).await),
+            Write::RemoveFinalizer { policy } => none_if_gone(self.remove_finalizer(&policy).await),
             Write::Status { policy, status } => none_if_gone(self.apply_status(&policy, status).await),
             Write::Audit { record, fingerprint, surplus } => self.create_audit(&record, fingerprint, surplus).await,
             Write::Events(events) => {
@@ -47,39 +90,48 @@ impl Executor {
                 }
                 Ok(Some(WriteResult::Events))
             }
-            Write::CleanUp { policy, audits } => {
-                let namespace = policy.namespace().unwrap_or_default();
-                // The garbage collector deletes the rest, which the policy owns. The deletion of the policy, and perhaps of the
-                // whole namespace, must not wait for that.
-                delete(&Api::namespaced(self.client.clone(), &namespace), audits).await;
-                none_if_gone(self.remove_finalizer(&policy).await)
-            }
         }
     }
 
     /// Executes a job of the remediation, and emits an event if a workload changed.
+    ///
+    /// # Errors
+    ///
+    /// If a request fails, or is not answered in time.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn enforce(&self, job: EnforcementJob) -> Result<EnforcementResult, kube::Error> {
+    pub async fn enforce(&self, job: EnforcementJob) -> Result<EnforcementResult, ExecuteError> {
+        in_time(self.run(job)).await
+    }
+
+    async fn run(&self, job: EnforcementJob) -> Result<EnforcementResult, kube::Error> {
         match job {
             EnforcementJob::Remediate(job) => {
-                let (key, result) = remediate(&self.client, &job).await?;
-                if let Some(event) = key.as_ref().and_then(|key| workload_event(&job.namespace, key, &result)) {
-                    self.emit(&event).await;
-                }
-                Ok(EnforcementResult::Remediated { owner: job.owner, key, result })
+                let ended = remediate(&self.client, &job).await?;
+                self.emit_ended(&job.namespace, &ended).await;
+                Ok(EnforcementResult::Remediated { owner: job.owner, key: ended.key, result: ended.result })
             }
-            EnforcementJob::Follow { namespace, key, trouble } => {
-                let result = follow(&self.client, &namespace, &key, trouble).await?;
-                if let Some(event) = workload_event(&namespace, &key, &result) {
-                    self.emit(&event).await;
-                }
-                Ok(EnforcementResult::Followed { key, result })
+            EnforcementJob::Follow { namespace, key, trouble, is_settled } => {
+                let ended = follow(&self.client, &namespace, key.clone(), trouble, is_settled).await?;
+                self.emit_ended(&namespace, &ended).await;
+                Ok(EnforcementResult::Followed { key, result: ended.result })
+            }
+            EnforcementJob::Check { namespace, key } => {
+                let result = check(&self.client, &namespace, &key).await?;
+                Ok(EnforcementResult::Checked { key, result })
             }
         }
     }
 
     /// Lists the audit results of each policy, the oldest first. Only their metadata is read.
-    pub async fn audits(&self) -> Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, kube::Error> {
+    ///
+    /// # Errors
+    ///
+    /// If a request fails, or is not answered in time.
+    pub async fn audits(&self) -> Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, ExecuteError> {
+        in_time(self.list_audits()).await
+    }
+
+    async fn list_audits(&self) -> Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, kube::Error> {
         let api: Api<PolicyAuditResult> = Api::all(self.client.clone());
         let mut parameters = ListParams::default().limit(PAGE);
         let mut known: BTreeMap<ObjectKey, Vec<KnownAudit>> = BTreeMap::new();
@@ -160,6 +212,13 @@ impl Executor {
         Api::namespaced(self.client.clone(), &policy.namespace().unwrap_or_default())
     }
 
+    /// Emits an event about a workload if it was changed.
+    async fn emit_ended(&self, namespace: &str, ended: &Ended) {
+        if let Some(event) = workload_event(namespace, ended) {
+            self.emit(&event).await;
+        }
+    }
+
     /// Emits an event. Nothing depends on it, so a failure is only logged.
     async fn emit(&self, event: &PendingEvent) {
         let published = Event {
@@ -206,13 +265,15 @@ async fn delete(api: &Api<PolicyAuditResult>, names: Vec<String>) -> Vec<String>
 }
 
 /// The event about a workload after a job; `None` if it was not changed.
-fn workload_event(namespace: &str, key: &WorkloadKey, result: &JobResult) -> Option<PendingEvent> {
-    let (is_normal, reason, note) = match result {
+fn workload_event(namespace: &str, ended: &Ended) -> Option<PendingEvent> {
+    let key = ended.key.as_ref()?;
+    let (is_normal, reason, note) = match &ended.result {
         JobResult::Patched(patched) if !patched.what.is_empty() => {
             (true, "Patched", format!("added to {}", patched.what))
         }
         JobResult::Reverted(reason) => (false, "Reverted", format!("reverted the patch: {reason}")),
         JobResult::Conflict(reason) => (false, "Conflict", reason.clone()),
+        JobResult::Denied(reason) => (false, "Denied", reason.clone()),
         _ => return None,
     };
     let reference = ObjectReference {
@@ -220,6 +281,8 @@ fn workload_event(namespace: &str, key: &WorkloadKey, result: &JobResult) -> Opt
         kind: Some(key.kind.clone()),
         name: Some(key.name.clone()),
         namespace: Some(namespace.to_owned()),
+        // kubectl describe selects the events of an object by its uid.
+        uid: ended.uid.clone(),
         ..ObjectReference::default()
     };
     Some(PendingEvent { reference, is_normal, reason, note })

@@ -12,6 +12,7 @@
 //! data and time; [`write`] is the requests as data; [`executor`] is the only file that sends them.
 
 mod audit;
+mod availability;
 mod controller;
 mod events;
 mod executor;
@@ -75,7 +76,8 @@ pub async fn run(
     let runtime = Runtime::start(&client, options.address, options.election.clone(), registry).await?;
     let reporter = Reporter { controller: "kube-devops".to_owned(), instance: Some(options.election.identity.clone()) };
     let executor = Executor { recorder: Recorder::new(client.clone(), reporter), client };
-    let operator = Operator::new(executor, checks, options, metrics, runtime.readiness.clone());
+    let operator =
+        Operator::new(executor, checks, options, metrics, runtime.readiness.clone(), runtime.step_down.clone());
     operator.run(runtime.leadership.clone(), stop).await;
     runtime.shut_down().await;
     Ok(())

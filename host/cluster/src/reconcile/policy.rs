@@ -1,5 +1,6 @@
 //! A policy in the operator: its rules, the evaluations of its pods, and the next write. It decides and requests nothing.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use kube::{Resource, ResourceExt};
@@ -79,6 +80,7 @@ impl Policy {
     /// A policy of the API server.
     pub fn new(object: DevOpsPolicy, rules: Rules, options: &EnforceOptions, now: Now) -> Self {
         let remediations = restored(&object, options, now);
+        let gate = gate_of(&object);
         Self {
             object,
             rules,
@@ -91,7 +93,7 @@ impl Policy {
             audits: Audits::default(),
             remediations,
             may_differ: true,
-            gate: WriteGate::default(),
+            gate,
         }
     }
 
@@ -117,12 +119,17 @@ impl Policy {
 
     /// A pod of the namespace was created, changed or removed.
     pub fn pod_changed(&mut self, pod: ObjectKey) {
-        self.due.changed(pod);
+        // A replica on standby evaluates everything when it becomes the leader, and must not collect pods until then.
+        if !self.everything_is_due {
+            self.due.changed(pod);
+        }
     }
 
     /// A pod of the namespace has been pending for longer.
     pub fn pod_aged(&mut self, pod: ObjectKey) {
-        self.due.aged(pod);
+        if !self.everything_is_due {
+            self.due.aged(pod);
+        }
     }
 
     /// Starts over, for a new leader: evaluates everything, and writes what differs from the API server.
@@ -132,7 +139,7 @@ impl Policy {
         self.is_evaluated = false;
         self.audits = Audits::default();
         self.remediations = restored(&self.object, options, now);
-        self.gate = WriteGate::default();
+        self.gate = gate_of(&self.object);
         self.events.clear();
     }
 
@@ -229,25 +236,33 @@ impl Policy {
         options: &ReconcileOptions,
         now: Now,
     ) -> Option<EnforcementJob> {
-        let Rules::Valid(rules) = self.rules.clone() else { return None };
         let is_own = *key.namespace == *options.election.namespace;
-        let enforces = self.enforces() && !is_own && !self.is_deleted();
+        // The first audit result records the state before the remediation.
+        let is_recorded = options.audit.retention == 0 || self.audits.has_any();
+        let may_enforce = self.enforces() && !is_own && !self.is_deleted() && is_recorded;
+        let rules = match &self.rules {
+            Rules::Valid(rules) if may_enforce && !self.everything_is_due => Some(rules.clone()),
+            _ => None,
+        };
         let subjects = pods.pods(&key.namespace).map(|(_, subject)| subject);
-        Some(match self.remediations.next(&options.enforce, enforces, subjects, now)? {
-            NextJob::Follow { key: workload, trouble } => {
-                EnforcementJob::Follow { namespace: key.namespace.to_string(), key: workload, trouble }
+        let next = self.remediations.next(&options.enforce, rules.is_some(), subjects, now)?;
+        let namespace = key.namespace.to_string();
+        Some(match (next, rules) {
+            (NextJob::Follow { key, trouble, is_settled }, _) => {
+                EnforcementJob::Follow { namespace, key, trouble, is_settled }
             }
-            NextJob::Remediate { owner } => {
-                let is_dry_run = self.object.annotations().get(DRY_RUN).is_some_and(|value| value == "true");
-                EnforcementJob::Remediate(Box::new(RemediationJob {
-                    namespace: key.namespace.to_string(),
-                    owner,
-                    policy: key.name.to_string(),
-                    dry_run: options.enforce.dry_run || is_dry_run,
-                    spec: Box::new(self.object.spec.clone()),
-                    rules,
-                }))
-            }
+            (NextJob::Check { key }, _) => EnforcementJob::Check { namespace, key },
+            (NextJob::Remediate { owner }, rules) => EnforcementJob::Remediate(Box::new(RemediationJob {
+                namespace,
+                owner,
+                policy: key.name.to_string(),
+                dry_run: options.enforce.dry_run
+                    || self.object.annotations().get(DRY_RUN).is_some_and(|value| value == "true"),
+                spec: Box::new(self.object.spec.clone()),
+                rules: rules?,
+                is_protected: self.is_finalized(),
+                patches: self.remediations.patches(),
+            })),
         })
     }
 
@@ -268,12 +283,15 @@ impl Policy {
     }
 
     fn write(&mut self, now: Now) -> Option<Write> {
-        let is_finalized = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-        if self.is_deleted() {
-            let audits = self.audits.names();
-            return is_finalized.then(|| Write::CleanUp { policy: Box::new(self.object.clone()), audits });
+        let policy = || Box::new(self.object.clone());
+        match (self.remediations.needs_finalizer(), self.is_finalized()) {
+            (false, true) => return Some(Write::RemoveFinalizer { policy: policy() }),
+            // The API server rejects new finalizers of an object that is being deleted.
+            (true, false) if !self.is_deleted() => return Some(Write::AddFinalizer { policy: policy() }),
+            _ => {}
         }
-        if !self.is_evaluated {
+        // The status must not combine the generation of the object with the evaluations of the previous one.
+        if self.is_deleted() || !self.is_evaluated || self.everything_is_due {
             return None;
         }
         let state = match &self.rules {
@@ -281,18 +299,15 @@ impl Policy {
             Rules::Invalid(reason) => PolicyState::Invalid(reason),
             Rules::SystemNamespace => PolicyState::SystemNamespace,
         };
-        if !is_finalized && !matches!(self.rules, Rules::SystemNamespace) {
-            return Some(Write::AddFinalizer { policy: Box::new(self.object.clone()) });
-        }
         let status = status(&self.object, &state, self.remediations.statuses(), now.utc);
         if differs(self.object.status.as_ref(), &status) {
-            return Some(Write::Status { policy: Box::new(self.object.clone()), status: Box::new(status) });
+            return Some(Write::Status { policy: policy(), status: Box::new(status) });
         }
         if self.events.is_empty() { None } else { Some(Write::Events(self.events.take(self.object.object_ref(&())))) }
     }
 
     fn audit(&mut self, options: &ReconcileOptions, now: Now) -> Option<Write> {
-        let has_result = self.is_evaluated && matches!(self.rules, Rules::Valid(_));
+        let has_result = self.is_evaluated && !self.everything_is_due && matches!(self.rules, Rules::Valid(_));
         if !has_result || self.is_deleted() {
             return None;
         }
@@ -319,20 +334,28 @@ impl Policy {
         self.gate.failed(now.instant);
     }
 
-    /// A job of the remediation ended.
-    pub fn job_done(&mut self, result: EnforcementResult, options: &EnforceOptions, now: Now) {
+    /// A job of the remediation ended. Returns whether the state of the workload changed.
+    pub fn job_done(&mut self, result: EnforcementResult, options: &EnforceOptions, now: Now) -> bool {
         self.may_differ = true;
         match result {
             EnforcementResult::Remediated { owner, key, result } => {
-                self.remediations.remediated(&owner, key, &result, options, now);
+                self.remediations.remediated(&owner, key, &result, options, now)
             }
             EnforcementResult::Followed { key, result } => self.remediations.followed(key, &result, now),
+            EnforcementResult::Checked { key, result } => {
+                self.remediations.checked(&key, &result);
+                false
+            }
         }
     }
 
     /// The requests of a job failed. `owner` is the controller of the pods, if the job remediates.
     pub fn job_failed(&mut self, owner: Option<&k8s_openapi::api::core::v1::ObjectReference>, now: Now) {
         self.remediations.failed(owner, now);
+    }
+
+    fn is_finalized(&self) -> bool {
+        self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
     }
 
     fn is_deleted(&self) -> bool {
@@ -343,4 +366,10 @@ impl Policy {
 /// The remediations in the status, which a previous leader wrote.
 fn restored(object: &DevOpsPolicy, options: &EnforceOptions, now: Now) -> Remediations {
     Remediations::restore(object.status.as_ref().map_or(&[], |status| &status.workloads), options, now)
+}
+
+fn gate_of(object: &DevOpsPolicy) -> WriteGate {
+    let mut hasher = DefaultHasher::new();
+    object.metadata.uid.hash(&mut hasher);
+    WriteGate::new(hasher.finish())
 }

@@ -110,11 +110,12 @@ impl<'a> Conditions<'a> {
     }
 
     fn enforced(&self, mode: EnforcementMode, workloads: &[WorkloadStatus]) -> Condition {
-        use WorkloadState::{Conflict, Reverted, Skipped};
+        use WorkloadState::{Conflict, Denied, Reverted, Skipped};
         if mode == EnforcementMode::Audit {
             return self.of(ENFORCED, false, "Audit", "enforcementMode is audit: workloads are not changed");
         }
-        let is_incomplete = |workload: &&WorkloadStatus| matches!(workload.state, Conflict | Reverted | Skipped);
+        let is_incomplete =
+            |workload: &&WorkloadStatus| matches!(workload.state, Conflict | Denied | Reverted | Skipped);
         match workloads.iter().filter(is_incomplete).count() {
             0 => self.of(ENFORCED, true, "Enforced", "missing probes and resources are added to workloads"),
             count => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;
@@ -13,11 +14,11 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::policy::{Policy, Rules};
-use super::write::{EnforcementJob, EnforcementResult, FINALIZER, KnownAudit, Write, WriteResult};
+use super::write::{EnforcementJob, EnforcementResult, FINALIZER, Write, WriteResult};
 use super::{AuditOptions, ReconcileOptions};
 use crate::clock::Now;
 use crate::crd::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus, EnforcementMode};
-use crate::enforce::{EnforceOptions, JobResult, WorkloadKey};
+use crate::enforce::{EnforceOptions, JobResult, Patched, WorkloadKey};
 use crate::evaluator::PolicyRules;
 use crate::key::ObjectKey;
 use crate::pod_index::{PodIndex, WatchedPod};
@@ -85,14 +86,20 @@ fn pod_key(name: &str) -> ObjectKey {
     ObjectKey { namespace: "shop".into(), name: name.into() }
 }
 
-/// A policy with a finalizer.
+/// A policy.
 fn object() -> DevOpsPolicy {
     let spec = DevOpsPolicySpec { forbid_latest_tag: Some(true), ..DevOpsPolicySpec::default() };
     let mut object = DevOpsPolicy::new("strict", spec);
     object.metadata.namespace = Some("shop".to_owned());
     object.metadata.uid = Some("uid".to_owned());
     object.metadata.generation = Some(1);
-    object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+    object
+}
+
+/// A policy that enforces.
+fn enforcing() -> DevOpsPolicy {
+    let mut object = object();
+    object.spec.enforcement_mode = EnforcementMode::Enforce;
     object
 }
 
@@ -144,7 +151,7 @@ fn succeed(policy: &mut Policy, now: Now) -> Option<&'static str> {
             ("audit", WriteResult::Audit { name, fingerprint, removed: surplus })
         }
         Write::Events(_) => ("events", WriteResult::Events),
-        Write::CleanUp { .. } => ("cleanup", WriteResult::Finalizers(Vec::new())),
+        Write::RemoveFinalizer { .. } => ("no finalizer", WriteResult::Finalizers(Vec::new())),
     };
     policy.written(result, now);
     Some(name)
@@ -161,11 +168,9 @@ fn writes(policy: &mut Policy, mut now: Now) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_new_policy_gets_finalizer_status_and_audit_result_one_after_the_other() {
+fn a_new_policy_gets_status_and_audit_result_one_after_the_other() {
     let (now, pods) = (start(), pods());
-    let mut object = object();
-    object.metadata.finalizers = None;
-    let mut policy = policy(object, now);
+    let mut policy = policy(object(), now);
     assert!(policy.is_due());
     assert!(policy.next_write(&options(), now).is_none(), "nothing is written before the evaluation");
     let run = policy.evaluate(&key(), &pods, now);
@@ -175,7 +180,7 @@ fn a_new_policy_gets_finalizer_status_and_audit_result_one_after_the_other() {
     assert!(policy.next_write(&options(), now).is_none(), "one write runs at a time");
     policy.write_failed(now);
     assert!(policy.next_write(&options(), now).is_none(), "a failure has a backoff");
-    assert_eq!(writes(&mut policy, now + seconds(1)), ["finalizer", "status", "audit"]);
+    assert_eq!(writes(&mut policy, now + seconds(1)), ["status", "audit"]);
     assert!(policy.next_write(&options(), now + seconds(3600)).is_none(), "nothing changed, nothing is written");
 }
 
@@ -246,17 +251,13 @@ fn an_edit_evaluates_everything_and_a_status_of_our_own_nothing() {
 #[test]
 fn an_invalid_policy_and_one_in_a_system_namespace_have_a_status_and_no_audit_result() {
     let (now, pods) = (start(), pods());
-    let writes_of = |rules: Rules, finalizers: Option<Vec<String>>| {
-        let mut object = object();
-        object.metadata.finalizers = finalizers;
-        let mut policy = Policy::new(object, rules, &options().enforce, now);
+    for rules in [Rules::Invalid("no such check".to_owned()), Rules::SystemNamespace] {
+        let mut policy = Policy::new(object(), rules, &options().enforce, now);
         policy.set_audits(Vec::new());
         assert_eq!(policy.evaluate(&key(), &pods, now).scanned, 0);
         assert!(policy.next_job(&key(), &pods, &options(), now).is_none());
-        writes(&mut policy, now)
-    };
-    assert_eq!(writes_of(Rules::Invalid("no such check".to_owned()), None), ["finalizer", "status"]);
-    assert_eq!(writes_of(Rules::SystemNamespace, None), ["status"]);
+        assert_eq!(writes(&mut policy, now), ["status"]);
+    }
 }
 
 #[test]
@@ -271,18 +272,67 @@ fn a_failed_check_is_reported_and_is_no_pass() {
 }
 
 #[test]
-fn a_deleted_policy_is_cleaned_up_once() {
+fn the_status_never_combines_a_generation_with_older_evaluations() {
     let (now, pods) = (start(), pods());
-    let mut deleted = object();
-    deleted.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    deleted.spec.enforcement_mode = EnforcementMode::Enforce;
-    let mut policy = evaluated(deleted, &pods, now);
-    policy.set_audits(vec![KnownAudit { name: "old".to_owned(), fingerprint: None }]);
-    assert!(policy.next_job(&key(), &pods, &options(), now).is_none());
-    let Some(Write::CleanUp { audits, .. }) = policy.next_write(&options(), now) else { panic!("no cleanup") };
-    assert_eq!(audits, ["old"]);
-    policy.written(WriteResult::Finalizers(Vec::new()), now);
+    let mut policy = evaluated(object(), &pods, now);
+    let mut edited = object();
+    edited.metadata.generation = Some(2);
+    policy.update(edited, Some(Rules::Valid(Arc::new(Tags))));
     assert!(policy.next_write(&options(), now).is_none());
+    policy.evaluate(&key(), &pods, now);
+    let Some(Write::Status { status, .. }) = policy.next_write(&options(), now) else { panic!("no status") };
+    assert_eq!(status.observed_generation, Some(2));
+}
+
+#[test]
+fn the_deletion_of_a_policy_waits_for_its_rollout_and_for_nothing_else() {
+    let (now, pods) = (start(), pods());
+    let deleted = |mut object: DevOpsPolicy| {
+        object.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        object
+    };
+    let mut policy = evaluated(deleted(enforcing()), &pods, now);
+    assert!(policy.next_job(&key(), &pods, &options(), now).is_none());
+    assert!(policy.next_write(&options(), now).is_none());
+
+    // The finalizer of an earlier version.
+    let mut finalized = deleted(object());
+    finalized.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+    let mut policy = evaluated(finalized, &pods, now);
+    assert_eq!(writes(&mut policy, now), ["no finalizer"]);
+
+    let mut finalized = enforcing();
+    let mut policy = evaluated(finalized.clone(), &pods, now);
+    assert_eq!(writes(&mut policy, now), ["status", "audit"]);
+    let owner = Arc::new(ObjectReference { uid: Some("web".to_owned()), ..ObjectReference::default() });
+    let result = |result| {
+        let web = WorkloadKey { kind: "StatefulSet".to_owned(), name: "web".to_owned() };
+        EnforcementResult::Remediated { owner: owner.clone(), key: Some(web), result }
+    };
+    assert!(policy.next_job(&key(), &pods, &options(), now).is_some());
+    policy.job_done(result(JobResult::Unprotected), &options().enforce, now);
+    assert_eq!(succeed(&mut policy, now + seconds(10)), Some("finalizer"));
+    let Some(EnforcementJob::Remediate(job)) = policy.next_job(&key(), &pods, &options(), now) else {
+        panic!("no job");
+    };
+    assert!(job.is_protected);
+    let patched = JobResult::Patched(Patched {
+        what: "app: livenessProbe".to_owned(),
+        fields: Vec::new(),
+        template: "template".to_owned(),
+        has_deadline: true,
+        settle: Duration::ZERO,
+        selector: [].into(),
+    });
+    policy.job_done(result(patched), &options().enforce, now);
+    finalized.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+    policy.update(deleted(finalized), None);
+    assert!(policy.next_write(&options(), now + seconds(20)).is_none(), "the rollout is in progress");
+    let Some(EnforcementJob::Follow { key: web, .. }) = policy.next_job(&key(), &pods, &options(), now) else {
+        panic!("the rollout is not followed");
+    };
+    policy.job_done(EnforcementResult::Followed { key: web, result: JobResult::Completed }, &options().enforce, now);
+    assert_eq!(writes(&mut policy, now + seconds(30)), ["no finalizer"]);
 }
 
 #[test]
@@ -305,11 +355,6 @@ fn a_new_leader_starts_over_and_writes_only_differences() {
 #[test]
 fn an_enforcing_policy_remediates_outside_of_the_namespace_of_the_operator() {
     let (now, pods) = (start(), pods());
-    let enforcing = || {
-        let mut object = object();
-        object.spec.enforcement_mode = EnforcementMode::Enforce;
-        object
-    };
     let mut auditing = evaluated(object(), &pods, now);
     assert!(!auditing.enforces());
     assert!(auditing.next_job(&key(), &pods, &options(), now).is_none());
@@ -317,6 +362,8 @@ fn an_enforcing_policy_remediates_outside_of_the_namespace_of_the_operator() {
     let mut own = options();
     own.election.namespace = "shop".to_owned();
     let mut policy = evaluated(enforcing(), &pods, now);
+    assert!(policy.next_job(&key(), &pods, &options(), now).is_none(), "the state before is not recorded yet");
+    assert_eq!(writes(&mut policy, now), ["status", "audit"]);
     assert!(policy.next_job(&key(), &pods, &own, now).is_none());
     let Some(EnforcementJob::Remediate(job)) = policy.next_job(&key(), &pods, &options(), now) else {
         panic!("no job");
@@ -343,10 +390,10 @@ fn an_enforcing_policy_remediates_outside_of_the_namespace_of_the_operator() {
 #[test]
 fn the_dry_run_annotation_of_a_policy_counts() {
     let (now, pods) = (start(), pods());
-    let mut object = object();
-    object.spec.enforcement_mode = EnforcementMode::Enforce;
+    let mut object = enforcing();
     object.metadata.annotations = Some([("devops.stochastic.io/dry-run".to_owned(), "true".to_owned())].into());
     let mut policy = evaluated(object, &pods, now);
+    writes(&mut policy, now);
     let Some(EnforcementJob::Remediate(job)) = policy.next_job(&key(), &pods, &options(), now) else {
         panic!("no job");
     };

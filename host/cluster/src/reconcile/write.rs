@@ -7,13 +7,19 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
 use crate::enforce::{JobResult, RemediationJob, WorkloadKey};
 
-/// The finalizer that keeps a policy until its audit results are deleted.
+/// The finalizer that delays the deletion of a policy until its rollouts have ended. It is present only during rollouts, so that
+/// the deletion of policies and namespaces does not depend on a running operator.
 pub const FINALIZER: &str = "devops.stochastic.io/cleanup";
 
 /// A write.
 pub enum Write {
     /// Adds the finalizer.
     AddFinalizer {
+        /// The policy.
+        policy: Box<DevOpsPolicy>,
+    },
+    /// Removes the finalizer.
+    RemoveFinalizer {
         /// The policy.
         policy: Box<DevOpsPolicy>,
     },
@@ -35,13 +41,6 @@ pub enum Write {
     },
     /// Emits events.
     Events(Vec<PendingEvent>),
-    /// Deletes the audit results of a policy that is being deleted, and removes the finalizer.
-    CleanUp {
-        /// The policy.
-        policy: Box<DevOpsPolicy>,
-        /// The names of its audit results.
-        audits: Vec<String>,
-    },
 }
 
 /// A job of the remediation of a policy.
@@ -56,6 +55,15 @@ pub enum EnforcementJob {
         key: WorkloadKey,
         /// A reason to revert the patch.
         trouble: Option<String>,
+        /// Whether the new pods have been watched for long enough.
+        is_settled: bool,
+    },
+    /// Checks whether a workload still exists.
+    Check {
+        /// The namespace.
+        namespace: String,
+        /// The workload.
+        key: WorkloadKey,
     },
 }
 
@@ -64,7 +72,7 @@ impl EnforcementJob {
     pub fn owner(&self) -> Option<&Arc<ObjectReference>> {
         match self {
             Self::Remediate(job) => Some(&job.owner),
-            Self::Follow { .. } => None,
+            Self::Follow { .. } | Self::Check { .. } => None,
         }
     }
 }
@@ -116,6 +124,13 @@ pub enum EnforcementResult {
     },
     /// The rollout of a workload was checked.
     Followed {
+        /// The workload.
+        key: WorkloadKey,
+        /// The result.
+        result: JobResult,
+    },
+    /// The existence of a workload was checked.
+    Checked {
         /// The workload.
         key: WorkloadKey,
         /// The result.

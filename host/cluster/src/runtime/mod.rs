@@ -12,10 +12,11 @@ pub mod store;
 pub mod ticker;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use kube::Client;
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,8 @@ pub struct Runtime {
     pub readiness: Readiness,
     /// Whether this replica is the leader.
     pub leadership: watch::Receiver<bool>,
+    /// Makes this replica step down, so that another one can become the leader.
+    pub step_down: Arc<Notify>,
     finished: CancellationToken,
     election: JoinHandle<()>,
 }
@@ -51,8 +54,10 @@ impl Runtime {
         let finished = CancellationToken::new();
         serve(address, readiness.clone(), registry, finished.clone()).await?;
         let (leads, leadership) = watch::channel(false);
-        let election = tokio::spawn(run_election(client.clone(), election, leads, finished.clone()));
-        Ok(Self { readiness, leadership, finished, election })
+        let step_down = Arc::new(Notify::new());
+        let election = run_election(client.clone(), election, leads, step_down.clone(), finished.clone());
+        let election = tokio::spawn(election);
+        Ok(Self { readiness, leadership, step_down, finished, election })
     }
 
     /// Releases the lease and stops the endpoints. The controller must have stopped before: another replica starts at once.

@@ -21,12 +21,14 @@ pub struct Candidate {
     seen: Option<Instant>,
     /// When the request of the last successful renewal was sent.
     renewed: Option<Instant>,
+    /// Until when the lease is not claimed.
+    paused_until: Option<Instant>,
 }
 
 impl Candidate {
     /// A candidate that has not seen the lease.
     pub fn new(options: ElectionOptions) -> Self {
-        Self { options, lease: None, holder: None, seen: None, renewed: None }
+        Self { options, lease: None, holder: None, seen: None, renewed: None, paused_until: None }
     }
 
     /// The name of the lease.
@@ -66,7 +68,8 @@ impl Candidate {
 
     /// The lease to write; `None` while another replica holds it. `wall` is the time that is written into it.
     pub fn claim(&self, now: Instant, wall: MicroTime) -> Option<Lease> {
-        if self.is_held_by_other(now) {
+        let is_paused = self.paused_until.is_some_and(|until| now < until);
+        if is_paused || self.is_held_by_other(now) {
             return None;
         }
         let before = self.lease.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
@@ -96,10 +99,19 @@ impl Candidate {
         self.renewed = None;
     }
 
-    /// Another replica was faster: the lease has to be read again.
+    /// The lease was changed by another client: it has to be read again. A leader stays the leader if it still holds the lease.
     pub fn conflicted(&mut self) {
         self.lease = None;
+    }
+
+    /// Steps down, and does not claim the lease for one lease duration, so that another replica can acquire it. Returns the lease
+    /// to release.
+    pub fn step_down(&mut self, now: Instant) -> Option<Lease> {
+        self.paused_until = Some(now + self.options.duration);
+        let lease = self.released();
         self.renewed = None;
+        self.lease = None;
+        lease
     }
 
     /// A request failed. The leader steps down once the renew deadline has passed.
@@ -109,9 +121,9 @@ impl Candidate {
     }
 
     /// The lease as the leader releases it, so that another replica need not wait for it to expire.
-    pub fn release(self) -> Option<Lease> {
+    pub fn released(&self) -> Option<Lease> {
         self.renewed?;
-        let mut lease = self.lease?;
+        let mut lease = self.lease.clone()?;
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
@@ -196,9 +208,9 @@ mod tests {
         let lease = one.claim(start, wall(0)).unwrap();
         two.observe(Some(lease.clone()), start);
         one.acquired(lease, start, start);
-        two.observe(one.release(), start);
+        two.observe(one.released(), start);
         assert!(two.claim(start, wall(0)).is_some());
-        assert_eq!(two.release(), None, "a replica that is not the leader releases nothing");
+        assert_eq!(two.released(), None, "a replica that is not the leader releases nothing");
     }
 
     #[test]
@@ -217,15 +229,37 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_was_slower_reads_the_lease_again() {
+    fn a_conflict_is_read_again_and_costs_the_leadership_only_if_another_replica_holds_the_lease() {
         let start = Instant::now();
-        let mut one = candidate("one");
+        let (mut one, mut two) = (candidate("one"), candidate("two"));
         one.observe(None, start);
-        one.acquired(one.claim(start, wall(0)).unwrap(), start, start);
+        let ours = one.claim(start, wall(0)).unwrap();
+        one.acquired(ours.clone(), start, start);
         one.conflicted();
-        assert!(!one.is_leader() && one.needs_lease());
-        one.acquired(one.claim(start, wall(0)).unwrap(), start, start);
+        assert!(one.is_leader() && one.needs_lease());
+        // The lease was annotated.
+        one.observe(Some(ours.clone()), start);
+        assert!(one.claim(start, wall(1)).is_some());
+        two.observe(Some(ours), start);
+        one.conflicted();
+        one.observe(two.claim(start + seconds(15), wall(15)), start + seconds(15));
+        assert!(one.claim(start + seconds(15), wall(15)).is_none());
         one.lost();
         assert!(!one.is_leader());
+    }
+
+    #[test]
+    fn a_replica_that_stepped_down_lets_another_one_acquire_the_lease() {
+        let start = Instant::now();
+        let (mut one, mut two) = (candidate("one"), candidate("two"));
+        one.observe(None, start);
+        one.acquired(one.claim(start, wall(0)).unwrap(), start, start);
+        let released = one.step_down(start);
+        assert!(!one.is_leader());
+        two.observe(released.clone(), start);
+        assert!(two.claim(start, wall(0)).is_some());
+        one.observe(released, start);
+        assert!(one.claim(start + seconds(14), wall(14)).is_none());
+        assert!(one.claim(start + seconds(15), wall(15)).is_some(), "no other replica wanted it");
     }
 }

@@ -7,6 +7,7 @@
 
 mod candidate;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -14,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -46,11 +47,12 @@ impl ElectionOptions {
 }
 
 /// Takes part in the election until `stop`, and sends to `leadership` whether this replica is the leader. Releases the lease
-/// at the end; the leader must have stopped acting before.
+/// at the end; the leader must have stopped acting before. Steps down when `step_down` is notified.
 pub async fn run_election(
     client: Client,
     options: ElectionOptions,
     leadership: watch::Sender<bool>,
+    step_down: Arc<Notify>,
     stop: CancellationToken,
 ) {
     let api: Api<Lease> = Api::namespaced(client, &options.namespace);
@@ -59,11 +61,17 @@ pub async fn run_election(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_reported = false;
     loop {
+        let time_left = candidate.time_left(Instant::now());
         tokio::select! {
             () = stop.cancelled() => break,
+            () = step_down.notified() => {
+                let lease = candidate.step_down(Instant::now());
+                report(&leadership, false, &options);
+                release(&api, &options, lease).await;
+                continue;
+            }
             _ = ticks.tick() => {}
         }
-        let time_left = candidate.time_left(Instant::now());
         let attempt = tokio::select! {
             () = stop.cancelled() => break,
             attempt = timeout(time_left, acquire_or_renew(&api, &mut candidate)) => attempt,
@@ -90,8 +98,12 @@ pub async fn run_election(
         report(&leadership, candidate.is_leader(), &options);
     }
     leadership.send_replace(false);
-    if let Some(lease) = candidate.release() {
-        // It would expire anyway.
+    release(&api, &options, candidate.released()).await;
+}
+
+/// Writes a released lease. It would expire anyway.
+async fn release(api: &Api<Lease>, options: &ElectionOptions, lease: Option<Lease>) {
+    if let Some(lease) = lease {
         let _ = timeout(options.period(), api.replace(&options.name, &PostParams::default(), &lease)).await;
     }
 }
@@ -106,28 +118,36 @@ fn report(leadership: &watch::Sender<bool>, is_leader: bool, options: &ElectionO
     });
 }
 
-/// Reads the lease if needed, and acquires or renews it unless another replica holds it.
+/// Reads the lease if needed, and acquires or renews it unless another replica holds it. After a conflict it is read again.
 async fn acquire_or_renew(api: &Api<Lease>, candidate: &mut Candidate) -> Result<(), kube::Error> {
+    const ATTEMPTS: usize = 2;
     let sent = Instant::now();
-    if candidate.needs_lease() {
-        let lease = api.get_opt(candidate.lease_name()).await?;
-        candidate.observe(lease, Instant::now());
+    for _ in 0..ATTEMPTS {
+        if candidate.needs_lease() {
+            let lease = api.get_opt(candidate.lease_name()).await?;
+            candidate.observe(lease, Instant::now());
+        }
+        let Some(lease) = candidate.claim(Instant::now(), MicroTime(Timestamp::now())) else {
+            candidate.lost();
+            return Ok(());
+        };
+        let is_known = lease.metadata.resource_version.is_some();
+        let written = if is_known {
+            api.replace(candidate.lease_name(), &PostParams::default(), &lease).await
+        } else {
+            api.create(&PostParams::default(), &lease).await
+        };
+        match written {
+            Ok(lease) => {
+                candidate.acquired(lease, sent, Instant::now());
+                return Ok(());
+            }
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() && is_known => {}
+            Err(error) => return Err(error),
+        }
+        candidate.conflicted();
     }
-    let Some(lease) = candidate.claim(Instant::now(), MicroTime(Timestamp::now())) else {
-        candidate.lost();
-        return Ok(());
-    };
-    let is_known = lease.metadata.resource_version.is_some();
-    let written = if is_known {
-        api.replace(candidate.lease_name(), &PostParams::default(), &lease).await
-    } else {
-        api.create(&PostParams::default(), &lease).await
-    };
-    match written {
-        Ok(lease) => candidate.acquired(lease, sent, Instant::now()),
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => candidate.conflicted(),
-        Err(kube::Error::Api(status)) if status.is_not_found() && is_known => candidate.conflicted(),
-        Err(error) => return Err(error),
-    }
+    candidate.failed(Instant::now());
     Ok(())
 }

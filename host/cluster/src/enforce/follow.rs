@@ -1,0 +1,125 @@
+//! A rollout that is followed until its pods have settled, or there is a reason to revert it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube_devops_core::Subject;
+use tokio::time::Instant;
+
+use super::EnforceOptions;
+use super::job::{JobResult, Patched};
+use super::rollout::Progress;
+
+/// The period of the checks of a rollout.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// A rollout that is followed.
+#[derive(Debug)]
+pub struct Follow {
+    /// The longest time without progress; `None` if Kubernetes notices it.
+    limit: Option<Duration>,
+    progress: Progress,
+    /// When there was progress last.
+    progressed: Instant,
+    settle: Duration,
+    /// When all pods had been replaced.
+    complete: Option<Instant>,
+    next: Instant,
+    selector: BTreeMap<String, String>,
+    fields: Vec<(String, String)>,
+}
+
+impl Follow {
+    /// Follows the rollout of a patch.
+    pub fn new(patched: &Patched, options: &EnforceOptions, now: Instant) -> Self {
+        Self {
+            limit: (!patched.has_deadline).then_some(options.rollout_deadline),
+            progress: Progress::default(),
+            progressed: now,
+            settle: patched.settle,
+            complete: None,
+            next: now,
+            selector: patched.selector.clone(),
+            fields: patched.fields.clone(),
+        }
+    }
+
+    /// Follows a rollout that a previous leader started.
+    pub fn restored(is_deployment: bool, options: &EnforceOptions, now: Instant) -> Self {
+        Self {
+            limit: (!is_deployment).then_some(options.rollout_deadline),
+            progress: Progress::default(),
+            progressed: now,
+            settle: Duration::ZERO,
+            complete: None,
+            next: now,
+            selector: BTreeMap::new(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Whether a check is due.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.next <= now
+    }
+
+    /// Starts a check. Returns a reason to revert that is not visible in the workload, and whether the pods have settled.
+    pub fn start<'a>(&mut self, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> (Option<String>, bool) {
+        self.next = now + PERIOD;
+        let late = self
+            .limit
+            .filter(|limit| self.complete.is_none() && now.saturating_duration_since(self.progressed) >= *limit);
+        let late = late.map(|limit| format!("no progress for {} seconds", limit.as_secs()));
+        let is_settled = self.complete.is_some_and(|at| now.saturating_duration_since(at) >= self.settle);
+        (self.restarted(pods).or(late), is_settled)
+    }
+
+    /// The follow-up after the result of a check; `None` if the rollout is over.
+    pub fn after(mut self, result: &JobResult, now: Instant) -> Option<Self> {
+        match result {
+            JobResult::InProgress(progress) => {
+                if *progress != self.progress {
+                    (self.progress, self.progressed) = (*progress, now);
+                }
+                self.complete = None;
+                Some(self)
+            }
+            JobResult::RolledOut => {
+                self.complete.get_or_insert(now);
+                Some(self)
+            }
+            JobResult::Reverting => Some(self),
+            _ => None,
+        }
+    }
+
+    /// A message about the first new pod with a restarted container.
+    fn restarted<'a>(&self, mut pods: impl Iterator<Item = &'a Arc<Subject>>) -> Option<String> {
+        pods.find_map(|subject| {
+            let is_restarted = |count: &u32| *count > 0;
+            let mut containers = subject.containers.iter();
+            let container = containers.find(|container| container.restart_count.as_ref().is_some_and(is_restarted))?;
+            self.is_new(subject)
+                .then(|| format!("container {} of pod {} was restarted after the patch", container.name, subject.name))
+        })
+    }
+
+    /// Whether a pod belongs to the workload and has the added fields.
+    fn is_new(&self, subject: &Subject) -> bool {
+        let has_label =
+            |(key, value): (&String, &String)| subject.labels.iter().any(|label| (&label.0, &label.1) == (key, value));
+        let has_field = |(name, field): &(String, String)| {
+            let container = subject.containers.iter().find(|container| *container.name == **name);
+            container.is_some_and(|container| match field.as_str() {
+                "/livenessProbe" => container.has_liveness_probe,
+                "/readinessProbe" => container.has_readiness_probe,
+                "/startupProbe" => container.has_startup_probe,
+                field if field.starts_with("/resources/requests/") => container.has_resource_requests,
+                _ => container.has_resource_limits,
+            })
+        };
+        let is_selected = !self.selector.is_empty() && self.selector.iter().all(has_label);
+        is_selected && !self.fields.is_empty() && self.fields.iter().all(has_field)
+    }
+}
