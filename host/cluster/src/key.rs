@@ -7,7 +7,7 @@ use kube::api::ObjectMeta;
 use kube_devops_core::text::cut;
 
 /// The namespace and name of an object.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// The namespace.
     pub namespace: Arc<str>,

@@ -20,6 +20,7 @@ mod error;
 pub mod evaluator;
 pub mod install;
 pub mod key;
+pub mod lenient;
 pub mod permissions;
 pub mod pod_index;
 pub mod pods;

@@ -45,12 +45,69 @@ pub struct Permission {
     pub resource: &'static str,
     /// The verbs.
     pub verbs: &'static [&'static str],
+    /// The object, if its name is known; `None` for all objects.
+    pub object: Option<NamedObject>,
     /// Whether the permission is needed only in the component's own namespace.
     pub own_namespace: bool,
     /// The components that need it.
     pub needed_by: &'static [Component],
     /// The purpose.
     pub purpose: &'static str,
+}
+
+/// An object with a name that the options of a component set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedObject {
+    /// The Lease of the watch controller.
+    WatchLease,
+    /// The Lease of the operator.
+    ReconcileLease,
+    /// The Lease of the webhook.
+    WebhookLease,
+    /// The Secret with the certificate of the webhook.
+    CertificateSecret,
+    /// The ValidatingWebhookConfiguration.
+    WebhookConfiguration,
+}
+
+/// The names of the objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectNames {
+    /// The Lease of the watch controller.
+    pub watch_lease: String,
+    /// The Lease of the operator.
+    pub reconcile_lease: String,
+    /// The Lease of the webhook.
+    pub webhook_lease: String,
+    /// The Secret with the certificate of the webhook.
+    pub certificate_secret: String,
+    /// The ValidatingWebhookConfiguration.
+    pub webhook_configuration: String,
+}
+
+impl Default for ObjectNames {
+    /// The defaults of the options.
+    fn default() -> Self {
+        Self {
+            watch_lease: "kube-devops-watch".to_owned(),
+            reconcile_lease: "kube-devops-reconcile".to_owned(),
+            webhook_lease: "kube-devops-webhook".to_owned(),
+            certificate_secret: "kube-devops-webhook-tls".to_owned(),
+            webhook_configuration: "kube-devops-webhook".to_owned(),
+        }
+    }
+}
+
+impl ObjectNames {
+    fn of(&self, object: NamedObject) -> &str {
+        match object {
+            NamedObject::WatchLease => &self.watch_lease,
+            NamedObject::ReconcileLease => &self.reconcile_lease,
+            NamedObject::WebhookLease => &self.webhook_lease,
+            NamedObject::CertificateSecret => &self.certificate_secret,
+            NamedObject::WebhookConfiguration => &self.webhook_configuration,
+        }
+    }
 }
 
 const POLICIES: &str = "devops.stochastic.io";
@@ -65,8 +122,21 @@ pub const PERMISSIONS: &[Permission] = {
         needed_by: &'static [Component],
         purpose: &'static str,
     ) -> Permission {
-        Permission { group, resource, verbs, own_namespace: false, needed_by, purpose }
+        Permission { group, resource, verbs, object: None, own_namespace: false, needed_by, purpose }
     }
+    const fn own(
+        (group, resource): (&'static str, &'static str),
+        verbs: &'static [&'static str],
+        object: Option<NamedObject>,
+        needed_by: &'static [Component],
+        purpose: &'static str,
+    ) -> Permission {
+        Permission { group, resource, verbs, object, own_namespace: true, needed_by, purpose }
+    }
+    const LEASES: (&str, &str) = ("coordination.k8s.io", "leases");
+    const SECRETS: (&str, &str) = ("", "secrets");
+    const HOLD: &[&str] = &["get", "update"];
+    const ELECTION: &str = "elect a leader";
     &[
         cluster("", "pods", &["list"], &[Cli, Watch, Reconcile], "evaluate pods"),
         cluster("", "pods", &["watch"], &[Watch, Reconcile], "watch for changes of pods"),
@@ -123,34 +193,34 @@ pub const PERMISSIONS: &[Permission] = {
             &[Reconcile],
             "emit events about violations and remediations",
         ),
-        Permission {
-            group: "coordination.k8s.io",
-            resource: "leases",
-            verbs: &["get", "create", "update"],
-            own_namespace: true,
-            needed_by: &[Watch, Reconcile, Webhook],
-            purpose: "elect a leader",
-        },
-        Permission {
-            group: "",
-            resource: "secrets",
-            verbs: &["get", "create", "patch"],
-            own_namespace: true,
-            needed_by: &[Webhook],
-            purpose: "store the certificate of the webhook",
-        },
-        cluster(
-            "admissionregistration.k8s.io",
-            "validatingwebhookconfigurations",
+        // A name cannot restrict the creation of an object.
+        own(LEASES, &["create"], None, &[Watch, Reconcile, Webhook], ELECTION),
+        own(LEASES, HOLD, Some(NamedObject::WatchLease), &[Watch], ELECTION),
+        own(LEASES, HOLD, Some(NamedObject::ReconcileLease), &[Reconcile], ELECTION),
+        own(LEASES, HOLD, Some(NamedObject::WebhookLease), &[Webhook], ELECTION),
+        own(SECRETS, &["create"], None, &[Webhook], "store the certificate of the webhook"),
+        own(
+            SECRETS,
             &["get", "patch"],
+            Some(NamedObject::CertificateSecret),
             &[Webhook],
-            "update the CA bundle of the webhook",
+            "store the certificate of the webhook",
         ),
+        Permission {
+            object: Some(NamedObject::WebhookConfiguration),
+            ..cluster(
+                "admissionregistration.k8s.io",
+                "validatingwebhookconfigurations",
+                &["get", "patch"],
+                &[Webhook],
+                "update the CA bundle of the webhook",
+            )
+        },
     ]
 };
 
 /// Returns the rules of a role for a component, for its own namespace or for the whole cluster.
-pub fn rules(component: Component, own_namespace: bool) -> Vec<PolicyRule> {
+pub fn rules(component: Component, own_namespace: bool, names: &ObjectNames) -> Vec<PolicyRule> {
     let text = |text: &str| text.to_owned();
     PERMISSIONS
         .iter()
@@ -158,6 +228,7 @@ pub fn rules(component: Component, own_namespace: bool) -> Vec<PolicyRule> {
         .map(|permission| PolicyRule {
             api_groups: Some(vec![text(permission.group)]),
             resources: Some(vec![text(permission.resource)]),
+            resource_names: permission.object.map(|object| vec![names.of(object).to_owned()]),
             verbs: permission.verbs.iter().copied().map(text).collect(),
             ..PolicyRule::default()
         })
@@ -213,6 +284,7 @@ async fn review(
         let attributes = ResourceAttributes {
             group: Some(permission.group.to_owned()),
             resource: Some(resource.to_owned()),
+            name: permission.object.map(|object| ObjectNames::default().of(object).to_owned()),
             subresource: subresource.clone(),
             verb: Some((*verb).to_owned()),
             namespace: namespace.clone(),
@@ -226,4 +298,27 @@ async fn review(
         answers.push(Answer { permission: *permission, verb, namespace: namespace.clone(), allowed });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_with_known_names_are_the_only_ones_of_their_kind_that_can_be_read_or_changed() {
+        let names = ObjectNames { webhook_configuration: "ours".to_owned(), ..ObjectNames::default() };
+        for component in [Component::Watch, Component::Reconcile, Component::Webhook] {
+            for rule in [rules(component, true, &names), rules(component, false, &names)].concat() {
+                let resources = rule.resources.clone().unwrap_or_default();
+                let is_sensitive = ["secrets", "leases", "validatingwebhookconfigurations"]
+                    .iter()
+                    .any(|sensitive| resources.iter().any(|resource| resource == sensitive));
+                if is_sensitive && rule.verbs != ["create"] {
+                    assert!(rule.resource_names.is_some(), "{rule:?}");
+                }
+            }
+        }
+        let configuration = rules(Component::Webhook, false, &names).into_iter().find_map(|rule| rule.resource_names);
+        assert_eq!(configuration, Some(vec!["ours".to_owned()]));
+    }
 }

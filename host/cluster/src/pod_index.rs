@@ -11,10 +11,11 @@ use kube_devops_core::object::{Context, Metadata, Object, OwnerReference, PodSta
 use kube_devops_core::{Phase, Status, Subject};
 
 use crate::key::ObjectKey;
+use crate::lenient::Lenient;
 use crate::runtime::store::{Store, Watched};
 
 /// A pod of the watch, with the fields that are evaluated.
-pub type WatchedPod = kube::core::Object<Spec, PodStatus>;
+pub type WatchedPod = kube::core::Object<Lenient<Spec>, Lenient<PodStatus>>;
 
 /// The pods to evaluate: those that have not finished and are not being deleted.
 #[derive(Debug, Default)]
@@ -195,6 +196,10 @@ fn subject(pod: WatchedPod, created: Option<DateTime<Utc>>, now: DateTime<Utc>) 
     if metadata.deletion_timestamp.is_some() {
         return None;
     }
+    let key = ObjectKey::of(&metadata);
+    let failed = |what: &str, error: String| tracing::warn!(pod = %key, "failed to read {what}: {error}");
+    let spec = pod.spec.0.map_err(|error| failed("the spec of a pod, which is not evaluated", error)).ok()?;
+    let status = pod.status.and_then(|status| status.0.map_err(|error| failed("the status of a pod", error)).ok());
     let owner = |owner: k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| OwnerReference {
         api_version: owner.api_version,
         kind: owner.kind,
@@ -211,12 +216,14 @@ fn subject(pod: WatchedPod, created: Option<DateTime<Utc>>, now: DateTime<Utc>) 
             creation_timestamp: created,
             ..Metadata::default()
         },
-        spec: pod.spec,
-        status: pod.status.unwrap_or_default(),
+        spec,
+        status: status.unwrap_or_default(),
         api_version: String::new(),
     };
     let context = Context { now, default_namespace: "default".to_owned(), source: None };
-    object.extract(&context).ok()?.into_subject()
+    let extracted =
+        object.extract(&context).map_err(|error| failed("a pod, which is not evaluated", error.to_string()));
+    extracted.ok()?.into_subject()
 }
 
 #[cfg(test)]
@@ -282,5 +289,21 @@ mod tests {
         assert_eq!(seconds(&index), Some(400));
         index.apply(Event::Apply(pod("a", "Running", "x:1")), at(500));
         assert!(index.update_ages(at(600)).is_empty());
+    }
+
+    #[test]
+    fn a_malformed_pod_affects_only_itself() {
+        let mut index = PodIndex::default();
+        let mut malformed = json!({
+            "metadata": { "name": "odd", "namespace": "shop" },
+            "spec": { "containers": [{ "name": "app", "image": 5 }] },
+        });
+        let odd = serde_json::from_value(malformed.clone()).unwrap();
+        assert!(index.apply(Event::Apply(odd), at(0)).is_empty());
+        // A malformed status does not prevent the evaluation of the spec.
+        malformed["spec"]["containers"][0]["image"] = json!("x:1");
+        malformed["status"] = json!({ "phase": 7 });
+        let odd = serde_json::from_value(malformed).unwrap();
+        assert_eq!(names(&index.apply(Event::Apply(odd), at(0))), ["odd"]);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use wasmtime::Config;
 use wasmtime::component::Component;
 
+use crate::idle::Idle;
 use crate::{Limits, LoadError};
 
 /// Returns the configuration for compiling and running modules.
@@ -35,6 +36,7 @@ pub struct Engine {
 struct Inner {
     wasmtime: wasmtime::Engine,
     limits: Limits,
+    idle: Idle,
 }
 
 impl Engine {
@@ -44,7 +46,7 @@ impl Engine {
         let wasmtime =
             wasmtime::Engine::new(&configuration(&limits)).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let tick = limits.tick;
-        let inner = Arc::new(Inner { wasmtime, limits });
+        let inner = Arc::new(Inner { wasmtime, limits, idle: Idle::default() });
         let watched = Arc::downgrade(&inner);
         thread::Builder::new()
             .name("epoch".to_owned())
@@ -56,6 +58,11 @@ impl Engine {
     /// Returns the limits of the modules.
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
+    }
+
+    /// Returns the idle instances of all rules.
+    pub(crate) fn idle(&self) -> &Idle {
+        &self.inner.idle
     }
 
     /// Returns the wasmtime engine, for loading precompiled components.

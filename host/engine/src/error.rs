@@ -138,3 +138,10 @@ pub enum RuleError {
         known: String,
     },
 }
+
+impl RuleError {
+    /// Reports whether another attempt may succeed: the check crashed, or ran out of time or memory.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Call { .. })
+    }
+}

@@ -21,6 +21,7 @@ mod convert;
 mod describe;
 mod engine;
 mod error;
+mod idle;
 mod instance;
 mod limits;
 mod rule;

@@ -41,6 +41,9 @@ pub struct Limits {
     /// The number of calls after which an instance is replaced, so that guests cannot accumulate memory.
     /// Default: 10,000.
     pub calls_for_each_instance: u32,
+    /// The maximum number of idle instances of all rules together. Each reserves 4 GiB of address space, by which checks of
+    /// the bounds of its memory are free. Default: 1,024.
+    pub idle_instances: usize,
     /// The number of failed calls after which an evaluation stops calling a rule. Default: 32.
     ///
     /// A failed batch is halved and retried, so that a subject that causes a trap does not prevent the evaluation of
@@ -70,6 +73,7 @@ impl Default for Limits {
             batch_subjects: 256,
             batch_containers: 4096,
             calls_for_each_instance: 10_000,
+            idle_instances: 1024,
             failed_calls: 32,
             log_lines: 100,
         }

@@ -1,5 +1,6 @@
 //! A check with settings, and its idle instances.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub struct Rule {
     module: Arc<CheckModule>,
     settings: String,
     idle: Mutex<Vec<Instance>>,
+    /// By the clock of [`crate::idle::Idle`].
+    last_used: AtomicU64,
 }
 
 impl Rule {
@@ -27,7 +30,7 @@ impl Rule {
     }
 
     /// Creates a rule. The check can reject the settings.
-    pub(crate) fn new(module: Arc<CheckModule>, settings: String) -> Result<Self, RuleError> {
+    pub(crate) fn new(module: Arc<CheckModule>, settings: String) -> Result<Arc<Self>, RuleError> {
         let check = || module.info().id.clone();
         let limit = module.engine().limits().settings;
         if settings.len() > limit {
@@ -39,7 +42,11 @@ impl Rule {
             }
             InstanceError::Call(cause) => RuleError::Call { check: check(), module: module.digest().to_owned(), cause },
         })?;
-        Ok(Self { module, settings, idle: Mutex::new(vec![instance]) })
+        let rule = Self { module, settings, idle: Mutex::default(), last_used: AtomicU64::new(0) };
+        let rule = Arc::new(rule);
+        rule.module.engine().idle().register(Arc::downgrade(&rule));
+        rule.keep(instance);
+        Ok(rule)
     }
 
     /// Returns the check.
@@ -72,8 +79,12 @@ impl Rule {
 
     /// Calls an idle instance, or a new one, and keeps it for the next call unless this one fails.
     fn with_instance<T>(&self, call: impl FnOnce(&mut Instance) -> Result<T, CallError>) -> Result<T, CallError> {
-        let mut instance = match self.lock().pop() {
-            Some(instance) => instance,
+        let popped = self.lock().pop();
+        let mut instance = match popped {
+            Some(instance) => {
+                self.module.engine().idle().removed(1);
+                instance
+            }
             None => self.module.instantiate(&self.settings).map_err(|error| match error {
                 InstanceError::Settings(reason) => CallError::Trap(format!("it now rejects its settings: {reason}")),
                 InstanceError::Call(cause) => cause,
@@ -81,9 +92,33 @@ impl Rule {
         };
         let answer = call(&mut instance)?;
         if instance.calls() < self.module.engine().limits().calls_for_each_instance {
-            self.lock().push(instance);
+            self.keep(instance);
         }
         Ok(answer)
+    }
+
+    /// Keeps an instance for the next call.
+    fn keep(&self, instance: Instance) {
+        let engine = self.module.engine();
+        self.last_used.store(engine.idle().tick(), Ordering::Relaxed);
+        self.lock().push(instance);
+        engine.idle().added(engine.limits().idle_instances);
+    }
+
+    /// Returns when the rule was used last, by the clock of all rules.
+    pub(crate) fn last_used(&self) -> u64 {
+        self.last_used.load(Ordering::Relaxed)
+    }
+
+    /// Reports whether the rule has idle instances.
+    pub(crate) fn has_idle(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
+    /// Drops an idle instance.
+    pub(crate) fn drop_idle(&self) {
+        let dropped = self.lock().pop();
+        self.module.engine().idle().removed(usize::from(dropped.is_some()));
     }
 
     /// Validates the number of findings, and that they are about subjects and containers of the batch.
@@ -118,6 +153,13 @@ impl Rule {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
         // No holder of the lock can panic during a change.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Rule {
+    fn drop(&mut self) {
+        let count = self.lock().len();
+        self.module.engine().idle().removed(count);
     }
 }
 

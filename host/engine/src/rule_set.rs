@@ -60,7 +60,7 @@ impl Checks {
             return Ok(rule);
         }
         rules.retain(|_, rule| rule.strong_count() > 0);
-        let rule = Arc::new(Rule::new(module.clone(), key.1.clone())?);
+        let rule = Rule::new(module.clone(), key.1.clone())?;
         rules.insert(key, Arc::downgrade(&rule));
         Ok(rule)
     }

@@ -3,13 +3,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use kube::runtime::watcher::Event;
-use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicySpec};
+use kube_devops_cluster::crd::DevOpsPolicySpec;
 use kube_devops_cluster::key::ObjectKey;
+use kube_devops_cluster::lenient::{self, WatchedPolicy};
 use kube_devops_cluster::policies;
+use kube_devops_cluster::runtime::backoff::Backoff;
 use kube_devops_cluster::runtime::store::{Store, Watched};
 use kube_devops_engine::{Checks, RuleSet};
+use tokio::time::Instant;
+
+/// The first and the longest pause before rules are created again.
+const RETRIES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// The most policies whose rules are created again at once, so that requests are served in between.
+const RETRIES_AT_ONCE: usize = 4;
 
 /// A policy of a namespace.
 #[derive(Clone)]
@@ -89,7 +98,7 @@ pub struct Indexer {
 impl Indexer {
     /// An indexer that knows no policies.
     pub fn new(checks: Arc<Checks>, index: Arc<PolicyIndex>) -> Self {
-        let policies = Policies { checks, index, known: BTreeMap::new() };
+        let policies = Policies { checks, index, known: BTreeMap::new(), retries: BTreeMap::new() };
         Self { policies, watched: Watched::default() }
     }
 
@@ -98,8 +107,18 @@ impl Indexer {
         self.policies.known.len()
     }
 
+    /// Whether rules that could not be created are due to be tried again.
+    pub fn is_retry_due(&self, now: Instant) -> bool {
+        self.policies.retries.values().any(|backoff| backoff.is_over(now))
+    }
+
+    /// Creates rules again that could not be created: a check crashed, or ran out of time or memory.
+    pub fn retry(&mut self, now: Instant) {
+        self.policies.retry(now);
+    }
+
     /// Applies an event of the watch.
-    pub fn apply(&mut self, event: Event<DevOpsPolicy>) {
+    pub fn apply(&mut self, event: Event<WatchedPolicy>) {
         self.watched.apply(&mut self.policies, event);
         self.policies.index.is_synced.store(self.watched.is_synced(), Ordering::Release);
     }
@@ -110,9 +129,39 @@ struct Policies {
     checks: Arc<Checks>,
     index: Arc<PolicyIndex>,
     known: BTreeMap<ObjectKey, (DevOpsPolicySpec, AppliedPolicy)>,
+    /// The policies whose rules could not be created.
+    retries: BTreeMap<ObjectKey, Backoff>,
 }
 
 impl Policies {
+    fn create_rules(&mut self, key: &ObjectKey, spec: DevOpsPolicySpec, now: Instant) {
+        let rules = self.checks.rule_set(&policies::policy(&key.name, &spec));
+        match &rules {
+            Err(error) if error.is_temporary() => {
+                tracing::warn!(policy = %key, "failed to create the rules of the policy, retrying: {error}");
+                let backoff = self.retries.entry(key.clone());
+                backoff.or_insert_with(|| Backoff::of(key, RETRIES)).failed(now);
+            }
+            Err(error) => tracing::warn!(policy = %key, "the policy is invalid and is not evaluated: {error}"),
+            Ok(_) => drop(self.retries.remove(key)),
+        }
+        let rules = rules.map(Arc::new).map_err(|error| error.to_string().into());
+        let applied = AppliedPolicy { name: key.name.clone(), rules };
+        self.known.insert(key.clone(), (spec, applied));
+        self.publish(&key.namespace);
+    }
+
+    fn retry(&mut self, now: Instant) {
+        let due = self.retries.iter().filter(|(_, backoff)| backoff.is_over(now));
+        let due: Vec<ObjectKey> = due.map(|(key, _)| key.clone()).take(RETRIES_AT_ONCE).collect();
+        for key in due {
+            match self.known.get(&key).map(|(spec, _)| spec.clone()) {
+                Some(spec) => self.create_rules(&key, spec, now),
+                None => drop(self.retries.remove(&key)),
+            }
+        }
+    }
+
     fn publish(&self, namespace: &Arc<str>) {
         let first = ObjectKey { namespace: namespace.clone(), name: "".into() };
         let policies = self.known.range(first..).take_while(|(key, _)| key.namespace == *namespace);
@@ -121,26 +170,33 @@ impl Policies {
 }
 
 impl Store for Policies {
-    type Object = DevOpsPolicy;
+    type Object = WatchedPolicy;
 
-    fn set(&mut self, policy: DevOpsPolicy) -> (ObjectKey, bool) {
+    fn set(&mut self, policy: WatchedPolicy) -> (ObjectKey, bool) {
         let key = Self::key(&policy);
+        let policy = match lenient::policy(policy) {
+            Ok(policy) => policy,
+            Err(error) => {
+                // Requests in its namespace are evaluated by the other policies, and the failure is reported.
+                tracing::warn!(policy = %key, "failed to read a policy, which is not evaluated: {error}");
+                let applied = AppliedPolicy { name: key.name.clone(), rules: Err(error.into()) };
+                self.retries.remove(&key);
+                self.known.insert(key.clone(), (DevOpsPolicySpec::default(), applied));
+                self.publish(&key.namespace);
+                return (key, true);
+            }
+        };
         // The operator writes statuses all the time, which change no rule.
         if self.known.get(&key).is_some_and(|(spec, _)| *spec == policy.spec) {
             return (key, false);
         }
-        let rules = self.checks.rule_set(&policies::policy(&key.name, &policy.spec));
-        let rules = rules.map(Arc::new).map_err(|error| {
-            tracing::warn!(policy = %key, "the policy is invalid and is not evaluated: {error}");
-            error.to_string().into()
-        });
-        let applied = AppliedPolicy { name: key.name.clone(), rules };
-        self.known.insert(key.clone(), (policy.spec, applied));
-        self.publish(&key.namespace);
+        self.retries.remove(&key);
+        self.create_rules(&key, policy.spec, Instant::now());
         (key, true)
     }
 
     fn remove(&mut self, key: &ObjectKey) -> bool {
+        self.retries.remove(key);
         let is_known = self.known.remove(key).is_some();
         if is_known {
             self.publish(&key.namespace);
@@ -148,7 +204,7 @@ impl Store for Policies {
         is_known
     }
 
-    fn key(policy: &DevOpsPolicy) -> ObjectKey {
+    fn key(policy: &WatchedPolicy) -> ObjectKey {
         ObjectKey::of(&policy.metadata)
     }
 

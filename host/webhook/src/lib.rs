@@ -14,8 +14,10 @@
 #![warn(missing_docs)]
 
 pub mod admission;
+mod body;
 pub mod certificate;
 pub mod configuration;
+mod connection;
 mod index;
 mod metrics;
 pub mod response;
@@ -32,17 +34,16 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use chrono::Utc;
 use futures::StreamExt;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::Client;
 use kube_devops_cluster::ClusterError;
 use kube_devops_cluster::connection::Connection;
-use kube_devops_cluster::crd::DevOpsPolicy;
+use kube_devops_cluster::lenient::watch_policies;
 use kube_devops_cluster::runtime::election::{ElectionOptions, run_election};
 use kube_devops_cluster::runtime::server::{Readiness, endpoints};
 use kube_devops_engine::Checks;
 use prometheus::Registry;
 use tokio::sync::watch;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use admission::{Admission, AdmissionOptions};
@@ -160,7 +161,7 @@ pub async fn run(
     };
     let handle = Handle::new();
     let router = endpoints(readiness.clone(), registry).merge(server::router(admission.clone(), options.largest_body));
-    let (_, served) = server::serve(options.address, tls, router, handle.clone()).await?;
+    let (_, served) = server::serve(options.address, tls, router, readiness.clone(), handle.clone()).await?;
     let finished = CancellationToken::new();
     let client = connection.client.clone();
     let certificates = tokio::spawn(options.certificate.follow(client, initial, take_up, finished.clone()));
@@ -186,8 +187,7 @@ struct PolicyFollower {
 impl PolicyFollower {
     /// Runs until `stop`, and then for the time of the drain.
     async fn run(mut self, client: &Client, readiness: &Readiness, drain: Duration, stop: CancellationToken) {
-        let policies: Api<DevOpsPolicy> = Api::all(client.clone());
-        let mut events = pin!(watcher(policies, watcher::Config::default()).default_backoff());
+        let mut events = pin!(watch_policies(client));
         let mut drained = pin!(async {
             stop.cancelled().await;
             // API servers have to notice first that this replica is not ready.
@@ -198,9 +198,13 @@ impl PolicyFollower {
         loop {
             tokio::select! {
                 () = &mut drained => return,
-                _ = ticks.tick(), if !readiness.is_set() && !stop.is_cancelled() => {
-                    if self.index.is_synced() && self.is_certified.load(Ordering::Acquire) {
+                _ = ticks.tick() => {
+                    let is_complete = self.index.is_synced() && self.is_certified.load(Ordering::Acquire);
+                    if is_complete && !stop.is_cancelled() {
                         readiness.set();
+                    }
+                    if self.indexer.is_retry_due(Instant::now()) {
+                        tokio::task::block_in_place(|| self.indexer.retry(Instant::now()));
                     }
                 }
                 Some(event) = events.next() => match event {

@@ -86,6 +86,14 @@ impl Metrics {
         self.duration.observe(duration.as_secs_f64());
     }
 
+    /// A request was denied without being read.
+    pub fn denied_unread(&self, reason: Reason, duration: Duration) {
+        self.requests[Verdict::FAILED].inc();
+        self.denials.inc();
+        self.failed(reason, false);
+        self.duration.observe(duration.as_secs_f64());
+    }
+
     fn failed(&self, reason: Reason, is_admitted: bool) {
         self.failures[reason as usize].inc();
         if is_admitted {

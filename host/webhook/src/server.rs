@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -14,30 +14,36 @@ use axum::routing::post;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use http_body_util::{BodyExt, Collected, Limited};
+use http_body_util::BodyExt;
+use kube_devops_cluster::ClusterError;
+use kube_devops_cluster::runtime::server::{Readiness, listen};
 use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
+use crate::body::{BodyBudget, BodyError};
 use crate::configuration::PATH;
+use crate::connection::LimitedAcceptor;
 use crate::response::Reason;
-use kube_devops_cluster::ClusterError;
-use kube_devops_cluster::runtime::server::listen;
 
 /// The timeout of the TLS handshake, and of the first request of a connection.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The idle timeout of a connection. API servers close theirs earlier, so that they never use one that is being closed.
 const IDLE: Duration = Duration::from_secs(120);
+/// The most connections at a time. An API server opens one per concurrent request.
+const MOST_CONNECTIONS: usize = 2048;
 
 #[derive(Clone)]
 struct Served {
     admission: Arc<Admission>,
+    budget: BodyBudget,
     /// In bytes.
     largest_body: usize,
 }
 
 /// Serves reviews that are posted to [`PATH`].
 pub fn router(admission: Arc<Admission>, largest_body: usize) -> Router {
-    Router::new().route(PATH, post(validate)).with_state(Served { admission, largest_body })
+    let budget = BodyBudget::new(largest_body);
+    Router::new().route(PATH, post(validate)).with_state(Served { admission, budget, largest_body })
 }
 
 /// Reads the rest of a rejected body, unless it is too large or slow. Closing a connection with unread bytes resets it, and then
@@ -58,14 +64,20 @@ async fn discard(body: &mut Body, served: &Served, arrived: Instant) {
 
 /// Listens on `address` (port 0 means any free port), and serves in the background until `handle` shuts it down. Returns the
 /// address that it listens on, and the task.
+///
+/// # Errors
+///
+/// If the address is in use.
 pub async fn serve(
     address: SocketAddr,
     tls: RustlsConfig,
     router: Router,
+    readiness: Readiness,
     handle: Handle<SocketAddr>,
 ) -> Result<(SocketAddr, JoinHandle<()>), ClusterError> {
     let (listener, address) = listen(address).await?;
     let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIMEOUT).acceptor(NoDelayAcceptor::new());
+    let acceptor = LimitedAcceptor::new(acceptor, MOST_CONNECTIONS, readiness);
     let mut server = axum_server::Server::from_listener(listener)
         .acceptor(acceptor)
         .handle(handle)
@@ -84,60 +96,57 @@ async fn validate(State(served): State<Served>, request: Request) -> Response {
     let admission = &served.admission;
     let reject = |reason, status: StatusCode, text: String| {
         admission.metrics().rejected(reason, arrived.elapsed());
-        tracing::warn!(reason = reason.as_str(), "rejected a request: {text}");
+        tracing::warn!(reason = Reason::as_str(reason), "rejected a request: {text}");
         (status, text + "\n").into_response()
     };
-    let (head, mut body) = request.into_parts();
-    let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let (parts, mut body) = request.into_parts();
+    let content_type = parts.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     if !content_type.is_some_and(is_json) {
-        return reject(
-            Reason::Malformed,
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the content type is not application/json".to_owned(),
-        );
+        let text = "the content type is not application/json".to_owned();
+        return reject(Reason::Malformed, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     }
-    let too_large = || format!("the request has more than {} bytes", served.largest_body);
-    // Reject it before reading it if the client declares its size.
-    let declared = body.size_hint().lower();
-    if declared > served.largest_body as u64 {
-        if declared <= 2 * served.largest_body as u64 {
-            discard(&mut body, &served, arrived).await;
+    let error = match served.budget.read(&mut body, (arrived + admission.deadline()).into()).await {
+        Ok(body) => {
+            return match admission.answer(&body.bytes, arrived) {
+                Ok(response) => json(&response),
+                Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+            };
         }
-        return reject(Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, too_large());
-    }
-    match tokio::time::timeout(admission.deadline(), read(&mut body, served.largest_body)).await {
-        Ok(Ok(body)) => match admission.answer(&body, arrived) {
-            Ok(response) => ([(CONTENT_TYPE, "application/json")], response.to_json()).into_response(),
-            Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-        },
-        Ok(Err(ReadError::TooLarge)) => {
+        Err(error) => error,
+    };
+    let (reason, status, text, head) = match error {
+        BodyError::TooLarge { head } => {
             discard(&mut body, &served, arrived).await;
-            reject(Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, too_large())
+            let text = format!("the request has more than {} bytes", served.largest_body);
+            (Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, text, head)
         }
-        Ok(Err(ReadError::Broken(error))) => reject(Reason::Malformed, StatusCode::BAD_REQUEST, error),
-        Err(_) => {
+        BodyError::Busy { head } => {
+            discard(&mut body, &served, arrived).await;
+            let text = "too many large requests are being evaluated; try again".to_owned();
+            (Reason::Overload, StatusCode::SERVICE_UNAVAILABLE, text, head)
+        }
+        BodyError::Late => {
             let text = format!("the request did not arrive within {:?}", admission.deadline());
-            reject(Reason::SlowRequest, StatusCode::REQUEST_TIMEOUT, text)
+            return reject(Reason::SlowRequest, StatusCode::REQUEST_TIMEOUT, text);
         }
+        BodyError::Broken(error) => {
+            return reject(Reason::Malformed, StatusCode::BAD_REQUEST, format!("failed to read the body: {error}"));
+        }
+    };
+    match admission.deny_unread(&head, reason, &text, arrived) {
+        Some(response) => {
+            tracing::warn!(reason = reason.as_str(), "denied a request: {text}");
+            json(&response)
+        }
+        None => reject(reason, status, text),
     }
+}
+
+fn json(response: &crate::review::Response) -> Response {
+    ([(CONTENT_TYPE, "application/json")], response.to_json()).into_response()
 }
 
 fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/json")
-}
-
-enum ReadError {
-    TooLarge,
-    Broken(String),
-}
-
-async fn read(body: &mut Body, largest: usize) -> Result<Bytes, ReadError> {
-    Limited::new(body, largest).collect().await.map(Collected::to_bytes).map_err(|error| {
-        if error.is::<http_body_util::LengthLimitError>() {
-            ReadError::TooLarge
-        } else {
-            ReadError::Broken(format!("failed to read the body: {error}"))
-        }
-    })
 }

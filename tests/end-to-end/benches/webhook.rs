@@ -194,6 +194,7 @@ fn admission() -> Result<Arc<Admission>> {
         most_at_once: 64,
         system: SystemNamespaces::default(),
         operator: None,
+        deny_controller_pods: false,
     };
     let admission = Arc::new(Admission::new(checks.clone(), index.clone(), options, &Registry::new())?);
     let mut indexer = Indexer::new(checks, index);
@@ -222,7 +223,7 @@ fn within_one_server(admission: &Arc<Admission>, runtime: &tokio::runtime::Runti
     let handle = Handle::new();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let tls = RustlsConfig::from_config(certificate.config);
-    let (address, served) = runtime.block_on(server::serve(any, tls, router, handle.clone()))?;
+    let (address, served) = runtime.block_on(server::serve(any, tls, router, Default::default(), handle.clone()))?;
     let http = Http { address, trust: Trust::Any };
     let mut measured = [
         Measured::new("allow-all in the same server", "/allow-all", "free"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use kube_devops_cluster::permissions::{Component, rules};
+use kube_devops_cluster::permissions::{Component, ObjectNames, rules};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use test_cluster::{ControlPlane, DEADLINE, Kubeconfig, Namespace, eventually};
@@ -190,7 +190,7 @@ pub async fn service_account(plane: &ControlPlane, namespace: &Namespace, compon
         { "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "namespace": namespace.name() } },
         {
             "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": { "name": name },
-            "rules": rules(component, false),
+            "rules": rules(component, false, &ObjectNames::default()),
         },
         {
             "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": name },
@@ -198,7 +198,7 @@ pub async fn service_account(plane: &ControlPlane, namespace: &Namespace, compon
         },
         {
             "apiVersion": format!("{RBAC}/v1"), "kind": "Role",
-            "metadata": { "name": name, "namespace": namespace.name() }, "rules": rules(component, true),
+            "metadata": { "name": name, "namespace": namespace.name() }, "rules": rules(component, true, &ObjectNames::default()),
         },
         {
             "apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding",

@@ -138,7 +138,7 @@ async fn the_restricted_bundle_adds_probes_and_resources_to_workloads_once() -> 
     let versions = async || {
         let mut versions = Vec::new();
         for (kind, name) in kinds {
-            versions.push(get(&namespace, kind, name).await?["metadata"]["generation"].take());
+            versions.push(get(&namespace, kind, name).await?["spec"].take());
         }
         anyhow::Ok(versions)
     };
@@ -393,9 +393,10 @@ async fn a_new_leader_completes_the_patches_of_a_stopped_operator() -> Result<()
         expect_state(&second, &namespace, "enforcing", name, "Patched").await?;
     }
     more_evaluations(&second, &namespace).await?;
-    // The generation counts the changes of a Deployment: its creation and one patch.
+    // The revision counts the templates of a Deployment: that of its creation and one patch.
     for workload in list(&namespace, "deployments").await? {
-        assert_eq!(workload["metadata"]["generation"], 2, "{workload:#}");
+        let revision = &workload["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+        assert_eq!(revision, "2", "{workload:#}");
     }
     Ok(())
 }

@@ -104,6 +104,7 @@ impl LocalWebhook {
             most_at_once,
             system: SystemNamespaces::default(),
             operator: None,
+            deny_controller_pods: false,
         };
         let admission = Arc::new(Admission::new(checks.clone(), index.clone(), options, &registry)?);
         Ok(Self { admission, indexer: Indexer::new(checks, index), registry })

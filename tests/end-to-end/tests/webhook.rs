@@ -198,6 +198,7 @@ async fn only_the_operator_is_exempt_from_evaluation() -> Result<()> {
     // The image is not remediated, so that the patch of any other user would be a violation.
     let spec = json!({
         "forbidLatestTag": true, "requireLivenessProbe": true, "requireReadinessProbe": true, "enforcementMode": "enforce",
+        "defaultProbe": { "tcpPort": 8080 },
         "severityOverrides": { "latestTag": "critical" },
     });
     apply_policy(&webhook.process, &namespace, &policy("enforcing", &spec)).await?;

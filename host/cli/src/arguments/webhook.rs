@@ -71,8 +71,12 @@ pub struct WebhookServeArguments {
     #[arg(long, default_value_t = 64, value_name = "NUMBER", help_heading = "Evaluation", value_parser = clap::value_parser!(u16).range(1..))]
     pub max_concurrent: u16,
     /// Maximum size of an AdmissionReview in KiB
-    #[arg(long, default_value_t = 8192, value_name = "KIB", help_heading = "Evaluation", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(long, default_value_t = 49152, value_name = "KIB", help_heading = "Evaluation", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub max_body: u32,
+    /// Deny pods created by built-in controllers like pods created by users; otherwise their violations are warnings,
+    /// because their template was admitted, and pods must be replaceable at any time
+    #[arg(long, help_heading = "Evaluation")]
+    pub deny_controller_pods: bool,
     /// Number of seconds to keep serving requests after a termination signal
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     pub drain: u16,

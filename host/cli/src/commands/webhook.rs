@@ -60,6 +60,7 @@ fn serve(cluster: &ClusterArguments, arguments: &WebhookServeArguments) -> Resul
             // The webhook's own namespace is excluded, so that its pods can start without it.
             system: arguments.controller.system().and([namespace.clone()]),
             operator: arguments.names.operator(namespace),
+            deny_controller_pods: arguments.deny_controller_pods,
         },
         largest_body: usize::try_from(arguments.max_body)? * 1024,
         drain: Duration::from_secs(arguments.drain.into()),

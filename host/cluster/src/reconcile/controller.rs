@@ -8,9 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Api;
-use kube::runtime::watcher::{Event, watcher};
-use kube::runtime::{WatchStreamExt, watcher as watching};
+use kube::runtime::watcher::Event;
 use kube_devops_engine::Checks;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -22,11 +20,12 @@ use super::executor::{ExecuteError, Executor};
 use super::gate::WriteGate;
 use super::metrics::Metrics;
 use super::policy::{Policy, Rules};
-use super::write::{EnforcementResult, KnownAudit, Write, WriteResult};
+use super::request_result::RequestResult;
+use super::write::{EnforcementResult, WriteResult};
 use crate::clock::Now;
-use crate::crd::DevOpsPolicy;
 use crate::enforce::JobResult;
 use crate::key::ObjectKey;
+use crate::lenient::{self, WatchedPolicy};
 use crate::pod_index::PodIndex;
 use crate::pods;
 use crate::runtime::server::Readiness;
@@ -37,29 +36,6 @@ use crate::runtime::ticker::Ticker;
 const MOST_WRITES: usize = 16;
 /// The time for requests to end when the operator stops.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The result of a request.
-enum Answer {
-    Write(ObjectKey, Result<Option<WriteResult>, ExecuteError>),
-    /// With the controller of the pods, if the job remediates.
-    Job(ObjectKey, Option<Arc<ObjectReference>>, Result<EnforcementResult, ExecuteError>),
-    Audits(Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, ExecuteError>),
-}
-
-impl Answer {
-    /// Whether the API server was unavailable; `None` if it rejected the request, which it would do for every replica.
-    fn is_unavailability(&self) -> Option<bool> {
-        let error = match self {
-            Self::Write(_, result) => result.as_ref().err(),
-            Self::Job(_, _, result) => result.as_ref().err(),
-            Self::Audits(result) => result.as_ref().err(),
-        };
-        match error {
-            None => Some(false),
-            Some(error) => error.is_unavailability().then_some(true),
-        }
-    }
-}
 
 /// Whether the existing audit results are known.
 #[derive(PartialEq, Eq)]
@@ -84,7 +60,7 @@ pub struct Operator {
     availability: Availability,
     audits: AuditList,
     audit_gate: WriteGate,
-    requests: FuturesUnordered<BoxFuture<'static, Answer>>,
+    requests: FuturesUnordered<BoxFuture<'static, RequestResult>>,
 }
 
 impl Operator {
@@ -110,7 +86,7 @@ impl Operator {
             step_down,
             availability: Availability::default(),
             audits: AuditList::Unknown,
-            audit_gate: WriteGate::new(0),
+            audit_gate: WriteGate::new(&"audit results"),
             requests: FuturesUnordered::new(),
         }
     }
@@ -118,8 +94,7 @@ impl Operator {
     /// Runs until `stop`.
     pub async fn run(mut self, mut leadership: watch::Receiver<bool>, stop: CancellationToken) {
         let mut pod_events = pin!(pods::watch(&self.executor.client));
-        let policies: Api<DevOpsPolicy> = Api::all(self.executor.client.clone());
-        let mut policy_events = pin!(watcher(policies, watching::Config::default()).default_backoff());
+        let mut policy_events = pin!(lenient::watch_policies(&self.executor.client));
         let mut ticker = Ticker::default();
         loop {
             tokio::select! {
@@ -183,7 +158,7 @@ impl Operator {
         self.is_leader = is_leader;
         self.availability = Availability::default();
         self.audits = AuditList::Unknown;
-        self.audit_gate = WriteGate::new(0);
+        self.audit_gate = WriteGate::new(&"audit results");
         // Dropping the futures cancels the requests; only the leader writes.
         self.requests = FuturesUnordered::new();
         let now = Now::read();
@@ -210,7 +185,7 @@ impl Operator {
         }
     }
 
-    fn policy_event(&mut self, event: Event<DevOpsPolicy>) {
+    fn policy_event(&mut self, event: Event<WatchedPolicy>) {
         let mut watched = std::mem::take(&mut self.watched_policies);
         watched.apply(self, event);
         self.watched_policies = watched;
@@ -230,11 +205,24 @@ impl Operator {
             self.audits = AuditList::Requested;
             self.audit_gate.started();
             let executor = self.executor.clone();
-            self.requests.push(Box::pin(async move { Answer::Audits(executor.audits().await) }));
+            self.requests.push(Box::pin(async move { RequestResult::Audits(executor.audits().await) }));
         }
         // The evaluation occupies its thread, while the endpoints have to be served.
-        tokio::task::block_in_place(|| self.evaluate());
+        tokio::task::block_in_place(|| {
+            self.retry_rules();
+            self.evaluate();
+        });
         self.start_writes();
+    }
+
+    fn retry_rules(&mut self) {
+        let now = Now::read();
+        for policy in self.policies.values_mut() {
+            let rules = policy.rules_to_retry(now).map(|object| Rules::of(object, &self.checks, &self.options.system));
+            if let Some(rules) = rules {
+                policy.set_rules(rules);
+            }
+        }
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
@@ -263,18 +251,19 @@ impl Operator {
                 break;
             }
             if let Some(write) = policy.next_write(&self.options, now) {
-                log(key, &write);
+                write.log(key);
                 let (key, executor) = (key.clone(), self.executor.clone());
-                self.requests.push(Box::pin(async move { Answer::Write(key, executor.write(write).await) }));
+                self.requests.push(Box::pin(async move { RequestResult::Write(key, executor.write(write).await) }));
             }
             if let Some(job) = policy.next_job(key, &self.pods, &self.options, now) {
                 let (key, executor, owner) = (key.clone(), self.executor.clone(), job.owner().cloned());
-                self.requests.push(Box::pin(async move { Answer::Job(key, owner, executor.enforce(job).await) }));
+                self.requests
+                    .push(Box::pin(async move { RequestResult::Job(key, owner, executor.enforce(job).await) }));
             }
         }
     }
 
-    fn answered(&mut self, answer: Answer) {
+    fn answered(&mut self, answer: RequestResult) {
         let now = Now::read();
         if let Some(failed) = answer.is_unavailability() {
             self.availability.answered(failed, now.instant);
@@ -285,15 +274,15 @@ impl Operator {
             self.step_down.notify_one();
         }
         match answer {
-            Answer::Write(key, result) => self.written(&key, result, now),
-            Answer::Job(key, owner, result) => self.job_ended(&key, owner.as_deref(), result, now),
-            Answer::Audits(Ok(mut known)) => {
+            RequestResult::Write(key, result) => self.written(&key, result, now),
+            RequestResult::Job(key, owner, result) => self.job_ended(&key, owner.as_deref(), result, now),
+            RequestResult::Audits(Ok(mut known)) => {
                 self.audits = AuditList::Known;
                 for (key, policy) in &mut self.policies {
                     policy.set_audits(known.remove(key).unwrap_or_default());
                 }
             }
-            Answer::Audits(Err(error)) => {
+            RequestResult::Audits(Err(error)) => {
                 tracing::warn!("failed to list the audit results: {error}");
                 self.audits = AuditList::Unknown;
                 self.audit_gate.failed(now.instant);
@@ -355,11 +344,19 @@ impl Operator {
 }
 
 impl Store for Operator {
-    type Object = DevOpsPolicy;
+    type Object = WatchedPolicy;
 
-    fn set(&mut self, mut object: DevOpsPolicy) -> (ObjectKey, bool) {
+    fn set(&mut self, object: WatchedPolicy) -> (ObjectKey, bool) {
+        let key = Self::key(&object);
+        let mut object = match lenient::policy(object) {
+            Ok(object) => object,
+            Err(error) => {
+                tracing::warn!(policy = %key, "failed to read a policy, which is not evaluated: {error}");
+                let is_known = self.remove(&key);
+                return (key, is_known);
+            }
+        };
         object.metadata.managed_fields = None;
-        let key = ObjectKey::of(&object.metadata);
         if self.policies.get(&key).is_some_and(|known| known.is_other(&object)) {
             self.remove(&key);
         }
@@ -388,25 +385,11 @@ impl Store for Operator {
         true
     }
 
-    fn key(policy: &DevOpsPolicy) -> ObjectKey {
+    fn key(policy: &WatchedPolicy) -> ObjectKey {
         ObjectKey::of(&policy.metadata)
     }
 
     fn keys(&self) -> Vec<ObjectKey> {
         self.policies.keys().cloned().collect()
-    }
-}
-
-fn log(policy: &ObjectKey, write: &Write) {
-    match write {
-        Write::Status { status, .. } => tracing::info!(
-            %policy,
-            score = status.health_score,
-            compliance = status.compliance,
-            violations = status.violation_count,
-            "{}",
-            status.message.as_deref().unwrap_or_default()
-        ),
-        Write::AddFinalizer { .. } | Write::RemoveFinalizer { .. } | Write::Audit { .. } | Write::Events(_) => {}
     }
 }

@@ -19,6 +19,7 @@ mod executor;
 mod gate;
 mod metrics;
 mod policy;
+mod request_result;
 mod status;
 #[cfg(test)]
 mod tests;

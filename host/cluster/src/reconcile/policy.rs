@@ -1,7 +1,7 @@
 //! A policy in the operator: its rules, the evaluations of its pods, and the next write. It decides and requests nothing.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::{Resource, ResourceExt};
 use kube_devops_core::{Ledger, SystemNamespaces, Totals};
@@ -20,9 +20,13 @@ use crate::evaluator::{self, Due, EvaluatedPod, PolicyRules};
 use crate::key::ObjectKey;
 use crate::pod_index::PodIndex;
 use crate::policies;
+use crate::runtime::backoff::Backoff;
 
 /// The annotation of a policy whose patches are reported instead of applied.
 const DRY_RUN: &str = "devops.stochastic.io/dry-run";
+
+/// The first and the longest pause before rules are created again.
+const RULES_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
 /// The rules of a policy.
 #[derive(Clone)]
@@ -31,6 +35,8 @@ pub enum Rules {
     Valid(Arc<dyn PolicyRules>),
     /// A check rejects its settings, or does not exist; with the message.
     Invalid(String),
+    /// A check crashed, or ran out of time or memory; with the message. Another attempt may succeed.
+    Failed(String),
     /// The policy is in a system namespace, which is excluded.
     SystemNamespace,
 }
@@ -43,6 +49,7 @@ impl Rules {
         }
         match checks.rule_set(&policies::policy(&object.name_any(), &object.spec)) {
             Ok(rules) => Self::Valid(Arc::new(rules)),
+            Err(error) if error.is_temporary() => Self::Failed(error.to_string()),
             Err(error) => Self::Invalid(error.to_string()),
         }
     }
@@ -65,6 +72,7 @@ pub struct Policy {
     /// Whether the status may differ. To compare it costs time, and mostly nothing has changed.
     may_differ: bool,
     gate: WriteGate,
+    rules_backoff: Backoff,
 }
 
 /// The result of one evaluation.
@@ -80,7 +88,10 @@ impl Policy {
     /// A policy of the API server.
     pub fn new(object: DevOpsPolicy, rules: Rules, options: &EnforceOptions, now: Now) -> Self {
         let remediations = restored(&object, options, now);
-        let gate = gate_of(&object);
+        let gate = WriteGate::new(&object.metadata.uid);
+        let mut rules_backoff = Backoff::of(&object.metadata.uid, RULES_PAUSES);
+        // The first attempt was that of the caller.
+        rules_backoff.failed(now.instant);
         Self {
             object,
             rules,
@@ -94,6 +105,7 @@ impl Policy {
             remediations,
             may_differ: true,
             gate,
+            rules_backoff,
         }
     }
 
@@ -102,11 +114,27 @@ impl Policy {
         self.object.spec != object.spec || self.object.metadata.generation != object.metadata.generation
     }
 
+    /// The object, if its rules could not be created and have to be tried again.
+    pub fn rules_to_retry(&mut self, now: Now) -> Option<&DevOpsPolicy> {
+        match &self.rules {
+            Rules::Failed(_) if self.rules_backoff.is_over(now.instant) => {
+                self.rules_backoff.failed(now.instant);
+                Some(&self.object)
+            }
+            _ => None,
+        }
+    }
+
+    /// Replaces rules that could not be created.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+        self.everything_is_due = true;
+    }
+
     /// Replaces the object, and its rules if it needs others.
     pub fn update(&mut self, object: DevOpsPolicy, rules: Option<Rules>) {
         if let Some(rules) = rules {
-            self.rules = rules;
-            self.everything_is_due = true;
+            self.set_rules(rules);
         }
         self.object = object;
         self.may_differ = true;
@@ -139,7 +167,7 @@ impl Policy {
         self.is_evaluated = false;
         self.audits = Audits::default();
         self.remediations = restored(&self.object, options, now);
-        self.gate = gate_of(&self.object);
+        self.gate = WriteGate::new(&self.object.metadata.uid);
         self.events.clear();
     }
 
@@ -296,7 +324,7 @@ impl Policy {
         }
         let state = match &self.rules {
             Rules::Valid(_) => PolicyState::Evaluated(&self.ledger),
-            Rules::Invalid(reason) => PolicyState::Invalid(reason),
+            Rules::Invalid(reason) | Rules::Failed(reason) => PolicyState::Invalid(reason),
             Rules::SystemNamespace => PolicyState::SystemNamespace,
         };
         let status = status(&self.object, &state, self.remediations.statuses(), now.utc);
@@ -366,10 +394,4 @@ impl Policy {
 /// The remediations in the status, which a previous leader wrote.
 fn restored(object: &DevOpsPolicy, options: &EnforceOptions, now: Now) -> Remediations {
     Remediations::restore(object.status.as_ref().map_or(&[], |status| &status.workloads), options, now)
-}
-
-fn gate_of(object: &DevOpsPolicy) -> WriteGate {
-    let mut hasher = DefaultHasher::new();
-    object.metadata.uid.hash(&mut hasher);
-    WriteGate::new(hasher.finish())
 }

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
 use crate::enforce::{JobResult, RemediationJob, WorkloadKey};
+use crate::key::ObjectKey;
 
 /// The finalizer that delays the deletion of a policy until its rollouts have ended. It is present only during rollouts, so that
 /// the deletion of policies and namespaces does not depend on a running operator.
@@ -41,6 +42,23 @@ pub enum Write {
     },
     /// Emits events.
     Events(Vec<PendingEvent>),
+}
+
+impl Write {
+    /// Logs the start of the write, if it is of interest to users.
+    pub fn log(&self, policy: &ObjectKey) {
+        match self {
+            Self::Status { status, .. } => tracing::info!(
+                %policy,
+                score = status.health_score,
+                compliance = status.compliance,
+                violations = status.violation_count,
+                "{}",
+                status.message.as_deref().unwrap_or_default()
+            ),
+            Self::AddFinalizer { .. } | Self::RemoveFinalizer { .. } | Self::Audit { .. } | Self::Events(_) => {}
+        }
+    }
 }
 
 /// A job of the remediation of a policy.

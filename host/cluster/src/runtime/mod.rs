@@ -5,6 +5,7 @@
 //!                  '-> leader election --> leadership --> controller (Ticker, Watched) --> Runtime::shut_down
 //! ```
 
+pub mod backoff;
 pub mod election;
 pub mod metrics;
 pub mod server;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -18,22 +18,30 @@ use crate::ClusterError;
 
 /// Whether a controller is ready.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<AtomicU8>);
 
 impl Readiness {
-    /// Sets it to ready.
+    const READY: u8 = 1;
+    const DRAINING: u8 = 2;
+
+    /// Sets it to ready, unless it is draining.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        let _ = self.0.compare_exchange(0, Self::READY, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Sets it to not ready, before the shutdown.
     pub fn unset(&self) {
-        self.0.store(false, Ordering::Release);
+        self.0.store(Self::DRAINING, Ordering::Release);
     }
 
     /// Whether it is ready.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) == Self::READY
+    }
+
+    /// Whether it shuts down.
+    pub fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::DRAINING
     }
 }
 

@@ -32,6 +32,26 @@ pub fn gate(request: &Header<'_>, options: &AdmissionOptions) -> Gate {
     if is_skipped { Gate::Skip } else { Gate::Workload }
 }
 
+/// The users of the controllers of Kubernetes that create pods from templates. With the flag
+/// `--use-service-account-credentials=false` they all use the last one.
+/// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#controller-roles>
+const CONTROLLERS: [&str; 6] = [
+    "system:serviceaccount:kube-system:replicaset-controller",
+    "system:serviceaccount:kube-system:statefulset-controller",
+    "system:serviceaccount:kube-system:daemon-set-controller",
+    "system:serviceaccount:kube-system:job-controller",
+    "system:serviceaccount:kube-system:replication-controller",
+    "system:kube-controller-manager",
+];
+
+/// Whether a built-in controller creates a pod from a template that was admitted. The requesting user cannot be forged, unlike
+/// the owner of a pod.
+pub fn is_pod_of_controller(request: &Header<'_>) -> bool {
+    request.operation == "CREATE"
+        && (&*request.resource.group, &*request.resource.resource) == ("", "pods")
+        && CONTROLLERS.contains(&&*request.user_info.username)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -51,6 +71,7 @@ mod tests {
             most_at_once: 1,
             system: SystemNamespaces::default(),
             operator: Some(OPERATOR.to_owned()),
+            deny_controller_pods: false,
         }
     }
 
@@ -98,6 +119,18 @@ mod tests {
         assert_eq!(gate(&Header { user_info: user_info(), ..request() }, &options()), Gate::Workload);
         let without = AdmissionOptions { operator: None, ..options() };
         assert_eq!(gate(&update, &without), Gate::Workload);
+    }
+
+    #[test]
+    fn pods_of_built_in_controllers_are_recognized_by_the_user() {
+        let by = |user: &'static str| Header { user_info: UserInfo { username: user.into() }, ..request() };
+        let controller = "system:serviceaccount:kube-system:replicaset-controller";
+        assert!(is_pod_of_controller(&by(controller)));
+        assert!(!is_pod_of_controller(&by("alice")));
+        assert!(!is_pod_of_controller(&by("system:serviceaccount:shop:replicaset-controller")));
+        assert!(!is_pod_of_controller(&Header { operation: "UPDATE".into(), ..by(controller) }));
+        let jobs = Resource { group: "batch".into(), resource: "jobs".into() };
+        assert!(!is_pod_of_controller(&Header { resource: jobs, ..by(controller) }));
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct AdmissionOptions {
     pub system: SystemNamespaces,
     /// The user of the operator, whose updates are admitted: it remediates workloads and reverts its patches.
     pub operator: Option<String>,
+    /// Whether pods of built-in controllers are denied like those of users.
+    pub deny_controller_pods: bool,
 }
 
 /// Evaluates admission requests.
@@ -135,15 +137,39 @@ impl Admission {
         if policies.is_slow() {
             // Other requests continue on another thread.
             let evaluate = || workload::verdict(request, objects, body, &policies, deadline);
-            return tokio::task::block_in_place(evaluate);
+            return self.with_options(tokio::task::block_in_place(evaluate));
         }
         let started = Instant::now();
         let verdict = workload::verdict(request, objects, body, &policies, deadline);
         if started.elapsed() > SLOW {
             policies.set_slow();
         }
+        self.with_options(verdict)
+    }
+
+    fn with_options(&self, mut verdict: Verdict) -> Verdict {
+        if let Verdict::Evaluated { is_controlled, .. } = &mut verdict {
+            *is_controlled &= !self.options.deny_controller_pods;
+        }
         verdict
     }
+
+    /// Denies a request that was not read, if its id is known from its first bytes. It would be admitted otherwise, and who can
+    /// make large requests must not evade the policies by it.
+    pub fn deny_unread(&self, head: &[u8], reason: Reason, text: &str, arrived: Instant) -> Option<Response> {
+        let uid = uid_in(head)?;
+        let response = Verdict::denied(&uid, text);
+        self.metrics.denied_unread(reason, arrived.elapsed());
+        Some(response)
+    }
+}
+
+/// The id of a request, from the first bytes of a review as API servers write it.
+fn uid_in(head: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(head);
+    let request = text.split_once("\"request\":{\"uid\":\"")?.1;
+    let uid = request.split_once('"')?.0;
+    uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-').then(|| uid.to_owned())
 }
 
 /// Reads a review in one pass. If its objects are malformed, the rest is read without them, so that there is a response.
@@ -187,5 +213,20 @@ fn log(request: &Header<'_>, verdict: &Verdict, response: &Response) {
             violations,
             "denied: {what}"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_request_is_read_from_its_first_bytes() {
+        let head = br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"a1-b2","kind":{"#;
+        assert_eq!(uid_in(head).as_deref(), Some("a1-b2"));
+        assert_eq!(uid_in(br#"{"request":{"kind":{}}}"#), None);
+        assert_eq!(uid_in(br#"{"request":{"uid":"not closed"#), None);
+        assert_eq!(uid_in(br#"{"request":{"uid":"<script>"}}"#), None);
+        assert_eq!(uid_in(b"\xff"), None);
     }
 }

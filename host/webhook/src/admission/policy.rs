@@ -20,6 +20,7 @@ pub fn verdict(checks: &Checks, body: &[u8]) -> Verdict {
             subject: format!("DevOpsPolicy {}", policy.name_any()),
             violations: Vec::new(),
             failures: Vec::new(),
+            is_controlled: false,
         },
         Err(error @ RuleError::Call { .. }) => Verdict::failed(Reason::CheckFailed, error.to_string()),
         Err(error) => Verdict::InvalidPolicy(error.to_string()),

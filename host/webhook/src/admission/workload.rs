@@ -1,14 +1,17 @@
 //! The evaluation of an object that may run pods.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
 use kube_devops_core::object::{Context, Extraction, Object, PodStatus};
-use kube_devops_core::{Container, ContainerKind, Subject, evaluations};
+use kube_devops_core::{Container, ContainerKind, Subject, Violation, evaluations};
 use kube_devops_engine::Objects;
 use serde_json::Value;
 
+use super::gate::is_pod_of_controller;
 use super::{Header, Reviewed};
 use crate::index::NamespacePolicies;
 use crate::response::{EvaluationFailure, PolicyViolation, Reason, Verdict};
@@ -48,7 +51,7 @@ pub fn verdict(
     }
     let name = if subject.name.is_empty() { "(without a name)" } else { &subject.name };
     let subject = format!("{} {name} in namespace {}", subject.kind, subject.namespace);
-    Verdict::Evaluated { subject, violations, failures }
+    Verdict::Evaluated { subject, violations, failures, is_controlled: is_pod_of_controller(request) }
 }
 
 /// Evaluates a subject by every policy.
@@ -58,7 +61,7 @@ fn evaluate(
     policies: &NamespacePolicies,
     deadline: Instant,
 ) -> (Vec<PolicyViolation>, Vec<EvaluationFailure>) {
-    let (mut violations, mut failures) = (Vec::new(), Vec::new());
+    let (mut violations, mut failures) = (Violations::default(), Vec::new());
     for policy in &policies.policies {
         let rules = match &policy.rules {
             Ok(rules) => rules,
@@ -74,10 +77,10 @@ fn evaluate(
             failures.push(EvaluationFailure { reason, text: error.to_string() });
         }
         for violation in evaluations(&[subject], &outcomes).into_iter().flat_map(|found| found.violations) {
-            add(&mut violations, PolicyViolation { violation, policy: policy.name.clone() });
+            violations.add(PolicyViolation { violation, policy: policy.name.clone() });
         }
     }
-    (violations, failures)
+    (violations.list, failures)
 }
 
 /// The subject of an object; `None` if it runs no pods, has finished or is being deleted.
@@ -103,10 +106,12 @@ fn has_same_containers(before: &Subject, now: &Subject) -> bool {
 }
 
 /// The names of the new ephemeral containers.
-fn added_containers<'a>(before: Option<&Subject>, now: &'a Subject) -> Vec<&'a str> {
+fn added_containers<'a>(before: Option<&Subject>, now: &'a Subject) -> HashSet<&'a str> {
     let before = before.map_or(&[][..], |before| &before.containers);
-    let is_added = |container: &&Container| container.kind == ContainerKind::Ephemeral && !before.contains(container);
-    now.containers.iter().filter(is_added).map(|container| &*container.name).collect()
+    let before: HashMap<&str, &Container> = before.iter().map(|container| (&*container.name, container)).collect();
+    let is_known = |container: &Container| before.get(&*container.name).is_some_and(|known| *known == container);
+    let ephemeral = now.containers.iter().filter(|container| container.kind == ContainerKind::Ephemeral);
+    ephemeral.filter(|container| !is_known(container)).map(|container| &*container.name).collect()
 }
 
 /// The whole objects of a review, for checks that read all of them.
@@ -134,17 +139,33 @@ fn specified(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
     fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
 }
 
-/// Adds a violation. If several policies have the same, the most severe one counts.
-fn add(violations: &mut Vec<PolicyViolation>, found: PolicyViolation) {
-    let same = |known: &&mut PolicyViolation| {
-        let (one, other) = (&known.violation, &found.violation);
-        (&one.check, &one.container, &one.field, &one.message)
-            == (&other.check, &other.container, &other.field, &other.message)
-    };
-    match violations.iter_mut().find(same) {
-        Some(known) if known.violation.severity < found.violation.severity => *known = found,
-        Some(_) => {}
-        None => violations.push(found),
+/// The check, the container, the field and the message of a violation.
+type Place = (Arc<str>, Option<Arc<str>>, Option<Arc<str>>, Arc<str>);
+
+/// The violations of all policies, each once.
+#[derive(Default)]
+struct Violations {
+    list: Vec<PolicyViolation>,
+    places: HashMap<Place, usize>,
+}
+
+impl Violations {
+    /// Adds a violation. If several policies have the same, the most severe one counts.
+    fn add(&mut self, found: PolicyViolation) {
+        let Violation { check, container, field, message, .. } = &found.violation;
+        let place = (check.clone(), container.clone(), field.clone(), message.clone());
+        match self.places.entry(place) {
+            Entry::Vacant(entry) => {
+                entry.insert(self.list.len());
+                self.list.push(found);
+            }
+            Entry::Occupied(entry) => {
+                let known = self.list.get_mut(*entry.get());
+                if let Some(known) = known.filter(|known| known.violation.severity < found.violation.severity) {
+                    *known = found;
+                }
+            }
+        }
     }
 }
 
@@ -245,8 +266,8 @@ mod tests {
         let pod = |containers: Vec<Container>| Subject { containers, ..testing::pod("web") };
         let before = pod(vec![testing::container("app"), ephemeral("old")]);
         let now = pod(vec![testing::container("app"), ephemeral("old"), ephemeral("new")]);
-        assert_eq!(added_containers(Some(&before), &now), ["new"]);
-        assert_eq!(added_containers(None, &now), ["old", "new"]);
+        assert_eq!(added_containers(Some(&before), &now), ["new"].into());
+        assert_eq!(added_containers(None, &now), ["old", "new"].into());
     }
 
     #[test]
@@ -255,15 +276,15 @@ mod tests {
             violation: testing::violation("latest-tag", severity, "web"),
             policy: policy.into(),
         };
-        let mut violations = Vec::new();
+        let mut violations = Violations::default();
         for (severity, policy) in [(Severity::Low, "a"), (Severity::High, "b"), (Severity::Medium, "c")] {
-            add(&mut violations, found(severity, policy));
+            violations.add(found(severity, policy));
         }
-        assert_eq!(violations, [found(Severity::High, "b")]);
+        assert_eq!(violations.list, [found(Severity::High, "b")]);
         let mut other = found(Severity::Low, "a");
         other.violation.check = "missing-liveness".into();
-        add(&mut violations, other);
-        assert_eq!(violations.len(), 2);
+        violations.add(other);
+        assert_eq!(violations.list.len(), 2);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum CertificateError {
 /// A serving certificate.
 #[derive(Clone)]
 pub struct ServerCertificate {
-    /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+    /// TLS 1.2 and 1.3, HTTP/1.1.
     pub config: Arc<ServerConfig>,
     /// The time at which it expires.
     pub expiry: DateTime<Utc>,
@@ -57,7 +57,8 @@ impl ServerCertificate {
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| invalid(&error))?.with_no_client_auth();
         let mut config = builder.with_single_cert(chain, key).map_err(|error| invalid(&error))?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // API servers use HTTP/1.1 for webhooks, so that requests spread over the replicas. HTTP/2 would only add streams to limit.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { config: Arc::new(config), expiry })
     }
 }

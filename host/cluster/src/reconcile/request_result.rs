@@ -1,0 +1,35 @@
+//! The results of requests, as the event loop receives them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+
+use super::executor::ExecuteError;
+use super::write::{EnforcementResult, KnownAudit, WriteResult};
+use crate::key::ObjectKey;
+
+/// The result of a request.
+pub enum RequestResult {
+    /// The result of a write of a policy.
+    Write(ObjectKey, Result<Option<WriteResult>, ExecuteError>),
+    /// The result of a job of a policy, with the controller of the pods if the job remediates.
+    Job(ObjectKey, Option<Arc<ObjectReference>>, Result<EnforcementResult, ExecuteError>),
+    /// The existing audit results.
+    Audits(Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, ExecuteError>),
+}
+
+impl RequestResult {
+    /// Whether the API server was unavailable; `None` if it rejected the request, which it would do for every replica.
+    pub fn is_unavailability(&self) -> Option<bool> {
+        let error = match self {
+            Self::Write(_, result) => result.as_ref().err(),
+            Self::Job(_, _, result) => result.as_ref().err(),
+            Self::Audits(result) => result.as_ref().err(),
+        };
+        match error {
+            None => Some(false),
+            Some(error) => error.is_unavailability().then_some(true),
+        }
+    }
+}
