@@ -75,6 +75,8 @@ impl Component {
                 "--root-ca-file=certificates/ca.crt",
                 "--cluster-signing-cert-file=certificates/ca.crt",
                 "--cluster-signing-key-file=certificates/ca.key",
+                // As kubeadm and the managed services do: each controller is a user of its own.
+                "--use-service-account-credentials=true",
                 "--leader-elect=false",
                 "--kube-api-qps=1000",
                 "--kube-api-burst=2000",
