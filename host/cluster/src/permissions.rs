@@ -55,6 +55,13 @@ pub struct Permission {
     pub purpose: &'static str,
 }
 
+impl Permission {
+    /// The default name of the object, if the permission is for a single object.
+    pub fn object_name(&self) -> Option<String> {
+        self.object.map(|object| ObjectNames::default().of(object).to_owned())
+    }
+}
+
 /// An object with a name that the options of a component set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamedObject {
@@ -284,7 +291,7 @@ async fn review(
         let attributes = ResourceAttributes {
             group: Some(permission.group.to_owned()),
             resource: Some(resource.to_owned()),
-            name: permission.object.map(|object| ObjectNames::default().of(object).to_owned()),
+            name: permission.object_name(),
             subresource: subresource.clone(),
             verb: Some((*verb).to_owned()),
             namespace: namespace.clone(),

@@ -31,6 +31,31 @@ struct Entry {
     subject: Arc<Subject>,
     created: Option<DateTime<Utc>>,
     workload: Arc<ObjectReference>,
+    root: WorkloadRoot,
+}
+
+/// What a user calls the workload of a pod: for a pod of a Deployment, the Deployment and not its ReplicaSet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkloadRoot {
+    /// The kind.
+    pub kind: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl WorkloadRoot {
+    /// The root of a pod with this controller. The Deployment is known by the label that it gives its pods:
+    /// <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>
+    fn of(metadata: &ObjectMeta, controller: &ObjectReference) -> Self {
+        let kind = controller.kind.as_deref().unwrap_or_default();
+        let name = controller.name.as_deref().unwrap_or_default();
+        let hash = metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
+        let deployment = hash.and_then(|hash| name.strip_suffix(hash.as_str())?.strip_suffix('-'));
+        match deployment.filter(|_| kind == "ReplicaSet") {
+            Some(deployment) => Self { kind: "Deployment".into(), name: deployment.into() },
+            None => Self { kind: kind.into(), name: name.into() },
+        }
+    }
 }
 
 impl PodIndex {
@@ -104,11 +129,17 @@ impl PodIndex {
         self.namespaces.get(&key.namespace)?.get(&key.name).map(|entry| &entry.workload)
     }
 
+    /// The workload of a pod, as users call it.
+    pub fn root(&self, key: &ObjectKey) -> Option<&WorkloadRoot> {
+        self.namespaces.get(&key.namespace)?.get(&key.name).map(|entry| &entry.root)
+    }
+
     /// Adds or replaces a pod. Returns whether its facts changed.
     fn set(&mut self, key: &ObjectKey, pod: WatchedPod, now: DateTime<Utc>) -> bool {
         let created = pod.metadata.creation_timestamp.as_ref();
         let created = created.and_then(|time| DateTime::from_timestamp(time.0.as_second(), 0));
         let workload = workload(&pod.metadata);
+        let root = WorkloadRoot::of(&pod.metadata, &workload);
         let Some(subject) = subject(pod, created, now) else { return self.remove(key) };
         if subject.status.as_ref().is_some_and(|status| status.phase == Phase::Pending) {
             self.pending.insert(key.clone());
@@ -121,7 +152,10 @@ impl PodIndex {
             return false;
         }
         let is_new = known.is_none();
-        pods.insert(key.name.clone(), Entry { subject: Arc::new(subject), created, workload: Arc::new(workload) });
+        pods.insert(
+            key.name.clone(),
+            Entry { subject: Arc::new(subject), created, workload: Arc::new(workload), root },
+        );
         self.count += usize::from(is_new);
         true
     }
@@ -305,5 +339,24 @@ mod tests {
         malformed["status"] = json!({ "phase": 7 });
         let odd = serde_json::from_value(malformed).unwrap();
         assert_eq!(names(&index.apply(Event::Apply(odd), at(0))), ["odd"]);
+    }
+
+    #[test]
+    fn the_root_of_a_pod_of_a_deployment_is_the_deployment() {
+        let root = |owner: Option<(&str, &str)>, hash: Option<&str>| {
+            let owners = owner.map(|(kind, name)| {
+                json!([{ "apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "1", "controller": true }])
+            });
+            let metadata: ObjectMeta = serde_json::from_value(json!({
+                "name": "web-5d9-x", "ownerReferences": owners, "labels": { "pod-template-hash": hash.unwrap_or("none") },
+            }))
+            .unwrap();
+            let root = WorkloadRoot::of(&metadata, &workload(&metadata));
+            format!("{} {}", root.kind, root.name)
+        };
+        assert_eq!(root(Some(("ReplicaSet", "web-5d9")), Some("5d9")), "Deployment web");
+        assert_eq!(root(Some(("ReplicaSet", "web-5d9")), None), "ReplicaSet web-5d9");
+        assert_eq!(root(Some(("StatefulSet", "db-5d9")), Some("5d9")), "StatefulSet db-5d9");
+        assert_eq!(root(None, None), "Pod web-5d9-x");
     }
 }

@@ -65,10 +65,13 @@ fn table(answers: &[Answer], arguments: &CheckArguments) -> String {
 /// Returns the cells of a permission: whether it is granted, verbs and resource, the components, and the purpose.
 fn row(answer: &Answer, verbs: &[&str], is_for_analyze: bool) -> [String; 4] {
     let permission = &answer.permission;
-    let resource = match permission.group {
+    let mut resource = match permission.group {
         "" => permission.resource.to_owned(),
         group => format!("{}.{group}", permission.resource),
     };
+    if let Some(name) = permission.object_name() {
+        let _ = write!(resource, "/{name}");
+    }
     let allowed = if answer.allowed { "yes" } else { "NO" };
     let (needed_by, location) = match &answer.namespace {
         Some(namespace) if is_for_analyze => ("analyze".to_owned(), format!(" in {namespace}")),

@@ -1,58 +1,107 @@
 //! New violations, until events about them are emitted.
+//!
+//! Events are about workloads: the pods of a new template, and those that replace others, repeat no violation that the workload
+//! had already.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube_devops_core::{Evaluation, Violation};
 
 use super::write::PendingEvent;
+use crate::pod_index::WorkloadRoot;
 
 /// The most workloads that get an event at a time.
 const MOST_WORKLOADS: usize = 10;
+/// The most workloads whose violations are remembered. Beyond that, the oldest ones are forgotten.
+const MOST_REMEMBERED: usize = 10_000;
 
-/// New violations, by the uid of the workload.
+/// The check, the container and the field of a violation.
+type Place = (Arc<str>, Option<Arc<str>>, Option<Arc<str>>);
+
+/// New violations by workload, and the known ones.
 #[derive(Debug, Default)]
-pub struct PendingEvents(BTreeMap<String, Entry>);
+pub struct PendingEvents {
+    pending: BTreeMap<WorkloadRoot, Entry>,
+    known: BTreeMap<WorkloadRoot, BTreeSet<Place>>,
+    order: VecDeque<WorkloadRoot>,
+}
 
 #[derive(Debug)]
 struct Entry {
-    workload: Arc<ObjectReference>,
+    controller: Arc<ObjectReference>,
     lines: Vec<String>,
 }
 
 impl PendingEvents {
-    /// Adds the violations of a pod of the workload that were not known.
-    pub fn add_new(&mut self, workload: &Arc<ObjectReference>, known: Option<&Evaluation>, evaluation: &Evaluation) {
-        let place =
-            |violation: &Violation| (violation.check.clone(), violation.container.clone(), violation.field.clone());
-        let known: BTreeSet<_> = known.iter().flat_map(|known| known.violations.iter().map(place)).collect();
-        let new = evaluation.violations.iter().filter(|violation| !known.contains(&place(violation)));
+    /// A pod was evaluated. `controller` is its direct controller, and `before` its previous evaluation. Violations that the
+    /// workload did not have are pending if `emits`.
+    pub fn evaluated(
+        &mut self,
+        root: &WorkloadRoot,
+        controller: &Arc<ObjectReference>,
+        before: Option<&Evaluation>,
+        evaluation: &Evaluation,
+        emits: bool,
+    ) {
+        let places = |evaluation: &Evaluation| evaluation.violations.iter().map(place).collect::<BTreeSet<_>>();
+        let now = places(evaluation);
+        if !self.known.contains_key(root) {
+            self.remember(root);
+        }
+        let known = self.known.entry(root.clone()).or_default();
+        let before = before.map(places);
+        // A new pod shows what its template has; a known one, what has changed. The order of the first evaluation says nothing.
+        let fixed: Vec<Place> = match &before {
+            Some(before) => before.difference(&now).cloned().collect(),
+            None if emits => known.difference(&now).cloned().collect(),
+            None => Vec::new(),
+        };
+        known.retain(|place| !fixed.contains(place));
+        let mut is_new = |place: Place| {
+            let had = before.as_ref().is_some_and(|before| before.contains(&place));
+            known.insert(place) && !had
+        };
+        let new = evaluation.violations.iter().filter(|violation| is_new(place(violation)));
         let lines: Vec<String> = new.map(|violation| format!("{} ({})", violation.line(), violation.check)).collect();
-        if !lines.is_empty() {
-            let entry = self.0.entry(workload.uid.clone().unwrap_or_default());
-            entry.or_insert_with(|| Entry { workload: workload.clone(), lines: Vec::new() }).lines.extend(lines);
+        if emits && !lines.is_empty() {
+            let entry = self.pending.entry(root.clone());
+            entry.or_insert_with(|| Entry { controller: controller.clone(), lines: Vec::new() }).lines.extend(lines);
         }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pending.is_empty()
     }
 
-    /// Removes all.
+    /// Removes all, and forgets the known violations.
     pub fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 
     /// Removes all, and returns the events about them: one about the policy, and one about each workload.
     pub fn take(&mut self, policy: ObjectReference) -> Vec<PendingEvent> {
-        let entries = std::mem::take(&mut self.0);
+        let entries = std::mem::take(&mut self.pending);
         let all = entries.values().flat_map(|entry| entry.lines.iter().cloned()).collect();
-        let of_workload = |Entry { workload, lines }| event(ObjectReference::clone(&workload), lines);
+        let of_workload = |Entry { controller, lines }| event(ObjectReference::clone(&controller), lines);
         let workloads = entries.into_values().take(MOST_WORKLOADS).map(of_workload);
         std::iter::once(event(policy, all)).chain(workloads).collect()
     }
+
+    fn remember(&mut self, root: &WorkloadRoot) {
+        self.order.push_back(root.clone());
+        if self.order.len() > MOST_REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
+fn place(violation: &Violation) -> Place {
+    (violation.check.clone(), violation.container.clone(), violation.field.clone())
 }
 
 fn event(reference: ObjectReference, lines: Vec<String>) -> PendingEvent {
@@ -67,12 +116,8 @@ mod tests {
 
     use super::*;
 
-    fn workload(name: &str) -> Arc<ObjectReference> {
-        Arc::new(ObjectReference {
-            name: Some(name.to_owned()),
-            uid: Some(name.to_owned()),
-            ..ObjectReference::default()
-        })
+    fn root(name: &str) -> WorkloadRoot {
+        WorkloadRoot { kind: "Deployment".into(), name: name.into() }
     }
 
     fn evaluation(checks: &[&str]) -> Evaluation {
@@ -80,34 +125,63 @@ mod tests {
         Evaluation { violations, ..Evaluation::default() }
     }
 
-    #[test]
-    fn only_new_violations_are_emitted_and_only_once() {
-        let mut events = PendingEvents::default();
-        events.add_new(&workload("web"), Some(&evaluation(&["a"])), &evaluation(&["a"]));
-        assert!(events.is_empty());
-        events.add_new(&workload("web"), Some(&evaluation(&["a"])), &evaluation(&["a", "b"]));
-        events.add_new(&workload("web"), None, &evaluation(&["c"]));
-        let emitted = events.take(ObjectReference::default());
-        let notes: Vec<&str> = emitted.iter().map(|event| event.note.as_str()).collect();
-        let expected = "2 new violations: pod/web-0: container app: image nginx has no tag (b); \
-            pod/web-0: container app: image nginx has no tag (c)";
-        assert_eq!(notes, [expected, expected]);
-        assert_eq!(emitted[1].reference.name.as_deref(), Some("web"));
-        assert!(emitted.iter().all(|event| !event.is_normal && event.reason == "Violation"));
-        assert!(events.is_empty());
+    /// A pod of a workload was evaluated. Returns the number of lines that are pending then.
+    fn evaluate(events: &mut PendingEvents, name: &str, before: Option<&[&str]>, checks: &[&str]) -> usize {
+        let controller = Arc::new(ObjectReference { name: Some(name.to_owned()), ..ObjectReference::default() });
+        let before = before.map(evaluation);
+        events.evaluated(&root(name), &controller, before.as_ref(), &evaluation(checks), true);
+        events.pending.values().map(|entry| entry.lines.len()).sum()
     }
 
     #[test]
-    fn a_limited_number_of_workloads_gets_an_event() {
+    fn the_pods_of_a_workload_repeat_no_violation() {
         let mut events = PendingEvents::default();
-        for index in 0..20 {
-            events.add_new(&workload(&format!("web-{index}")), None, &evaluation(&["a"]));
+        assert_eq!(evaluate(&mut events, "web", None, &["a"]), 1);
+        assert_eq!(evaluate(&mut events, "web", None, &["a"]), 1, "another pod");
+        assert_eq!(evaluate(&mut events, "web", Some(&["a"]), &["a", "b"]), 2, "a new violation of a known pod");
+        assert_eq!(evaluate(&mut events, "other", None, &["a"]), 3, "another workload");
+        let emitted = events.take(ObjectReference::default());
+        assert_eq!(emitted.len(), 3);
+        assert!(emitted[0].note.starts_with("3 new violations: "), "{emitted:?}");
+        assert!(emitted.iter().all(|event| !event.is_normal && event.reason == "Violation"));
+        assert!(events.is_empty());
+        assert_eq!(evaluate(&mut events, "web", None, &["a", "b"]), 0, "a rollout with the same violations");
+    }
+
+    #[test]
+    fn a_violation_that_was_fixed_is_new_again() {
+        let mut events = PendingEvents::default();
+        evaluate(&mut events, "web", None, &["a"]);
+        events.take(ObjectReference::default());
+        assert_eq!(evaluate(&mut events, "web", None, &[]), 0, "the pod of a fixed template");
+        assert_eq!(evaluate(&mut events, "web", None, &["a"]), 1);
+        assert_eq!(evaluate(&mut events, "web", Some(&["a"]), &[]), 1, "the pod itself is fine again");
+        assert_eq!(evaluate(&mut events, "web", Some(&[]), &["a"]), 2);
+    }
+
+    #[test]
+    fn the_first_evaluation_emits_nothing_and_is_remembered() {
+        let mut events = PendingEvents::default();
+        events.evaluated(&root("web"), &Arc::default(), None, &evaluation(&["a"]), false);
+        assert!(events.is_empty());
+        // The other pod of a rollout has no violation.
+        events.evaluated(&root("web"), &Arc::default(), None, &evaluation(&[]), false);
+        assert_eq!(evaluate(&mut events, "web", None, &["a"]), 0);
+        assert_eq!(evaluate(&mut events, "web", None, &[]), 0);
+        assert_eq!(evaluate(&mut events, "web", Some(&["a"]), &["a"]), 0, "an edit of the policy");
+        events.clear();
+        assert_eq!(evaluate(&mut events, "web", None, &["a"]), 1);
+    }
+
+    #[test]
+    fn a_limited_number_of_workloads_gets_an_event_and_is_remembered() {
+        let mut events = PendingEvents::default();
+        for index in 0..MOST_REMEMBERED + 20 {
+            evaluate(&mut events, &format!("web-{index:05}"), None, &["a"]);
         }
+        assert_eq!((events.known.len(), events.order.len()), (MOST_REMEMBERED, MOST_REMEMBERED));
         let emitted = events.take(ObjectReference::default());
         assert_eq!(emitted.len(), 1 + MOST_WORKLOADS);
-        assert!(emitted[0].note.starts_with("20 new violations: "));
-        events.add_new(&workload("web"), None, &evaluation(&["a"]));
-        events.clear();
-        assert!(events.is_empty());
+        assert!(emitted[0].note.starts_with("10020 new violations: "));
     }
 }

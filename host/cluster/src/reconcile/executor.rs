@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -85,7 +86,8 @@ impl Executor {
             Write::Status { policy, status } => none_if_gone(self.apply_status(&policy, status).await),
             Write::Audit { record, fingerprint, surplus } => self.create_audit(&record, fingerprint, surplus).await,
             Write::Events(events) => {
-                for event in events {
+                for mut event in events {
+                    event.reference = self.resolve(event.reference).await;
                     self.emit(&event).await;
                 }
                 Ok(Some(WriteResult::Events))
@@ -210,6 +212,31 @@ impl Executor {
 
     fn policies(&self, policy: &DevOpsPolicy) -> Api<DevOpsPolicy> {
         Api::namespaced(self.client.clone(), &policy.namespace().unwrap_or_default())
+    }
+
+    /// Returns the Deployment of a ReplicaSet, and every other object itself. `kubectl describe deployment` shows the events with
+    /// the uid of the Deployment.
+    async fn resolve(&self, reference: ObjectReference) -> ObjectReference {
+        if reference.kind.as_deref() != Some("ReplicaSet") {
+            return reference;
+        }
+        let namespace = reference.namespace.clone().unwrap_or_default();
+        let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &namespace);
+        // Without the ReplicaSet, the event is about the ReplicaSet itself.
+        let set = api.get_metadata_opt(reference.name.as_deref().unwrap_or_default()).await.ok().flatten();
+        let owner =
+            set.and_then(|set| set.owner_references().iter().find(|owner| owner.controller == Some(true)).cloned());
+        match owner {
+            Some(owner) => ObjectReference {
+                api_version: Some(owner.api_version),
+                kind: Some(owner.kind),
+                name: Some(owner.name),
+                uid: Some(owner.uid),
+                namespace: Some(namespace),
+                ..ObjectReference::default()
+            },
+            None => reference,
+        }
     }
 
     /// Emits an event about a workload if it was changed.

@@ -230,8 +230,8 @@ impl Policy {
         if pod.is_known(known) {
             return;
         }
-        if let Some(workload) = workload.filter(|_| self.is_evaluated) {
-            self.events.add_new(workload, known, &pod.evaluation);
+        if let (Some(workload), Some(root)) = (workload, pods.root(&pod.key)) {
+            self.events.evaluated(root, workload, known, &pod.evaluation, self.is_evaluated);
         }
         self.audits.is_due |= self.ledger.set(&pod.key.name, pod.evaluation);
     }

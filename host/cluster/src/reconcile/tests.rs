@@ -218,11 +218,12 @@ fn new_violations_are_emitted_once_and_known_ones_never() {
     let (now, mut pods) = (start(), pods());
     let mut policy = evaluated(object(), &pods, now);
     assert_eq!(writes(&mut policy, now), ["status", "audit"], "the first evaluation emits no events");
-    // A pod that has been pending for longer, with the same violations.
     policy.pod_aged(pod_key("bad"));
     policy.evaluate(&key(), &pods, now);
-    assert_eq!(writes(&mut policy, now + seconds(10)), Vec::<&str>::new());
-    pods.apply(Event::Apply(pod("new", "app", "nginx")), now.utc);
+    assert_eq!(writes(&mut policy, now + seconds(10)), Vec::<&str>::new(), "a pod that is pending for longer");
+    let mut new = pod("new", "app", "nginx");
+    new.metadata.owner_references = None;
+    pods.apply(Event::Apply(new), now.utc);
     policy.pod_changed(pod_key("new"));
     policy.evaluate(&key(), &pods, now);
     assert_eq!(writes(&mut policy, now + seconds(60)), ["status", "events", "audit"]);

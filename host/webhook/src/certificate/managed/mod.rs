@@ -18,7 +18,7 @@ use kube::{Api, Client};
 use kube_devops_cluster::install::FIELD_MANAGER;
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{CertificateError, CertificateNames, ServerCertificate, ca_bundle, issue};
@@ -27,6 +27,8 @@ use rotation::{Rotation, ca_bundles, has_ca_bundle, is_current, value};
 
 /// The period of reading the Secret and the configuration.
 const PERIOD: Duration = Duration::from_secs(5);
+/// The timeout of all requests of one check.
+const TIMEOUT: Duration = Duration::from_secs(15);
 /// The annotation of the Secret with the names of its certificate.
 const NAMES: &str = "devops.stochastic.io/certificate-names";
 const CERTIFICATE: &str = "tls.crt";
@@ -53,6 +55,8 @@ pub struct ManagedCertificate {
 enum ManageError {
     #[error("failed to read or write the Secret or the webhook's configuration: {0}")]
     Request(#[from] kube::Error),
+    #[error("the API server did not respond within {} seconds", TIMEOUT.as_secs())]
+    Timeout,
     #[error(transparent)]
     Certificate(#[from] CertificateError),
 }
@@ -82,7 +86,8 @@ pub async fn follow_secret(
             Ok(()) = leadership.changed() => {}
         }
         let is_leader = *leadership.borrow_and_update();
-        let error = match manager.reconcile(is_leader).await {
+        let reconciled = timeout(TIMEOUT, manager.reconcile(is_leader)).await;
+        let error = match reconciled.unwrap_or(Err(ManageError::Timeout)) {
             Ok(Some(certificate)) => {
                 tracing::info!(expiry = %certificate.expiry, "serving the certificate of the Secret");
                 changed(certificate);
