@@ -14,12 +14,13 @@ fn call(arguments: &[&str]) -> Ran {
 const CHECKS: [&str; 5] = ["high-restarts", "latest-tag", "missing-liveness", "missing-readiness", "pending"];
 
 /// All commands that are not groups.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 17] = [
     &["webhook", "serve"],
     &["webhook", "cert-generate"],
     &["webhook", "install-config"],
     &["watch"],
     &["reconcile"],
+    &["release"],
     &["version"],
     &["check"],
     &["list", "pods"],

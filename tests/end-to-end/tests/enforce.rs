@@ -190,6 +190,53 @@ async fn a_successful_rollout_of_a_patch_is_reported() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_released_workload_has_no_added_fields_and_accepts_other_probes() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("released").await?;
+    let release = |workload: &str| {
+        let mut command = kube_devops();
+        command.args(["release", workload, "--kubeconfig"]).arg(namespace.kubeconfig().path());
+        run(command.args(["-n", namespace.name()]))
+    };
+    let manifest = bare_workload("Deployment", "web", &json!({}));
+    apply(&namespace, &manifest.to_string()).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    expect_state(&operator, &namespace, "enforcing", "web", "Patched").await?;
+    // Probes of the team have another handler.
+    let mut probed = manifest.clone();
+    for probe in ["livenessProbe", "readinessProbe"] {
+        probed["spec"]["template"]["spec"]["containers"][0][probe] =
+            json!({ "httpGet": { "path": "/", "port": 8080 } });
+    }
+    let rejected = apply(&namespace, &probed.to_string()).await.err().map(|error| format!("{error:#}"));
+    assert!(rejected.is_some_and(|error| error.contains("may not specify more than 1 handler type")));
+
+    let released = release("deploy/web").exits(0).is_quiet();
+    let expected = "deployment/web released; removed fields:\n  container app: livenessProbe, readinessProbe\n";
+    assert_eq!(released.stdout, expected);
+    let web = get(&namespace, "deployment", "web").await?;
+    assert!(is_unchanged(&web), "{web:#}");
+    more_evaluations(&operator, &namespace).await?;
+    assert!(is_unchanged(&get(&namespace, "deployment", "web").await?), "the operator added the fields again");
+    let status = expect_state(&operator, &namespace, "enforcing", "web", "Reverted").await?;
+    assert_eq!(state(&status, "web").1, "released by `kube-devops release`");
+    assert_eq!(release("deployments.apps/web").exits(0).stdout, "deployment/web has no added fields\n");
+
+    apply(&namespace, &probed.to_string()).await?;
+    more_evaluations(&operator, &namespace).await?;
+    let web = get(&namespace, "deployment", "web").await?;
+    let probe = &container(&web)["livenessProbe"];
+    assert!(probe.get("httpGet").is_some() && probe.get("tcpSocket").is_none(), "{web:#}");
+
+    let missing = release("sts/web").exits(2).stderr;
+    assert!(missing.contains("statefulset/web does not exist in the namespace"), "{missing}");
+    let other = release("pod/web").exits(2).stderr;
+    assert!(other.contains("the kinds are deployment"), "{other}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn workloads_that_must_not_be_patched_are_skipped_with_a_reason() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;

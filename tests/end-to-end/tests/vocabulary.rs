@@ -81,6 +81,7 @@ fn help_texts_and_custom_resources_use_standard_words() {
         &["--help"][..],
         &["analyze", "--help"],
         &["watch", "--help"],
+        &["release", "--help"],
         &["reconcile", "--help"],
         &["check", "--help"],
         &["webhook", "serve", "--help"],

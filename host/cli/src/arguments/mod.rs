@@ -4,6 +4,7 @@ mod analyze;
 mod cluster;
 mod controllers;
 mod policy;
+mod release;
 mod webhook;
 
 use clap::{Parser, Subcommand};
@@ -15,6 +16,7 @@ pub use cluster::{
 };
 pub use controllers::{ControllerArguments, ReconcileArguments, WatchArguments};
 pub use policy::{ExplainArguments, PolicyCommand};
+pub use release::ReleaseArguments;
 pub use webhook::{CertGenerateArguments, InstallConfigArguments, WebhookCommand, WebhookNames, WebhookServeArguments};
 
 /// Kubernetes governance: score manifests and live clusters with WebAssembly checks.
@@ -95,6 +97,14 @@ Examples:
 
 Serves /healthz, /readyz and /metrics. Replicas elect a leader with a Lease.")]
     Reconcile(ReconcileArguments),
+    /// Remove the fields that remediation added to workloads
+    #[command(after_help = "\
+Examples:
+  kube-devops release deployment/web -n shop
+  kube-devops release sts/db ds/agent
+
+Pods are replaced by a rollout. The operator adds the fields again only after the pod template was changed.")]
+    Release(ReleaseArguments),
     /// Run and configure the admission webhook
     #[command(subcommand, after_help = "Example:\n  kube-devops webhook serve")]
     Webhook(WebhookCommand),

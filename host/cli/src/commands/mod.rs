@@ -10,6 +10,7 @@ mod list;
 mod policy;
 mod reconcile;
 pub mod reference;
+mod release;
 mod render;
 mod watch;
 mod webhook;
@@ -57,6 +58,7 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Watch(arguments) => watch::run(&cluster, &arguments),
         Command::Reconcile(arguments) => reconcile::run(&cluster, &arguments),
+        Command::Release(arguments) => release::run(&cluster, &arguments),
         Command::Webhook(command) => webhook::run(&cluster, command),
         Command::Completion { shell } => completion::run(shell, program),
     }

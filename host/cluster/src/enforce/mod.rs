@@ -15,6 +15,7 @@ mod fields;
 mod follow;
 mod job;
 mod plan;
+mod release;
 mod requests;
 mod rollout;
 mod state;
@@ -24,6 +25,7 @@ mod tests;
 use std::time::Duration;
 
 pub use job::{JobResult, NextJob, Patched, RemediationJob, WorkloadKey};
+pub use release::{Released, release};
 pub use requests::{Ended, check, follow, remediate};
 pub use state::Remediations;
 

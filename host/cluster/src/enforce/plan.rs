@@ -27,7 +27,7 @@ pub const REVERTED_BECAUSE: &str = "devops.stochastic.io/reverted-because";
 /// The fields of a container that a rule may set. Rules are not trusted: none of these fields grants a privilege.
 const REMEDIABLE: [&str; 4] = ["/livenessProbe", "/readinessProbe", "/startupProbe", "/resources/"];
 /// The path of the containers.
-const CONTAINERS: &str = "/spec/template/spec/containers";
+pub const CONTAINERS: &str = "/spec/template/spec/containers";
 
 /// A field that is added to a container.
 #[derive(Debug, Clone, PartialEq)]

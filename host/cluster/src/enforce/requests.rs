@@ -99,7 +99,7 @@ fn uid(workload: &Value) -> Option<String> {
     workload["metadata"]["uid"].as_str().map(str::to_owned)
 }
 
-async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, kube::Error> {
+pub async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, kube::Error> {
     let workload = api.get_opt(name).await?;
     workload.map(|workload| serde_json::to_value(workload).map_err(kube::Error::SerdeError)).transpose()
 }
@@ -157,13 +157,13 @@ async fn workload_of(client: &Client, namespace: &str, owner: &ObjectReference) 
     }))
 }
 
-fn api(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
+pub fn api(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", kind));
     Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
 /// Applies a patch without force, so that fields of other managers remain theirs. The inner error is a result and no failure.
-async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Result<(), JobResult>, kube::Error> {
+pub async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Result<(), JobResult>, kube::Error> {
     match api.patch(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(patch)).await {
         Ok(_) => Ok(Ok(())),
         Err(kube::Error::Api(status)) if status.is_conflict() && status.message.starts_with("Apply failed") => {

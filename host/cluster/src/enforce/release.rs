@@ -1,0 +1,102 @@
+//! The removal of all added fields of a workload, on request of a user.
+
+use serde_json::Value;
+
+use super::fields;
+use super::job::{JobResult, WorkloadKey};
+use super::plan::{self, CONTAINERS};
+use super::requests::{api, apply, get};
+use crate::ClusterError;
+use crate::connection::Connection;
+use crate::install::FIELD_MANAGER;
+
+/// The number of attempts if other clients change the workload at the same time.
+const ATTEMPTS: usize = 5;
+/// The reason that users see in the status of a policy.
+const REASON: &str = "released by `kube-devops release`";
+
+/// The result of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Released {
+    /// The fields that were removed, per container, such as `container app: livenessProbe`.
+    Fields(Vec<String>),
+    /// The workload has no added fields.
+    Nothing,
+    /// There is no such workload.
+    NotFound,
+}
+
+/// Removes all added fields of a workload. The operator adds them again only after another client has changed the pod template.
+///
+/// # Errors
+///
+/// If a request fails or is denied.
+pub async fn release(connection: &Connection, namespace: &str, key: &WorkloadKey) -> Result<Released, ClusterError> {
+    let api = api(&connection.client, namespace, &key.kind);
+    let what = format!("release {} {}", key.kind, key.name);
+    let failed = |reason: String| ClusterError::Request { what: what.clone(), reason };
+    for _ in 0..ATTEMPTS {
+        let workload = get(&api, &key.name).await.map_err(|error| connection.error(error, &what))?;
+        let Some(workload) = workload else { return Ok(Released::NotFound) };
+        let added = added(&workload);
+        if added.is_empty() {
+            return Ok(Released::Nothing);
+        }
+        let applied = apply(&api, &key.name, &plan::revert(&workload, REASON)).await;
+        match applied.map_err(|error| connection.error(error, &what))? {
+            Ok(()) => return Ok(Released::Fields(added)),
+            Err(JobResult::Waiting(_)) => {}
+            Err(JobResult::Gone) => return Ok(Released::NotFound),
+            Err(JobResult::Conflict(reason) | JobResult::Skipped(reason) | JobResult::Denied(reason)) => {
+                return Err(failed(reason));
+            }
+            Err(result) => return Err(failed(format!("{result:?}"))),
+        }
+    }
+    Err(failed("it is changed by other clients all the time; try again".to_owned()))
+}
+
+/// The added fields, per container.
+fn added(workload: &Value) -> Vec<String> {
+    let owned = fields::owned(workload, FIELD_MANAGER).unwrap_or_default();
+    let containers = owned.pointer(CONTAINERS).and_then(Value::as_array).into_iter().flatten();
+    let line = |container: &Value| {
+        let fields = container.as_object()?.keys().filter(|key| *key != "name");
+        let fields = fields.map(String::as_str).collect::<Vec<_>>().join(", ");
+        let name = container["name"].as_str().unwrap_or_default();
+        (!fields.is_empty()).then(|| format!("container {name}: {fields}"))
+    };
+    containers.filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_added_fields_are_listed_per_container() {
+        let fields = json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": {
+            "k:{\"name\":\"app\"}": {
+                ".": {}, "f:name": {}, "f:livenessProbe": { "f:tcpSocket": { "f:port": {} } },
+                "f:resources": { "f:limits": { "f:cpu": {} } },
+            },
+            "k:{\"name\":\"untouched\"}": { ".": {}, "f:name": {} },
+        } } } } });
+        let workload = |manager: &str| {
+            json!({
+                "metadata": { "managedFields": [{ "manager": manager, "operation": "Apply", "fieldsV1": fields }] },
+                "spec": { "template": { "spec": { "containers": [
+                    {
+                        "name": "app", "livenessProbe": { "tcpSocket": { "port": 80 } },
+                        "readinessProbe": { "tcpSocket": { "port": 80 } }, "resources": { "limits": { "cpu": "1" } },
+                    },
+                    { "name": "untouched" },
+                ] } } },
+            })
+        };
+        assert_eq!(added(&workload(FIELD_MANAGER)), ["container app: livenessProbe, resources"]);
+        assert_eq!(added(&workload("helm")), Vec::<String>::new());
+    }
+}
