@@ -19,6 +19,8 @@ pub enum Component {
     Watch,
     /// The policy operator.
     Reconcile,
+    /// Remediation by the policy operator. Without it, the operator evaluates policies and changes no workload.
+    Remediate,
     /// The admission webhook.
     Webhook,
 }
@@ -31,6 +33,7 @@ impl Component {
             Self::Install => "crd install",
             Self::Watch => "watch",
             Self::Reconcile => "reconcile",
+            Self::Remediate => "remediation",
             Self::Webhook => "webhook",
         }
     }
@@ -121,7 +124,7 @@ const POLICIES: &str = "devops.stochastic.io";
 
 /// The permissions of all components.
 pub const PERMISSIONS: &[Permission] = {
-    use Component::{Cli, Install, Reconcile, Watch, Webhook};
+    use Component::{Cli, Install, Reconcile, Remediate, Watch, Webhook};
     const fn cluster(
         group: &'static str,
         resource: &'static str,
@@ -144,6 +147,8 @@ pub const PERMISSIONS: &[Permission] = {
     const SECRETS: (&str, &str) = ("", "secrets");
     const HOLD: &[&str] = &["get", "update"];
     const ELECTION: &str = "elect a leader";
+    const ROLLOUTS: &str = "find workloads to remediate and monitor their rollouts";
+    const REMEDIATION: &str = "remediate workloads under a policy that enforces";
     &[
         cluster("", "pods", &["list"], &[Cli, Watch, Reconcile], "evaluate pods"),
         cluster("", "pods", &["watch"], &[Watch, Reconcile], "watch for changes of pods"),
@@ -165,32 +170,17 @@ pub const PERMISSIONS: &[Permission] = {
             "create audit results and delete old ones",
         ),
         cluster("apps", "replicasets", &["get"], &[Reconcile], "find the Deployment of a pod"),
-        cluster(
-            "apps",
-            "deployments",
-            &["get", "patch"],
-            &[Reconcile],
-            "remediate workloads under a policy that enforces",
-        ),
-        cluster(
-            "apps",
-            "statefulsets",
-            &["get", "patch"],
-            &[Reconcile],
-            "remediate workloads under a policy that enforces",
-        ),
-        cluster(
-            "apps",
-            "daemonsets",
-            &["get", "patch"],
-            &[Reconcile],
-            "remediate workloads under a policy that enforces",
-        ),
+        cluster("apps", "deployments", &["get"], &[Reconcile], ROLLOUTS),
+        cluster("apps", "statefulsets", &["get"], &[Reconcile], ROLLOUTS),
+        cluster("apps", "daemonsets", &["get"], &[Reconcile], ROLLOUTS),
+        cluster("apps", "deployments", &["patch"], &[Remediate], REMEDIATION),
+        cluster("apps", "statefulsets", &["patch"], &[Remediate], REMEDIATION),
+        cluster("apps", "daemonsets", &["patch"], &[Remediate], REMEDIATION),
         cluster(
             "",
             "pods",
             &["delete"],
-            &[Reconcile],
+            &[Remediate],
             "delete pods of a StatefulSet that are stuck after a reverted patch",
         ),
         cluster(
@@ -314,7 +304,7 @@ mod tests {
     #[test]
     fn objects_with_known_names_are_the_only_ones_of_their_kind_that_can_be_read_or_changed() {
         let names = ObjectNames { webhook_configuration: "ours".to_owned(), ..ObjectNames::default() };
-        for component in [Component::Watch, Component::Reconcile, Component::Webhook] {
+        for component in [Component::Watch, Component::Reconcile, Component::Remediate, Component::Webhook] {
             for rule in [rules(component, true, &names), rules(component, false, &names)].concat() {
                 let resources = rule.resources.clone().unwrap_or_default();
                 let is_sensitive = ["secrets", "leases", "validatingwebhookconfigurations"]
@@ -327,5 +317,24 @@ mod tests {
         }
         let configuration = rules(Component::Webhook, false, &names).into_iter().find_map(|rule| rule.resource_names);
         assert_eq!(configuration, Some(vec!["ours".to_owned()]));
+    }
+
+    #[test]
+    fn only_remediation_can_change_workloads_and_pods() {
+        let writes = |component: Component| {
+            let all =
+                [rules(component, false, &ObjectNames::default()), rules(component, true, &ObjectNames::default())];
+            let is_write =
+                |rule: &PolicyRule| rule.verbs.iter().any(|verb| !["get", "list", "watch"].contains(&&**verb));
+            let is_workload = |rule: &PolicyRule| {
+                let groups = rule.api_groups.as_deref().unwrap_or_default();
+                groups == ["apps"] || rule.resources.as_deref().unwrap_or_default() == ["pods"]
+            };
+            all.concat().iter().any(|rule| is_write(rule) && is_workload(rule))
+        };
+        assert!(writes(Component::Remediate));
+        for component in [Component::Cli, Component::Watch, Component::Reconcile, Component::Webhook] {
+            assert!(!writes(component), "{component:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube_devops_cluster::permissions::{Component, ObjectNames, rules};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -181,16 +182,24 @@ impl Drop for Controller {
     }
 }
 
-/// Creates a ServiceAccount with exactly the permissions of the component and returns a kubeconfig for it.
-pub async fn service_account(plane: &ControlPlane, namespace: &Namespace, component: Component) -> Result<Kubeconfig> {
+/// Creates a ServiceAccount with exactly the permissions of the components, named by the first of them, and returns a kubeconfig for it.
+pub async fn service_account(
+    plane: &ControlPlane,
+    namespace: &Namespace,
+    components: &[Component],
+) -> Result<Kubeconfig> {
     const RBAC: &str = "rbac.authorization.k8s.io";
-    let name = format!("{}-{}", namespace.name(), component.as_str());
+    let first = components.first().context("no component")?;
+    let name = format!("{}-{}", namespace.name(), first.as_str());
+    let rules = |own_namespace: bool| -> Vec<PolicyRule> {
+        components.iter().flat_map(|component| rules(*component, own_namespace, &ObjectNames::default())).collect()
+    };
     let subject = json!([{ "kind": "ServiceAccount", "name": name, "namespace": namespace.name() }]);
     let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
         { "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "namespace": namespace.name() } },
         {
             "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": { "name": name },
-            "rules": rules(component, false, &ObjectNames::default()),
+            "rules": rules(false),
         },
         {
             "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": name },
@@ -198,7 +207,7 @@ pub async fn service_account(plane: &ControlPlane, namespace: &Namespace, compon
         },
         {
             "apiVersion": format!("{RBAC}/v1"), "kind": "Role",
-            "metadata": { "name": name, "namespace": namespace.name() }, "rules": rules(component, true, &ObjectNames::default()),
+            "metadata": { "name": name, "namespace": namespace.name() }, "rules": rules(true),
         },
         {
             "apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding",

@@ -48,7 +48,12 @@ impl Setting {
 
     /// Starts an operator with these arguments and otherwise default settings.
     pub async fn default_operator(&self, arguments: &[&str]) -> Result<Controller> {
-        let account = service_account(&self.plane, self.namespace(), Component::Reconcile).await?;
+        self.operator_as(&[Component::Reconcile, Component::Remediate], arguments).await
+    }
+
+    /// Starts an operator with the permissions of these components, these arguments and otherwise default settings.
+    pub async fn operator_as(&self, components: &[Component], arguments: &[&str]) -> Result<Controller> {
+        let account = service_account(&self.plane, self.namespace(), components).await?;
         let all = [&["reconcile", "--lease-namespace", self.namespace().name()], arguments].concat();
         Controller::start(&self.plane, account.path(), &all).await
     }

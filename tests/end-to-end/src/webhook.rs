@@ -28,7 +28,7 @@ impl Webhook {
     pub async fn start(setting: &Setting, arguments: &[&str]) -> Result<Self> {
         let certificates = Folder::new();
         generate_certificate(&certificates);
-        let account = service_account(&setting.plane, setting.namespace(), Component::Webhook).await?;
+        let account = service_account(&setting.plane, setting.namespace(), &[Component::Webhook]).await?;
         let mut all = vec!["webhook".to_owned(), "serve".to_owned(), "--drain".to_owned(), "0".to_owned()];
         for (flag, file) in [("--tls-cert", "tls.crt"), ("--tls-key", "tls.key")] {
             all.extend([flag.to_owned(), certificates.path().join(file).display().to_string()]);

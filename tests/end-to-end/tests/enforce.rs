@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use end_to_end::objects::{bad_container, documents, workload};
 use end_to_end::operator::{Setting, apply, expect_status, get, list, policy};
 use end_to_end::{Controller, kube_devops, run};
+use kube_devops_cluster::permissions::Component;
 use serde_json::{Value, json};
 use test_cluster::{DEADLINE, Namespace, eventually, pods};
 
@@ -445,6 +446,25 @@ async fn a_new_leader_completes_the_patches_of_a_stopped_operator() -> Result<()
         let revision = &workload["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
         assert_eq!(revision, "2", "{workload:#}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_without_the_permissions_of_remediation_reports_it_and_changes_nothing() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator_as(&[Component::Reconcile], &["--lease-duration", "3"]).await?;
+    let namespace = setting.plane.namespace("unprivileged").await?;
+    apply(&namespace, &bare_workload("Deployment", "web", &json!({})).to_string()).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    let status = expect_state(&operator, &namespace, "enforcing", "web", "Denied").await?;
+    let (_, message) = state(&status, "web");
+    assert!(message.contains("cannot patch resource \"deployments\""), "{message}");
+    let is_enforced = |condition: &Value| condition["type"] == "Enforced" && condition["status"] == "False";
+    assert!(status["conditions"].as_array().unwrap().iter().any(is_enforced), "{status:#}");
+    assert_eq!(status["violationsByCheck"]["missing-liveness"], 2, "the policy is evaluated");
+    assert!(is_unchanged(&get(&namespace, "deployment", "web").await?));
+    // The policy is not held back by a finalizer.
+    namespace.kubectl(["delete", "devopspolicy", "enforcing", "--timeout=30s"]).await?;
     Ok(())
 }
 

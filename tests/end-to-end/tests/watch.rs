@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use test_cluster::{ControlPlane, DEADLINE, Namespace, eventually, pods};
 
 async fn start(plane: &ControlPlane, system: &Namespace) -> Result<Controller> {
-    let account = service_account(plane, system, Component::Watch).await?;
+    let account = service_account(plane, system, &[Component::Watch]).await?;
     let arguments = ["watch", "--lease-duration", "3", "--lease-namespace", system.name()];
     Controller::start(plane, account.path(), &arguments).await
 }

@@ -131,7 +131,7 @@ async fn a_replaced_certificate_is_served_without_dropping_connections() -> Resu
 
 /// Starts a replica that manages its certificate.
 async fn replica(setting: &Setting, identity: &str) -> Result<Controller> {
-    let account = service_account(&setting.plane, setting.namespace(), Component::Webhook).await?;
+    let account = service_account(&setting.plane, setting.namespace(), &[Component::Webhook]).await?;
     let arguments = [
         "webhook",
         "serve",
@@ -270,7 +270,7 @@ async fn a_draining_webhook_is_not_ready_but_serves_until_it_exits() -> Result<(
     let mut webhook = Webhook::start(&setting, &[]).await?;
     let namespace = namespace_with_bundle(&setting, &webhook.process, "restricted").await?;
     webhook.process.stop().await?;
-    let account = service_account(&setting.plane, setting.namespace(), Component::Webhook).await?;
+    let account = service_account(&setting.plane, setting.namespace(), &[Component::Webhook]).await?;
     let path = |name: &str| webhook.certificates().path().join(name).display().to_string();
     let (certificate, key) = (path("tls.crt"), path("tls.key"));
     let arguments = [
