@@ -24,7 +24,8 @@ type Place = (Arc<str>, Option<Arc<str>>, Option<Arc<str>>);
 #[derive(Debug, Default)]
 pub struct PendingEvents {
     pending: BTreeMap<WorkloadRoot, Entry>,
-    known: BTreeMap<WorkloadRoot, BTreeSet<Place>>,
+    /// A workload has few violations: a list takes less memory than a set.
+    known: BTreeMap<WorkloadRoot, Vec<Place>>,
     order: VecDeque<WorkloadRoot>,
 }
 
@@ -48,6 +49,9 @@ impl PendingEvents {
         let places = |evaluation: &Evaluation| evaluation.violations.iter().map(place).collect::<BTreeSet<_>>();
         let now = places(evaluation);
         if !self.known.contains_key(root) {
+            if now.is_empty() {
+                return;
+            }
             self.remember(root);
         }
         let known = self.known.entry(root.clone()).or_default();
@@ -55,13 +59,17 @@ impl PendingEvents {
         // A new pod shows what its template has; a known one, what has changed. The order of the first evaluation says nothing.
         let fixed: Vec<Place> = match &before {
             Some(before) => before.difference(&now).cloned().collect(),
-            None if emits => known.difference(&now).cloned().collect(),
+            None if emits => known.iter().filter(|place| !now.contains(place)).cloned().collect(),
             None => Vec::new(),
         };
         known.retain(|place| !fixed.contains(place));
         let mut is_new = |place: Place| {
             let had = before.as_ref().is_some_and(|before| before.contains(&place));
-            known.insert(place) && !had
+            let is_known = known.contains(&place);
+            if !is_known {
+                known.push(place);
+            }
+            !is_known && !had
         };
         let new = evaluation.violations.iter().filter(|violation| is_new(place(violation)));
         let lines: Vec<String> = new.map(|violation| format!("{} ({})", violation.line(), violation.check)).collect();
