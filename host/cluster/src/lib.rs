@@ -21,6 +21,7 @@ pub mod evaluator;
 pub mod install;
 pub mod key;
 pub mod lenient;
+mod owner;
 pub mod permissions;
 pub mod pod_index;
 pub mod pods;

@@ -12,6 +12,7 @@ use kube_devops_core::{Phase, Status, Subject};
 
 use crate::key::ObjectKey;
 use crate::lenient::Lenient;
+use crate::owner::controller;
 use crate::runtime::store::{Store, Watched};
 
 /// A pod of the watch, with the fields that are evaluated.
@@ -31,7 +32,6 @@ struct Entry {
     subject: Arc<Subject>,
     created: Option<DateTime<Utc>>,
     workload: Arc<ObjectReference>,
-    root: WorkloadRoot,
 }
 
 /// What a user calls the workload of a pod: for a pod of a Deployment, the Deployment and not its ReplicaSet.
@@ -44,13 +44,13 @@ pub struct WorkloadRoot {
 }
 
 impl WorkloadRoot {
-    /// The root of a pod with this controller. The Deployment is known by the label that it gives its pods:
+    /// The root of a pod with these labels and this controller. The Deployment is known by the label that it gives its pods:
     /// <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>
-    fn of(metadata: &ObjectMeta, controller: &ObjectReference) -> Self {
+    fn of(labels: &[(String, String)], controller: &ObjectReference) -> Self {
         let kind = controller.kind.as_deref().unwrap_or_default();
         let name = controller.name.as_deref().unwrap_or_default();
-        let hash = metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
-        let deployment = hash.and_then(|hash| name.strip_suffix(hash.as_str())?.strip_suffix('-'));
+        let hash = labels.iter().find(|(key, _)| key == "pod-template-hash");
+        let deployment = hash.and_then(|(_, hash)| name.strip_suffix(hash.as_str())?.strip_suffix('-'));
         match deployment.filter(|_| kind == "ReplicaSet") {
             Some(deployment) => Self { kind: "Deployment".into(), name: deployment.into() },
             None => Self { kind: kind.into(), name: name.into() },
@@ -130,8 +130,9 @@ impl PodIndex {
     }
 
     /// The workload of a pod, as users call it.
-    pub fn root(&self, key: &ObjectKey) -> Option<&WorkloadRoot> {
-        self.namespaces.get(&key.namespace)?.get(&key.name).map(|entry| &entry.root)
+    pub fn root(&self, key: &ObjectKey) -> Option<WorkloadRoot> {
+        let entry = self.namespaces.get(&key.namespace)?.get(&key.name)?;
+        Some(WorkloadRoot::of(&entry.subject.labels, &entry.workload))
     }
 
     /// Adds or replaces a pod. Returns whether its facts changed.
@@ -139,7 +140,6 @@ impl PodIndex {
         let created = pod.metadata.creation_timestamp.as_ref();
         let created = created.and_then(|time| DateTime::from_timestamp(time.0.as_second(), 0));
         let workload = workload(&pod.metadata);
-        let root = WorkloadRoot::of(&pod.metadata, &workload);
         let Some(subject) = subject(pod, created, now) else { return self.remove(key) };
         if subject.status.as_ref().is_some_and(|status| status.phase == Phase::Pending) {
             self.pending.insert(key.clone());
@@ -152,10 +152,7 @@ impl PodIndex {
             return false;
         }
         let is_new = known.is_none();
-        pods.insert(
-            key.name.clone(),
-            Entry { subject: Arc::new(subject), created, workload: Arc::new(workload), root },
-        );
+        pods.insert(key.name.clone(), Entry { subject: Arc::new(subject), created, workload: Arc::new(workload) });
         self.count += usize::from(is_new);
         true
     }
@@ -204,24 +201,14 @@ impl Store for IndexAt<'_> {
 }
 
 fn workload(metadata: &ObjectMeta) -> ObjectReference {
-    let owners = metadata.owner_references.iter().flatten();
-    let reference = match owners.into_iter().find(|owner| owner.controller == Some(true)) {
-        Some(owner) => ObjectReference {
-            api_version: Some(owner.api_version.clone()),
-            kind: Some(owner.kind.clone()),
-            name: Some(owner.name.clone()),
-            uid: Some(owner.uid.clone()),
-            ..ObjectReference::default()
-        },
-        None => ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Pod".to_owned()),
-            name: metadata.name.clone(),
-            uid: metadata.uid.clone(),
-            ..ObjectReference::default()
-        },
-    };
-    ObjectReference { namespace: metadata.namespace.clone(), ..reference }
+    controller(metadata).unwrap_or_else(|| ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: metadata.name.clone(),
+        uid: metadata.uid.clone(),
+        namespace: metadata.namespace.clone(),
+        ..ObjectReference::default()
+    })
 }
 
 /// The facts about a pod; `None` if it is not evaluated.
@@ -351,7 +338,8 @@ mod tests {
                 "name": "web-5d9-x", "ownerReferences": owners, "labels": { "pod-template-hash": hash.unwrap_or("none") },
             }))
             .unwrap();
-            let root = WorkloadRoot::of(&metadata, &workload(&metadata));
+            let labels: Vec<_> = metadata.labels.clone().unwrap_or_default().into_iter().collect();
+            let root = WorkloadRoot::of(&labels, &workload(&metadata));
             format!("{} {}", root.kind, root.name)
         };
         assert_eq!(root(Some(("ReplicaSet", "web-5d9")), Some("5d9")), "Deployment web");

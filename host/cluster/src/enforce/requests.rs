@@ -3,7 +3,6 @@
 use chrono::Utc;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use kube_devops_core::workload::Workload;
@@ -12,6 +11,7 @@ use serde_json::Value;
 use super::decide::{Decision, follow_up, remediation};
 use super::job::{JobResult, RemediationJob, WorkloadKey, is_replica_set};
 use crate::install::FIELD_MANAGER;
+use crate::owner::controller;
 
 /// The workload of a job, and the result.
 #[derive(Debug)]
@@ -148,12 +148,11 @@ async fn workload_of(client: &Client, namespace: &str, owner: &ObjectReference) 
     }
     let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
     let Some(set) = api.get_metadata_opt(&name).await? else { return Ok(Owner::Gone) };
-    let controller = set.owner_references().iter().find(|owner| owner.controller == Some(true));
-    let is_remediable = |owner: &&OwnerReference| {
-        Workload::find(&owner.api_version, &owner.kind).is_some_and(|workload| workload.can_be_remediated)
+    let is_remediable = |owner: &ObjectReference| {
+        Workload::find(&text(&owner.api_version), &text(&owner.kind)).is_some_and(|workload| workload.can_be_remediated)
     };
-    Ok(controller.filter(is_remediable).map_or(Owner::Other, |owner| {
-        Owner::Workload(WorkloadKey { kind: owner.kind.clone(), name: owner.name.clone() })
+    Ok(controller(&set.metadata).filter(is_remediable).map_or(Owner::Other, |owner| {
+        Owner::Workload(WorkloadKey { kind: text(&owner.kind), name: text(&owner.name) })
     }))
 }
 

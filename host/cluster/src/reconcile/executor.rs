@@ -19,6 +19,7 @@ use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
 use crate::enforce::{Ended, JobResult, check, follow, remediate};
 use crate::install::FIELD_MANAGER;
 use crate::key::ObjectKey;
+use crate::owner::controller;
 
 /// The most audit results that are deleted at a time.
 const AT_ONCE: usize = 4;
@@ -224,19 +225,7 @@ impl Executor {
         let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &namespace);
         // Without the ReplicaSet, the event is about the ReplicaSet itself.
         let set = api.get_metadata_opt(reference.name.as_deref().unwrap_or_default()).await.ok().flatten();
-        let owner =
-            set.and_then(|set| set.owner_references().iter().find(|owner| owner.controller == Some(true)).cloned());
-        match owner {
-            Some(owner) => ObjectReference {
-                api_version: Some(owner.api_version),
-                kind: Some(owner.kind),
-                name: Some(owner.name),
-                uid: Some(owner.uid),
-                namespace: Some(namespace),
-                ..ObjectReference::default()
-            },
-            None => reference,
-        }
+        set.and_then(|set| controller(&set.metadata)).unwrap_or(reference)
     }
 
     /// Emits an event about a workload if it was changed.

@@ -231,7 +231,7 @@ impl Policy {
             return;
         }
         if let (Some(workload), Some(root)) = (workload, pods.root(&pod.key)) {
-            self.events.evaluated(root, workload, known, &pod.evaluation, self.is_evaluated);
+            self.events.evaluated(&root, workload, known, &pod.evaluation, self.is_evaluated);
         }
         self.audits.is_due |= self.ledger.set(&pod.key.name, pod.evaluation);
     }
