@@ -76,7 +76,7 @@ pub enum NamedObject {
     WebhookLease,
     /// The Secret with the certificate of the webhook.
     CertificateSecret,
-    /// The ValidatingWebhookConfiguration.
+    /// The ValidatingWebhookConfiguration and the MutatingWebhookConfiguration.
     WebhookConfiguration,
 }
 
@@ -91,7 +91,7 @@ pub struct ObjectNames {
     pub webhook_lease: String,
     /// The Secret with the certificate of the webhook.
     pub certificate_secret: String,
-    /// The ValidatingWebhookConfiguration.
+    /// The ValidatingWebhookConfiguration and the MutatingWebhookConfiguration.
     pub webhook_configuration: String,
 }
 
@@ -146,6 +146,7 @@ pub const PERMISSIONS: &[Permission] = {
     const LEASES: (&str, &str) = ("coordination.k8s.io", "leases");
     const SECRETS: (&str, &str) = ("", "secrets");
     const HOLD: &[&str] = &["get", "update"];
+    const CA_BUNDLE: &str = "update the CA bundle of the webhook";
     const ELECTION: &str = "elect a leader";
     const ROLLOUTS: &str = "find workloads to remediate and monitor their rollouts";
     const REMEDIATION: &str = "remediate workloads under a policy that enforces";
@@ -210,7 +211,17 @@ pub const PERMISSIONS: &[Permission] = {
                 "validatingwebhookconfigurations",
                 &["get", "patch"],
                 &[Webhook],
-                "update the CA bundle of the webhook",
+                CA_BUNDLE,
+            )
+        },
+        Permission {
+            object: Some(NamedObject::WebhookConfiguration),
+            ..cluster(
+                "admissionregistration.k8s.io",
+                "mutatingwebhookconfigurations",
+                &["get", "patch"],
+                &[Webhook],
+                CA_BUNDLE,
             )
         },
     ]
@@ -307,9 +318,10 @@ mod tests {
         for component in [Component::Watch, Component::Reconcile, Component::Remediate, Component::Webhook] {
             for rule in [rules(component, true, &names), rules(component, false, &names)].concat() {
                 let resources = rule.resources.clone().unwrap_or_default();
-                let is_sensitive = ["secrets", "leases", "validatingwebhookconfigurations"]
-                    .iter()
-                    .any(|sensitive| resources.iter().any(|resource| resource == sensitive));
+                let is_sensitive =
+                    ["secrets", "leases", "validatingwebhookconfigurations", "mutatingwebhookconfigurations"]
+                        .iter()
+                        .any(|sensitive| resources.iter().any(|resource| resource == sensitive));
                 if is_sensitive && rule.verbs != ["create"] {
                     assert!(rule.resource_names.is_some(), "{rule:?}");
                 }

@@ -1,17 +1,21 @@
-//! The ValidatingWebhookConfiguration, by which the API server sends reviews.
+//! The configurations by which the API server sends reviews: a ValidatingWebhookConfiguration for the evaluation, and a
+//! MutatingWebhookConfiguration for updates of remediated workloads.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
-    WebhookClientConfig,
+    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
+    ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::api::ObjectMeta;
+use kube_devops_cluster::enforce::PATCHED_BY;
 use kube_devops_core::SystemNamespaces;
 use kube_devops_core::workload::{WORKLOADS, Workload};
 
-/// The path that reviews are sent to.
-pub const PATH: &str = "/validate";
+/// The path that reviews for the evaluation are sent to.
+pub const VALIDATE_PATH: &str = "/validate";
+/// The path that reviews of updates of remediated workloads are sent to.
+pub const MUTATE_PATH: &str = "/mutate";
 
 /// A resource that creates pods from a template at `spec.template`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +43,7 @@ pub enum Server {
 /// The options of the configuration.
 #[derive(Debug, Clone)]
 pub struct ConfigurationOptions {
-    /// The name of the configuration.
+    /// The name of both configurations.
     pub name: String,
     /// The location of the server.
     pub server: Server,
@@ -57,18 +61,10 @@ pub struct ConfigurationOptions {
     pub resources: Vec<TemplatedResource>,
 }
 
-/// The configuration.
-pub fn configuration(options: &ConfigurationOptions) -> ValidatingWebhookConfiguration {
+/// The configuration for the evaluation.
+pub fn validating(options: &ConfigurationOptions) -> ValidatingWebhookConfiguration {
     let mut rules: Vec<_> = ["", "apps", "batch"].map(|group| rule(group, &resources(group))).into();
     rules.extend(options.resources.iter().map(|further| rule(&further.group, &[&further.resource])));
-    let selector = LabelSelector {
-        match_expressions: Some(vec![LabelSelectorRequirement {
-            key: "kubernetes.io/metadata.name".to_owned(),
-            operator: "NotIn".to_owned(),
-            values: Some(options.system.named().map(str::to_owned).collect()),
-        }]),
-        ..LabelSelector::default()
-    };
     // Objects without a spec are evaluated like new ones.
     let changed =
         "request.operation != 'UPDATE' || !has(object.spec) || !has(oldObject.spec) || object.spec != oldObject.spec";
@@ -77,18 +73,63 @@ pub fn configuration(options: &ConfigurationOptions) -> ValidatingWebhookConfigu
     if options.system.has_suffix() {
         conditions.push(condition("not-in-a-system-namespace", "!request.namespace.endsWith('-system')".to_owned()));
     }
-    if let Some(operator) = &options.operator {
-        let expression =
-            format!("request.operation != 'UPDATE' || request.userInfo.username != {}", cel_text(operator));
-        conditions.push(condition("not-the-operator", expression));
-    }
+    conditions.extend(options.operator.as_deref().map(not_the_operator));
     ValidatingWebhookConfiguration {
         metadata: ObjectMeta { name: Some(options.name.clone()), ..ObjectMeta::default() },
         webhooks: Some(vec![
-            webhook(options, "workloads", rules, Some(selector), conditions),
+            webhook(options, "workloads", rules, Some(not_a_system_namespace(options)), conditions),
             webhook(options, "policies", vec![rule("devops.stochastic.io", &["devopspolicies"])], None, vec![changed]),
         ]),
     }
+}
+
+/// The configuration for updates of remediated workloads. It never makes a request fail.
+pub fn mutating(options: &ConfigurationOptions) -> MutatingWebhookConfiguration {
+    let remediated = WORKLOADS.iter().filter(|workload| workload.can_be_remediated);
+    let resources: Vec<_> = remediated.map(|workload| workload.resource).collect();
+    let mut rule = rule("apps", &resources);
+    rule.operations = Some(vec!["UPDATE".to_owned()]);
+    let remediated = format!(
+        "has(oldObject.metadata.annotations) && {} in oldObject.metadata.annotations && object.spec != oldObject.spec",
+        cel_text(PATCHED_BY)
+    );
+    let mut conditions = vec![condition("remediated-and-changed", remediated)];
+    conditions.extend(options.operator.as_deref().map(not_the_operator));
+    let webhook = MutatingWebhook {
+        name: "remediation.devops.stochastic.io".to_owned(),
+        admission_review_versions: vec!["v1".to_owned()],
+        client_config: client(options, MUTATE_PATH),
+        failure_policy: Some("Ignore".to_owned()),
+        match_conditions: Some(conditions),
+        match_policy: Some("Equivalent".to_owned()),
+        namespace_selector: Some(not_a_system_namespace(options)),
+        object_selector: None,
+        // Another webhook may set a handler after this one.
+        reinvocation_policy: Some("IfNeeded".to_owned()),
+        rules: Some(vec![rule]),
+        side_effects: "None".to_owned(),
+        timeout_seconds: Some(options.timeout.into()),
+    };
+    MutatingWebhookConfiguration {
+        metadata: ObjectMeta { name: Some(options.name.clone()), ..ObjectMeta::default() },
+        webhooks: Some(vec![webhook]),
+    }
+}
+
+fn not_a_system_namespace(options: &ConfigurationOptions) -> LabelSelector {
+    LabelSelector {
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: "kubernetes.io/metadata.name".to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(options.system.named().map(str::to_owned).collect()),
+        }]),
+        ..LabelSelector::default()
+    }
+}
+
+fn not_the_operator(operator: &str) -> MatchCondition {
+    let expression = format!("request.operation != 'UPDATE' || request.userInfo.username != {}", cel_text(operator));
+    condition("not-the-operator", expression)
 }
 
 /// The built-in resources of a group that run pods.
@@ -110,19 +151,11 @@ fn webhook(
     selector: Option<LabelSelector>,
     conditions: Vec<MatchCondition>,
 ) -> ValidatingWebhook {
-    let path = Some(PATH.to_owned());
-    let (service, url) = match &options.server {
-        Server::Service { name, namespace } => {
-            let (name, namespace) = (name.clone(), namespace.clone());
-            (Some(ServiceReference { name, namespace, path, port: Some(443) }), None)
-        }
-        Server::Url(url) => (None, Some(format!("{}{PATH}", url.trim_end_matches('/')))),
-    };
     let text = |text: &str| Some(text.to_owned());
     ValidatingWebhook {
         name: format!("{name}.devops.stochastic.io"),
         admission_review_versions: vec!["v1".to_owned()],
-        client_config: WebhookClientConfig { ca_bundle: options.ca_bundle.clone().map(ByteString), service, url },
+        client_config: client(options, VALIDATE_PATH),
         failure_policy: text(if options.fail_closed { "Fail" } else { "Ignore" }),
         match_conditions: Some(conditions),
         // Reviews are sent for all versions of a resource.
@@ -133,6 +166,18 @@ fn webhook(
         side_effects: "None".to_owned(),
         timeout_seconds: Some(options.timeout.into()),
     }
+}
+
+/// How API servers reach a path of the server.
+fn client(options: &ConfigurationOptions, path: &str) -> WebhookClientConfig {
+    let (service, url) = match &options.server {
+        Server::Service { name, namespace } => {
+            let (name, namespace) = (name.clone(), namespace.clone());
+            (Some(ServiceReference { name, namespace, path: Some(path.to_owned()), port: Some(443) }), None)
+        }
+        Server::Url(url) => (None, Some(format!("{}{path}", url.trim_end_matches('/')))),
+    };
+    WebhookClientConfig { ca_bundle: options.ca_bundle.clone().map(ByteString), service, url }
 }
 
 fn rule(group: &str, resources: &[&str]) -> RuleWithOperations {

@@ -4,6 +4,7 @@
 //!   watch of policies --> PolicyIndex --.
 //!                                       |--> Admission --> verdict --> denial, warnings, metrics
 //!   HTTPS --> review --> subject -------'
+//!         '-> update of a remediated workload --> mutation --> without the added fields that would make it fail
 //!   files or Secret --> certificate
 //! ```
 //!
@@ -20,6 +21,7 @@ pub mod configuration;
 mod connection;
 mod index;
 mod metrics;
+mod mutation;
 pub mod response;
 pub mod review;
 pub mod server;

@@ -20,6 +20,10 @@ pub struct Metrics {
     failed_open: [IntCounter; Reason::ALL.len()],
     fail_closed: bool,
     duration: Histogram,
+    /// The updates of remediated workloads from which added fields were removed.
+    pub yields: IntCounter,
+    /// The updates of remediated workloads that could not be processed.
+    pub yield_failures: IntCounter,
     /// The number of policies.
     pub policies: IntGauge,
     /// The expiry of the serving certificate, in seconds since 1970; 0 for the bootstrap certificate.
@@ -56,6 +60,20 @@ impl Metrics {
             )?,
             fail_closed,
             duration: register(registry, Histogram::with_opts(duration.buckets(BUCKETS.to_vec())))?,
+            yields: register(
+                registry,
+                IntCounter::new(
+                    "webhook_remediation_yields_total",
+                    "Updates of remediated workloads from which added fields were removed",
+                ),
+            )?,
+            yield_failures: register(
+                registry,
+                IntCounter::new(
+                    "webhook_remediation_yield_failures_total",
+                    "Updates of remediated workloads that could not be processed, and continued unchanged",
+                ),
+            )?,
             policies: register(registry, IntGauge::new("webhook_policies", "Policies of the webhook"))?,
             certificate_expiry: register(
                 registry,

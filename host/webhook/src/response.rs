@@ -9,9 +9,9 @@ use kube_devops_core::{CheckInfo, Severity, Violation};
 use super::review::{Denial, Response};
 
 /// The longest warning, in bytes. The API server truncates longer ones.
-const LONGEST_WARNING: usize = 256;
+pub(crate) const LONGEST_WARNING: usize = 256;
 /// The most warnings. The API server drops warnings beyond 4,096 bytes in total.
-const MOST_WARNINGS: usize = 14;
+pub(crate) const MOST_WARNINGS: usize = 14;
 /// The most violations in a denial.
 const MOST_LISTED: usize = 50;
 /// The longest line of a denial, in bytes.
@@ -118,13 +118,8 @@ impl Verdict {
 
     /// The response that denies a request which was not read.
     pub fn denied(uid: &str, text: &str) -> Response {
-        Response {
-            uid: uid.to_owned(),
-            allowed: false,
-            status: Some(Denial { code: 413, reason: "RequestEntityTooLarge", message: text.to_owned() }),
-            warnings: Vec::new(),
-            audit_annotations: BTreeMap::new(),
-        }
+        let status = Some(Denial { code: 413, reason: "RequestEntityTooLarge", message: text.to_owned() });
+        Response { allowed: false, status, ..Response::allowed(uid) }
     }
 
     /// The index of the label in [`Verdict::NAMES`].
@@ -148,13 +143,7 @@ impl Verdict {
 
     /// The response to the request with this uid.
     pub fn response(&self, uid: &str, response_policy: &ResponsePolicy) -> Response {
-        let mut response = Response {
-            uid: uid.to_owned(),
-            allowed: true,
-            status: None,
-            warnings: Vec::new(),
-            audit_annotations: BTreeMap::new(),
-        };
+        let mut response = Response::allowed(uid);
         match self {
             Self::Skipped => {}
             Self::InvalidPolicy(reason) => {

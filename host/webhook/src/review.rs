@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use k8s_openapi::ByteString;
 use kube_devops_core::object::Object;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
@@ -136,6 +138,11 @@ pub fn parse_raw(body: &[u8]) -> Result<Request<'_, &RawValue>, ReviewError> {
     parse_with(body)
 }
 
+/// Reads a request with its whole objects.
+pub fn parse_values(body: &[u8]) -> Result<Request<'_, Value>, ReviewError> {
+    parse_with(body)
+}
+
 fn parse_with<'a, O: Deserialize<'a>>(body: &'a [u8]) -> Result<Request<'a, O>, ReviewError> {
     let review: Review<'a, O> = serde_json::from_slice(body).map_err(ReviewError::Unreadable)?;
     if review.api_version != API_VERSION || review.kind != KIND {
@@ -166,6 +173,19 @@ pub struct Response {
     /// Annotations for the audit log of the API server.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub audit_annotations: BTreeMap<&'static str, String>,
+    /// Changes of the object.
+    #[serde(flatten)]
+    pub patch: Option<Patch>,
+}
+
+/// Changes of the object of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Patch {
+    /// The changes.
+    pub patch: ByteString,
+    /// Their format.
+    pub patch_type: &'static str,
 }
 
 /// The reason for a denial.
@@ -180,6 +200,18 @@ pub struct Denial {
 }
 
 impl Response {
+    /// A response that admits a request as it is.
+    pub fn allowed(uid: &str) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            allowed: true,
+            status: None,
+            warnings: Vec::new(),
+            audit_annotations: BTreeMap::new(),
+            patch: None,
+        }
+    }
+
     /// The AdmissionReview with this response.
     pub fn to_json(&self) -> Vec<u8> {
         #[derive(Serialize)]

@@ -17,11 +17,12 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use http_body_util::BodyExt;
 use kube_devops_cluster::ClusterError;
 use kube_devops_cluster::runtime::server::{Readiness, listen};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
-use crate::body::{BodyBudget, BodyError};
-use crate::configuration::PATH;
+use crate::body::{BodyBudget, BodyError, BudgetedBody};
+use crate::configuration::{MUTATE_PATH, VALIDATE_PATH};
 use crate::connection::LimitedAcceptor;
 use crate::response::Reason;
 
@@ -31,6 +32,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(120);
 /// The most connections at a time. An API server opens one per concurrent request.
 const MOST_CONNECTIONS: usize = 2048;
+/// The most updates of remediated workloads that are processed at a time.
+const MOST_MUTATIONS: usize = 8;
 
 #[derive(Clone)]
 struct Served {
@@ -38,12 +41,15 @@ struct Served {
     budget: BodyBudget,
     /// In bytes.
     largest_body: usize,
+    mutations: Arc<Semaphore>,
 }
 
-/// Serves reviews that are posted to [`PATH`].
+/// Serves reviews that are posted to [`VALIDATE_PATH`] and [`MUTATE_PATH`].
 pub fn router(admission: Arc<Admission>, largest_body: usize) -> Router {
     let budget = BodyBudget::new(largest_body);
-    Router::new().route(PATH, post(validate)).with_state(Served { admission, budget, largest_body })
+    let mutations = Arc::new(Semaphore::new(MOST_MUTATIONS));
+    let served = Served { admission, budget, largest_body, mutations };
+    Router::new().route(VALIDATE_PATH, post(validate)).route(MUTATE_PATH, post(mutate)).with_state(served)
 }
 
 /// Reads the rest of a rejected body, unless it is too large or slow. Closing a connection with unread bytes resets it, and then
@@ -99,39 +105,14 @@ async fn validate(State(served): State<Served>, request: Request) -> Response {
         tracing::warn!(reason = Reason::as_str(reason), "rejected a request: {text}");
         (status, text + "\n").into_response()
     };
-    let (parts, mut body) = request.into_parts();
-    let content_type = parts.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-    if !content_type.is_some_and(is_json) {
-        let text = "the content type is not application/json".to_owned();
-        return reject(Reason::Malformed, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
-    }
-    let error = match served.budget.read(&mut body, (arrived + admission.deadline()).into()).await {
+    let Unread { reason, status, text, head } = match read(&served, request, arrived).await {
         Ok(body) => {
             return match admission.answer(&body.bytes, arrived) {
                 Ok(response) => json(&response),
                 Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
             };
         }
-        Err(error) => error,
-    };
-    let (reason, status, text, head) = match error {
-        BodyError::TooLarge { head } => {
-            discard(&mut body, &served, arrived).await;
-            let text = format!("the request has more than {} bytes", served.largest_body);
-            (Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, text, head)
-        }
-        BodyError::Busy { head } => {
-            discard(&mut body, &served, arrived).await;
-            let text = "too many large requests are being evaluated; try again".to_owned();
-            (Reason::Overload, StatusCode::SERVICE_UNAVAILABLE, text, head)
-        }
-        BodyError::Late => {
-            let text = format!("the request did not arrive within {:?}", admission.deadline());
-            return reject(Reason::SlowRequest, StatusCode::REQUEST_TIMEOUT, text);
-        }
-        BodyError::Broken(error) => {
-            return reject(Reason::Malformed, StatusCode::BAD_REQUEST, format!("failed to read the body: {error}"));
-        }
+        Err(unread) => unread,
     };
     match admission.deny_unread(&head, reason, &text, arrived) {
         Some(response) => {
@@ -140,6 +121,70 @@ async fn validate(State(served): State<Served>, request: Request) -> Response {
         }
         None => reject(reason, status, text),
     }
+}
+
+/// Responds to an update of a remediated workload. After an error, the API server continues with the update as it is.
+async fn mutate(State(served): State<Served>, request: Request) -> Response {
+    let fail = |status: StatusCode, text: String| {
+        served.admission.metrics().yield_failures.inc();
+        tracing::warn!("failed to process an update of a remediated workload: {text}");
+        (status, text + "\n").into_response()
+    };
+    let body = match read(&served, request, Instant::now()).await {
+        Ok(body) => body,
+        Err(Unread { status, text, .. }) => return fail(status, text),
+    };
+    // Whole objects are parsed, which takes several times their size.
+    let Ok(_place) = served.mutations.try_acquire() else {
+        return fail(StatusCode::SERVICE_UNAVAILABLE, "too many updates are being processed".to_owned());
+    };
+    match served.admission.mutate(&body.bytes) {
+        Ok(response) => json(&response),
+        Err(error) => fail(StatusCode::BAD_REQUEST, error.to_string()),
+    }
+}
+
+/// A request whose body was not read.
+struct Unread {
+    reason: Reason,
+    status: StatusCode,
+    text: String,
+    /// The first bytes of the body, if they were read.
+    head: Vec<u8>,
+}
+
+async fn read(served: &Served, request: Request, arrived: Instant) -> Result<BudgetedBody, Unread> {
+    let (parts, mut body) = request.into_parts();
+    let unread = |reason, status, text: String, head| Unread { reason, status, text, head };
+    let content_type = parts.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    if !content_type.is_some_and(is_json) {
+        let text = "the content type is not application/json".to_owned();
+        return Err(unread(Reason::Malformed, StatusCode::UNSUPPORTED_MEDIA_TYPE, text, Vec::new()));
+    }
+    let deadline = served.admission.deadline();
+    let error = match served.budget.read(&mut body, (arrived + deadline).into()).await {
+        Ok(body) => return Ok(body),
+        Err(error) => error,
+    };
+    Err(match error {
+        BodyError::TooLarge { head } => {
+            discard(&mut body, served, arrived).await;
+            let text = format!("the request has more than {} bytes", served.largest_body);
+            unread(Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, text, head)
+        }
+        BodyError::Busy { head } => {
+            discard(&mut body, served, arrived).await;
+            let text = "too many large requests are being evaluated; try again".to_owned();
+            unread(Reason::Overload, StatusCode::SERVICE_UNAVAILABLE, text, head)
+        }
+        BodyError::Late => {
+            let text = format!("the request did not arrive within {deadline:?}");
+            unread(Reason::SlowRequest, StatusCode::REQUEST_TIMEOUT, text, Vec::new())
+        }
+        BodyError::Broken(error) => {
+            unread(Reason::Malformed, StatusCode::BAD_REQUEST, format!("failed to read the body: {error}"), Vec::new())
+        }
+    })
 }
 
 fn json(response: &crate::review::Response) -> Response {

@@ -45,13 +45,23 @@ fn cert_generate_writes_the_files_for_serve_and_install_config() {
     let bundle = target.join("ca.crt");
     let mut command = kube_devops();
     command.args(["webhook", "install-config", "--ca-bundle-path"]).arg(&bundle);
-    let configuration: Value = serde_norway::from_str(&run(&mut command).exits(0).stdout).unwrap();
-    let webhook = &configuration["webhooks"][0];
+    let output = run(&mut command).exits(0).stdout;
+    let (validating, mutating) = output.split_once("---\n").unwrap();
+    let [validating, mutating]: [Value; 2] = [validating, mutating].map(|text| serde_norway::from_str(text).unwrap());
+    let webhook = &validating["webhooks"][0];
     let encoded = serde_json::to_value(ByteString(now.into_bytes())).unwrap();
     assert_eq!(webhook["clientConfig"]["caBundle"], encoded);
     assert_eq!(webhook["clientConfig"]["service"]["name"], "kube-devops-webhook");
     assert_eq!((&webhook["failurePolicy"], &webhook["sideEffects"]), (&"Ignore".into(), &"None".into()));
     assert_eq!((&webhook["matchPolicy"], &webhook["timeoutSeconds"]), (&"Equivalent".into(), &5.into()));
+    assert_eq!(mutating["metadata"]["name"], "kube-devops-webhook");
+    let mutating = &mutating["webhooks"][0];
+    assert_eq!(
+        (&mutating["failurePolicy"], &mutating["clientConfig"]["caBundle"]),
+        (&"Ignore".into(), &webhook["clientConfig"]["caBundle"])
+    );
+    assert_eq!(mutating["rules"][0]["resources"], json!(["deployments", "statefulsets", "daemonsets"]));
+    assert_eq!(mutating["rules"][0]["operations"], json!(["UPDATE"]));
     let excluded = webhook["namespaceSelector"]["matchExpressions"][0]["values"].to_string();
     assert!(excluded.contains("\"kube-system\"") && excluded.contains("\"kube-devops\""), "{excluded}");
 }
@@ -189,6 +199,16 @@ async fn replicas_share_a_certificate_and_rotate_it_without_downtime() -> Result
     let configuration = run(&mut command).exits(0).complains(&["--ip-san"]).stdout;
     setting.plane.kubectl_with_input(["apply", "-f", "-"], &configuration).await?;
     wait_until_called(&setting, &second).await?;
+    for kind in ["validatingwebhookconfiguration", "mutatingwebhookconfiguration"] {
+        let bundle = ["get", kind, "kube-devops-webhook", "-o", "jsonpath={.webhooks[*].clientConfig.caBundle}"];
+        let encoded = serde_json::to_value(ByteString(ca_bundle.as_bytes().to_vec()))?;
+        eventually(DEADLINE, format!("the CA bundle of the {kind}"), async || {
+            let bundles = setting.plane.kubectl(bundle).await?;
+            ensure!(!bundles.is_empty() && bundles.split(' ').all(|bundle| bundle == encoded), "{bundles}");
+            Ok(())
+        })
+        .await?;
+    }
     let namespace = namespace_with_bundle(&setting, &second, "restricted").await?;
 
     // Deleting the Secret, for example after a key leak, rotates the certificate. No pod is admitted in the meantime.

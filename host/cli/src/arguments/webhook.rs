@@ -27,7 +27,7 @@ Examples:
   kube-devops webhook cert-generate --output-dir certificates
   kube-devops webhook cert-generate --ip-san 192.168.1.26")]
     CertGenerate(CertGenerateArguments),
-    /// Print the ValidatingWebhookConfiguration that registers the webhook with API servers
+    /// Print the configurations that register the webhook with API servers
     #[command(after_help = "\
 Examples:
   kube-devops webhook install-config | kubectl apply -f -
@@ -35,7 +35,7 @@ Examples:
   kube-devops webhook install-config --ca-bundle-path ca.crt --url https://192.168.1.26:8443
 
 Without --ca-bundle-path, the webhook injects the CA bundle of its own certificate.
-To disable the webhook: kubectl delete validatingwebhookconfiguration kube-devops-webhook")]
+To disable the webhook: kubectl delete validatingwebhookconfiguration,mutatingwebhookconfiguration kube-devops-webhook")]
     InstallConfig(InstallConfigArguments),
 }
 
@@ -89,7 +89,7 @@ pub struct WebhookServeArguments {
     /// Secret of the webhook's own certificate, in the namespace of the Lease
     #[arg(long, default_value = "kube-devops-webhook-tls", value_name = "NAME", help_heading = "Certificate")]
     pub secret_name: String,
-    /// ValidatingWebhookConfiguration to inject the CA bundle into
+    /// Name of the webhook configurations to inject the CA bundle into
     #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", help_heading = "Certificate")]
     pub config_name: String,
     /// Validity of the webhook's own certificate in days; it is renewed when a third of that is left
@@ -134,7 +134,7 @@ pub struct InstallConfigArguments {
     /// Namespace of the webhook and its Service
     #[arg(short, long, default_value = "kube-devops", value_name = "NAME")]
     pub namespace: String,
-    /// Name of the ValidatingWebhookConfiguration
+    /// Name of the ValidatingWebhookConfiguration and the MutatingWebhookConfiguration
     #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME")]
     pub config_name: String,
     /// URL of a webhook outside the cluster, such as https://192.168.1.26:8443, instead of a Service

@@ -10,7 +10,7 @@ use kube_devops_webhook::admission::AdmissionOptions;
 use kube_devops_webhook::certificate::{
     CertificateFiles, CertificateNames, ManagedCertificate, issue, read_ca_bundle, write_files,
 };
-use kube_devops_webhook::configuration::{ConfigurationOptions, Server, configuration};
+use kube_devops_webhook::configuration::{ConfigurationOptions, Server, mutating, validating};
 use kube_devops_webhook::{self as webhook, CertificateSource, WebhookOptions};
 
 use super::{Outcome, controller, print};
@@ -106,7 +106,7 @@ fn install_config(arguments: InstallConfigArguments) -> Result<Outcome> {
         Some(url) => Server::Url(url),
         None => Server::Service { name: arguments.names.service_name.clone(), namespace: arguments.namespace.clone() },
     };
-    let configuration = configuration(&ConfigurationOptions {
+    let options = ConfigurationOptions {
         name: arguments.config_name,
         server,
         ca_bundle,
@@ -115,8 +115,9 @@ fn install_config(arguments: InstallConfigArguments) -> Result<Outcome> {
         operator: arguments.names.operator(&arguments.namespace),
         system: SystemNamespaces::default().and(arguments.system_namespaces).and([arguments.namespace]),
         resources: arguments.resources,
-    });
-    print(&serde_norway::to_string(&configuration)?)
+    };
+    let documents = [serde_norway::to_string(&validating(&options))?, serde_norway::to_string(&mutating(&options))?];
+    print(&documents.join("---\n"))
 }
 
 impl WebhookNames {

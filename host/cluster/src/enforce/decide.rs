@@ -27,6 +27,8 @@ pub enum Decision {
         /// The result if it succeeds.
         result: JobResult,
     },
+    /// Remove the added fields, for this reason.
+    Revert(String),
     /// Delete the pods of the failed revision of a StatefulSet that was reverted, with the reason of the revert.
     DeleteStuckPods(String),
 }
@@ -118,7 +120,7 @@ pub fn follow_up(workload: &Value, trouble: Option<String>, is_settled: bool) ->
         (None, Rollout::Complete) => return Decision::Done(JobResult::RolledOut),
         (None, Rollout::InProgress(progress)) => return Decision::Done(JobResult::InProgress(progress)),
     };
-    Decision::Patch { patch: plan::revert(workload, &reason), result: JobResult::Reverting }
+    Decision::Revert(reason)
 }
 
 fn annotation<'w>(workload: &'w Value, name: &str) -> Option<&'w str> {

@@ -1,29 +1,84 @@
-//! The fields of an object that a field manager owns, with their values.
-//!
-//! A server-side apply removes every field that its manager applied before and that it does not contain. To add a field, an
-//! apply must contain the fields that the manager already owns.
+//! Sets of fields, in the format of `managedFields`: <https://pkg.go.dev/k8s.io/apimachinery/pkg/apis/meta/v1#FieldsV1>.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-/// Returns the fields that `manager` applied, in the structure of the object; `None` if there are none.
+/// Returns the set of fields that `manager` applied, if it applied any.
 /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>
-pub fn owned(object: &Value, manager: &str) -> Option<Value> {
-    let entries = object.pointer("/metadata/managedFields")?.as_array()?;
-    let entry = entries.iter().find(|entry| {
-        entry["manager"] == manager
-            && entry["operation"] == "Apply"
-            && entry.get("subresource").is_none_or(|it| it == "")
-    })?;
-    extract(object, &entry["fieldsV1"])
+pub fn applied<'o>(object: &'o Value, manager: &str) -> Option<&'o Value> {
+    entries(object).find(|entry| is_applied_by(entry, manager)).map(|entry| &entry["fieldsV1"])
+}
+
+/// Returns the sets of fields of all other managers.
+pub fn of_others<'o>(object: &'o Value, manager: &str) -> impl Iterator<Item = &'o Value> {
+    entries(object).filter(move |entry| entry["manager"] != manager).map(|entry| &entry["fieldsV1"])
+}
+
+/// The entries of `managedFields` for the object itself.
+fn entries(object: &Value) -> impl Iterator<Item = &Value> {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+    entries.filter(|entry| entry["subresource"].as_str().is_none_or(str::is_empty))
+}
+
+/// Whether an entry of `managedFields` is that of the applies of a manager.
+pub fn is_applied_by(entry: &Value, manager: &str) -> bool {
+    entry["manager"] == manager
+        && entry["operation"] == "Apply"
+        && entry["subresource"].as_str().is_none_or(str::is_empty)
+}
+
+/// Returns the set of the fields of a value. The items of `containers` are identified by their names; other lists are one field.
+pub fn set_of(value: &Value) -> Value {
+    let Value::Object(entries) = value else { return json!({}) };
+    let mut set = Map::new();
+    for (key, value) in entries {
+        let below = match value.as_array().filter(|_| key == "containers") {
+            Some(items) => {
+                let items = items.iter().filter_map(|item| {
+                    let key = json!({ "name": item.get("name")? });
+                    Some((format!("k:{key}"), set_of(item)))
+                });
+                items.collect::<Map<_, _>>().into()
+            }
+            None => set_of(value),
+        };
+        set.insert(format!("f:{key}"), below);
+    }
+    set.into()
+}
+
+/// Returns the union of two sets.
+pub fn union(one: Value, other: &Value) -> Value {
+    let (Value::Object(mut one), Value::Object(other)) = (one, other) else { return json!({}) };
+    for (key, other) in other {
+        let below = one.remove(key).unwrap_or_else(|| json!({}));
+        one.insert(key.clone(), union(below, other));
+    }
+    one.into()
+}
+
+/// Removes the fields of `other` from a set. A map that is only a field of its own in `other` keeps the fields in it.
+pub fn subtract(set: &mut Value, other: &Value) {
+    let (Some(set), Some(other)) = (set.as_object_mut(), other.as_object()) else { return };
+    for (key, other) in other {
+        let Some(below) = set.get_mut(key) else { continue };
+        let had_children = has_children(below);
+        subtract(below, other);
+        if !has_children(below) && (had_children || key.starts_with("f:")) {
+            set.remove(key);
+        }
+    }
+}
+
+fn has_children(set: &Value) -> bool {
+    set.as_object().is_some_and(|set| set.keys().any(|key| key != "."))
 }
 
 /// Returns the part of a value that a set of fields contains.
-fn extract(value: &Value, fields: &Value) -> Option<Value> {
-    let fields = fields.as_object()?;
-    let has_children = |fields: &Map<String, Value>| fields.keys().any(|key| key != ".");
+pub fn extract(value: &Value, fields: &Value) -> Option<Value> {
     if !has_children(fields) {
         return Some(value.clone());
     }
+    let fields = fields.as_object()?;
     match value {
         Value::Object(entries) => {
             let mut part = Map::new();
@@ -62,13 +117,10 @@ fn extract(value: &Value, fields: &Value) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    #[test]
-    fn the_applied_fields_are_returned_with_their_values() {
-        let object = json!({
+    fn object() -> Value {
+        json!({
             "metadata": {
                 "name": "web",
                 "annotations": { "ours": "yes", "theirs": "no" },
@@ -96,7 +148,12 @@ mod tests {
                     "resources": { "limits": { "cpu": "1", "memory": "1Gi" } },
                 },
             ] } } },
-        });
+        })
+    }
+
+    #[test]
+    fn the_applied_fields_are_returned_with_their_values() {
+        let object = object();
         let expected = json!({
             "metadata": { "annotations": { "ours": "yes" } },
             "spec": { "template": { "spec": { "containers": [{
@@ -105,14 +162,33 @@ mod tests {
                 "resources": { "limits": { "cpu": "1" } },
             }] } } },
         });
-        assert_eq!(owned(&object, "us"), Some(expected));
-        assert_eq!(owned(&object, "kubectl"), None, "an update is not an apply");
-        assert_eq!(owned(&json!({}), "us"), None);
+        assert_eq!(applied(&object, "us").and_then(|fields| extract(&object, fields)), Some(expected.clone()));
+        assert_eq!(applied(&object, "kubectl"), None, "an update is not an apply");
+        assert_eq!(applied(&json!({}), "us"), None);
+        // The set of a value contains exactly that value.
+        assert_eq!(extract(&object, &set_of(&expected)), Some(expected));
     }
 
     #[test]
-    fn removed_fields_are_not_owned() {
+    fn removed_fields_are_not_returned() {
         let fields = json!({ "f:a": {}, "f:b": { "f:c": {} }, "f:d": { "k:{\"name\":\"x\"}": {}, "v:\"y\"": {} } });
         assert_eq!(extract(&json!({ "b": {}, "d": ["z"] }), &fields), Some(json!({ "b": {}, "d": [] })));
+    }
+
+    #[test]
+    fn sets_are_united_and_subtracted() {
+        let one = json!({ "f:a": { "f:b": {} }, "f:c": {} });
+        let other = json!({ "f:a": { ".": {}, "f:d": {} } });
+        let both = union(one.clone(), &other);
+        assert_eq!(both, json!({ "f:a": { ".": {}, "f:b": {}, "f:d": {} }, "f:c": {} }));
+        let without = |other: Value| {
+            let mut set = both.clone();
+            subtract(&mut set, &other);
+            set
+        };
+        assert_eq!(without(json!({ "f:a": {} })), both, "only the map itself");
+        assert_eq!(without(json!({ "f:c": {}, "f:e": {} })), json!({ "f:a": { ".": {}, "f:b": {}, "f:d": {} } }));
+        assert_eq!(without(json!({ "f:a": { "f:b": {}, "f:d": {} } })), json!({ "f:c": {} }));
+        assert_eq!(without(Value::Null), both);
     }
 }

@@ -10,6 +10,7 @@
 //! [`state`] and [`follow`](mod@follow) decide when, [`decide`] whether and [`plan`] what, as functions of data and time; [`requests`] talks to the API
 //! server. One job of a policy runs at a time, and a limited number of workloads is patched per minute.
 
+mod added;
 mod decide;
 mod fields;
 mod follow;
@@ -21,13 +22,16 @@ mod rollout;
 mod state;
 #[cfg(test)]
 mod tests;
+mod yielding;
 
 use std::time::Duration;
 
 pub use job::{JobResult, NextJob, Patched, RemediationJob, WorkloadKey};
+pub use plan::PATCHED_BY;
 pub use release::{Released, release};
 pub use requests::{Ended, check, follow, remediate};
 pub use state::Remediations;
+pub use yielding::{Yielded, yielded};
 
 /// The limits of remediation.
 #[derive(Debug, Clone)]

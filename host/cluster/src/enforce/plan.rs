@@ -6,9 +6,8 @@ use kube_devops_core::Edit;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::fields;
+use super::added::{ADDED_FIELDS, CONTAINERS, REMEDIABLE, added, record};
 use crate::crd::{DefaultProbe, DefaultResources, DevOpsPolicySpec};
-use crate::install::FIELD_MANAGER;
 use crate::quantity;
 
 /// The policy whose enforcement added fields.
@@ -23,11 +22,6 @@ pub const IGNORE: &str = "devops.stochastic.io/ignore";
 pub const REVERTED: &str = "devops.stochastic.io/reverted";
 /// The reason why the patch was reverted.
 pub const REVERTED_BECAUSE: &str = "devops.stochastic.io/reverted-because";
-
-/// The fields of a container that a rule may set. Rules are not trusted: none of these fields grants a privilege.
-const REMEDIABLE: [&str; 4] = ["/livenessProbe", "/readinessProbe", "/startupProbe", "/resources/"];
-/// The path of the containers.
-pub const CONTAINERS: &str = "/spec/template/spec/containers";
 
 /// A field that is added to a container.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,8 +51,10 @@ pub fn plan(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Plan
         let is_named = |found: &&Value| container.as_deref().is_some_and(|name| found["name"] == name);
         let Some(found) = containers.iter().find(is_named) else { continue };
         let name = container.clone().unwrap_or_default();
-        let is_remediable =
-            REMEDIABLE.iter().any(|known| field == known || known.ends_with('/') && field.starts_with(known));
+        let is_remediable = match field.strip_prefix('/').unwrap_or_default().split_once('/') {
+            Some((parent, _)) => parent == "resources",
+            None => field != "/resources" && REMEDIABLE.iter().any(|known| field.strip_prefix('/') == Some(known)),
+        };
         let is_missing = found.pointer(field).is_none_or(Value::is_null);
         let is_new = !plan.additions.iter().any(|known| known.container == name && known.field == *field);
         let Some(value) = serde_json::from_str(value).ok().filter(|_| is_remediable && is_missing && is_new) else {
@@ -148,12 +144,9 @@ fn add_resources(container: &Value, resources: &DefaultResources, additions: &mu
 
 /// Returns the server-side apply with the additions, and with the fields that were added before.
 pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
-    let owned = fields::owned(workload, FIELD_MANAGER).unwrap_or_default();
     let mut containers: BTreeMap<String, Value> = BTreeMap::new();
-    for container in owned.pointer(CONTAINERS).and_then(Value::as_array).into_iter().flatten() {
-        if let Some(name) = container["name"].as_str() {
-            containers.insert(name.to_owned(), container.clone());
-        }
+    for container in added(workload) {
+        containers.insert(container["name"].as_str().unwrap_or_default().to_owned(), container);
     }
     for Addition { container, field, value } in additions {
         let entry = containers.entry(container.clone()).or_insert_with(|| json!({ "name": container }));
@@ -162,7 +155,8 @@ pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
     let containers: Vec<Value> = containers.into_values().collect();
     let mut patch = skeleton(workload);
     let by = format!("{PATCHED_BY_PREFIX}{policy}");
-    patch["metadata"]["annotations"] = json!({ PATCHED_BY: by, ROLLING_OUT: own_template(workload) });
+    patch["metadata"]["annotations"] =
+        json!({ PATCHED_BY: by, ROLLING_OUT: own_template(workload), ADDED_FIELDS: record(&containers) });
     patch["spec"] = json!({ "template": { "spec": { "containers": containers } } });
     patch
 }
@@ -170,12 +164,24 @@ pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
 /// Returns the server-side apply after a complete rollout: the added fields stay, and the rollout is over.
 pub fn complete(workload: &Value) -> Value {
     let mut patch = patch(workload, &[], "");
-    let by = &workload["metadata"]["annotations"][PATCHED_BY];
-    patch["metadata"]["annotations"] = json!({ PATCHED_BY: by });
+    let annotations = &mut patch["metadata"]["annotations"];
+    *annotations = json!({
+        PATCHED_BY: workload["metadata"]["annotations"][PATCHED_BY], ADDED_FIELDS: annotations[ADDED_FIELDS],
+    });
     patch
 }
 
-/// Returns the server-side apply that removes all added fields, with the reason.
+/// Returns the server-side apply that takes over the added fields again and changes nothing. Only then can [`revert`] remove them.
+pub fn take_over(workload: &Value) -> Value {
+    let mut patch = patch(workload, &[], "");
+    let existing = |name: &&str| workload["metadata"]["annotations"].get(name).is_some();
+    let kept = [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS].into_iter().filter(existing);
+    let kept = kept.map(|name| (name.to_owned(), workload["metadata"]["annotations"][name].clone()));
+    patch["metadata"]["annotations"] = kept.collect::<Map<_, _>>().into();
+    patch
+}
+
+/// Returns the server-side apply that removes all added fields after [`take_over`], with the reason.
 pub fn revert(workload: &Value, reason: &str) -> Value {
     let mut patch = skeleton(workload);
     patch["metadata"]["annotations"] = json!({ REVERTED: own_template(workload), REVERTED_BECAUSE: reason });
@@ -198,9 +204,8 @@ fn skeleton(workload: &Value) -> Value {
 /// Returns a fingerprint of the pod template without the added fields. It changes when another client changes the template.
 pub fn own_template(workload: &Value) -> String {
     let mut template = workload.pointer("/spec/template").cloned().unwrap_or_default();
-    let owned = fields::owned(workload, FIELD_MANAGER).unwrap_or_default();
-    if let Some(owned) = owned.pointer("/spec/template") {
-        remove(&mut template, owned);
+    if let Some(containers) = template.pointer_mut("/spec/containers") {
+        remove(containers, &Value::Array(added(workload)));
     }
     remove_empty(&mut template);
     let digest = Sha256::digest(template.to_string());
@@ -213,7 +218,7 @@ fn remove(value: &mut Value, owned: &Value) {
     match (value, owned) {
         (Value::Object(entries), Value::Object(owned)) => {
             for (key, owned) in owned.iter().filter(|(key, _)| *key != "name") {
-                let is_probe = REMEDIABLE.iter().any(|field| field.strip_prefix('/') == Some(key));
+                let is_probe = key.ends_with("Probe");
                 if let Some(entry) = entries.get_mut(key) {
                     remove(entry, owned);
                     if is_probe

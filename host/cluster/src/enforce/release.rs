@@ -2,13 +2,11 @@
 
 use serde_json::Value;
 
-use super::fields;
+use super::added::added;
 use super::job::{JobResult, WorkloadKey};
-use super::plan::{self, CONTAINERS};
-use super::requests::{api, apply, get};
+use super::requests::{api, get, revert};
 use crate::ClusterError;
 use crate::connection::Connection;
-use crate::install::FIELD_MANAGER;
 
 /// The number of attempts if other clients change the workload at the same time.
 const ATTEMPTS: usize = 5;
@@ -38,12 +36,12 @@ pub async fn release(connection: &Connection, namespace: &str, key: &WorkloadKey
     for _ in 0..ATTEMPTS {
         let workload = get(&api, &key.name).await.map_err(|error| connection.error(error, &what))?;
         let Some(workload) = workload else { return Ok(Released::NotFound) };
-        let added = added(&workload);
+        let added = lines(&workload);
         if added.is_empty() {
             return Ok(Released::Nothing);
         }
-        let applied = apply(&api, &key.name, &plan::revert(&workload, REASON)).await;
-        match applied.map_err(|error| connection.error(error, &what))? {
+        let reverted = revert(&api, &key.name, &workload, REASON).await;
+        match reverted.map_err(|error| connection.error(error, &what))? {
             Ok(()) => return Ok(Released::Fields(added)),
             Err(JobResult::Waiting(_)) => {}
             Err(JobResult::Gone) => return Ok(Released::NotFound),
@@ -57,16 +55,14 @@ pub async fn release(connection: &Connection, namespace: &str, key: &WorkloadKey
 }
 
 /// The added fields, per container.
-fn added(workload: &Value) -> Vec<String> {
-    let owned = fields::owned(workload, FIELD_MANAGER).unwrap_or_default();
-    let containers = owned.pointer(CONTAINERS).and_then(Value::as_array).into_iter().flatten();
+fn lines(workload: &Value) -> Vec<String> {
     let line = |container: &Value| {
         let fields = container.as_object()?.keys().filter(|key| *key != "name");
         let fields = fields.map(String::as_str).collect::<Vec<_>>().join(", ");
         let name = container["name"].as_str().unwrap_or_default();
         (!fields.is_empty()).then(|| format!("container {name}: {fields}"))
     };
-    containers.filter_map(line).collect()
+    added(workload).iter().filter_map(line).collect()
 }
 
 #[cfg(test)]
@@ -74,6 +70,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::install::FIELD_MANAGER;
 
     #[test]
     fn the_added_fields_are_listed_per_container() {
@@ -96,7 +93,7 @@ mod tests {
                 ] } } },
             })
         };
-        assert_eq!(added(&workload(FIELD_MANAGER)), ["container app: livenessProbe, resources"]);
-        assert_eq!(added(&workload("helm")), Vec::<String>::new());
+        assert_eq!(lines(&workload(FIELD_MANAGER)), ["container app: livenessProbe, resources"]);
+        assert_eq!(lines(&workload("helm")), Vec::<String>::new());
     }
 }

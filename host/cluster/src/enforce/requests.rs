@@ -8,8 +8,10 @@ use kube::{Api, Client, ResourceExt};
 use kube_devops_core::workload::Workload;
 use serde_json::Value;
 
+use super::added::{added, give_up};
 use super::decide::{Decision, follow_up, remediation};
 use super::job::{JobResult, RemediationJob, WorkloadKey, is_replica_set};
+use super::plan;
 use crate::install::FIELD_MANAGER;
 use crate::owner::controller;
 
@@ -85,9 +87,15 @@ async fn carry_out(
     match decision {
         Decision::Done(result) => Ok(result),
         Decision::Patch { patch, result } => Ok(match apply(api, &key.name, &patch).await? {
-            Ok(()) => result,
+            Ok(applied) => {
+                give_up_fields(api, &key.name, applied).await;
+                result
+            }
             Err(result) => result,
         }),
+        Decision::Revert(reason) => {
+            Ok(revert(api, &key.name, workload, &reason).await?.map_or_else(|result| result, |()| JobResult::Reverting))
+        }
         Decision::DeleteStuckPods(reason) => {
             delete_stuck_pods(client, namespace, workload).await?;
             Ok(JobResult::Reverted(reason))
@@ -161,10 +169,49 @@ pub fn api(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
-/// Applies a patch without force, so that fields of other managers remain theirs. The inner error is a result and no failure.
-pub async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Result<(), JobResult>, kube::Error> {
+/// Removes the added fields of a workload. The inner error is a result and no failure.
+pub async fn revert(
+    api: &Api<DynamicObject>,
+    name: &str,
+    workload: &Value,
+    reason: &str,
+) -> Result<Result<(), JobResult>, kube::Error> {
+    let mut owned = workload.clone();
+    if !added(workload).is_empty() {
+        owned = match apply(api, name, &plan::take_over(workload)).await? {
+            Ok(owned) => owned,
+            Err(result) => return Ok(Err(result)),
+        };
+    }
+    Ok(apply(api, name, &plan::revert(&owned, reason)).await?.map(|_| ()))
+}
+
+/// Gives up the fields of an apply, so that no other client has a conflict with them. After a failure they are given up with the
+/// next apply.
+async fn give_up_fields(api: &Api<DynamicObject>, name: &str, mut workload: Value) {
+    const ATTEMPTS: usize = 5;
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    for _ in 0..ATTEMPTS {
+        let Some(patch) = give_up(&workload) else { return };
+        match api.patch(name, &parameters, &Patch::Merge(&patch)).await {
+            // Controllers of Kubernetes change the workload at the same time.
+            Err(kube::Error::Api(status)) if status.is_conflict() => match get(api, name).await {
+                Ok(Some(changed)) => workload = changed,
+                Ok(None) => return,
+                Err(error) => return tracing::warn!(name, "failed to give up added fields: {error}"),
+            },
+            Ok(_) => return,
+            Err(error) => return tracing::warn!(name, "failed to give up added fields: {error}"),
+        }
+    }
+    tracing::warn!(name, "failed to give up added fields: the workload is changed all the time");
+}
+
+/// Applies a patch without force, so that fields of other managers remain theirs. Returns the workload; the inner error is a
+/// result and no failure.
+async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Result<Value, JobResult>, kube::Error> {
     match api.patch(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(patch)).await {
-        Ok(_) => Ok(Ok(())),
+        Ok(applied) => Ok(Ok(serde_json::to_value(applied).map_err(kube::Error::SerdeError)?)),
         Err(kube::Error::Api(status)) if status.is_conflict() && status.message.starts_with("Apply failed") => {
             Ok(Err(JobResult::Conflict(status.message.clone())))
         }

@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::index::PolicyIndex;
 use crate::metrics::Metrics;
+use crate::mutation;
 use crate::response::{Reason, ResponsePolicy, Verdict};
 use crate::review::{Request, Response, ReviewError, parse, parse_raw};
 
@@ -152,6 +153,15 @@ impl Admission {
             *is_controlled &= !self.options.deny_controller_pods;
         }
         verdict
+    }
+
+    /// Responds to the review of an update of a remediated workload.
+    ///
+    /// # Errors
+    ///
+    /// If the body is not a review with a uid, to which a response is possible.
+    pub fn mutate(&self, body: &[u8]) -> Result<Response, ReviewError> {
+        mutation::answer(body, self.options.operator.as_deref(), &self.metrics)
     }
 
     /// Denies a request that was not read, if its id is known from its first bytes. It would be admitted otherwise, and who can

@@ -213,19 +213,14 @@ fn a_rollout_is_awaited_completed_and_reverted_when_it_fails() {
     let completed = follow_up(&workload, None, true);
     let Decision::Patch { patch, result: JobResult::Completed } = completed else { panic!("{completed:?}") };
     assert!(patch["metadata"]["annotations"].get(ROLLING_OUT).is_none());
-    let is_revert = |decision: &Decision, expected: &str| match decision {
-        Decision::Patch { patch, result: JobResult::Reverting } => {
-            patch["metadata"]["annotations"][REVERTED_BECAUSE] == expected
-        }
-        _ => false,
-    };
-    assert!(is_revert(&follow_up(&workload, Some("it restarted".to_owned()), true), "it restarted"));
+    let revert = |reason: &str| Decision::Revert(reason.to_owned());
+    assert_eq!(follow_up(&workload, Some("it restarted".to_owned()), true), revert("it restarted"));
     workload["status"]["availableReplicas"] = json!(0);
     let in_progress = follow_up(&workload, None, true);
     assert!(matches!(in_progress, Decision::Done(JobResult::InProgress(_))), "{in_progress:?}");
     workload["status"]["conditions"] =
         json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "no progress" }]);
-    assert!(is_revert(&follow_up(&workload, None, false), "no progress"));
+    assert_eq!(follow_up(&workload, None, false), revert("no progress"));
 }
 
 #[test]

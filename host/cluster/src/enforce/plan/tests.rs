@@ -1,6 +1,7 @@
 //! Tests of the fields that are added.
 
 use super::*;
+use crate::install::FIELD_MANAGER;
 
 fn workload(containers: Value) -> Value {
     json!({
@@ -127,12 +128,21 @@ fn a_patch_contains_the_fields_that_were_added_before() {
         { "name": "new", "resources": { "limits": { "cpu": "1" } } },
     ]);
     assert_eq!(patch.pointer(CONTAINERS), Some(&containers));
-    let annotations = json!({ PATCHED_BY: "kube-devops/strict", ROLLING_OUT: own_template(&workload) });
+    let record = |containers: &Value| record(containers.as_array().map_or(&[], Vec::as_slice));
+    let annotations = json!({
+        PATCHED_BY: "kube-devops/strict", ROLLING_OUT: own_template(&workload), ADDED_FIELDS: record(&containers),
+    });
     assert_eq!(patch["metadata"]["annotations"], annotations);
     workload["metadata"]["annotations"] = annotations;
     let done = complete(&workload);
-    assert_eq!(done["metadata"]["annotations"], json!({ PATCHED_BY: "kube-devops/strict" }));
-    assert_eq!(done.pointer(CONTAINERS), Some(&json!([containers[0]])));
+    let first = json!([containers[0]]);
+    let annotations = json!({ PATCHED_BY: "kube-devops/strict", ADDED_FIELDS: record(&first) });
+    assert_eq!(done["metadata"]["annotations"], annotations);
+    assert_eq!(done.pointer(CONTAINERS), Some(&first));
+    // The fields are taken over without any change.
+    let taken_over = take_over(&workload);
+    assert_eq!(taken_over["metadata"]["annotations"], workload["metadata"]["annotations"]);
+    assert_eq!(taken_over.pointer(CONTAINERS), Some(&first));
     assert_eq!(patch["metadata"]["resourceVersion"], "7");
 
     // The added fields and their defaults do not change the fingerprint.

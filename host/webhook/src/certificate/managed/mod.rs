@@ -1,9 +1,10 @@
 //! A certificate in a Secret, which the leader issues and rotates, and all replicas serve.
 //!
 //! A new certificate is served only when the API servers trust its CA: the leader writes the Secret, then the `caBundle` of the
-//! webhook's configuration, and each replica serves the certificate after it has seen both. Previous CAs stay in the bundle, so
+//! configurations, and each replica serves the certificate after it has seen both. Previous CAs stay in the bundle, so
 //! that replicas may switch one after the other. [`rotation`] decides, and this file sends the requests.
 
+mod configurations;
 mod rotation;
 
 use std::collections::BTreeMap;
@@ -11,19 +12,17 @@ use std::time::Duration;
 
 use chrono::Utc;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use kube_devops_cluster::install::FIELD_MANAGER;
-use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{CertificateError, CertificateNames, ServerCertificate, ca_bundle, issue};
 
-use rotation::{Rotation, ca_bundles, has_ca_bundle, is_current, value};
+use configurations::{Configuration, Configurations};
+use rotation::{Rotation, is_current, value};
 
 /// The period of reading the Secret and the configuration.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -42,7 +41,8 @@ pub struct ManagedCertificate {
     pub namespace: String,
     /// The name of the Secret.
     pub secret: String,
-    /// The name of the ValidatingWebhookConfiguration whose CA bundle is kept up to date. It need not exist yet.
+    /// The name of the ValidatingWebhookConfiguration and the MutatingWebhookConfiguration whose CA bundles are kept up to date.
+    /// They need not exist yet.
     pub configuration: String,
     /// The names of the certificate.
     pub names: CertificateNames,
@@ -53,7 +53,7 @@ pub struct ManagedCertificate {
 /// An error of the management.
 #[derive(Debug, thiserror::Error)]
 enum ManageError {
-    #[error("failed to read or write the Secret or the webhook's configuration: {0}")]
+    #[error("failed to read or write the Secret or the configurations of the webhook: {0}")]
     Request(#[from] kube::Error),
     #[error("the API server did not respond within {} seconds", TIMEOUT.as_secs())]
     Timeout,
@@ -72,7 +72,7 @@ pub async fn follow_secret(
 ) {
     let mut manager = CertificateManager {
         secrets: Api::namespaced(client.clone(), &managed.namespace),
-        configurations: Api::all(client),
+        configurations: Configurations::new(client, &managed.configuration),
         managed,
         rotation: Rotation::default(),
     };
@@ -105,23 +105,25 @@ pub async fn follow_secret(
 
 struct CertificateManager {
     secrets: Api<Secret>,
-    configurations: Api<ValidatingWebhookConfiguration>,
+    configurations: Configurations,
     managed: ManagedCertificate,
     rotation: Rotation,
 }
 
 impl CertificateManager {
-    /// Reads both objects and writes them if necessary. Returns a certificate to serve from now on.
+    /// Reads the objects and writes them if necessary. Returns a certificate to serve from now on.
     #[tracing::instrument(level = "debug", skip_all)]
     async fn reconcile(&mut self, is_leader: bool) -> Result<Option<ServerCertificate>, ManageError> {
         let mut secret = self.secrets.get_opt(&self.managed.secret).await?;
-        let configuration = self.configurations.get_opt(&self.managed.configuration).await?;
+        let configurations = self.configurations.read().await?;
         if is_leader {
             if !secret.as_ref().is_some_and(|secret| is_current(secret, &self.managed, Utc::now())) {
-                secret = self.rotate(secret, configuration.as_ref()).await?;
+                secret = self.rotate(secret, &configurations).await?;
             }
-            if let (Some(secret), Some(configuration)) = (&secret, &configuration) {
-                self.update_ca_bundle(value(secret, CA_BUNDLE), configuration).await?;
+            if let Some(secret) = &secret {
+                for configuration in &configurations {
+                    self.configurations.update(configuration, value(secret, CA_BUNDLE)).await?;
+                }
             }
         }
         let Some(secret) = secret else { return Ok(None) };
@@ -130,8 +132,8 @@ impl CertificateManager {
             return Ok(None);
         }
         let certificate = ServerCertificate::new(found, value(&secret, KEY))?;
-        let is_trusted =
-            configuration.is_none_or(|configuration| has_ca_bundle(&configuration, value(&secret, CA_BUNDLE)));
+        let ca_bundle = value(&secret, CA_BUNDLE);
+        let is_trusted = configurations.iter().all(|configuration| configuration.has_ca_bundle(ca_bundle));
         Ok(self.rotation.take_up(found, is_trusted, is_leader, Instant::now()).then_some(certificate))
     }
 
@@ -139,13 +141,13 @@ impl CertificateManager {
     async fn rotate(
         &self,
         secret: Option<Secret>,
-        configuration: Option<&ValidatingWebhookConfiguration>,
+        configurations: &[Configuration],
     ) -> Result<Option<Secret>, ManageError> {
         let now = Utc::now();
         let issued = issue(&self.managed.names, now, self.managed.valid)?;
         let mut before = secret.as_ref().map_or(&[][..], |secret| value(secret, CA_BUNDLE)).to_vec();
         // The Secret may have been deleted to force a rotation.
-        for bundle in configuration.into_iter().flat_map(ca_bundles).flatten() {
+        for bundle in configurations.iter().flat_map(Configuration::ca_bundles) {
             before.push(b'\n');
             before.extend(&bundle.0);
         }
@@ -178,29 +180,5 @@ impl CertificateManager {
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(None),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Writes the CA bundle into the configuration, unless it has it.
-    async fn update_ca_bundle(
-        &self,
-        ca_bundle: &[u8],
-        configuration: &ValidatingWebhookConfiguration,
-    ) -> Result<(), ManageError> {
-        if has_ca_bundle(configuration, ca_bundle) {
-            return Ok(());
-        }
-        let ca_bundle = ByteString(ca_bundle.to_vec());
-        let webhooks = configuration.webhooks.iter().flatten();
-        let webhooks =
-            webhooks.map(|webhook| json!({ "name": webhook.name, "clientConfig": { "caBundle": ca_bundle } }));
-        // A strategic patch merges the entries by name, so that nothing else of them changes.
-        let patch = Patch::Strategic(json!({
-            "metadata": { "resourceVersion": configuration.metadata.resource_version },
-            "webhooks": webhooks.collect::<Vec<_>>(),
-        }));
-        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        self.configurations.patch(&self.managed.configuration, &parameters, &patch).await?;
-        tracing::info!(configuration = self.managed.configuration, "updated the CA bundle");
-        Ok(())
     }
 }

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use tokio::time::Instant;
@@ -30,8 +28,8 @@ impl Rotation {
         self.served == certificate
     }
 
-    /// Whether to serve a new certificate from now on. `is_trusted`: whether the CA bundle of the configuration contains its
-    /// CA, or there is no configuration.
+    /// Whether to serve a new certificate from now on. `is_trusted`: whether the CA bundles of all configurations contain its
+    /// CA.
     pub fn take_up(&mut self, certificate: &[u8], is_trusted: bool, is_leader: bool, now: Instant) -> bool {
         let is_first = self.served.is_empty();
         // The leader has just updated the CA bundle, so that its first certificate need not wait for the next check.
@@ -62,17 +60,6 @@ pub fn is_current(secret: &Secret, managed: &ManagedCertificate, now: DateTime<U
     has_names && is_valid && !value(secret, CA_BUNDLE).is_empty()
 }
 
-/// The CA bundles of all entries of the configuration.
-pub fn ca_bundles(configuration: &ValidatingWebhookConfiguration) -> impl Iterator<Item = Option<&ByteString>> {
-    let webhooks = configuration.webhooks.iter().flatten();
-    webhooks.map(|webhook| webhook.client_config.ca_bundle.as_ref())
-}
-
-/// Whether all entries of the configuration have exactly this CA bundle.
-pub fn has_ca_bundle(configuration: &ValidatingWebhookConfiguration, ca_bundle: &[u8]) -> bool {
-    ca_bundles(configuration).all(|bundle| bundle.is_some_and(|bundle| bundle.0 == ca_bundle))
-}
-
 /// A value of a Secret; empty if it is missing.
 pub fn value<'a>(secret: &'a Secret, key: &str) -> &'a [u8] {
     secret.data.as_ref().and_then(|data| data.get(key)).map_or(&[], |value| &value.0)
@@ -84,7 +71,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use chrono::TimeDelta;
-    use k8s_openapi::api::admissionregistration::v1::{ValidatingWebhook, WebhookClientConfig};
+    use k8s_openapi::ByteString;
     use kube::api::ObjectMeta;
 
     use super::*;
@@ -135,25 +122,6 @@ mod tests {
             assert!(!is_current(&broken, &ours, now), "{key}");
         }
         assert!(!is_current(&Secret::default(), &ours, now));
-    }
-
-    #[test]
-    fn every_entry_of_the_configuration_needs_the_ca_bundle() {
-        let webhook = |bundle: Option<&str>| ValidatingWebhook {
-            client_config: WebhookClientConfig {
-                ca_bundle: bundle.map(|text| ByteString(text.as_bytes().to_vec())),
-                ..WebhookClientConfig::default()
-            },
-            ..ValidatingWebhook::default()
-        };
-        let has = |bundles: &[Option<&str>]| {
-            let webhooks = Some(bundles.iter().map(|bundle| webhook(*bundle)).collect());
-            let configuration =
-                ValidatingWebhookConfiguration { webhooks, ..ValidatingWebhookConfiguration::default() };
-            has_ca_bundle(&configuration, b"ca")
-        };
-        assert!(has(&[]) && has(&[Some("ca"), Some("ca")]));
-        assert!(!has(&[Some("ca"), Some("other")]) && !has(&[Some("ca"), None]));
     }
 
     #[test]
