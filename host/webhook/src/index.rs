@@ -1,7 +1,7 @@
 //! The policies of each namespace with their rules, kept up to date by a watch: a request never waits for the API server.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -35,11 +35,23 @@ pub struct NamespacePolicies {
     /// The policies.
     pub policies: Vec<AppliedPolicy>,
     is_slow: AtomicBool,
+    /// The slow evaluations in progress, also under previous policies of the namespace.
+    slow_evaluations: Arc<AtomicUsize>,
+}
+
+/// A slow evaluation in progress, until it is dropped.
+#[derive(Debug)]
+pub struct SlowEvaluation(Arc<AtomicUsize>);
+
+impl Drop for SlowEvaluation {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl FromIterator<AppliedPolicy> for NamespacePolicies {
     fn from_iter<I: IntoIterator<Item = AppliedPolicy>>(policies: I) -> Self {
-        Self { policies: policies.into_iter().collect(), is_slow: AtomicBool::new(false) }
+        Self { policies: policies.into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -52,6 +64,13 @@ impl NamespacePolicies {
     /// Marks them as slow.
     pub fn set_slow(&self) {
         self.is_slow.store(true, Ordering::Relaxed);
+    }
+
+    /// Begins a slow evaluation, unless `most` of the namespace are in progress.
+    pub fn begin_slow_evaluation(&self, most: usize) -> Option<SlowEvaluation> {
+        let begun = SlowEvaluation(self.slow_evaluations.clone());
+        // Dropping it ends it again.
+        (self.slow_evaluations.fetch_add(1, Ordering::Relaxed) < most).then_some(begun)
     }
 
     /// Whether any rule reads whole objects.
@@ -84,7 +103,10 @@ impl PolicyIndex {
         if policies.is_empty() {
             namespaces.remove(namespace);
         } else {
-            namespaces.insert(namespace.clone(), Arc::new(policies.into_iter().collect()));
+            let slow_evaluations =
+                namespaces.get(namespace).map(|before| before.slow_evaluations.clone()).unwrap_or_default();
+            let policies = NamespacePolicies { policies, slow_evaluations, ..NamespacePolicies::default() };
+            namespaces.insert(namespace.clone(), Arc::new(policies));
         }
     }
 }
@@ -210,5 +232,28 @@ impl Store for Policies {
 
     fn keys(&self) -> Vec<ObjectKey> {
         self.known.keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_evaluations_of_a_namespace_are_limited_across_changes_of_its_policies() {
+        let index = PolicyIndex::default();
+        let [shop, other] = ["shop", "other"].map(Arc::<str>::from);
+        let policy = || vec![AppliedPolicy { name: "policy".into(), rules: Err("invalid".into()) }];
+        index.set(&shop, policy());
+        index.set(&other, policy());
+        let begin = |namespace: &str| index.of(namespace).and_then(|policies| policies.begin_slow_evaluation(2));
+        let begun = [begin("shop"), begin("shop")];
+        assert!(begun.iter().all(Option::is_some));
+        assert!(begin("shop").is_none() && begin("shop").is_none());
+        index.set(&shop, policy());
+        assert!(begin("shop").is_none(), "a change of the policies does not add places");
+        assert!(begin("other").is_some());
+        drop(begun);
+        assert!(begin("shop").is_some());
     }
 }

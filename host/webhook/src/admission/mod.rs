@@ -32,6 +32,8 @@ use gate::Gate;
 
 /// Policies whose evaluation once took longer than this are evaluated without blocking other requests.
 const SLOW: Duration = Duration::from_millis(20);
+/// The share of all evaluations that slow ones of one namespace may be, so that it cannot use up those of others: an eighth.
+const SLOW_SHARE: usize = 8;
 /// The longest value in a log line, in bytes.
 const LONGEST_LOGGED: usize = 256;
 
@@ -136,6 +138,11 @@ impl Admission {
         }
         let Some(policies) = self.index.of(&request.namespace) else { return Verdict::Skipped };
         if policies.is_slow() {
+            let most = (self.options.most_at_once / SLOW_SHARE).max(1);
+            let Some(_evaluation) = policies.begin_slow_evaluation(most) else {
+                let text = format!("more than {most} slow requests of the namespace are being evaluated");
+                return Verdict::failed(Reason::Overload, text);
+            };
             // Other requests continue on another thread.
             let evaluate = || workload::verdict(request, objects, body, &policies, deadline);
             return self.with_options(tokio::task::block_in_place(evaluate));
