@@ -53,6 +53,12 @@ impl Builder {
         self.kwok()
     }
 
+    /// Adds a real node, `node-1`, with containerd, a kubelet and kube-proxy. Only within
+    /// [`real_node::isolated`](crate::real_node::isolated).
+    pub fn real_node(self) -> Self {
+        Component::NODE.into_iter().fold(self, Self::with)
+    }
+
     /// Adds an argument to the command line of a component, for example `--feature-gates=...`.
     pub fn argument(mut self, component: Component, argument: impl Into<String>) -> Self {
         self.arguments.entry(component).or_default().push(argument.into());

@@ -7,6 +7,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
+use crate::real_node;
+
 /// Signs the serving certificate of the API server and the client certificates of users and components.
 pub(crate) struct Ca {
     certificate: String,
@@ -68,7 +70,8 @@ impl Ca {
 
     fn for_server(&self) -> Result<Certificate> {
         let names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
-        let mut params = CertificateParams::new(names.map(str::to_string))?;
+        let names = names.into_iter().chain([real_node::ADDRESS, real_node::SERVICE_ADDRESS]);
+        let mut params = CertificateParams::new(names.map(str::to_string).collect::<Vec<_>>())?;
         params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
             .context("failed to create the serving certificate of the API server")

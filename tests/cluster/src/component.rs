@@ -1,6 +1,8 @@
 //! The components of a control plane and their command lines.
 
-use std::{fmt, path::Path};
+use std::{collections::BTreeSet, fmt, path::Path};
+
+use crate::real_node;
 
 /// A component of the control plane: one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,12 +17,21 @@ pub enum Component {
     Scheduler,
     /// kwok: simulates the nodes and the pods on them.
     Kwok,
+    /// containerd: runs the containers of a real node.
+    Containerd,
+    /// The kubelet of a real node.
+    Kubelet,
+    /// kube-proxy: Service addresses on a real node.
+    KubeProxy,
 }
 
 impl Component {
-    /// All components, in start order.
+    /// All components of a control plane with simulated nodes, in start order.
     pub const ALL: [Component; 5] =
         [Component::Etcd, Component::ApiServer, Component::ControllerManager, Component::Scheduler, Component::Kwok];
+
+    /// The components of a real node.
+    pub const NODE: [Component; 3] = [Component::Containerd, Component::Kubelet, Component::KubeProxy];
 
     /// The name of the program.
     pub fn program(self) -> &'static str {
@@ -30,6 +41,9 @@ impl Component {
             Component::ControllerManager => "kube-controller-manager",
             Component::Scheduler => "kube-scheduler",
             Component::Kwok => "kwok",
+            Component::Containerd => "containerd",
+            Component::Kubelet => "kubelet",
+            Component::KubeProxy => "kube-proxy",
         }
     }
 
@@ -37,7 +51,7 @@ impl Component {
     /// paths are limited to about 100 characters, which the name of a temporary folder alone can exceed.
     // One table of arguments.
     #[allow(clippy::too_many_lines)]
-    pub(crate) fn arguments(self, port: u16, has_controller_manager: bool) -> Vec<String> {
+    pub(crate) fn arguments(self, port: u16, components: &BTreeSet<Component>) -> Vec<String> {
         let arguments: &[&str] = match self {
             // Sockets rather than ports: no other process can bind them. The peer URLs are unused without peers.
             Component::Etcd => &[
@@ -49,15 +63,11 @@ impl Component {
                 "--initial-cluster=default=http://localhost:0",
                 "--unsafe-no-fsync",
             ],
-            // It shares its port with the socket that reserves it, see `port.rs`. Without a node network no client needs
-            // the endpoints of the API server, hence no endpoint reconciler, which would reject a loopback address.
+            // It shares its port with the socket that reserves it, see `port.rs`.
             Component::ApiServer => &[
                 "--etcd-servers=unix://etcd.socket",
-                "--bind-address=127.0.0.1",
-                "--advertise-address=127.0.0.1",
                 "--permit-port-sharing",
                 "--permit-address-sharing",
-                "--endpoint-reconciler-type=none",
                 "--tls-cert-file=certificates/api-server.crt",
                 "--tls-private-key-file=certificates/api-server.key",
                 "--client-ca-file=certificates/ca.crt",
@@ -96,11 +106,25 @@ impl Component {
                 "--node-lease-duration-seconds=40",
                 "--cidr=10.128.0.0/9",
             ],
+            Component::Containerd => &["--config=containerd.toml"],
+            Component::Kubelet => return real_node::kubelet_arguments(),
+            Component::KubeProxy => &["--config=kube-proxy.yaml"],
         };
         let mut arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         if self == Component::ApiServer {
             arguments.push(format!("--secure-port={port}"));
-            if !has_controller_manager {
+            if components.contains(&Component::Kubelet) {
+                arguments.push("--bind-address=0.0.0.0".to_string());
+                arguments.push(format!("--advertise-address={}", real_node::ADDRESS));
+                arguments.push("--kubelet-preferred-address-types=InternalIP".to_string());
+            } else {
+                // Without a node network no client needs the endpoints of the API server, hence no endpoint reconciler, which
+                // would reject a loopback address.
+                let own =
+                    ["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"];
+                arguments.extend(own.map(str::to_string));
+            }
+            if !components.contains(&Component::ControllerManager) {
                 // It rejects pods until the ServiceAccount "default" exists, which only the controller manager creates.
                 arguments.push("--disable-admission-plugins=ServiceAccount".to_string());
             }

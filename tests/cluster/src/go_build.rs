@@ -213,7 +213,10 @@ mod tests {
         }
         assert_eq!(package("kubectl").expect("a package"), "k8s.io/kubernetes/cmd/kubectl");
         assert_eq!(package("helm").expect("a package"), "helm.sh/helm/v4/cmd/helm");
-        package("kubelet").expect_err("go.mod does not list it");
+        for name in ["kubelet", "kube-proxy"] {
+            package(name).expect("a package");
+        }
+        package("containerd").expect_err("go.mod does not list it");
     }
 
     #[test]

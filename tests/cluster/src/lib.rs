@@ -52,6 +52,7 @@ mod plane;
 pub mod pods;
 mod port;
 mod process;
+pub mod real_node;
 mod supervisor;
 mod tools;
 

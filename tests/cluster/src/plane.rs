@@ -30,6 +30,7 @@ use crate::{
     nodes, pods,
     port::ReservedPort,
     process::Process,
+    real_node,
     supervisor::Supervisor,
     tools::{KUBECTL, Tools},
 };
@@ -82,8 +83,17 @@ impl ControlPlane {
         plane.wait_for_etcd().await?;
         plane.process(Component::ApiServer)?.start()?;
         plane.wait_for_api_server().await?;
+        if let Some(containerd) = plane.processes.get(&Component::Containerd) {
+            containerd.start()?;
+            let prepared = real_node::prepare_runtime(plane.folder()).await;
+            prepared.with_context(|| format!("failed to prepare containerd{}", containerd.log_for_error()))?;
+        }
         for process in plane.processes.values() {
             process.start()?;
+        }
+        if let Some(kubelet) = plane.processes.get(&Component::Kubelet) {
+            let ready = real_node::wait_for_node(&plane.client().await?).await;
+            ready.with_context(|| format!("the kubelet does not work{}", kubelet.log_for_error()))?;
         }
         if builder.nodes > 0 {
             nodes::create(&plane.client().await?, builder.nodes).await?;
@@ -107,7 +117,7 @@ impl ControlPlane {
         });
         // One user each, so that audit logs and managed fields name the component.
         let credential = |user: &str| ca.for_client(user, Some(ADMINISTRATORS)).map(Credential::Certificate);
-        for name in ["controller-manager", "scheduler", "kwok"] {
+        for name in ["controller-manager", "scheduler", "kwok", "kubelet", "kube-proxy"] {
             Kubeconfig::create(&access, credential(&format!("system:{name}"))?, name, "default", Some(name))?;
         }
         let administrator =
@@ -115,9 +125,15 @@ impl ControlPlane {
         fs::write(folder.join("stages.yaml"), pods::stages()).context("failed to write the stages")?;
 
         let mut processes = BTreeMap::new();
-        let has_controller_manager = builder.components.contains(&Component::ControllerManager);
+        if builder.components.contains(&Component::Kubelet) {
+            real_node::write_configuration(&folder)?;
+        }
         for &component in &builder.components {
-            let mut arguments = component.arguments(port.number(), has_controller_manager);
+            let mut arguments = component.arguments(port.number(), &builder.components);
+            if component == Component::Kubelet {
+                // It rejects a relative path.
+                arguments.push(format!("--root-dir={}", folder.join("kubelet").display()));
+            }
             arguments.extend(builder.arguments.get(&component).cloned().unwrap_or_default());
             let process = Process {
                 component,
@@ -227,6 +243,18 @@ impl ControlPlane {
     pub async fn nodes(&self, count: usize) -> Result<()> {
         let kwok = self.process(Component::Kwok)?;
         nodes::ensure(&self.client().await?, count, kwok).await
+    }
+
+    /// Builds an image with the files of `context` and loads it into the real node. Blocks for seconds.
+    pub fn build_image(&self, context: &Path, containerfile: &str, image: &str) -> Result<()> {
+        real_node::build_image(self.folder(), context, containerfile, image)
+    }
+
+    /// Loads an image with busybox as its only program into the real node. Blocks for seconds.
+    pub fn load_busybox(&self, image: &str) -> Result<()> {
+        let context = self.folder().join("busybox");
+        real_node::copy_busybox(&context, "busybox")?;
+        self.build_image(&context, "FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT [\"/bin/busybox\"]\n", image)
     }
 
     /// Sends SIGTERM to a component, as a rolling update would, and waits for its exit.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{component::Component, go_build};
+use crate::{component::Component, go_build, real_node};
 
 /// A folder with prebuilt programs; other Kubernetes projects use the same variable.
 const ASSETS_VARIABLE: &str = "KUBEBUILDER_ASSETS";
@@ -24,8 +24,16 @@ pub(crate) struct Tools {
 impl Tools {
     /// Finds kubectl and the programs of `components`, and builds missing ones. Blocks, possibly for minutes.
     pub(crate) fn find(components: &[Component]) -> Result<Self> {
-        let names = components.iter().map(|component| component.program()).chain([KUBECTL]);
-        Self::find_by_name(&names.collect::<Vec<_>>(), assets()?.as_deref())
+        let (installed, built): (Vec<Component>, Vec<Component>) =
+            components.iter().copied().partition(|component| *component == Component::Containerd);
+        let names = built.into_iter().map(|component| component.program()).chain([KUBECTL]);
+        let mut tools = Self::find_by_name(&names.collect::<Vec<_>>(), assets()?.as_deref())?;
+        for component in installed {
+            let name = component.program();
+            let path = real_node::find_program(name).with_context(|| format!("{name} is not installed"))?;
+            tools.paths.push((name.to_string(), path));
+        }
+        Ok(tools)
     }
 
     /// Finds a program that no control plane needs, and builds it if missing.
