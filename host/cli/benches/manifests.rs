@@ -15,6 +15,7 @@ fn read_file(path: &PathBuf) -> Manifests {
         default_namespace: "default".to_owned(),
         exclude: Vec::new(),
         stdin_name: None,
+        annotations: false,
         limits: Limits::default(),
     };
     let manifests = read(std::slice::from_ref(path), &[], &options);

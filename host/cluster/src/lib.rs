@@ -27,7 +27,6 @@ pub mod pod_index;
 pub mod pods;
 pub mod policies;
 pub mod policy_file;
-mod quantity;
 pub mod reconcile;
 pub mod runtime;
 pub mod selector;

@@ -25,6 +25,8 @@ pub struct PodIndex {
     count: usize,
     pending: BTreeSet<ObjectKey>,
     watched: Watched,
+    /// Whether annotations are facts.
+    annotations: bool,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,11 @@ impl WorkloadRoot {
 }
 
 impl PodIndex {
+    /// An empty index. `annotations`: whether annotations are facts, because a check needs them.
+    pub fn new(annotations: bool) -> Self {
+        Self { annotations, ..Self::default() }
+    }
+
     /// Applies an event of the watch. Returns the pods whose facts changed, and the removed pods.
     pub fn apply(&mut self, event: Event<WatchedPod>, now: DateTime<Utc>) -> Vec<ObjectKey> {
         let mut watched = std::mem::take(&mut self.watched);
@@ -140,7 +147,7 @@ impl PodIndex {
         let created = pod.metadata.creation_timestamp.as_ref();
         let created = created.and_then(|time| DateTime::from_timestamp(time.0.as_second(), 0));
         let workload = workload(&pod.metadata);
-        let Some(subject) = subject(pod, created, now) else { return self.remove(key) };
+        let Some(subject) = subject(pod, created, self.annotations, now) else { return self.remove(key) };
         if subject.status.as_ref().is_some_and(|status| status.phase == Phase::Pending) {
             self.pending.insert(key.clone());
         } else {
@@ -212,7 +219,7 @@ fn workload(metadata: &ObjectMeta) -> ObjectReference {
 }
 
 /// The facts about a pod; `None` if it is not evaluated.
-fn subject(pod: WatchedPod, created: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Subject> {
+fn subject(pod: WatchedPod, created: Option<DateTime<Utc>>, annotations: bool, now: DateTime<Utc>) -> Option<Subject> {
     let metadata = pod.metadata;
     if metadata.deletion_timestamp.is_some() {
         return None;
@@ -233,6 +240,7 @@ fn subject(pod: WatchedPod, created: Option<DateTime<Utc>>, now: DateTime<Utc>) 
             name: metadata.name.unwrap_or_default(),
             namespace: metadata.namespace.unwrap_or_default(),
             labels: metadata.labels.unwrap_or_default().into(),
+            annotations: metadata.annotations.filter(|_| annotations).unwrap_or_default().into(),
             owner_references: metadata.owner_references.unwrap_or_default().into_iter().map(owner).collect(),
             creation_timestamp: created,
             ..Metadata::default()
@@ -241,7 +249,7 @@ fn subject(pod: WatchedPod, created: Option<DateTime<Utc>>, now: DateTime<Utc>) 
         status: status.unwrap_or_default(),
         api_version: String::new(),
     };
-    let context = Context { now, default_namespace: "default".to_owned(), source: None };
+    let context = Context { now, default_namespace: "default".to_owned(), source: None, annotations };
     let extracted =
         object.extract(&context).map_err(|error| failed("a pod, which is not evaluated", error.to_string()));
     extracted.ok()?.into_subject()

@@ -26,6 +26,8 @@ pub struct PodQuery {
     pub namespaces: Vec<String>,
     /// A label selector in the syntax of kubectl.
     pub selector: Option<String>,
+    /// Whether annotations are facts, because a check needs them.
+    pub annotations: bool,
 }
 
 /// One page of a list.
@@ -116,7 +118,12 @@ pub async fn subjects(
     seen: impl FnMut(usize),
 ) -> Result<ListedPods, ClusterError> {
     let pods = list(connection, query, seen).await?;
-    let context = Context { now: Utc::now(), default_namespace: "default".to_owned(), source: None };
+    let context = Context {
+        now: Utc::now(),
+        default_namespace: "default".to_owned(),
+        source: None,
+        annotations: query.annotations,
+    };
     let mut listed = ListedPods { subjects: Vec::with_capacity(pods.len()), finished: 0 };
     for mut pod in pods {
         // The items of a typed list do not repeat their kind.

@@ -27,6 +27,8 @@ pub struct CheckInfo {
     pub settings_schema: Value,
     /// The settings of a policy that sets none.
     pub default_settings: Value,
+    /// Whether the check reads the annotations of pods.
+    pub needs_annotations: bool,
     /// Whether the check can remediate a subject.
     pub remediates: bool,
     /// A page with more information.

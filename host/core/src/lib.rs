@@ -21,6 +21,7 @@ pub mod object;
 pub mod outcome;
 pub mod policy;
 pub mod policy_fields;
+pub mod quantity;
 pub mod report;
 pub mod score;
 mod severity;
@@ -34,6 +35,7 @@ pub mod workload;
 
 pub use check_info::{CheckInfo, Stage};
 pub use evaluation::{Evaluation, evaluations};
+pub use kube_devops_facts::{Quantities, SecurityContext};
 pub use ledger::Ledger;
 pub use namespaces::SystemNamespaces;
 pub use outcome::{CheckOutcome, CheckResult, Edit, EvaluationError, Finding};

@@ -23,6 +23,17 @@ const SUFFIXES: [(&str, f64, f64); 14] = [
 ///
 /// A float is precise enough to compare the quantities of manifests, and has the range for all of them.
 pub fn value(text: &str) -> Option<f64> {
+    scaled(text, 1.0)
+}
+
+/// Returns the value of a quantity in thousandths, or in units, rounded up.
+pub fn rounded_up(text: &str, in_thousandths: bool) -> Option<u64> {
+    let value = scaled(text, if in_thousandths { 1e3 } else { 1.0 })?.ceil();
+    // Floats beyond the range are converted to the largest number.
+    value.is_finite().then_some(value as u64)
+}
+
+fn scaled(text: &str, scale: f64) -> Option<f64> {
     let digits = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     let (_, factor, divisor) = SUFFIXES.into_iter().find(|(known, ..)| *known == suffix)?;
@@ -30,7 +41,8 @@ pub fn value(text: &str) -> Option<f64> {
         return None;
     }
     let number: f64 = number.parse().ok()?;
-    Some(number * factor / divisor)
+    // The product is exact for all usual quantities, and the quotient of whole numbers is then exact too.
+    Some(number * factor * scale / divisor)
 }
 
 #[cfg(test)]
@@ -59,6 +71,24 @@ mod tests {
         for (less, more) in [("999m", "1"), ("1G", "1Gi"), ("900Mi", "1Gi"), ("1T", "1Ti"), ("100m", "100")] {
             assert!(value(less) < value(more), "{less} {more}");
         }
+    }
+
+    #[test]
+    fn values_are_rounded_up() {
+        for (text, thousandths, units) in [
+            ("300m", 300, 1),
+            ("0.1", 100, 1),
+            ("2", 2_000, 2),
+            ("1.5Gi", 1_610_612_736_000, 1_610_612_736),
+            ("0", 0, 0),
+        ] {
+            assert_eq!((rounded_up(text, true), rounded_up(text, false)), (Some(thousandths), Some(units)), "{text}");
+        }
+        for millis in 0..5_000 {
+            assert_eq!(rounded_up(&format!("{millis}m"), true), Some(millis));
+        }
+        assert_eq!(rounded_up(&"9".repeat(400), false), None);
+        assert_eq!(rounded_up("99999Ei", false), Some(u64::MAX));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use kube_devops_facts::{Quantities, SecurityContext};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +22,14 @@ pub struct Subject {
     pub name: Arc<str>,
     /// The labels of the pod, sorted by key.
     pub labels: Vec<(String, String)>,
+    /// The annotations of the pod, sorted by key; empty unless a check needs them.
+    pub annotations: Vec<(String, String)>,
     /// The object that controls the pod.
     pub controller: Option<Arc<Controller>>,
     /// The restart policy of the containers.
     pub restart_policy: RestartPolicy,
+    /// The other facts about the whole pod.
+    pub pod: PodContext,
     /// App containers first, then init containers and sidecars, then ephemeral containers.
     pub containers: Vec<Container>,
     /// The status; `None` for a manifest without status and for an admission request.
@@ -49,6 +54,21 @@ impl Subject {
     }
 }
 
+/// The facts about a pod that apply to all its containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodContext {
+    /// The name of the ServiceAccount; empty if none is set.
+    pub service_account: Arc<str>,
+    /// Whether the pod uses the network of its node.
+    pub host_network: bool,
+    /// Whether the pod sees the processes of its node.
+    pub host_pid: bool,
+    /// Whether the pod uses the IPC namespace of its node.
+    pub host_ipc: bool,
+    /// The types of the volumes, such as `hostPath`, sorted and without duplicates.
+    pub volume_types: Vec<Cow<'static, str>>,
+}
+
 /// One container of a subject.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Container {
@@ -70,6 +90,12 @@ pub struct Container {
     pub has_resource_requests: bool,
     /// Whether any resource limit is set.
     pub has_resource_limits: bool,
+    /// The requests of CPU and memory.
+    pub requests: Quantities,
+    /// The limits of CPU and memory.
+    pub limits: Quantities,
+    /// The security context.
+    pub security_context: SecurityContext,
     /// The number of restarts; `None` if the container has not run yet.
     pub restart_count: Option<u32>,
     /// The place of the container in the spec of the pod.

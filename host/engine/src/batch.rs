@@ -1,58 +1,53 @@
-//! The evaluation of a batch of subjects by a rule: a failed batch is halved to isolate the subjects that cannot be
-//! evaluated.
+//! The evaluation of a batch of subjects by rules. The rules of a module are evaluated in one call. If it fails, the rules are
+//! halved to isolate the one that fails, and then the subjects, to isolate those that it cannot evaluate.
 
 use std::borrow::Borrow;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use kube_devops_core::{CheckOutcome, CheckResult, EvaluationError, Finding, Severity, Stage, Subject};
 
 use crate::bindings::check::devops::policy::types;
+use crate::budget::RetryBudget;
+use crate::facts::{Encoded, Facts};
 use crate::instance::Objects;
-use crate::{CallError, Limits, Rule, convert};
+use crate::{CallError, Limits, Rule};
 
-/// A batch of subjects, converted to the types of the contract once for all rules.
+/// A batch of subjects, whose facts are encoded once for all rules.
 pub struct Batch<'a, S> {
     subjects: &'a [S],
-    converted: Vec<types::Subject>,
+    facts: Facts<'a, S>,
     objects: Option<(Objects, usize)>,
 }
 
-/// The remaining number of failed calls and the remaining time of a rule in one evaluation.
-pub struct RetryBudget {
-    failed_calls: AtomicUsize,
-    /// The time limit of a call.
-    batch_time: Duration,
-    /// The deadline of the evaluation.
-    deadline: Option<Instant>,
+/// The rules of a module in a rule set, by their positions in it.
+pub struct Group {
+    /// Those of the spec.
+    spec: Vec<usize>,
+    /// Those of the runtime status.
+    runtime: Vec<usize>,
+    /// All of them, in the order of the rule set.
+    all: Vec<usize>,
 }
 
-impl RetryBudget {
-    pub fn new(limits: &Limits, deadline: Option<Instant>) -> Self {
-        Self { failed_calls: AtomicUsize::new(limits.failed_calls), batch_time: limits.batch_time, deadline }
-    }
-
-    fn is_exhausted(&self) -> bool {
-        self.failed_calls.load(Ordering::Relaxed) == 0
-    }
-
-    /// Returns the time limit of the next call.
-    fn time(&self) -> Duration {
-        let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        remaining.map_or(self.batch_time, |remaining| remaining.min(self.batch_time))
-    }
-
-    /// Records a failed call. A timeout exhausts the budget: a retry would take as long.
-    fn record_failure(&self, cause: &CallError) {
-        match cause {
-            CallError::Time(_) => self.failed_calls.store(0, Ordering::Relaxed),
-            _ => {
-                // Other threads may have reached zero before: the budget never becomes negative.
-                let _ = self
-                    .failed_calls
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |remaining| remaining.checked_sub(1));
+impl Group {
+    /// Groups rules by their modules.
+    pub fn of(rules: &[(Arc<Rule>, Severity)]) -> Vec<Self> {
+        let mut groups: Vec<Self> = Vec::new();
+        for (position, (rule, _)) in rules.iter().enumerate() {
+            let is_same = |group: &Self| Arc::ptr_eq(rules[group.all[0]].0.check().module(), rule.check().module());
+            let index = groups.iter().position(is_same).unwrap_or_else(|| {
+                groups.push(Self { spec: Vec::new(), runtime: Vec::new(), all: Vec::new() });
+                groups.len() - 1
+            });
+            let group = &mut groups[index];
+            group.all.push(position);
+            match rule.check().info().stage {
+                Stage::Spec => group.spec.push(position),
+                Stage::Runtime => group.runtime.push(position),
             }
         }
+        groups
     }
 }
 
@@ -77,104 +72,222 @@ pub fn split<'a, S: Borrow<Subject>>(subjects: &'a [S], limits: &Limits) -> Vec<
     batches
 }
 
+/// The rules and the outcomes of an evaluation of a batch.
+struct Run<'r> {
+    rules: &'r [(Arc<Rule>, Severity)],
+    budgets: &'r [RetryBudget],
+    outcomes: Vec<CheckOutcome>,
+}
+
 impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     /// Creates a batch. `objects` are the complete objects of all subjects of the evaluation, and the position of the
     /// first subject of this batch.
     pub fn new(subjects: &'a [S], objects: Option<(Objects, usize)>) -> Self {
-        let converted = subjects.iter().map(|subject| convert::subject(subject.borrow())).collect();
-        Self { subjects, converted, objects }
+        Self { subjects, facts: Facts::new(subjects), objects }
     }
 
-    /// Evaluates the batch with a rule.
-    pub fn evaluate(&self, rule: &Rule, severity: Severity, budget: &RetryBudget) -> CheckOutcome {
-        let info = rule.module().info();
-        let mut outcome = CheckOutcome {
-            check: info.id.clone(),
-            title: info.title.clone(),
-            severity,
-            weight: info.weight,
-            results: vec![CheckResult::NotApplicable; self.subjects.len()],
-            findings: Vec::new(),
-            errors: Vec::new(),
-        };
-        let applies = |subject: &Subject| match info.stage {
-            Stage::Spec => !subject.is_owned,
-            Stage::Runtime => subject.status.is_some(),
-        };
-        let positions: Vec<usize> =
-            (0..self.subjects.len()).filter(|&index| applies(self.subjects[index].borrow())).collect();
-        if positions.len() == self.subjects.len() {
-            self.evaluate_applicable(rule, &self.converted, &positions, budget, &mut outcome);
-        } else if !positions.is_empty() {
-            let applicable: Vec<_> = positions.iter().map(|&position| self.converted[position].clone()).collect();
-            self.evaluate_applicable(rule, &applicable, &positions, budget, &mut outcome);
-        }
-        outcome.findings.sort_by_key(|finding| finding.subject);
-        outcome
-    }
-
-    /// Evaluates `subjects`, which are at `positions` of the batch. If that fails, retries with each half.
-    fn evaluate_applicable(
+    /// Evaluates the batch with the rules of all groups. Returns the outcome of each rule.
+    pub fn evaluate(
         &self,
-        rule: &Rule,
-        subjects: &[types::Subject],
-        positions: &[usize],
-        budget: &RetryBudget,
-        outcome: &mut CheckOutcome,
-    ) {
-        if budget.is_exhausted() {
-            let cause = "its retry budget is exhausted: too many calls failed, or one exceeded the time limit";
-            return not_evaluated(rule, positions, cause.to_owned(), false, outcome);
+        rules: &[(Arc<Rule>, Severity)],
+        groups: &[Group],
+        budgets: &[RetryBudget],
+    ) -> Vec<CheckOutcome> {
+        let outcomes = rules.iter().map(|(rule, severity)| {
+            let info = rule.check().info();
+            CheckOutcome {
+                check: info.id.clone(),
+                title: info.title.clone(),
+                severity: *severity,
+                weight: info.weight,
+                results: vec![CheckResult::NotApplicable; self.subjects.len()],
+                findings: Vec::new(),
+                errors: Vec::new(),
+            }
+        });
+        let mut run = Run { rules, budgets, outcomes: outcomes.collect() };
+        let positions = |applies: fn(&Subject) -> bool| -> Vec<usize> {
+            (0..self.subjects.len()).filter(|&index| applies(self.subjects[index].borrow())).collect()
+        };
+        let spec = positions(|subject| !subject.is_owned);
+        let runtime = positions(|subject| subject.status.is_some());
+        for group in groups {
+            if spec == runtime {
+                self.evaluate_applicable(&mut run, &group.all, &spec);
+            } else {
+                self.evaluate_applicable(&mut run, &group.spec, &spec);
+                self.evaluate_applicable(&mut run, &group.runtime, &runtime);
+            }
         }
-        let time = budget.time();
+        for outcome in &mut run.outcomes {
+            outcome.findings.sort_by_key(|finding| finding.subject);
+        }
+        run.outcomes
+    }
+
+    /// Evaluates the subjects at `positions` with rules of one module. Rules that fail are evaluated alone, and last.
+    fn evaluate_applicable(&self, run: &mut Run<'_>, rules: &[usize], positions: &[usize]) {
+        if rules.is_empty() || positions.is_empty() {
+            return;
+        }
+        if !rules.iter().any(|&rule| run.rules[rule].0.fails()) {
+            return self.call(run, rules, positions, None);
+        }
+        let (failing, others): (Vec<usize>, Vec<usize>) = rules.iter().partition(|&&rule| run.rules[rule].0.fails());
+        if !others.is_empty() {
+            self.call(run, &others, positions, None);
+        }
+        failing.into_iter().for_each(|rule| self.call(run, &[rule], positions, None));
+    }
+
+    /// Evaluates the subjects at `positions` with rules of one module in one call, and isolates a failure.
+    fn call(&self, run: &mut Run<'_>, rules: &[usize], positions: &[usize], time_limit: Option<Duration>) {
+        if let [rule] = rules
+            && run.budgets[*rule].is_exhausted()
+        {
+            let cause = "its retry budget is exhausted: too many calls failed, or one exceeded the time limit";
+            return run.not_evaluated(*rule, positions, cause.to_owned(), false);
+        }
+        let budget = &run.budgets[rules[0]];
+        let time = time_limit.unwrap_or_else(|| budget.time());
         if time.is_zero() {
             let cause = "the deadline of the evaluation passed before the call";
-            return not_evaluated(rule, positions, cause.to_owned(), true, outcome);
+            return rules.iter().for_each(|&rule| run.not_evaluated(rule, positions, cause.to_owned(), true));
         }
-        match rule.call(subjects, self.objects_at(rule, positions), time) {
-            Ok(findings) => {
-                for &position in positions {
-                    outcome.results[position] = CheckResult::Passed;
-                }
-                for finding in findings {
-                    let subject = positions[finding.subject];
-                    outcome.results[subject] = CheckResult::Failed;
-                    outcome.findings.push(Finding { subject, ..finding });
-                }
-            }
-            Err(cause) => {
-                budget.record_failure(&cause);
-                let timed_out = matches!(cause, CallError::Time(_));
-                if subjects.len() == 1 || timed_out {
-                    not_evaluated(rule, positions, cause.to_string(), timed_out, outcome);
-                } else {
-                    let half = subjects.len() / 2;
-                    self.evaluate_applicable(rule, &subjects[..half], &positions[..half], budget, outcome);
-                    self.evaluate_applicable(rule, &subjects[half..], &positions[half..], budget, outcome);
+        let called: Vec<&Rule> = rules.iter().map(|&rule| &*run.rules[rule].0).collect();
+        let module = called[0].check().module();
+        let selected = (positions.len() < self.subjects.len()).then_some(positions);
+        let objects = self.objects_at(module.needs_objects(), positions);
+        let findings =
+            module.with_instance(|instance| instance.evaluate(&called, &self.facts, selected, objects, time));
+        match findings.and_then(|findings| self.by_rule(findings, rules.len(), positions, module.engine().limits())) {
+            Ok(by_rule) => {
+                for (&rule, findings) in rules.iter().zip(by_rule) {
+                    match findings {
+                        Ok(findings) => run.evaluated(rule, positions, findings),
+                        Err(cause) => self.isolate(run, rule, positions, &cause),
+                    }
                 }
             }
+            Err(cause) => match rules {
+                [rule] => self.isolate(run, *rule, positions, &cause),
+                _ if matches!(cause, CallError::Time(_)) => {
+                    for &rule in rules {
+                        let share = run.budgets[rule].share();
+                        self.call(run, &[rule], positions, Some(share));
+                    }
+                }
+                _ => {
+                    let (first, second) = rules.split_at(rules.len() / 2);
+                    self.call(run, first, positions, None);
+                    self.call(run, second, positions, None);
+                }
+            },
         }
     }
 
-    fn objects_at(&self, rule: &Rule, positions: &[usize]) -> Option<(Objects, Vec<usize>)> {
-        let (objects, first) = self.objects.as_ref().filter(|_| rule.module().needs_objects())?;
+    /// A rule failed alone. Retries with each half of the subjects, unless that would take as long.
+    fn isolate(&self, run: &mut Run<'_>, rule: usize, positions: &[usize], cause: &CallError) {
+        run.rules[rule].0.failed();
+        run.budgets[rule].record_failure(cause);
+        let timed_out = matches!(cause, CallError::Time(_));
+        if positions.len() == 1 || timed_out {
+            return run.not_evaluated(rule, positions, cause.to_string(), timed_out);
+        }
+        let (first, second) = positions.split_at(positions.len() / 2);
+        self.call(run, &[rule], first, None);
+        self.call(run, &[rule], second, None);
+    }
+
+    /// Validates the findings of a call, and returns those of each rule with the positions of the subjects in the batch.
+    fn by_rule(
+        &self,
+        findings: Vec<types::Finding>,
+        rules: usize,
+        positions: &[usize],
+        limits: &Limits,
+    ) -> Result<Vec<Result<Vec<Finding>, CallError>>, CallError> {
+        let mut by_rule: Vec<Result<Vec<Finding>, CallError>> = (0..rules).map(|_| Ok(Vec::new())).collect();
+        if findings.is_empty() {
+            return Ok(by_rule);
+        }
+        let places: usize = positions.iter().map(|&position| self.facts.containers(position) + 1).sum();
+        let limit = places.saturating_mul(limits.findings_for_each_container);
+        let mut counts = vec![0; rules];
+        for finding in findings {
+            let rule = finding.rule as usize;
+            let Some(found) = by_rule.get_mut(rule) else {
+                return Err(CallError::UnknownRule { rule: finding.rule, count: rules });
+            };
+            counts[rule] += 1;
+            if let Ok(list) = found {
+                match self.validated(finding, positions, limits) {
+                    Ok(finding) if counts[rule] <= limit => list.push(finding),
+                    Ok(_) => {}
+                    Err(cause) => *found = Err(cause),
+                }
+            }
+        }
+        for (found, count) in by_rule.iter_mut().zip(counts).filter(|(_, count)| *count > limit) {
+            *found = Err(CallError::Flood { found: count, limit });
+        }
+        Ok(by_rule)
+    }
+
+    fn validated(&self, finding: types::Finding, positions: &[usize], limits: &Limits) -> Result<Finding, CallError> {
+        let stranger = CallError::Stranger { subject: finding.subject, container: finding.container };
+        let Some(&subject) = positions.get(finding.subject as usize) else { return Err(stranger) };
+        let containers = self.facts.containers(subject);
+        if finding.container.is_some_and(|container| container as usize >= containers) {
+            return Err(stranger);
+        }
+        Ok(Finding {
+            subject,
+            container: finding.container.map(|container| container as usize),
+            field: finding.field.filter(|field| is_pointer(field)),
+            message: kube_devops_core::text::cut(&finding.message, limits.message).into(),
+            magnitude: finding.magnitude,
+        })
+    }
+
+    fn objects_at(&self, needs_objects: bool, positions: &[usize]) -> Option<(Objects, Vec<usize>)> {
+        let (objects, first) = self.objects.as_ref().filter(|_| needs_objects)?;
         Some((objects.clone(), positions.iter().map(|position| first + position).collect()))
     }
 }
 
-fn not_evaluated(rule: &Rule, positions: &[usize], cause: String, timed_out: bool, outcome: &mut CheckOutcome) {
-    for &position in positions {
-        outcome.results[position] = CheckResult::NotEvaluated;
+impl Run<'_> {
+    fn evaluated(&mut self, rule: usize, positions: &[usize], findings: Vec<Finding>) {
+        let outcome = &mut self.outcomes[rule];
+        for &position in positions {
+            outcome.results[position] = CheckResult::Passed;
+        }
+        for finding in &findings {
+            outcome.results[finding.subject] = CheckResult::Failed;
+        }
+        outcome.findings.extend(findings);
     }
-    let module = rule.module().digest();
-    match outcome.errors.iter_mut().find(|error| error.cause == cause) {
-        Some(error) => error.subjects.extend(positions),
-        None => outcome.errors.push(EvaluationError {
-            check: outcome.check.clone(),
-            module: module.to_owned(),
-            cause,
-            timed_out,
-            subjects: positions.to_vec(),
-        }),
+
+    fn not_evaluated(&mut self, rule: usize, positions: &[usize], cause: String, timed_out: bool) {
+        let outcome = &mut self.outcomes[rule];
+        for &position in positions {
+            outcome.results[position] = CheckResult::NotEvaluated;
+        }
+        match outcome.errors.iter_mut().find(|error| error.cause == cause) {
+            Some(error) => error.subjects.extend(positions),
+            None => outcome.errors.push(EvaluationError {
+                check: outcome.check.clone(),
+                module: self.rules[rule].0.check().digest().to_owned(),
+                cause,
+                timed_out,
+                subjects: positions.to_vec(),
+            }),
+        }
     }
+}
+
+/// Reports whether a text can be a JSON Pointer to a field; other texts are dropped from findings.
+fn is_pointer(field: &str) -> bool {
+    const MAX_LENGTH: usize = 512;
+    field.starts_with('/') && field.len() <= MAX_LENGTH && !field.chars().any(char::is_control)
 }

@@ -9,6 +9,16 @@ pub mod check {
     });
 }
 
+/// The optional export `packed`, which is looked up on its own.
+pub mod packed {
+    wasmtime::component::bindgen!({
+        inline: "package kube-devops:host; world packed-export { export devops:policy/packed@0.2.0; }",
+        path: "../../wit",
+        world: "kube-devops:host/packed-export",
+        with: { "devops:policy/types": super::check::devops::policy::types },
+    });
+}
+
 pub mod bundle {
     wasmtime::component::bindgen!({
         world: "bundle-component",

@@ -22,6 +22,7 @@ pub struct BundleModule {
 impl BundleModule {
     /// Links a component and calls its `describe`. `digest` identifies the module in errors and logs.
     pub fn load(engine: &Engine, component: &Component, digest: &str) -> Result<Self, LoadError> {
+        describe::version(engine, component, "bundle")?;
         let contract = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
         let mut linker: Linker<State> = Linker::new(engine.wasmtime());
         log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(contract)?;

@@ -1,16 +1,73 @@
-//! Conversions between the types of the core and the types of the contract.
+//! Conversions between the types of the core and those of the contract: typed records, and the packed layout.
 
-use kube_devops_core::{ContainerKind, Phase, RestartPolicy, Severity, Subject};
+use kube_devops_core::{Container, ContainerKind, Phase, Quantities, RestartPolicy, Severity, Subject};
+use kube_devops_facts::{self as facts, ContainerFacts, SubjectFacts, Writer};
 
 use crate::bindings::check::devops::policy::types;
 
-/// Converts a subject to the type of the contract.
+/// Writes a subject in the packed layout.
+pub fn write(subject: &Subject, writer: &mut Writer) {
+    let controller = subject.controller.as_deref();
+    writer.subject(&SubjectFacts {
+        kind: &subject.kind,
+        namespace: &subject.namespace,
+        name: &subject.name,
+        controller: controller.map(|owner| facts::Controller { kind: &owner.kind, name: &owner.name }),
+        restart_policy: match subject.restart_policy {
+            RestartPolicy::Always => facts::RestartPolicy::Always,
+            RestartPolicy::OnFailure => facts::RestartPolicy::OnFailure,
+            RestartPolicy::Never => facts::RestartPolicy::Never,
+        },
+        service_account: &subject.pod.service_account,
+        host_network: subject.pod.host_network,
+        host_pid: subject.pod.host_pid,
+        host_ipc: subject.pod.host_ipc,
+        status: subject.status.as_ref().map(|status| facts::Status {
+            phase: match status.phase {
+                Phase::Pending => facts::Phase::Pending,
+                Phase::Running => facts::Phase::Running,
+                Phase::Succeeded => facts::Phase::Succeeded,
+                Phase::Failed => facts::Phase::Failed,
+                Phase::Unknown => facts::Phase::Unknown,
+            },
+            pending_seconds: status.pending_seconds,
+        }),
+    });
+    subject.labels.iter().for_each(|(key, value)| writer.label(key, value));
+    subject.annotations.iter().for_each(|(key, value)| writer.annotation(key, value));
+    subject.pod.volume_types.iter().for_each(|volume_type| writer.volume_type(volume_type));
+    for container in &subject.containers {
+        let facts = ContainerFacts {
+            name: &container.name,
+            kind: match container.kind {
+                ContainerKind::App => facts::ContainerKind::App,
+                ContainerKind::Init => facts::ContainerKind::Init,
+                ContainerKind::Sidecar => facts::ContainerKind::Sidecar,
+                ContainerKind::Ephemeral => facts::ContainerKind::Ephemeral,
+            },
+            image: &container.image,
+            has_liveness_probe: container.has_liveness_probe,
+            has_readiness_probe: container.has_readiness_probe,
+            has_startup_probe: container.has_startup_probe,
+            has_resource_requests: container.has_resource_requests,
+            has_resource_limits: container.has_resource_limits,
+            requests: container.requests,
+            limits: container.limits,
+            security_context: container.security_context,
+            restart_count: container.restart_count,
+        };
+        writer.container(&facts, &container.ports);
+    }
+}
+
+/// Converts a subject to a typed record.
 pub fn subject(subject: &Subject) -> types::Subject {
     types::Subject {
         kind: subject.kind.to_string(),
         namespace: subject.namespace.to_string(),
         name: subject.name.to_string(),
         labels: subject.labels.clone(),
+        annotations: subject.annotations.clone(),
         controller: subject
             .controller
             .as_ref()
@@ -20,6 +77,11 @@ pub fn subject(subject: &Subject) -> types::Subject {
             RestartPolicy::OnFailure => types::RestartPolicy::OnFailure,
             RestartPolicy::Never => types::RestartPolicy::Never,
         },
+        service_account: subject.pod.service_account.to_string(),
+        host_network: subject.pod.host_network,
+        host_pid: subject.pod.host_pid,
+        host_ipc: subject.pod.host_ipc,
+        volume_types: subject.pod.volume_types.iter().map(|volume_type| volume_type.clone().into_owned()).collect(),
         containers: subject.containers.iter().map(container).collect(),
         status: subject.status.as_ref().map(|status| types::Status {
             phase: match status.phase {
@@ -34,7 +96,8 @@ pub fn subject(subject: &Subject) -> types::Subject {
     }
 }
 
-fn container(container: &kube_devops_core::Container) -> types::Container {
+fn container(container: &Container) -> types::Container {
+    let context = container.security_context;
     types::Container {
         name: container.name.to_string(),
         kind: match container.kind {
@@ -50,8 +113,21 @@ fn container(container: &kube_devops_core::Container) -> types::Container {
         ports: container.ports.clone(),
         has_resource_requests: container.has_resource_requests,
         has_resource_limits: container.has_resource_limits,
+        requests: quantities(container.requests),
+        limits: quantities(container.limits),
+        security_context: types::SecurityContext {
+            privileged: context.privileged,
+            allow_privilege_escalation: context.allow_privilege_escalation,
+            read_only_root_filesystem: context.read_only_root_filesystem,
+            run_as_non_root: context.run_as_non_root,
+            run_as_user: context.run_as_user,
+        },
         restart_count: container.restart_count,
     }
+}
+
+fn quantities(Quantities { cpu_millicores, memory_bytes }: Quantities) -> types::Quantities {
+    types::Quantities { cpu_millicores, memory_bytes }
 }
 
 /// Converts a severity from the type of the contract.

@@ -3,10 +3,11 @@
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_core::{CheckInfo, Stage};
 use serde_json::Value;
+use wasmtime::component::Component;
 
-use crate::LoadError;
 use crate::bindings::check::exports::devops::policy::check;
 use crate::convert;
+use crate::{Engine, LoadError};
 
 /// The maximum length of the id of a check or the name of a bundle, in bytes: that of a DNS label.
 const MAX_NAME: usize = 63;
@@ -17,8 +18,44 @@ const MAX_TEXT: usize = 16 * 1024;
 /// The highest weight of a check: the health score cannot express a violation that costs more than 100.
 const MAX_WEIGHT: u32 = 100;
 
+/// The maximum number of checks of a component.
+const MAX_CHECKS: usize = 256;
+/// The version of the contract that the host implements, without its last number: later ones only add to it.
+const VERSION: &str = "0.2";
+
+/// Validates that a component exports an interface of the contract in a version that the host implements.
+pub fn version(engine: &Engine, component: &Component, interface: &str) -> Result<(), LoadError> {
+    let prefix = format!("devops:policy/{interface}@");
+    let shape = component.component_type();
+    let found: Vec<String> = shape
+        .exports(engine.wasmtime())
+        .filter_map(|(name, _)| name.strip_prefix(&prefix).map(|version| escape_controls(&cut(version, MAX_NAME))))
+        .collect();
+    let is_supported = |version: &String| version.strip_prefix(VERSION).is_some_and(|rest| rest.starts_with('.'));
+    match found.first() {
+        // The error of the linker names the missing export.
+        None => Ok(()),
+        Some(_) if found.iter().any(is_supported) => Ok(()),
+        Some(version) => Err(LoadError::Version { found: version.clone(), supported: VERSION }),
+    }
+}
+
+/// Validates the metadata of the checks of a component.
+pub fn checks(infos: Vec<check::Info>) -> Result<Vec<CheckInfo>, LoadError> {
+    if infos.is_empty() || infos.len() > MAX_CHECKS {
+        return invalid(format!("it describes {} checks; 1 to {MAX_CHECKS} are allowed", infos.len()));
+    }
+    let infos = infos.into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
+    let mut ids: Vec<&str> = infos.iter().map(|info| info.id.as_str()).collect();
+    ids.sort_unstable();
+    if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        return invalid(format!("it describes check {} twice", pair[0]));
+    }
+    Ok(infos)
+}
+
 /// Validates the metadata of a check.
-pub fn check(info: check::Info) -> Result<CheckInfo, LoadError> {
+fn check(info: check::Info) -> Result<CheckInfo, LoadError> {
     name("id", &info.id)?;
     text("title", &info.title, MAX_TITLE, true)?;
     text("description", &info.description, MAX_TEXT, true)?;
@@ -47,6 +84,7 @@ pub fn check(info: check::Info) -> Result<CheckInfo, LoadError> {
         },
         severity: convert::severity(info.severity),
         weight: info.weight,
+        needs_annotations: info.needs_annotations,
         remediates: info.remediates,
         url: info.url,
     })

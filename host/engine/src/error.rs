@@ -27,6 +27,17 @@ pub enum LoadError {
     /// The module has imports that the host does not provide, or does not have the exports that the contract requires.
     #[error("the module does not implement the contract devops:policy: {0}")]
     Contract(String),
+    /// The module implements another version of the contract.
+    #[error(
+        "the module implements version {found} of the contract devops:policy, and this version of kube-devops supports \
+         {supported}; build it with an SDK of that version"
+    )]
+    Version {
+        /// The version of the module.
+        found: String,
+        /// The version of the host.
+        supported: &'static str,
+    },
     /// The call of `describe` failed.
     #[error("the module failed to describe itself: {0}")]
     Describe(#[source] CallError),
@@ -61,6 +72,14 @@ pub enum CallError {
     /// The returned value was too large.
     #[error("it returned more than {0} bytes")]
     Answer(usize),
+    /// The module returned a finding of a rule that was not evaluated.
+    #[error("it returned a finding of rule {rule}; {count} rules were evaluated")]
+    UnknownRule {
+        /// The index of the rule.
+        rule: u32,
+        /// The number of rules.
+        count: usize,
+    },
     /// The module returned a finding for a subject or container that is not in the batch.
     #[error("it returned a finding for subject {subject}, container {container:?}, which is not in the batch")]
     Stranger {

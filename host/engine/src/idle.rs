@@ -1,11 +1,11 @@
-//! The idle instances of all rules together: each reserves address space, so that their number is limited.
+//! The idle instances of all modules together: each reserves address space, so that their number is limited.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
 
-use crate::Rule;
+use crate::Module;
 
-/// How many rules are compared to find one that has not been used for long.
+/// How many modules are compared to find one that has not been used for long.
 const SAMPLE: usize = 16;
 
 /// The idle instances of an engine.
@@ -13,23 +13,23 @@ const SAMPLE: usize = 16;
 pub struct Idle {
     count: AtomicUsize,
     clock: AtomicU64,
-    rules: Mutex<Rules>,
+    modules: Mutex<Modules>,
 }
 
 #[derive(Default)]
-struct Rules {
-    all: Vec<Weak<Rule>>,
+struct Modules {
+    all: Vec<Weak<Module>>,
     /// Where the next sample starts.
     next: usize,
 }
 
 impl Idle {
-    /// Adds a rule, whose idle instances may be dropped for those of others.
-    pub fn register(&self, rule: Weak<Rule>) {
-        self.lock().all.push(rule);
+    /// Adds a module, whose idle instances may be dropped for those of others.
+    pub fn register(&self, module: Weak<Module>) {
+        self.lock().all.push(module);
     }
 
-    /// Counts an idle instance. Drops one of a rule that has not been used for long if there are more than `limit`.
+    /// Counts an idle instance. Drops one of a module that has not been used for long if there are more than `limit`.
     pub fn added(&self, limit: usize) {
         if self.count.fetch_add(1, Ordering::Relaxed) >= limit {
             self.evict();
@@ -47,37 +47,37 @@ impl Idle {
     }
 
     fn evict(&self) {
-        let mut rules = self.lock();
-        let mut oldest: Option<std::sync::Arc<Rule>> = None;
+        let mut modules = self.lock();
+        let mut oldest: Option<std::sync::Arc<Module>> = None;
         let mut seen = 0;
-        // Rules without idle instances do not count as seen, and each rule is looked at once at most.
-        for _ in 0..rules.all.len() {
-            if seen == SAMPLE || rules.all.is_empty() {
+        // Modules without idle instances do not count as seen, and each module is looked at once at most.
+        for _ in 0..modules.all.len() {
+            if seen == SAMPLE || modules.all.is_empty() {
                 break;
             }
-            let position = rules.next % rules.all.len();
-            rules.next = position + 1;
-            let Some(rule) = rules.all[position].upgrade() else {
-                rules.all.swap_remove(position);
-                rules.next = position;
+            let position = modules.next % modules.all.len();
+            modules.next = position + 1;
+            let Some(module) = modules.all[position].upgrade() else {
+                modules.all.swap_remove(position);
+                modules.next = position;
                 continue;
             };
-            if !rule.has_idle() {
+            if !module.has_idle() {
                 continue;
             }
             seen += 1;
-            if oldest.as_ref().is_none_or(|oldest| rule.last_used() < oldest.last_used()) {
-                oldest = Some(rule);
+            if oldest.as_ref().is_none_or(|oldest| module.last_used() < oldest.last_used()) {
+                oldest = Some(module);
             }
         }
-        drop(rules);
-        if let Some(rule) = oldest {
-            rule.drop_idle();
+        drop(modules);
+        if let Some(module) = oldest {
+            module.drop_idle();
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Rules> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Modules> {
         // No holder of the lock can panic during a change.
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,6 @@
-//! A running instance of a check, and its state in the host.
+//! A running instance of a component, and its state in the host.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use wasmtime::component::ResourceAny;
 use wasmtime::{ResourceLimiter, Store};
 
 use crate::bindings::check::devops::policy::{log, object, types};
-use crate::bindings::check::exports::devops::policy::check::Finding;
+use crate::bindings::check::exports::devops::policy::check::{Finding, Info};
 use crate::bindings::check::{CheckComponentWithObject, CheckComponentWithObjectPre};
-use crate::{CallError, Engine, Limits};
+use crate::bindings::packed::{PackedExport, PackedExportIndices};
+use crate::facts::Encoded;
+use crate::{CallError, Engine, Limits, Rule};
 
 /// The complete objects of subjects, for checks that import `object`.
 pub type Objects = Arc<[Value]>;
@@ -53,39 +56,80 @@ pub fn call<T>(
     function(store).map_err(|error| CallError::of(&error, store.data().denied_memory, &store.data().limits, time_limit))
 }
 
-/// A check with its settings, ready to evaluate.
+/// An instance of a component, with the rules that were created in it.
 pub struct Instance {
     store: Store<State>,
-    component: CheckComponentWithObject,
-    rule: ResourceAny,
+    typed: CheckComponentWithObject,
+    packed: Option<PackedExport>,
+    /// The rules, by their ids.
+    typed_rules: BTreeMap<u64, ResourceAny>,
+    packed_rules: BTreeMap<u64, u32>,
+    /// A buffer for the facts of a call.
+    words: Vec<u32>,
+    numbers: Vec<u32>,
     calls: u32,
 }
 
-/// The reason why an instance could not be created.
-pub enum InstanceError {
+/// The reason why a rule could not be created.
+pub enum CreateError {
     /// The check rejects the settings.
     Settings(String),
     /// The check failed.
     Call(CallError),
 }
 
+impl From<CallError> for CreateError {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl CreateError {
+    /// The error of a call with a rule that was created before.
+    fn again(self) -> CallError {
+        match self {
+            Self::Settings(reason) => CallError::Trap(format!("it now rejects its settings: {reason}")),
+            Self::Call(cause) => cause,
+        }
+    }
+}
+
+/// After an error, an instance must not be used again.
 impl Instance {
     pub fn new(
         engine: &Engine,
         module: Arc<str>,
         component: &CheckComponentWithObjectPre<State>,
-        settings: &str,
-    ) -> Result<Self, InstanceError> {
+        packed: Option<&PackedExportIndices>,
+    ) -> Result<Self, CallError> {
         let mut store = store(engine, module);
-        let created = call(&mut store, |store| {
-            let component = component.instantiate(&mut *store)?;
-            let rule = component.devops_policy_check().rule().call_create(&mut *store, settings)?;
-            Ok((component, rule))
-        });
-        let (component, rule) = created.map_err(InstanceError::Call)?;
-        let longest = store.data().limits.message;
-        let rule = rule.map_err(|reason| InstanceError::Settings(cut(&escape_controls(&reason), longest)))?;
-        Ok(Self { store, component, rule, calls: 0 })
+        let (typed, packed) = call(&mut store, |store| {
+            let instance = component.instance_pre().instantiate(&mut *store)?;
+            let typed = CheckComponentWithObject::new(&mut *store, &instance)?;
+            let packed = packed.map(|packed| packed.load(&mut *store, &instance)).transpose()?;
+            Ok((typed, packed))
+        })?;
+        Ok(Self {
+            store,
+            typed,
+            packed,
+            typed_rules: BTreeMap::new(),
+            packed_rules: BTreeMap::new(),
+            words: Vec::new(),
+            numbers: Vec::new(),
+            calls: 0,
+        })
+    }
+
+    /// Returns the metadata of the checks, without validation.
+    pub fn describe(&mut self) -> Result<Vec<Info>, CallError> {
+        call(&mut self.store, |store| self.typed.devops_policy_check().call_describe(store))
+    }
+
+    /// Returns the packed layout that the component reads; `None` if it has no such export.
+    pub fn layout(&mut self) -> Result<Option<u32>, CallError> {
+        let Some(packed) = &self.packed else { return Ok(None) };
+        call(&mut self.store, |store| packed.devops_policy_packed().call_layout(store)).map(Some)
     }
 
     /// Returns the number of calls so far.
@@ -93,31 +137,112 @@ impl Instance {
         self.calls
     }
 
-    /// Returns the findings in a batch, without validation. After an error the instance must not be used again.
+    /// Returns the number of rules.
+    pub fn rules(&self) -> usize {
+        self.typed_rules.len().max(self.packed_rules.len())
+    }
+
+    /// Creates a rule, unless it exists.
+    pub fn create(&mut self, rule: &Rule) -> Result<(), CreateError> {
+        match &self.packed {
+            Some(_) => self.packed_rule(rule).map(drop),
+            None => self.typed_rule(rule).map(drop),
+        }
+    }
+
+    fn packed_rule(&mut self, rule: &Rule) -> Result<u32, CreateError> {
+        if let Some(number) = self.packed_rules.get(&rule.id()) {
+            return Ok(*number);
+        }
+        let Some(packed) = &self.packed else { return Ok(0) };
+        let created = call(&mut self.store, |store| {
+            packed.devops_policy_packed().call_create(store, rule.check().info().id.as_str(), rule.settings())
+        })?;
+        let number = created.map_err(|reason| self.rejected(&reason))?;
+        self.packed_rules.insert(rule.id(), number);
+        Ok(number)
+    }
+
+    fn typed_rule(&mut self, rule: &Rule) -> Result<ResourceAny, CreateError> {
+        if let Some(resource) = self.typed_rules.get(&rule.id()) {
+            return Ok(*resource);
+        }
+        let created = call(&mut self.store, |store| {
+            let check = rule.check().info().id.as_str();
+            self.typed.devops_policy_check().rule().call_create(store, check, rule.settings())
+        })?;
+        let resource = created.map_err(|reason| self.rejected(&reason))?;
+        self.typed_rules.insert(rule.id(), resource);
+        Ok(resource)
+    }
+
+    fn rejected(&self, reason: &str) -> CreateError {
+        CreateError::Settings(cut(&escape_controls(reason), self.store.data().limits.message))
+    }
+
+    /// Returns the findings of rules in the subjects at `positions`, or in all subjects, without validation.
     pub fn evaluate(
         &mut self,
-        subjects: &[types::Subject],
+        rules: &[&Rule],
+        facts: &dyn Encoded,
+        positions: Option<&[usize]>,
         objects: Option<(Objects, Vec<usize>)>,
         time_limit: Duration,
     ) -> Result<Vec<Finding>, CallError> {
         self.calls += 1;
         self.store.data_mut().time_limit = time_limit;
+        if self.packed.is_some() {
+            self.numbers.clear();
+            for rule in rules {
+                let number = self.packed_rule(rule).map_err(CreateError::again)?;
+                self.numbers.push(number);
+            }
+        }
         self.store.data_mut().objects = objects;
-        let findings = call(&mut self.store, |store| {
-            self.component.devops_policy_check().rule().call_evaluate(store, self.rule, subjects)
-        });
+        let findings = match &self.packed {
+            Some(packed) => {
+                let (facts, numbers) = (facts.packed(), self.numbers.iter().copied());
+                match positions {
+                    Some(positions) => facts.words_for(numbers, positions, &mut self.words),
+                    None => facts.words_for_all(numbers, &mut self.words),
+                }
+                call(&mut self.store, |store| {
+                    packed.devops_policy_packed().call_evaluate(store, &self.words, facts.text())
+                })
+            }
+            None => self.evaluate_typed(rules, facts.typed(), positions),
+        };
         self.store.data_mut().objects = None;
         findings
     }
 
-    /// Returns the edits that remediate a subject, without validation. After an error the instance must not be used
-    /// again.
-    pub fn remediate(&mut self, subject: &types::Subject) -> Result<Vec<types::Edit>, CallError> {
+    fn evaluate_typed(
+        &mut self,
+        rules: &[&Rule],
+        subjects: &[types::Subject],
+        positions: Option<&[usize]>,
+    ) -> Result<Vec<Finding>, CallError> {
+        let mut resources = Vec::with_capacity(rules.len());
+        for rule in rules {
+            resources.push(self.typed_rule(rule).map_err(CreateError::again)?);
+        }
+        let selected: Vec<types::Subject>;
+        let subjects = match positions {
+            Some(positions) => {
+                selected = positions.iter().map(|&position| subjects[position].clone()).collect();
+                &selected
+            }
+            None => subjects,
+        };
+        call(&mut self.store, |store| self.typed.devops_policy_check().call_evaluate(store, &resources, subjects))
+    }
+
+    /// Returns the edits that remediate a subject, without validation.
+    pub fn remediate(&mut self, rule: &Rule, subject: &types::Subject) -> Result<Vec<types::Edit>, CallError> {
         self.calls += 1;
         self.store.data_mut().time_limit = self.store.data().limits.batch_time;
-        call(&mut self.store, |store| {
-            self.component.devops_policy_check().rule().call_remediate(store, self.rule, subject)
-        })
+        let resource = self.typed_rule(rule).map_err(CreateError::again)?;
+        call(&mut self.store, |store| self.typed.devops_policy_check().rule().call_remediate(store, resource, subject))
     }
 }
 

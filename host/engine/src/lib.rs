@@ -3,7 +3,7 @@
 //! ```text
 //!   bytes --compile--> component --describe--> CheckModule --settings--> Rule --.
 //!                                                                               |--> RuleSet::evaluate --> outcomes
-//!   subjects (batches of typed facts) ------------------------------------------'
+//!   subjects --> batches of facts ----------------------------------------------'
 //! ```
 //!
 //! The input is components and subjects; the output is the outcomes of checks. Every component is untrusted: it has no
@@ -15,25 +15,31 @@
 
 mod batch;
 mod bindings;
+mod budget;
 mod bundle;
 mod check;
 mod convert;
 mod describe;
 mod engine;
 mod error;
+mod facts;
 mod idle;
 mod instance;
 mod limits;
+mod module;
 mod rule;
 mod rule_set;
 
 pub use bundle::BundleModule;
 pub use check::CheckModule;
+#[doc(hidden)]
+pub use convert::write as write_facts;
 pub use engine::{Engine, configuration};
 pub use error::{CallError, LoadError, RuleError};
 pub use instance::Objects;
 pub use limits::Limits;
-pub use rule::Rule;
+pub(crate) use module::Module;
+pub(crate) use rule::Rule;
 pub use rule_set::{Checks, RuleSet};
 
 /// A compiled component, from which modules are loaded.

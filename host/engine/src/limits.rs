@@ -41,7 +41,7 @@ pub struct Limits {
     /// The number of calls after which an instance is replaced, so that guests cannot accumulate memory.
     /// Default: 10,000.
     pub calls_for_each_instance: u32,
-    /// The maximum number of idle instances of all rules together. Each reserves 4 GiB of address space, by which checks of
+    /// The maximum number of idle instances of all modules together. Each reserves 4 GiB of address space, by which checks of
     /// the bounds of its memory are free. Default: 1,024.
     pub idle_instances: usize,
     /// The number of failed calls after which an evaluation stops calling a rule. Default: 32.

@@ -9,58 +9,65 @@ use std::time::Instant;
 use kube_devops_core::{CheckInfo, CheckOutcome, Edit, EvaluationError, Policy, RuleConfig, Severity, Subject};
 use rayon::prelude::*;
 
-use crate::batch::{Batch, RetryBudget, split};
+use crate::batch::{Batch, Group, split};
+use crate::budget::RetryBudget;
 use crate::instance::Objects;
 use crate::{CallError, CheckModule, Limits, Rule, RuleError, convert};
 
 /// The available checks, and the rules created from them. Policies with the same settings for a check share a rule and
 /// its instances, so that a thousand policies created from one bundle cost as much as one.
 pub struct Checks {
-    modules: BTreeMap<String, Arc<CheckModule>>,
+    checks: BTreeMap<String, Arc<CheckModule>>,
     limits: Limits,
     rules: Mutex<HashMap<(String, String), Weak<Rule>>>,
 }
 
 impl Checks {
     /// Creates the set of checks, by id, with their resource limits.
-    pub fn new(modules: BTreeMap<String, Arc<CheckModule>>, limits: Limits) -> Self {
-        Self { modules, limits, rules: Mutex::default() }
+    pub fn new(checks: BTreeMap<String, Arc<CheckModule>>, limits: Limits) -> Self {
+        Self { checks, limits, rules: Mutex::default() }
     }
 
     /// Returns the metadata of all checks, sorted by id.
     pub fn infos(&self) -> impl Iterator<Item = &CheckInfo> {
-        self.modules.values().map(|module| module.info())
+        self.checks.values().map(|check| check.info())
     }
 
     /// Returns a policy that enables all checks, with their default settings and severities.
     pub fn policy_of_all(&self) -> Policy {
         let rule =
             |check: &String| RuleConfig { check: check.clone(), settings: serde_json::json!({}), severity: None };
-        Policy { name: "default".to_owned(), rules: self.modules.keys().map(rule).collect() }
+        Policy { name: "default".to_owned(), rules: self.checks.keys().map(rule).collect() }
+    }
+
+    /// Reports whether any check reads the annotations of pods, which must then be facts of the subjects.
+    pub fn needs_annotations(&self) -> bool {
+        self.infos().any(|info| info.needs_annotations)
     }
 
     /// Creates the rules of a policy.
     pub fn rule_set(&self, policy: &Policy) -> Result<RuleSet, RuleError> {
         let rules = policy.rules.iter().map(|config| {
-            let module = self.modules.get(&config.check).ok_or_else(|| RuleError::UnknownCheck {
+            let check = self.checks.get(&config.check).ok_or_else(|| RuleError::UnknownCheck {
                 check: config.check.clone(),
-                known: self.modules.keys().cloned().collect::<Vec<_>>().join(", "),
+                known: self.checks.keys().cloned().collect::<Vec<_>>().join(", "),
             })?;
-            let severity = config.severity.unwrap_or(module.info().severity);
-            Ok((self.rule(module, config)?, severity))
+            let severity = config.severity.unwrap_or(check.info().severity);
+            Ok((self.rule(check, config)?, severity))
         });
-        Ok(RuleSet { rules: rules.collect::<Result<_, RuleError>>()?, limits: self.limits.clone() })
+        let rules: Vec<_> = rules.collect::<Result<_, RuleError>>()?;
+        Ok(RuleSet { groups: Group::of(&rules), rules, limits: self.limits.clone() })
     }
 
-    fn rule(&self, module: &Arc<CheckModule>, config: &RuleConfig) -> Result<Arc<Rule>, RuleError> {
-        let key = (config.check.clone(), Rule::settings_text(module, config));
+    fn rule(&self, check: &Arc<CheckModule>, config: &RuleConfig) -> Result<Arc<Rule>, RuleError> {
+        let key = (config.check.clone(), Rule::settings_text(check, config));
         // No holder of the lock can panic during a change.
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rule) = rules.get(&key).and_then(Weak::upgrade) {
             return Ok(rule);
         }
         rules.retain(|_, rule| rule.strong_count() > 0);
-        let rule = Rule::new(module.clone(), key.1.clone())?;
+        let rule = Rule::new(check.clone(), key.1.clone())?;
         rules.insert(key, Arc::downgrade(&rule));
         Ok(rule)
     }
@@ -69,18 +76,25 @@ impl Checks {
 /// The rules of a policy.
 pub struct RuleSet {
     rules: Vec<(Arc<Rule>, Severity)>,
+    /// The rules of each module.
+    groups: Vec<Group>,
     limits: Limits,
 }
 
 impl RuleSet {
     /// Reports whether any rule reads complete objects, which [`RuleSet::evaluate`] then requires.
     pub fn needs_objects(&self) -> bool {
-        self.rules.iter().any(|(rule, _)| rule.module().needs_objects())
+        self.rules.iter().any(|(rule, _)| rule.check().needs_objects())
+    }
+
+    /// Reports whether any rule reads the annotations of pods, which must then be facts of the subjects.
+    pub fn needs_annotations(&self) -> bool {
+        self.rules.iter().any(|(rule, _)| rule.check().info().needs_annotations)
     }
 
     /// Returns the ids of the checks that can remediate subjects.
     pub fn remediating(&self) -> impl Iterator<Item = &str> {
-        let infos = self.rules.iter().map(|(rule, _)| rule.module().info());
+        let infos = self.rules.iter().map(|(rule, _)| rule.check().info());
         infos.filter(|info| info.remediates).map(|info| info.id.as_str())
     }
 
@@ -89,10 +103,10 @@ impl RuleSet {
     pub fn remediate(&self, subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
         let subject = convert::subject(subject);
         let mut edits = Vec::new();
-        for (rule, _) in self.rules.iter().filter(|(rule, _)| rule.module().info().remediates) {
+        for (rule, _) in self.rules.iter().filter(|(rule, _)| rule.check().info().remediates) {
             edits.extend(rule.remediate(&subject).map_err(|cause| EvaluationError {
-                check: rule.module().info().id.clone(),
-                module: rule.module().digest().to_owned(),
+                check: rule.check().info().id.clone(),
+                module: rule.check().digest().to_owned(),
                 cause: cause.to_string(),
                 timed_out: matches!(cause, CallError::Time(_)),
                 subjects: Vec::new(),
@@ -129,8 +143,7 @@ impl RuleSet {
             .collect();
         let evaluate = |&(start, subjects): &(usize, &[S])| {
             let batch = Batch::new(subjects, objects.map(|objects| (objects.clone(), start)));
-            let rules = self.rules.iter().zip(&budgets);
-            rules.map(|((rule, severity), budget)| batch.evaluate(rule, *severity, budget)).collect::<Vec<_>>()
+            batch.evaluate(&self.rules, &self.groups, &budgets)
         };
         let mut outcomes = match batches.as_slice() {
             [] => vec![evaluate(&(0, &[]))],

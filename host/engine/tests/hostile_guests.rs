@@ -102,8 +102,8 @@ fn a_rule_is_not_called_again_after_a_timeout() {
 fn a_failing_rule_does_not_affect_the_other_rules_of_a_policy() {
     let limits = limits();
     let engine = Engine::new(limits.clone()).unwrap();
-    let module = Arc::new(load(&engine, "hostile").unwrap());
-    let checks = BTreeMap::from([("hostile".to_owned(), module.clone()), ("other".to_owned(), module)]);
+    let module = || Arc::new(load(&engine, "hostile").unwrap());
+    let checks = BTreeMap::from([("hostile".to_owned(), module()), ("other".to_owned(), module())]);
     let mut mixed = policy(&["hostile", "other"], "trap");
     mixed.rules[1] = policy(&["other"], "count-calls").rules.remove(0);
     let rules = Checks::new(checks, limits).rule_set(&mixed).unwrap();
@@ -187,7 +187,7 @@ fn modules_with_an_invalid_description_are_rejected() {
 #[test]
 fn modules_that_are_not_checks_are_rejected() {
     let engine = Engine::new(Limits { module: 200_000, ..limits() }).unwrap();
-    let load = |bytes: &[u8]| -> Result<CheckModule, LoadError> {
+    let load = |bytes: &[u8]| -> Result<Vec<CheckModule>, LoadError> {
         CheckModule::load(&engine, &engine.compile(bytes)?, "sha256:test")
     };
     assert!(matches!(load(b"no wasm"), Err(LoadError::Compile(_))));
@@ -195,6 +195,12 @@ fn modules_that_are_not_checks_are_rejected() {
     assert!(matches!(load(&[0; 200_001]), Err(LoadError::TooLarge { size: 200_001, limit: 200_000 })));
     let empty = load(&wat::parse_str("(component)").unwrap()).err().unwrap().to_string();
     assert!(empty.contains("devops:policy/check"), "{empty}");
+    let old = r#"(component (instance $empty) (export "devops:policy/check@0.1.0" (instance $empty)))"#;
+    assert_eq!(
+        load(&wat::parse_str(old).unwrap()).err().unwrap().to_string(),
+        "the module implements version 0.1.0 of the contract devops:policy, and this version of kube-devops supports 0.2; build it \
+         with an SDK of that version"
+    );
     let with_import = r#"(component (import "wasi:cli/environment@0.2.0" (instance
         (export "get-arguments" (func (result (list string)))))))"#;
     let with_import = load(&wat::parse_str(with_import).unwrap()).err().unwrap().to_string();

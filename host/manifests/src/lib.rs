@@ -71,6 +71,8 @@ pub struct ReadOptions {
     pub exclude: Vec<String>,
     /// The name of standard input in reports; the default is [`STANDARD_INPUT`].
     pub stdin_name: Option<String>,
+    /// Whether annotations are facts, because a check needs them.
+    pub annotations: bool,
     /// The size limits.
     pub limits: Limits,
 }

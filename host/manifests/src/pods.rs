@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use kube_devops_core::object::{ContainerSpec, Context, Header, PodFacts, PodStatus, PodTemplate, Spec};
+use kube_devops_core::object::{ContainerSpec, Context, Header, PodFacts, PodSpec, PodStatus, PodTemplate};
 use kube_devops_core::workload::{Form, Lifetime, Template, USUAL_TEMPLATES, Workload, group};
 use kube_devops_core::{Container, ContainerKind, Place, Subject};
 
@@ -129,7 +129,7 @@ impl<'t> Described<'t> {
                 Ok(Some((facts, spec, spec_pointer(template.path, &pointer))))
             }
             Form::PodSpec => {
-                let read: Spec = values::read(item).map_err(|error| invalid(header, &error, &pointer))?;
+                let read: PodSpec = values::read(item).map_err(|error| invalid(header, &error, &pointer))?;
                 let facts = read.facts(None);
                 Ok((!facts.containers.is_empty()).then_some((facts, item, pointer.into())))
             }

@@ -5,7 +5,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kube_devops_core::{Container, ContainerKind, Phase, Place, Status, Subject};
-use kube_devops_engine::{Checks, Engine, Limits, RuleSet};
+use kube_devops_engine::{Checks, Engine, Limits, RuleSet, write_facts};
+use kube_devops_facts::{Batch, Writer};
 use kube_devops_sdk as sdk;
 
 /// Returns a running pod with two containers and three labels. A pod that is not compliant violates all checks except
@@ -23,6 +24,7 @@ fn subject(index: usize, compliant: bool) -> Subject {
         has_resource_limits: true,
         restart_count: Some(if compliant { 0 } else { 9 }),
         place: Place::in_list("containers", index),
+        ..Container::default()
     };
     let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     Subject {
@@ -37,23 +39,6 @@ fn subject(index: usize, compliant: bool) -> Subject {
     }
 }
 
-/// Converts a pod to the type of the SDK.
-fn converted(subject: &Subject) -> sdk::Subject {
-    let container = |container: &Container| sdk::Container {
-        name: container.name.to_string(),
-        has_liveness_probe: container.has_liveness_probe,
-        has_readiness_probe: container.has_readiness_probe,
-        ports: container.ports.clone(),
-        has_resource_requests: container.has_resource_requests,
-        has_resource_limits: container.has_resource_limits,
-        restart_count: container.restart_count,
-        ..sdk::testing::container(sdk::ContainerKind::App, &container.image)
-    };
-    let pod = sdk::testing::pod(subject.containers.iter().map(container).collect());
-    let pod = sdk::Subject { labels: subject.labels.clone(), name: subject.name.to_string(), ..pod };
-    sdk::testing::with_status(pod, sdk::Phase::Running, None)
-}
-
 /// Creates the rules of the five checks as components, with their default settings.
 fn components() -> RuleSet {
     let engine = Engine::new(Limits::default()).unwrap();
@@ -61,7 +46,7 @@ fn components() -> RuleSet {
     checks.rule_set(&checks.policy_of_all()).unwrap()
 }
 
-type Native = Box<dyn Fn(&sdk::Subject, &mut sdk::Findings)>;
+type Native = Box<dyn Fn(&sdk::Subject<'_>, &mut sdk::Findings)>;
 
 fn native<C: sdk::Check>() -> Native {
     let check = C::new(C::Settings::default()).unwrap();
@@ -83,7 +68,10 @@ fn checks(criterion: &mut Criterion) {
     for (what, compliant) in [("without findings", true), ("with 8 findings each", false)] {
         for pods in [1, 1_000] {
             let subjects: Vec<Subject> = (0..pods).map(|index| subject(index, compliant)).collect();
-            let converted: Vec<sdk::Subject> = subjects.iter().map(converted).collect();
+            let mut writer = Writer::default();
+            subjects.iter().for_each(|subject| write_facts(subject, &mut writer));
+            let mut words = Vec::new();
+            writer.words_for_all([].into_iter(), &mut words);
             let found: usize = rules.evaluate(&subjects, None).iter().map(|outcome| outcome.findings.len()).sum();
             assert_eq!(found, if compliant { 0 } else { 8 * pods });
             group.throughput(Throughput::Elements(pods as u64));
@@ -93,8 +81,8 @@ fn checks(criterion: &mut Criterion) {
             group.bench_function(format!("native, {pods} pods {what}"), |bencher| {
                 bencher.iter(|| {
                     let mut findings = sdk::Findings::default();
-                    for subject in black_box(&converted) {
-                        natives.iter().for_each(|check| check(subject, &mut findings));
+                    for subject in black_box(Batch::new(&words, writer.text())).subjects() {
+                        natives.iter().for_each(|check| check(&subject, &mut findings));
                     }
                     black_box(findings.into_list())
                 });

@@ -28,25 +28,16 @@ pub enum EmbedError {
     },
 }
 
-/// Returns the names of the embedded checks, sorted, without loading them.
-pub fn check_names() -> impl Iterator<Item = &'static str> {
-    precompiled::checks().iter().map(|module| module.name)
-}
-
-/// Returns the names of the embedded bundles, sorted, without loading them.
-pub fn bundle_names() -> impl Iterator<Item = &'static str> {
-    precompiled::bundles().iter().map(|module| module.name)
-}
-
 /// Loads all embedded checks. Returns them by id.
 pub fn checks(engine: &Engine) -> Result<BTreeMap<String, Arc<CheckModule>>, EmbedError> {
-    let load = |module: &Embedded| {
+    let mut checks = BTreeMap::new();
+    for module in precompiled::checks() {
         let component = module.load(engine).map_err(|reason| EmbedError::Native { name: module.name, reason })?;
-        let check = CheckModule::load(engine, &component, module.digest)
+        let loaded = CheckModule::load(engine, &component, module.digest)
             .map_err(|cause| EmbedError::Load { name: module.name, cause })?;
-        Ok((check.info().id.clone(), Arc::new(check)))
-    };
-    precompiled::checks().iter().map(load).collect()
+        checks.extend(loaded.into_iter().map(|check| (check.info().id.clone(), Arc::new(check))));
+    }
+    Ok(checks)
 }
 
 /// Loads all embedded bundles. Returns them sorted by name.

@@ -13,4 +13,4 @@
 mod embedded;
 mod precompiled;
 
-pub use embedded::{EmbedError, bundle_names, bundles, check_names, checks};
+pub use embedded::{EmbedError, bundles, checks};

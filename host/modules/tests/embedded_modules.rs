@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::{Enforcement, Severity, Stage};
 use kube_devops_engine::{Checks, Engine, Limits};
-use kube_devops_modules::{bundle_names, bundles, check_names, checks};
+use kube_devops_modules::{bundles, checks};
 use serde_json::json;
 
 fn engine() -> Engine {
@@ -40,7 +40,10 @@ fn checks_have_the_expected_metadata() {
 #[test]
 fn every_check_has_the_name_of_its_folder() {
     let checks = checks(&engine()).unwrap();
-    assert_eq!(check_names().collect::<Vec<_>>(), checks.keys().collect::<Vec<_>>());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for id in checks.keys() {
+        assert!(root.join("policies").join(id).is_dir(), "policies/{id}");
+    }
     assert!(POLICY_FIELDS.iter().all(|field| checks.contains_key(field.check)), "{:?}", checks.keys());
 }
 
@@ -49,7 +52,8 @@ fn bundles_select_existing_checks_with_valid_settings() {
     let engine = engine();
     let checks = Checks::new(checks(&engine).unwrap(), Limits::default());
     let bundles = bundles(&engine).unwrap();
-    assert_eq!(bundle_names().collect::<Vec<_>>(), ["baseline", "permissive", "restricted"]);
+    let names: Vec<_> = bundles.iter().map(|module| module.bundle().name.as_str()).collect();
+    assert_eq!(names, ["baseline", "permissive", "restricted"]);
     for module in &bundles {
         let bundle = module.bundle();
         checks.rule_set(&bundle.policy()).unwrap_or_else(|error| panic!("{}: {error}", bundle.name));
@@ -63,24 +67,27 @@ fn bundles_select_existing_checks_with_valid_settings() {
 }
 
 #[test]
-fn components_only_import_types_and_the_log_and_export_one_interface() {
+fn components_only_import_types_and_the_log_and_export_the_contract() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let engine = engine();
     let mut exports = BTreeMap::new();
-    for (folder, interface) in [("policies", "devops:policy/check@0.1.0"), ("bundles", "devops:policy/bundle@0.1.0")] {
+    for (folder, interfaces) in [
+        ("policies", &["devops:policy/check@0.2.0", "devops:policy/packed@0.2.0"][..]),
+        ("bundles", &["devops:policy/bundle@0.2.0"]),
+    ] {
         for built in kube_devops_build_components::build(&[root.join(folder)], &target_directory()).unwrap() {
             let component = engine.compile(&built.bytes).unwrap();
             let shape = component.component_type();
             for (import, _) in shape.imports(engine.wasmtime()) {
-                let allowed = ["devops:policy/types@0.1.0", "devops:policy/log@0.1.0"];
+                let allowed = ["devops:policy/types@0.2.0", "devops:policy/log@0.2.0"];
                 assert!(allowed.contains(&import), "{} imports {import}", built.folder);
             }
             let exported: Vec<_> = shape.exports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect();
-            assert_eq!(exported, [interface], "{}", built.folder);
+            assert_eq!(exported, interfaces, "{}", built.folder);
             exports.insert(built.folder, exported);
         }
     }
-    assert_eq!(exports.len(), check_names().count() + bundle_names().count());
+    assert_eq!(exports.keys().collect::<Vec<_>>(), ["baseline", "built-in", "permissive", "restricted"]);
 }
 
 /// Returns the folder for components of the build of the program.

@@ -73,6 +73,11 @@ impl NamespacePolicies {
         (self.slow_evaluations.fetch_add(1, Ordering::Relaxed) < most).then_some(begun)
     }
 
+    /// Whether any rule reads annotations.
+    pub fn needs_annotations(&self) -> bool {
+        self.policies.iter().any(|policy| policy.rules.as_ref().is_ok_and(|rules| rules.needs_annotations()))
+    }
+
     /// Whether any rule reads whole objects.
     pub fn needs_objects(&self) -> bool {
         self.policies.iter().any(|policy| policy.rules.as_ref().is_ok_and(|rules| rules.needs_objects()))

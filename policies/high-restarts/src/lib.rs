@@ -43,6 +43,7 @@ impl Check for HighRestarts {
             stage: Stage::Runtime,
             severity: Severity::Medium,
             weight: 6,
+            needs_annotations: false,
             remediates: false,
             url: Some("https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy"),
         }
@@ -52,9 +53,9 @@ impl Check for HighRestarts {
         Ok(Self(settings))
     }
 
-    fn evaluate(&self, subject: &Subject, findings: &mut Findings) {
-        for (index, container) in subject.containers.iter().enumerate() {
-            let restarts = container.restart_count.unwrap_or(0);
+    fn evaluate(&self, subject: &Subject<'_>, findings: &mut Findings) {
+        for (index, container) in subject.containers().enumerate() {
+            let restarts = container.restart_count().unwrap_or(0);
             if restarts > self.0.threshold {
                 findings.container_times(
                     index,
@@ -66,16 +67,14 @@ impl Check for HighRestarts {
     }
 }
 
-kube_devops_sdk::export_check!(HighRestarts);
-
 #[cfg(test)]
 mod tests {
-    use kube_devops_sdk::testing::{container, findings_of, pod};
-    use kube_devops_sdk::{Container, ContainerKind};
+    use kube_devops_sdk::ContainerKind;
+    use kube_devops_sdk::testing::{self, Container, container, findings_of, pod};
 
     use super::*;
 
-    fn restarted(restart_count: Option<u32>) -> Subject {
+    fn restarted(restart_count: Option<u32>) -> testing::Subject {
         pod(vec![Container { restart_count, ..container(ContainerKind::App, "nginx:1") }])
     }
 

@@ -33,6 +33,7 @@ impl Check for LatestTag {
             stage: Stage::Spec,
             severity: Severity::Medium,
             weight: 5,
+            needs_annotations: false,
             remediates: false,
             url: Some("https://kubernetes.io/docs/concepts/containers/images/#image-names"),
         }
@@ -42,9 +43,9 @@ impl Check for LatestTag {
         Ok(Self)
     }
 
-    fn evaluate(&self, subject: &Subject, findings: &mut Findings) {
-        for (index, container) in subject.containers.iter().enumerate() {
-            if let Some(message) = message(&container.image) {
+    fn evaluate(&self, subject: &Subject<'_>, findings: &mut Findings) {
+        for (index, container) in subject.containers().enumerate() {
+            if let Some(message) = message(container.image()) {
                 findings.container(index, "/image", message);
             }
         }
@@ -65,8 +66,6 @@ fn message(image: &str) -> Option<String> {
         Err(invalid) => Some(format!("image {shown} is not a valid image reference: {invalid}")),
     }
 }
-
-kube_devops_sdk::export_check!(LatestTag);
 
 #[cfg(test)]
 mod tests {

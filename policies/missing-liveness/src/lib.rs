@@ -6,7 +6,7 @@ use kube_devops_sdk::{Check, Edit, Findings, Info, NoSettings, RequiredProbe, Se
 const PROBE: RequiredProbe = RequiredProbe {
     field: "/livenessProbe",
     message: "has no liveness probe",
-    is_set: |container| container.has_liveness_probe,
+    is_set: |container| container.has_liveness_probe(),
 };
 
 /// The check.
@@ -27,6 +27,7 @@ impl Check for MissingLiveness {
             stage: Stage::Spec,
             severity: Severity::Medium,
             weight: 3,
+            needs_annotations: false,
             remediates: true,
             url: Some(
                 "https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/",
@@ -38,16 +39,14 @@ impl Check for MissingLiveness {
         Ok(Self)
     }
 
-    fn evaluate(&self, subject: &Subject, findings: &mut Findings) {
+    fn evaluate(&self, subject: &Subject<'_>, findings: &mut Findings) {
         PROBE.evaluate(subject, findings);
     }
 
-    fn remediate(&self, subject: &Subject) -> Vec<Edit> {
+    fn remediate(&self, subject: &Subject<'_>) -> Vec<Edit> {
         PROBE.remediate(subject)
     }
 }
-
-kube_devops_sdk::export_check!(MissingLiveness);
 
 #[cfg(test)]
 mod tests {

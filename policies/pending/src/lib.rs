@@ -41,6 +41,7 @@ impl Check for Pending {
             stage: Stage::Runtime,
             severity: Severity::Medium,
             weight: 4,
+            needs_annotations: false,
             remediates: false,
             url: Some("https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/#my-pod-stays-pending"),
         }
@@ -50,16 +51,14 @@ impl Check for Pending {
         Ok(Self(settings))
     }
 
-    fn evaluate(&self, subject: &Subject, findings: &mut Findings) {
-        let Some(status) = subject.status.as_ref().filter(|status| status.phase == Phase::Pending) else { return };
+    fn evaluate(&self, subject: &Subject<'_>, findings: &mut Findings) {
+        let Some(status) = subject.status().filter(|status| status.phase == Phase::Pending) else { return };
         let waited = status.pending_seconds.unwrap_or(0);
         if waited > self.0.seconds {
             findings.pod(format!("pending for {waited} s, longer than {} s", self.0.seconds));
         }
     }
 }
-
-kube_devops_sdk::export_check!(Pending);
 
 #[cfg(test)]
 mod tests {

@@ -5,13 +5,15 @@ use crate::Finding;
 /// The findings of a batch, to which a check adds the findings of each subject.
 #[derive(Debug, Default)]
 pub struct Findings {
+    rule: u32,
     subject: u32,
     list: Vec<Finding>,
 }
 
 impl Findings {
-    /// Sets the subject of the following findings, by its index in the batch.
-    pub(crate) fn begin(&mut self, subject: u32) {
+    /// Sets the rule and the subject of the following findings, by their indices.
+    pub(crate) fn begin(&mut self, rule: u32, subject: u32) {
+        self.rule = rule;
         self.subject = subject;
     }
 
@@ -49,6 +51,7 @@ impl Findings {
 
     fn add(&mut self, container: Option<usize>, field: Option<&str>, message: String, magnitude: u32) {
         self.list.push(Finding {
+            rule: self.rule,
             subject: self.subject,
             container: container.map(|index| index as u32),
             field: field.map(str::to_owned),

@@ -88,9 +88,70 @@ impl<'a> Reference<'a> {
     /// Returns the error of the first invalid part, in the order name, tag, digest. An unresolved placeholder has
     /// precedence, because it is the cause of the other errors.
     pub fn parse(reference: &'a str) -> Result<Self, InvalidReference<'a>> {
+        if let Some(usual) = Self::parse_usual(reference) {
+            debug_assert_eq!(Self::parse_resolved(reference), Ok(usual));
+            return Ok(usual);
+        }
         // Valid references cannot contain placeholders, so only invalid ones are searched.
         Self::parse_resolved(reference)
             .map_err(|invalid| placeholder(reference).map_or(invalid, InvalidReference::Placeholder))
+    }
+
+    /// Parses a valid reference of the usual form in one pass, which takes a fifth of the time. `None` for all others, some of
+    /// which are valid too.
+    fn parse_usual(reference: &'a str) -> Option<Self> {
+        /// All length limits are higher.
+        const LONGEST: usize = 200;
+        let bytes = reference.as_bytes();
+        let (mut end, mut colon, mut has_slash, mut has_underscore, mut after_letter) =
+            (bytes.len(), None, false, false, false);
+        for (index, &byte) in bytes.iter().enumerate() {
+            match byte {
+                b'a'..=b'z' | b'0'..=b'9' => after_letter = true,
+                b'.' | b'-' if after_letter => after_letter = false,
+                b'/' if after_letter => {
+                    if let Some(port) = colon.take() {
+                        let is_registry = !has_slash && !has_underscore;
+                        if !is_registry || !bytes[port + 1..index].iter().all(u8::is_ascii_digit) {
+                            return None;
+                        }
+                    }
+                    has_slash = true;
+                    after_letter = false;
+                }
+                b':' if after_letter && colon.is_none() => {
+                    colon = Some(index);
+                    after_letter = false;
+                }
+                b'_' if after_letter => {
+                    has_underscore = true;
+                    after_letter = false;
+                }
+                b'A'..=b'Z' if colon.is_some() => after_letter = true,
+                b'@' => {
+                    end = index;
+                    break;
+                }
+                _ => return None,
+            }
+        }
+        let is_image_id = end == 64 && !has_slash && colon.is_none();
+        if !after_letter || end > LONGEST || is_image_id {
+            return None;
+        }
+        let digest = match reference.get(end + 1..) {
+            Some(digest) => Some(digest)
+                .filter(|digest| digest.strip_prefix("sha256:").is_some_and(|digits| is_hexadecimal(digits, 64))),
+            None => None,
+        };
+        if end < bytes.len() && digest.is_none() {
+            return None;
+        }
+        let tag = colon.map(|colon| &reference[colon + 1..end]).filter(|tag| tag.len() <= MAX_TAG);
+        if colon.is_some() && tag.is_none() {
+            return None;
+        }
+        Some(Self { name: &reference[..colon.unwrap_or(end)], tag, digest })
     }
 
     fn parse_resolved(reference: &'a str) -> Result<Self, InvalidReference<'a>> {

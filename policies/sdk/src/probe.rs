@@ -9,23 +9,23 @@ pub struct RequiredProbe {
     /// The message about a container without it.
     pub message: &'static str,
     /// Reports whether a container has it.
-    pub is_set: fn(&Container) -> bool,
+    pub is_set: fn(&Container<'_>) -> bool,
 }
 
 impl RequiredProbe {
     /// Adds a finding for each container without the probe.
-    pub fn evaluate(&self, subject: &Subject, findings: &mut Findings) {
+    pub fn evaluate(&self, subject: &Subject<'_>, findings: &mut Findings) {
         for (index, _) in self.missing(subject) {
             findings.container(index, self.field, self.message);
         }
     }
 
     /// Returns the edits that add a TCP probe to each container without the probe.
-    pub fn remediate(&self, subject: &Subject) -> Vec<Edit> {
-        self.missing(subject).map(|(_, container)| tcp_probe(container, self.field)).collect()
+    pub fn remediate(&self, subject: &Subject<'_>) -> Vec<Edit> {
+        self.missing(subject).map(|(_, container)| tcp_probe(&container, self.field)).collect()
     }
 
-    fn missing<'s>(&self, subject: &'s Subject) -> impl Iterator<Item = (usize, &'s Container)> + use<'s> {
+    fn missing<'s>(&self, subject: &Subject<'s>) -> impl Iterator<Item = (usize, Container<'s>)> + use<'s> {
         let is_set = self.is_set;
         probed_containers(subject).filter(move |(_, container)| !is_set(container))
     }
@@ -36,15 +36,11 @@ impl RequiredProbe {
 ///
 /// Pods of a Job or CronJob, and pods with a restart policy other than `Always`, run to completion; they do not receive
 /// traffic, and do not need restarts if they become unresponsive.
-fn probed_containers(subject: &Subject) -> impl Iterator<Item = (usize, &Container)> {
-    let completes = subject.restart_policy != RestartPolicy::Always
-        || is_batch(&subject.kind)
-        || subject.controller.as_ref().is_some_and(|controller| is_batch(&controller.kind));
-    subject
-        .containers
-        .iter()
-        .enumerate()
-        .filter(move |(_, container)| !completes && container.kind == ContainerKind::App)
+fn probed_containers<'s>(subject: &Subject<'s>) -> impl Iterator<Item = (usize, Container<'s>)> + use<'s> {
+    let completes = subject.restart_policy() != RestartPolicy::Always
+        || is_batch(subject.kind())
+        || subject.controller().is_some_and(|controller| is_batch(controller.kind));
+    subject.containers().enumerate().filter(move |(_, container)| !completes && container.kind() == ContainerKind::App)
 }
 
 fn is_batch(kind: &str) -> bool {
@@ -54,10 +50,10 @@ fn is_batch(kind: &str) -> bool {
 /// Returns the edit that adds a TCP probe to a container, on its first port, or on 8080 if it declares none.
 ///
 /// The delay of 5 seconds and the period of 10 seconds are the defaults of `defaultProbe` of a policy.
-fn tcp_probe(container: &Container, field: &str) -> Edit {
-    let port = container.ports.first().copied().unwrap_or(8080);
+fn tcp_probe(container: &Container<'_>, field: &str) -> Edit {
+    let port = container.ports().next().unwrap_or(8080);
     Edit {
-        container: Some(container.name.clone()),
+        container: Some(container.name().to_owned()),
         field: field.to_owned(),
         value: format!(r#"{{"tcpSocket":{{"port":{port}}},"initialDelaySeconds":5,"periodSeconds":10}}"#),
     }

@@ -1,6 +1,12 @@
 //! Builders of subjects, for the unit tests of checks.
 
-use crate::{Check, Container, ContainerKind, Controller, Findings, Phase, RestartPolicy, Status, Subject};
+use kube_devops_facts::{ContainerKind, Phase};
+
+use crate::bindings::check::devops::policy::types;
+use crate::{Check, Edit, Finding, typed};
+
+/// The facts as records of the contract, whose fields a test can set.
+pub use types::{Container, Controller, Quantities, RestartPolicy, SecurityContext, Status, Subject};
 
 /// Returns a pod `web` in the namespace `default` with these containers, the restart policy `Always` and no status.
 pub fn pod(containers: Vec<Container>) -> Subject {
@@ -9,8 +15,14 @@ pub fn pod(containers: Vec<Container>) -> Subject {
         namespace: "default".to_owned(),
         name: "web".to_owned(),
         labels: Vec::new(),
+        annotations: Vec::new(),
         controller: None,
         restart_policy: RestartPolicy::Always,
+        service_account: String::new(),
+        host_network: false,
+        host_pid: false,
+        host_ipc: false,
+        volume_types: Vec::new(),
         containers,
         status: None,
     }
@@ -23,14 +35,27 @@ pub fn owned_by(subject: Subject, kind: &str) -> Subject {
 
 /// Returns the same subject with a status.
 pub fn with_status(subject: Subject, phase: Phase, pending_seconds: Option<u64>) -> Subject {
+    let phase = match phase {
+        Phase::Pending => types::Phase::Pending,
+        Phase::Running => types::Phase::Running,
+        Phase::Succeeded => types::Phase::Succeeded,
+        Phase::Failed => types::Phase::Failed,
+        Phase::Unknown => types::Phase::Unknown,
+    };
     Subject { status: Some(Status { phase, pending_seconds }), ..subject }
 }
 
-/// Returns a container `app` with a kind and an image, without probes, ports and resources.
+/// Returns a container `app` with a kind and an image, without probes, ports, resources and security context.
 pub fn container(kind: ContainerKind, image: &str) -> Container {
+    let nothing = Quantities { cpu_millicores: None, memory_bytes: None };
     Container {
         name: "app".to_owned(),
-        kind,
+        kind: match kind {
+            ContainerKind::App => types::ContainerKind::App,
+            ContainerKind::Init => types::ContainerKind::Init,
+            ContainerKind::Sidecar => types::ContainerKind::Sidecar,
+            ContainerKind::Ephemeral => types::ContainerKind::Ephemeral,
+        },
         image: image.to_owned(),
         has_liveness_probe: false,
         has_readiness_probe: false,
@@ -38,15 +63,27 @@ pub fn container(kind: ContainerKind, image: &str) -> Container {
         ports: Vec::new(),
         has_resource_requests: false,
         has_resource_limits: false,
+        requests: nothing,
+        limits: nothing,
+        security_context: SecurityContext {
+            privileged: false,
+            allow_privilege_escalation: None,
+            read_only_root_filesystem: false,
+            run_as_non_root: None,
+            run_as_user: None,
+        },
         restart_count: None,
     }
 }
 
 /// Returns the findings of a check about a subject.
-pub fn findings_of<C: Check>(check: &C, subject: &Subject) -> Vec<crate::Finding> {
-    let mut findings = Findings::default();
-    check.evaluate(subject, &mut findings);
-    findings.into_list()
+pub fn findings_of<C: Check>(check: &C, subject: &Subject) -> Vec<Finding> {
+    typed::evaluate(&[check], std::slice::from_ref(subject))
+}
+
+/// Returns the edits of a check for a subject.
+pub fn edits_of<C: Check>(check: &C, subject: &Subject) -> Vec<Edit> {
+    typed::remediate(check, subject)
 }
 
 /// Asserts that a check requires a probe of all app containers of subjects that do not run to completion, and of no others.
@@ -94,11 +131,11 @@ pub fn assert_requires_probe<C: Check>(check: &C, field: &str, set: fn(&mut Cont
     }
     for subject in completing {
         assert!(findings_of(check, &subject).is_empty(), "{subject:?}");
-        assert!(check.remediate(&subject).is_empty(), "{subject:?}");
+        assert!(edits_of(check, &subject).is_empty(), "{subject:?}");
     }
     assert_eq!(findings_of(check, &owned_by(pod(vec![app()]), "ReplicaSet")).len(), 1);
 
-    let edits = check.remediate(&pod(vec![Container { ports: vec![9000, 1], ..app() }, app(), all_probes()]));
+    let edits = edits_of(check, &pod(vec![Container { ports: vec![9000, 1], ..app() }, app(), all_probes()]));
     let values: Vec<_> = edits.iter().map(|edit| edit.value.as_str()).collect();
     let probe = |port| format!(r#"{{"tcpSocket":{{"port":{port}}},"initialDelaySeconds":5,"periodSeconds":10}}"#);
     assert_eq!(values, [probe(9000), probe(8080)], "a TCP probe on the first port, or on 8080");

@@ -15,7 +15,8 @@ pub fn checks_of_which_one_fails(temporary: &Path) -> Result<Checks> {
     let built = kube_devops_build_components::build(&[root().join("tests/guests")], &temporary.join("../components"))?;
     let hostile = built.iter().find(|component| component.folder == "hostile").context("the guest is built")?;
     let engine = Engine::new(Limits::default())?;
-    let module = Arc::new(CheckModule::load(&engine, &engine.compile(&hostile.bytes)?, "sha256:hostile")?);
+    let loaded = CheckModule::load(&engine, &engine.compile(&hostile.bytes)?, "sha256:hostile")?;
+    let module = Arc::new(loaded.into_iter().next().context("the guest has a check")?);
     let mut modules = kube_devops_modules::checks(&engine)?;
     modules.insert("latest-tag".to_owned(), module.clone());
     modules.insert("high-restarts".to_owned(), module);

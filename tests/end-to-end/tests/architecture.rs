@@ -13,8 +13,8 @@ use walkdir::WalkDir;
 /// The crates of the workspace that each crate of `host/` may use. docs/architecture.md draws this table.
 const ALLOWED: [(&str, &[&str]); 8] = [
     ("kube-devops-build-components", &[]),
-    ("kube-devops-core", &[]),
-    ("kube-devops-engine", &["kube-devops-core"]),
+    ("kube-devops-core", &["kube-devops-facts"]),
+    ("kube-devops-engine", &["kube-devops-core", "kube-devops-facts"]),
     ("kube-devops-manifests", &["kube-devops-core"]),
     ("kube-devops-modules", &["kube-devops-build-components", "kube-devops-core", "kube-devops-engine"]),
     ("kube-devops-cluster", &["kube-devops-core", "kube-devops-engine"]),

@@ -45,8 +45,12 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
 
     let has_manifests =
         [&arguments.filenames, &arguments.kustomize, &arguments.helm_chart].iter().any(|paths| !paths.is_empty());
-    let mut selected =
-        if has_manifests { read_manifests(arguments)? } else { read_cluster(cluster, &arguments.selection)? };
+    let annotations = rules.needs_annotations();
+    let mut selected = if has_manifests {
+        read_manifests(arguments, annotations)?
+    } else {
+        read_cluster(cluster, &arguments.selection, annotations)?
+    };
     selected.exclude_system_namespaces(arguments);
     let outcomes = {
         let _progress = Progress::new("evaluating");
@@ -129,8 +133,9 @@ impl Selected {
     }
 }
 
-fn read_cluster(cluster: &ClusterArguments, selection: &Selection) -> Result<Selected> {
-    let query = PodQuery { namespaces: selection.namespaces.clone(), selector: selection.selector.clone() };
+fn read_cluster(cluster: &ClusterArguments, selection: &Selection, annotations: bool) -> Result<Selected> {
+    let query =
+        PodQuery { namespaces: selection.namespaces.clone(), selector: selection.selector.clone(), annotations };
     with_cluster(cluster, async |connection| {
         let progress = Progress::new("listing pods");
         let extracted = pods::subjects(&connection, &query, |count| progress.set(count)).await?;
@@ -146,7 +151,7 @@ fn read_cluster(cluster: &ClusterArguments, selection: &Selection) -> Result<Sel
     })
 }
 
-fn read_manifests(arguments: &AnalyzeArguments) -> Result<Selected> {
+fn read_manifests(arguments: &AnalyzeArguments, annotations: bool) -> Result<Selected> {
     let selection = &arguments.selection;
     let selector = selection.selector.as_deref().map(LabelSelector::parse).transpose()?;
     // As with kubectl, the selected namespace applies to objects without one.
@@ -159,6 +164,7 @@ fn read_manifests(arguments: &AnalyzeArguments) -> Result<Selected> {
         default_namespace: namespace.unwrap_or("default").to_owned(),
         exclude: arguments.exclude.clone(),
         stdin_name: arguments.stdin_name.clone(),
+        annotations,
         limits: manifests::Limits::default(),
     };
     let mut read = {

@@ -38,7 +38,8 @@ pub fn run(cluster: &ClusterArguments, command: &ListCommand) -> Result<Outcome>
 
 fn read(cluster: &ClusterArguments, arguments: &ListPodsArguments) -> Result<Vec<Row>> {
     let selection = &arguments.selection;
-    let query = PodQuery { namespaces: selection.namespaces.clone(), selector: selection.selector.clone() };
+    let query =
+        PodQuery { namespaces: selection.namespaces.clone(), selector: selection.selector.clone(), annotations: false };
     with_cluster(cluster, async |connection| {
         let progress = Progress::new("listing pods");
         let pods = pods::list(&connection, &query, |count| progress.set(count)).await?;

@@ -51,6 +51,7 @@ fn checks() -> Vec<CheckInfo> {
         weight,
         settings_schema: json!({}),
         default_settings: json!({}),
+        needs_annotations: false,
         remediates: false,
         url: url.map(str::to_owned),
     })

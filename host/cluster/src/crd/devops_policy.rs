@@ -7,10 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use kube_devops_core::Severity;
 use kube_devops_core::policy_fields::POLICY_FIELDS;
+use kube_devops_core::quantity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::quantity;
 
 /// A Kubernetes quantity that is not negative, such as `100m` or `1.5Gi`.
 const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$";

@@ -130,7 +130,7 @@ fn annotation<'w>(workload: &'w Value, name: &str) -> Option<&'w str> {
 /// The facts of the pod template.
 fn subject(workload: &Value, now: DateTime<Utc>) -> Option<Subject> {
     let object: Object = serde_json::from_value(workload.clone()).ok()?;
-    let context = Context { now, default_namespace: String::new(), source: None };
+    let context = Context { now, default_namespace: String::new(), source: None, annotations: true };
     object.extract(&context).ok()?.into_subject()
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube_devops_core::Edit;
+use kube_devops_core::{Edit, quantity};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::added::{ADDED_FIELDS, CONTAINERS, REMEDIABLE, added, record};
 use crate::crd::{DefaultProbe, DefaultResources, DevOpsPolicySpec};
-use crate::quantity;
 
 /// The policy whose enforcement added fields.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";

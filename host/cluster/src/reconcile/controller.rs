@@ -75,11 +75,11 @@ impl Operator {
     ) -> Self {
         Self {
             executor,
+            pods: PodIndex::new(checks.needs_annotations()),
             checks,
             options,
             metrics,
             readiness,
-            pods: PodIndex::default(),
             policies: BTreeMap::new(),
             watched_policies: Watched::default(),
             is_leader: false,

@@ -79,7 +79,7 @@ pub async fn run(
         metrics,
         readiness: runtime.readiness.clone(),
         system: options.system,
-        pods: PodIndex::default(),
+        pods: PodIndex::new(checks.needs_annotations()),
         scores: Scores::default(),
         due: Due::default(),
         is_leader: false,

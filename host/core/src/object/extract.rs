@@ -4,12 +4,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use kube_devops_facts::SecurityContext;
 
 use super::{
-    ContainerSpec, ContainerStatus, Entries, Fields, Header, Labels, Metadata, Object, PodStatus, PodTemplate, Spec,
+    ContainerSpec, ContainerStatus, Fields, Header, Labels, Metadata, Object, PodSpec, PodStatus, PodTemplate,
+    SecuritySpec, TemplateMetadata, VolumeType,
 };
 use crate::lines::Lines;
-use crate::subject::{Container, ContainerKind, Controller, Phase, Place, RestartPolicy, Source, Status, Subject};
+use crate::subject::{
+    Container, ContainerKind, Controller, Phase, Place, PodContext, RestartPolicy, Source, Status, Subject,
+};
 use crate::workload::{Lifetime, Workload, group};
 
 /// The parameters of the extraction of a subject from an object.
@@ -21,6 +25,8 @@ pub struct Context {
     pub default_namespace: String,
     /// The file that the object was read from.
     pub source: Option<Source>,
+    /// Whether annotations are facts, because a check needs them.
+    pub annotations: bool,
 }
 
 /// The result of an extraction.
@@ -78,8 +84,12 @@ pub enum ExtractError {
 pub struct PodFacts {
     /// The labels of the pods.
     pub labels: Labels,
+    /// The annotations of the pods.
+    pub annotations: Labels,
     /// The restart policy, as written.
     pub restart_policy: RestartPolicy,
+    /// The other facts about the whole pod.
+    pub pod: PodContext,
     /// The containers, in the order of [`Subject::containers`].
     pub containers: Vec<Container>,
 }
@@ -96,7 +106,7 @@ impl Object {
         }
         let is_pod = header.is_pod();
         let (template, pointer) = match (spec.template.is_some(), spec.job_template.is_some()) {
-            _ if is_pod => (PodTemplate { spec, ..PodTemplate::default() }, "/spec"),
+            _ if is_pod => (PodTemplate { spec: spec.into_pod(), ..PodTemplate::default() }, "/spec"),
             (true, _) => (spec.template.map(|template| *template).unwrap_or_default(), "/spec/template/spec"),
             (_, true) => {
                 let jobs = spec.job_template.map(|jobs| *jobs).unwrap_or_default();
@@ -182,9 +192,10 @@ impl Header {
             Status { phase, pending_seconds: age.map(|seconds| seconds.try_into().unwrap_or(0)) }
         });
         let namespace = self.namespace(context);
-        let Metadata { name, generate_name, labels, owner_references, .. } = self.metadata;
+        let Metadata { name, generate_name, labels, annotations, owner_references, .. } = self.metadata;
         let controller = owner_references.into_iter().find(|owner| owner.controller == Some(true));
-        let labels = if is_pod { labels } else { facts.labels };
+        let (labels, annotations) = if is_pod { (labels, annotations) } else { (facts.labels, facts.annotations) };
+        let annotations = if context.annotations { annotations } else { Labels::default() };
         let restart_policy = match (lifetime, facts.restart_policy) {
             (Lifetime::ByRestartPolicy, policy) => policy,
             (Lifetime::Forever, _) => RestartPolicy::Always,
@@ -197,11 +208,13 @@ impl Header {
             namespace: namespace.into(),
             name: if name.is_empty() { generate_name } else { name }.into(),
             labels: labels.0,
+            annotations: annotations.0,
             controller: controller.map(|owner| {
                 let group = group(&owner.api_version).to_owned();
                 Arc::new(Controller { group, kind: owner.kind, name: owner.name })
             }),
             restart_policy,
+            pod: facts.pod,
             containers: facts.containers,
             status,
             spec_pointer,
@@ -225,11 +238,12 @@ impl PodTemplate {
 
     /// Returns the facts about the pods. `status` is the status of the pod, if the template is a pod.
     pub fn facts(self, status: Option<&PodStatus>) -> PodFacts {
-        PodFacts { labels: self.metadata.labels, ..self.spec.facts(status) }
+        let TemplateMetadata { labels, annotations } = self.metadata;
+        PodFacts { labels, annotations, ..self.spec.facts(status) }
     }
 }
 
-impl Spec {
+impl PodSpec {
     /// Reports whether there are any containers.
     pub fn has_containers(&self) -> bool {
         self.containers.as_ref().is_some_and(|containers| !containers.is_empty())
@@ -238,6 +252,7 @@ impl Spec {
     /// Returns the facts about the pods.
     pub fn facts(self, status: Option<&PodStatus>) -> PodFacts {
         let status = status.filter(|status| status.phase.as_deref().is_some_and(|phase| !phase.is_empty()));
+        let security = self.security_context.map(|Fields(context)| context).unwrap_or_default();
         let statuses = |list: fn(&PodStatus) -> &Vec<ContainerStatus>| status.map(list).map_or(&[][..], Vec::as_slice);
         let app = convert(self.containers, "containers", statuses(|status| &status.container_statuses), |_| {
             ContainerKind::App
@@ -257,12 +272,35 @@ impl Spec {
             statuses(|status| &status.ephemeral_container_statuses),
             |_| ContainerKind::Ephemeral,
         );
+        let mut containers: Vec<Container> = app.chain(init).chain(ephemeral).collect();
+        for Container { security_context: context, .. } in &mut containers {
+            context.run_as_non_root = context.run_as_non_root.or(security.run_as_non_root);
+            context.run_as_user = context.run_as_user.or(security.run_as_user);
+        }
+        let account = [self.service_account_name, self.service_account].into_iter().find(|name| !name.is_empty());
         PodFacts {
             labels: Labels::default(),
+            annotations: Labels::default(),
             restart_policy: self.restart_policy.unwrap_or_default(),
-            containers: app.chain(init).chain(ephemeral).collect(),
+            pod: PodContext {
+                service_account: account.unwrap_or_default().into(),
+                host_network: self.host_network.unwrap_or_default(),
+                host_pid: self.host_pid.unwrap_or_default(),
+                host_ipc: self.host_ipc.unwrap_or_default(),
+                volume_types: volume_types(self.volumes.unwrap_or_default()),
+            },
+            containers,
         }
     }
+}
+
+/// The types of volumes, sorted and without duplicates.
+fn volume_types(volumes: Vec<VolumeType>) -> Vec<Cow<'static, str>> {
+    let mut types: Vec<_> = volumes.into_iter().filter_map(|VolumeType(volume_type)| volume_type).collect();
+    types.sort_unstable();
+    types.dedup();
+    types.shrink_to_fit();
+    types
 }
 
 fn convert<'a>(
@@ -286,7 +324,9 @@ impl ContainerSpec {
 
     /// Returns the facts about the container.
     pub fn container(self, kind: ContainerKind, place: Place) -> Container {
-        let has_entries = |map: Option<Entries>| map.is_some_and(|Entries(has)| has);
+        let (requests, limits) =
+            (self.resources.requests.unwrap_or_default(), self.resources.limits.unwrap_or_default());
+        let context: SecuritySpec = self.security_context.map(|Fields(context)| context).unwrap_or_default();
         Container {
             kind,
             restart_count: None,
@@ -296,8 +336,17 @@ impl ContainerSpec {
             has_readiness_probe: self.readiness_probe.is_some(),
             has_startup_probe: self.startup_probe.is_some(),
             ports: self.ports.into_iter().filter_map(|port| port.container_port).collect(),
-            has_resource_requests: has_entries(self.resources.requests),
-            has_resource_limits: has_entries(self.resources.limits),
+            has_resource_requests: requests.has_entries,
+            has_resource_limits: limits.has_entries,
+            requests: requests.quantities,
+            limits: limits.quantities,
+            security_context: SecurityContext {
+                privileged: context.privileged.unwrap_or_default(),
+                allow_privilege_escalation: context.allow_privilege_escalation,
+                read_only_root_filesystem: context.read_only_root_filesystem.unwrap_or_default(),
+                run_as_non_root: context.run_as_non_root,
+                run_as_user: context.run_as_user,
+            },
             place,
         }
     }

@@ -5,6 +5,8 @@
 
 mod extract;
 mod strict;
+#[cfg(test)]
+mod tests;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -14,7 +16,7 @@ use crate::subject::RestartPolicy;
 
 pub use extract::{Context, ExtractError, Extraction, PodFacts};
 pub use strict::Labels;
-use strict::{Entries, Fields, null_as_default, text, text_or_nothing};
+use strict::{Fields, ResourceMap, VolumeType, null_as_default, text, text_or_nothing};
 
 /// An API object of any kind.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -69,6 +71,9 @@ pub struct Metadata {
     /// The labels.
     #[serde(deserialize_with = "null_as_default")]
     pub labels: Labels,
+    /// The annotations.
+    #[serde(deserialize_with = "null_as_default")]
+    pub annotations: Labels,
     /// The owners.
     #[serde(deserialize_with = "null_as_default")]
     pub owner_references: Vec<OwnerReference>,
@@ -96,18 +101,68 @@ pub struct OwnerReference {
     pub controller: Option<bool>,
 }
 
-/// The spec of a pod, or of a workload with a pod template.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Spec {
-    containers: Option<Vec<Fields<ContainerSpec>>>,
-    init_containers: Option<Vec<Fields<ContainerSpec>>>,
-    ephemeral_containers: Option<Vec<Fields<ContainerSpec>>>,
-    restart_policy: Option<RestartPolicy>,
-    /// The node that a pod is bound to.
-    pub node_name: Option<String>,
-    template: Option<Box<PodTemplate>>,
-    job_template: Option<Box<JobTemplate>>,
+/// Defines a struct with the fields of the spec of a pod, and with more fields. Types that contain themselves would need stack for
+/// each level of a nested document.
+macro_rules! with_pod_fields {
+    ($(#[$attribute:meta])* $name:ident { $($field:ident: $kind:ty,)* }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        pub struct $name {
+            containers: Option<Vec<Fields<ContainerSpec>>>,
+            init_containers: Option<Vec<Fields<ContainerSpec>>>,
+            ephemeral_containers: Option<Vec<Fields<ContainerSpec>>>,
+            restart_policy: Option<RestartPolicy>,
+            #[serde(deserialize_with = "text")]
+            service_account_name: String,
+            /// The former name of the field above.
+            #[serde(deserialize_with = "text")]
+            service_account: String,
+            host_network: Option<bool>,
+            #[serde(rename = "hostPID")]
+            host_pid: Option<bool>,
+            #[serde(rename = "hostIPC")]
+            host_ipc: Option<bool>,
+            security_context: Option<Fields<SecuritySpec>>,
+            volumes: Option<Vec<VolumeType>>,
+            /// The node that a pod is bound to.
+            pub node_name: Option<String>,
+            $($field: $kind,)*
+        }
+    };
+}
+
+with_pod_fields! {
+    /// The spec of a pod.
+    PodSpec {}
+}
+
+with_pod_fields! {
+    /// The spec of an object: that of a pod, or of a workload with a pod template.
+    Spec {
+        template: Option<Box<PodTemplate>>,
+        job_template: Option<Box<JobTemplate>>,
+    }
+}
+
+impl Spec {
+    /// The fields of the spec of a pod.
+    fn into_pod(self) -> PodSpec {
+        PodSpec {
+            containers: self.containers,
+            init_containers: self.init_containers,
+            ephemeral_containers: self.ephemeral_containers,
+            restart_policy: self.restart_policy,
+            service_account_name: self.service_account_name,
+            service_account: self.service_account,
+            host_network: self.host_network,
+            host_pid: self.host_pid,
+            host_ipc: self.host_ipc,
+            security_context: self.security_context,
+            volumes: self.volumes,
+            node_name: self.node_name,
+        }
+    }
 }
 
 /// A pod template.
@@ -117,7 +172,7 @@ pub struct PodTemplate {
     #[serde(deserialize_with = "null_as_default")]
     metadata: TemplateMetadata,
     #[serde(deserialize_with = "null_as_default")]
-    spec: Spec,
+    spec: PodSpec,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -125,6 +180,8 @@ pub struct PodTemplate {
 struct TemplateMetadata {
     #[serde(deserialize_with = "null_as_default")]
     labels: Labels,
+    #[serde(deserialize_with = "null_as_default")]
+    annotations: Labels,
 }
 
 /// The template of the jobs of a CronJob.
@@ -132,7 +189,13 @@ struct TemplateMetadata {
 #[serde(default)]
 struct JobTemplate {
     #[serde(deserialize_with = "null_as_default")]
-    spec: Spec,
+    spec: JobSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct JobSpec {
+    template: Option<Box<PodTemplate>>,
 }
 
 /// A container of a pod.
@@ -151,6 +214,18 @@ pub struct ContainerSpec {
     ports: Vec<ContainerPort>,
     #[serde(deserialize_with = "null_as_default")]
     resources: Resources,
+    security_context: Option<Fields<SecuritySpec>>,
+}
+
+/// The security context of a pod or a container.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SecuritySpec {
+    privileged: Option<bool>,
+    allow_privilege_escalation: Option<bool>,
+    read_only_root_filesystem: Option<bool>,
+    run_as_non_root: Option<bool>,
+    run_as_user: Option<i64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -162,8 +237,8 @@ struct ContainerPort {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Resources {
-    requests: Option<Entries>,
-    limits: Option<Entries>,
+    requests: Option<ResourceMap>,
+    limits: Option<ResourceMap>,
 }
 
 /// The status of a pod.

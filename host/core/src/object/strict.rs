@@ -1,41 +1,196 @@
 //! Deserialization with the strictness of the API server, where serde and its formats accept more.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use kube_devops_facts::Quantities;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, IgnoredAny, MapAccess, Unexpected, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Whether a map has any entries.
+use crate::quantity;
+
+/// The requests or limits of a container.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Entries(pub bool);
+pub struct ResourceMap {
+    /// Whether there are any.
+    pub has_entries: bool,
+    /// Those of CPU and memory.
+    pub quantities: Quantities,
+}
 
-impl<'de> Deserialize<'de> for Entries {
+impl<'de> Deserialize<'de> for ResourceMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntriesVisitor;
+        struct MapVisitor;
 
-        impl<'de> Visitor<'de> for EntriesVisitor {
-            type Value = Entries;
+        impl<'de> Visitor<'de> for MapVisitor {
+            type Value = ResourceMap;
 
             fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 formatter.write_str("a map")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let mut entries = Entries(false);
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-                    entries = Entries(true);
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ResourceMap, A::Error> {
+                let mut resources = ResourceMap::default();
+                while let Some((Key(key), quantity)) = map.next_entry::<Key, Quantity>()? {
+                    resources.has_entries = true;
+                    match &*key {
+                        "cpu" => resources.quantities.cpu_millicores = quantity.thousandths,
+                        "memory" => resources.quantities.memory_bytes = quantity.units,
+                        _ => {}
+                    }
                 }
-                Ok(entries)
+                Ok(resources)
             }
         }
 
-        deserializer.deserialize_map(EntriesVisitor)
+        deserializer.deserialize_map(MapVisitor)
     }
 }
 
-/// Labels, sorted by key.
+/// A quantity, which can be a string or a number; nothing for any other value.
+#[derive(Default)]
+struct Quantity {
+    thousandths: Option<u64>,
+    units: Option<u64>,
+}
+
+impl Quantity {
+    fn new(text: &str) -> Self {
+        Self { thousandths: quantity::rounded_up(text, true), units: quantity::rounded_up(text, false) }
+    }
+}
+
+/// The key of a map, without an allocation for known ones.
+struct Key(Cow<'static, str>);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+
+        impl Visitor<'_> for KeyVisitor {
+            type Value = Key;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a key")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Key, E> {
+                let known = KEYS.into_iter().find(|known| *known == text);
+                Ok(Key(known.map_or_else(|| Cow::Owned(text.to_owned()), Cow::Borrowed)))
+            }
+        }
+
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct QuantityVisitor;
+
+        impl<'de> Visitor<'de> for QuantityVisitor {
+            type Value = Quantity;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a quantity")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Quantity, E> {
+                Ok(Quantity::new(text))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Quantity, E> {
+                Ok(Quantity::new(&number.to_string()))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Quantity, E> {
+                Ok(Quantity::new(&number.to_string()))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Quantity, E> {
+                Ok(Quantity::new(&number.to_string()))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Quantity, E> {
+                Ok(Quantity::default())
+            }
+
+            fn visit_unit<E>(self) -> Result<Quantity, E> {
+                Ok(Quantity::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Quantity, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Quantity::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Quantity, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Quantity::default())
+            }
+        }
+
+        deserializer.deserialize_any(QuantityVisitor)
+    }
+}
+
+/// The type of a volume: the key of its source.
+#[derive(Debug, Clone, Default)]
+pub struct VolumeType(pub Option<Cow<'static, str>>);
+
+/// The names of resources, and the keys of volumes.
+const KEYS: [&str; 14] = [
+    "cpu",
+    "memory",
+    "name",
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "hostPath",
+    "image",
+    "nfs",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+];
+
+impl<'de> Deserialize<'de> for VolumeType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct VolumeVisitor;
+
+        impl<'de> Visitor<'de> for VolumeVisitor {
+            type Value = VolumeType;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a volume")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<VolumeType, A::Error> {
+                let mut volume = VolumeType(None);
+                while let Some((Key(key), source)) = map.next_entry::<Key, Option<IgnoredAny>>()? {
+                    if key != "name" && source.is_some() && volume.0.is_none() {
+                        volume.0 = Some(key);
+                    }
+                }
+                // Without a source, a volume is an empty directory.
+                volume.0.get_or_insert(Cow::Borrowed("emptyDir"));
+                Ok(volume)
+            }
+
+            fn visit_unit<E>(self) -> Result<VolumeType, E> {
+                Ok(VolumeType(None))
+            }
+        }
+
+        deserializer.deserialize_any(VolumeVisitor)
+    }
+}
+
+/// Labels or annotations, sorted by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels(pub(super) Vec<(String, String)>);
 
@@ -53,7 +208,7 @@ impl<'de> Deserialize<'de> for Labels {
             type Value = Labels;
 
             fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a map of labels")
+                formatter.write_str("a map of strings")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
@@ -63,7 +218,7 @@ impl<'de> Deserialize<'de> for Labels {
                 }
                 labels.sort();
                 if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                    return Err(Error::custom(format!("duplicate label {:?}", pair[0].0)));
+                    return Err(Error::custom(format!("duplicate key {:?}", pair[0].0)));
                 }
                 // The labels are kept for the lifetime of the subject, and most pods have few.
                 labels.shrink_to_fit();
@@ -167,4 +322,34 @@ pub fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn quantities(json: &str) -> (bool, Option<u64>, Option<u64>) {
+        let ResourceMap { has_entries, quantities } = serde_json::from_str(json).unwrap();
+        (has_entries, quantities.cpu_millicores, quantities.memory_bytes)
+    }
+
+    #[test]
+    fn quantities_are_strings_or_numbers() {
+        assert_eq!(quantities(r#"{"cpu":"250m","memory":"1Ki","x":[1]}"#), (true, Some(250), Some(1024)));
+        assert_eq!(quantities(r#"{"cpu":0.5,"memory":2048}"#), (true, Some(500), Some(2048)));
+        assert_eq!(quantities(r#"{"nvidia.com/gpu":1,"cpu":null,"memory":{"a":1}}"#), (true, None, None));
+        assert_eq!(quantities("{}"), (false, None, None));
+        assert!(serde_json::from_str::<ResourceMap>("[]").is_err());
+    }
+
+    #[test]
+    fn the_type_of_a_volume_is_the_key_of_its_source() {
+        let volume_type = |json: &str| serde_json::from_str::<VolumeType>(json).unwrap().0.unwrap_or_default();
+        assert_eq!(volume_type(r#"{"hostPath":{"path":"/"},"name":"a"}"#), "hostPath");
+        assert_eq!(volume_type(r#"{"name":"a","secret":null,"fancy":{}}"#), "fancy");
+        assert_eq!(volume_type(r#"{"name":"a"}"#), "emptyDir");
+        assert_eq!(volume_type("null"), "");
+        assert!(serde_json::from_str::<VolumeType>("5").is_err());
+    }
 }

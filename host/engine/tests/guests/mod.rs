@@ -21,9 +21,17 @@ pub fn bytes(guest: &str) -> &'static [u8] {
     &GUESTS[guest]
 }
 
-/// Loads a guest.
+/// Loads the check of a guest.
 pub fn load(engine: &Engine, guest: &str) -> Result<CheckModule, LoadError> {
-    CheckModule::load(engine, &engine.compile(bytes(guest))?, "sha256:test")
+    let mut checks = CheckModule::load(engine, &engine.compile(bytes(guest))?, "sha256:test")?;
+    assert_eq!(checks.len(), 1, "{guest} has one check");
+    Ok(checks.remove(0))
+}
+
+/// Loads all checks of a guest.
+pub fn load_all(engine: &Engine, guest: &str) -> Result<BTreeMap<String, Arc<CheckModule>>, LoadError> {
+    let checks = CheckModule::load(engine, &engine.compile(bytes(guest))?, "sha256:test")?;
+    Ok(checks.into_iter().map(|check| (check.info().id.clone(), Arc::new(check))).collect())
 }
 
 /// Creates a rule set with one rule of the guest `hostile`.

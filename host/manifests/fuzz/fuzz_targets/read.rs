@@ -14,6 +14,7 @@ fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |text: &str| {
         default_namespace: "default".to_owned(),
         exclude: Vec::new(),
         stdin_name: None,
+        annotations: false,
         limits: Limits::default(),
     };
     let rendered = Rendered { name: "fuzz".into(), folder: None, text: text.to_owned() };

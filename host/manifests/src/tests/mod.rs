@@ -23,6 +23,7 @@ fn options() -> ReadOptions {
         default_namespace: "default".to_owned(),
         exclude: Vec::new(),
         stdin_name: None,
+        annotations: false,
         limits: Limits::default(),
     }
 }

@@ -30,16 +30,17 @@ pub fn verdict(
         Ok((None, _)) => return Verdict::failed(Reason::Malformed, "the review has no object"),
         Err(error) => return Verdict::failed(Reason::Malformed, error),
     };
-    let subject = match subject(request, object) {
+    let annotations = policies.needs_annotations();
+    let subject = match subject(request, object, annotations) {
         Ok(Some(subject)) => subject,
         Ok(None) => return Verdict::Skipped,
         Err(error) => return Verdict::failed(Reason::Malformed, error),
     };
     let before = before.filter(|_| request.operation == "UPDATE");
     // If the existing object cannot be evaluated, the new one is evaluated as a whole.
-    let before = before.and_then(|object| self::subject(request, object).ok().flatten());
+    let before = before.and_then(|object| self::subject(request, object, annotations).ok().flatten());
     let whole = policies.needs_objects().then(|| WholeObjects::read(body)).flatten();
-    let is_unchanged = before.as_ref().is_some_and(|before| has_same_containers(before, &subject));
+    let is_unchanged = before.as_ref().is_some_and(|before| has_same_pods(before, &subject));
     if is_unchanged && whole.as_ref().is_none_or(WholeObjects::have_same_spec) {
         return Verdict::Skipped;
     }
@@ -84,7 +85,7 @@ fn evaluate(
 }
 
 /// The subject of an object; `None` if it runs no pods, has finished or is being deleted.
-fn subject(request: &Header<'_>, mut object: Object) -> Result<Option<Subject>, String> {
+fn subject(request: &Header<'_>, mut object: Object, annotations: bool) -> Result<Option<Subject>, String> {
     if object.kind != request.kind.kind {
         return Err(format!("the review is about a {}, and its object is a {}", request.kind.kind, object.kind));
     }
@@ -96,13 +97,13 @@ fn subject(request: &Header<'_>, mut object: Object) -> Result<Option<Subject>, 
         object.metadata.deletion_timestamp = None;
     }
     object.forget_status();
-    let context = Context { now: Utc::now(), default_namespace: String::new(), source: None };
+    let context = Context { now: Utc::now(), default_namespace: String::new(), source: None, annotations };
     object.extract(&context).map(Extraction::into_subject).map_err(|error| error.to_string())
 }
 
-/// Whether two subjects run the same containers, regardless of their names and labels.
-fn has_same_containers(before: &Subject, now: &Subject) -> bool {
-    before.restart_policy == now.restart_policy && before.containers == now.containers
+/// Whether two subjects run the same pods, regardless of their names, labels and annotations.
+fn has_same_pods(before: &Subject, now: &Subject) -> bool {
+    before.restart_policy == now.restart_policy && before.pod == now.pod && before.containers == now.containers
 }
 
 /// The names of the new ephemeral containers.
@@ -209,15 +210,15 @@ mod tests {
 
     #[test]
     fn the_namespace_of_the_request_counts_and_a_new_pod_cannot_claim_to_be_finished() {
-        let new = subject(&request("CREATE"), finished()).unwrap().unwrap();
+        let new = subject(&request("CREATE"), finished(), false).unwrap().unwrap();
         assert_eq!((&*new.namespace, new.status), ("shop", None));
-        assert!(subject(&request("UPDATE"), finished()).unwrap().is_none());
+        assert!(subject(&request("UPDATE"), finished(), false).unwrap().is_none());
     }
 
     #[test]
     fn an_object_of_another_kind_is_an_error() {
         let deployment = object(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" } }));
-        let error = subject(&request("CREATE"), deployment).unwrap_err();
+        let error = subject(&request("CREATE"), deployment, false).unwrap_err();
         assert!(error.contains("about a Pod") && error.contains("a Deployment"), "{error}");
         let unreadable =
             verdict(&request("CREATE"), Err("bad".to_owned()), b"", &NamespacePolicies::default(), Instant::now());

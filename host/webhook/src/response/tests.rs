@@ -91,6 +91,7 @@ fn a_denial_lists_a_limited_number_of_violations_and_each_fix_once() {
         stage: kube_devops_core::Stage::Spec,
         severity: Severity::High,
         weight: 1,
+        needs_annotations: false,
         remediates: false,
         url: None,
         settings_schema: serde_json::json!({}),

@@ -43,6 +43,7 @@ impl Check for Hostile {
             stage: Stage::Spec,
             severity: Severity::High,
             weight: 1,
+            needs_annotations: false,
             remediates: false,
             url: None,
         }
@@ -58,15 +59,15 @@ impl Check for Hostile {
         Ok(Self { behaviour: settings.behaviour, calls: Cell::new(0) })
     }
 
-    fn evaluate(&self, subject: &Subject, findings: &mut Findings) {
+    fn evaluate(&self, subject: &Subject<'_>, findings: &mut Findings) {
         self.calls.set(self.calls.get() + 1);
         match self.behaviour.as_str() {
             "loop" => forever(),
             "trap" => panic!("as configured"),
-            "by-name" if subject.name == "poison" => panic!("poisoned"),
-            "by-name" if subject.name == "tar-pit" => forever(),
-            "trap-on-poison" if subject.name == "poison" => panic!("poisoned"),
-            "loop-on-poison" if subject.name == "poison" => forever(),
+            "by-name" if subject.name() == "poison" => panic!("poisoned"),
+            "by-name" if subject.name() == "tar-pit" => forever(),
+            "trap-on-poison" if subject.name() == "poison" => panic!("poisoned"),
+            "loop-on-poison" if subject.name() == "poison" => forever(),
             "memory" => {
                 let mut hoard = Vec::new();
                 loop {
@@ -85,7 +86,7 @@ impl Check for Hostile {
             "bad-pointer" => findings.container(0, "image\n", "points nowhere"),
             "absurd-magnitude" => findings.container_times(0, u32::MAX, "costs everything"),
             "log-flood" => (0..10_000).for_each(|_| log(Level::Warn, &"line\n".repeat(1000))),
-            "echo-name" => findings.pod(subject.name.clone()),
+            "echo-name" => findings.pod(subject.name()),
             "count-calls" => findings.pod(self.calls.get().to_string()),
             #[cfg(target_family = "wasm")]
             "read-object" => {
@@ -107,4 +108,4 @@ fn deeper(depth: u64) -> u64 {
     if depth == u64::MAX { depth } else { black_box(deeper(black_box(depth + 1))) + depth }
 }
 
-kube_devops_sdk::export_check!(Hostile);
+kube_devops_sdk::export_checks!(Hostile);

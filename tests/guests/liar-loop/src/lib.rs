@@ -23,6 +23,7 @@ impl Check for Liar {
             stage: Stage::Spec,
             severity: Severity::Low,
             weight: 1,
+            needs_annotations: false,
             remediates: false,
             url: None,
         }
@@ -32,7 +33,7 @@ impl Check for Liar {
         Ok(Self)
     }
 
-    fn evaluate(&self, _subject: &Subject, _findings: &mut Findings) {}
+    fn evaluate(&self, _subject: &Subject<'_>, _findings: &mut Findings) {}
 }
 
-kube_devops_sdk::export_check!(Liar);
+kube_devops_sdk::export_checks!(Liar);

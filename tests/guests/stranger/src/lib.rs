@@ -1,53 +1,46 @@
-//! A check that reports a finding for a subject it did not receive, for tests of the engine. It bypasses the SDK, which
-//! would prevent this.
-#![forbid(unsafe_code)]
+//! A check that reports a finding for a subject it did not receive, for tests of the engine. Its two ways to evaluate disagree.
+#![allow(missing_docs)]
 
 #[cfg(target_family = "wasm")]
 use kube_devops_sdk::bindings::check as bindings;
-#[cfg(target_family = "wasm")]
-use kube_devops_sdk::bindings::check::exports::devops::policy::check::{Guest, GuestRule, Info, Rule, Stage};
-#[cfg(target_family = "wasm")]
-use kube_devops_sdk::{Edit, Finding, Severity, Subject};
+use kube_devops_sdk::bindings::check::exports::devops::policy::check::{
+    Guest, GuestRule, Info, Rule, RuleBorrow, Stage,
+};
+use kube_devops_sdk::bindings::check::exports::devops::policy::packed;
+use kube_devops_sdk::testing::Subject;
+use kube_devops_sdk::{Edit, Finding, Severity};
 
-#[cfg(target_family = "wasm")]
-struct Stranger;
+pub struct Stranger;
 
-#[cfg(target_family = "wasm")]
 impl Guest for Stranger {
-    type Rule = Self;
+    type Rule = Stranger;
 
-    fn describe() -> Info {
-        Info {
+    fn describe() -> Vec<Info> {
+        vec![Info {
             id: "stranger".to_owned(),
-            title: "Reports a finding for an unknown subject".to_owned(),
-            description: "Misbehaves.".to_owned(),
-            rationale: "To see what happens.".to_owned(),
+            title: "Finds a stranger".to_owned(),
+            description: "Finds a stranger.".to_owned(),
+            rationale: String::from("To see what happens."),
             remedy: "None.".to_owned(),
             stage: Stage::Spec,
-            severity: Severity::Low,
+            severity: Severity::High,
             weight: 1,
             settings_schema: "{}".to_owned(),
             default_settings: "{}".to_owned(),
+            needs_annotations: false,
             remediates: false,
             url: None,
-        }
+        }]
+    }
+
+    fn evaluate(_rules: Vec<RuleBorrow<'_>>, _subjects: Vec<Subject>) -> Vec<Finding> {
+        Vec::new()
     }
 }
 
-#[cfg(target_family = "wasm")]
 impl GuestRule for Stranger {
-    fn create(_settings: String) -> Result<Rule, String> {
-        Ok(Rule::new(Self))
-    }
-
-    fn evaluate(&self, subjects: Vec<Subject>) -> Vec<Finding> {
-        vec![Finding {
-            subject: subjects.len() as u32,
-            container: None,
-            field: None,
-            message: "unknown subject".to_owned(),
-            magnitude: 1,
-        }]
+    fn create(_check: String, _settings: String) -> Result<Rule, String> {
+        Ok(Rule::new(Stranger))
     }
 
     fn remediate(&self, _subject: Subject) -> Vec<Edit> {
@@ -55,5 +48,28 @@ impl GuestRule for Stranger {
     }
 }
 
+impl packed::Guest for Stranger {
+    fn layout() -> u32 {
+        1
+    }
+
+    fn create(_check: String, _settings: String) -> Result<u32, String> {
+        // Not the number of a rule, and the host does not use it as one.
+        Ok(u32::MAX)
+    }
+
+    fn evaluate(words: Vec<u32>, _text: String) -> Vec<Finding> {
+        let subjects = words[1 + words[0] as usize];
+        vec![Finding {
+            rule: 0,
+            subject: subjects,
+            container: None,
+            field: None,
+            message: "no such subject".to_owned(),
+            magnitude: 1,
+        }]
+    }
+}
+
 #[cfg(target_family = "wasm")]
-kube_devops_sdk::bindings::check::export_check_component!(Stranger with_types_in bindings);
+kube_devops_sdk::bindings::check::export_packed_check_component!(Stranger with_types_in bindings);

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod contract;
+
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
@@ -34,7 +36,8 @@ fn read(path: &Path) -> String {
 #[test]
 fn generated_pages_are_up_to_date() {
     let docs = root().join("docs");
-    let generated = kube_devops::reference::pages().unwrap();
+    let mut generated = kube_devops::reference::pages().unwrap();
+    generated.insert("contract.md".to_owned(), contract::page(&root()));
     if env::var_os("UPDATE_DOCS").is_some() {
         for (name, text) in &generated {
             let path = docs.join(name);

@@ -1,0 +1,84 @@
+use serde_json::json;
+
+use super::*;
+use crate::subject::Subject;
+
+fn subject(object: &serde_json::Value, annotations: bool) -> Subject {
+    let object: Object = serde_json::from_value(object.clone()).expect("an object");
+    let context =
+        Context { now: DateTime::UNIX_EPOCH, default_namespace: "default".to_owned(), source: None, annotations };
+    object.extract(&context).expect("it can be evaluated").into_subject().expect("it runs pods")
+}
+
+fn spec() -> serde_json::Value {
+    json!({
+        "serviceAccount": "old", "serviceAccountName": "robot", "hostNetwork": true, "hostPID": true, "hostIPC": true,
+        "securityContext": { "runAsNonRoot": true, "runAsUser": 1000, "fsGroup": 1 },
+        "volumes": [
+            { "name": "b", "secret": { "secretName": "s" } },
+            { "name": "a", "hostPath": { "path": "/" } },
+            { "name": "c", "secret": null, "hostPath": { "path": "/etc" } },
+        ],
+        "containers": [
+            {
+                "name": "own",
+                "securityContext": {
+                    "privileged": true, "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                    "runAsNonRoot": false, "runAsUser": 0,
+                },
+                "resources": { "requests": { "cpu": "100m" }, "limits": { "memory": "1Gi", "nvidia.com/gpu": 1 } },
+            },
+            { "name": "inherits" },
+        ],
+    })
+}
+
+#[test]
+fn the_facts_of_a_pod_are_those_of_its_template() {
+    let metadata = json!({ "labels": { "a": "b" }, "annotations": { "y": "2", "x": "1" } });
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec() });
+    let template = json!({ "metadata": metadata, "spec": spec() });
+    let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "spec": { "template": template } });
+    for object in [pod, deployment] {
+        let found = subject(&object, true);
+        assert_eq!(&*found.pod.service_account, "robot");
+        assert!(found.pod.host_network && found.pod.host_pid && found.pod.host_ipc);
+        assert_eq!(found.pod.volume_types, ["hostPath", "secret"]);
+        assert_eq!(found.annotations, [("x", "1"), ("y", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let [own, inherits] = found.containers.as_slice() else { panic!("{found:?}") };
+        let context = own.security_context;
+        assert!(context.privileged && context.read_only_root_filesystem);
+        assert_eq!(context.allow_privilege_escalation, Some(false));
+        assert_eq!((context.run_as_non_root, context.run_as_user), (Some(false), Some(0)));
+        let context = inherits.security_context;
+        assert_eq!((context.run_as_non_root, context.run_as_user), (Some(true), Some(1000)));
+        assert!(!context.privileged && context.allow_privilege_escalation.is_none());
+        assert_eq!((own.requests.cpu_millicores, own.requests.memory_bytes), (Some(100), None));
+        assert_eq!((own.limits.cpu_millicores, own.limits.memory_bytes), (None, Some(1 << 30)));
+        assert!(own.has_resource_requests && own.has_resource_limits && !inherits.has_resource_limits);
+        assert!(subject(&object, false).annotations.is_empty(), "no check needs them");
+    }
+}
+
+#[test]
+fn wrong_types_of_facts_are_errors() {
+    for (field, value) in [
+        ("hostNetwork", json!("true")),
+        ("hostPID", json!(1)),
+        ("serviceAccountName", json!(5)),
+        ("securityContext", json!({ "runAsUser": "root" })),
+        ("securityContext", json!([])),
+        ("volumes", json!({})),
+        ("volumes", json!(["a"])),
+        ("containers", json!([{ "securityContext": { "privileged": "yes" } }])),
+    ] {
+        let mut object = json!({ "kind": "Pod", "spec": spec() });
+        object["spec"][field] = value;
+        assert!(serde_json::from_value::<Object>(object.clone()).is_err(), "{object}");
+    }
+    let mut nothing = json!({ "apiVersion": "v1", "kind": "Pod", "spec": { "containers": [{}] } });
+    for field in ["hostNetwork", "serviceAccountName", "securityContext", "volumes"] {
+        nothing["spec"][field] = json!(null);
+    }
+    assert_eq!(subject(&nothing, false).pod, crate::subject::PodContext::default());
+}

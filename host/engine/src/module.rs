@@ -1,0 +1,140 @@
+//! A loaded component with checks, and its idle instances.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube_devops_core::CheckInfo;
+use wasmtime::component::{Component, HasSelf, Linker};
+
+use crate::bindings::check::CheckComponentWithObjectPre;
+use crate::bindings::check::devops::policy::{log, object};
+use crate::bindings::packed::PackedExportIndices;
+use crate::instance::{Instance, State};
+use crate::{CallError, Engine, LoadError, describe};
+
+/// The most rules of an instance. More rules than that are rarely used at the same time, and their memory is never released.
+const MOST_RULES: usize = 256;
+
+/// An instance is large, and moved from and to a list with each call.
+type BoxedInstance = Box<Instance>;
+
+/// A loaded component with checks. Several threads can use it at the same time; each uses a separate instance.
+pub struct Module {
+    engine: Engine,
+    component: CheckComponentWithObjectPre<State>,
+    /// The export `packed`, if the component has it in a layout that the host writes.
+    packed: Option<PackedExportIndices>,
+    digest: Arc<str>,
+    needs_objects: bool,
+    idle: Mutex<Vec<BoxedInstance>>,
+    /// By the clock of [`crate::idle::Idle`].
+    last_used: AtomicU64,
+}
+
+impl Module {
+    /// Links a component and calls its `describe`. Returns the metadata of its checks. `digest` identifies the module in errors
+    /// and logs.
+    pub(crate) fn load(
+        engine: &Engine,
+        component: &Component,
+        digest: &str,
+    ) -> Result<(Arc<Self>, Vec<CheckInfo>), LoadError> {
+        describe::version(engine, component, "check")?;
+        let shape = component.component_type();
+        let needs_objects = shape.imports(engine.wasmtime()).any(|(name, _)| name.starts_with("devops:policy/object@"));
+        let has_packed = shape.exports(engine.wasmtime()).any(|(name, _)| name.starts_with("devops:policy/packed@"));
+        let contract = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
+        let mut linker: Linker<State> = Linker::new(engine.wasmtime());
+        log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(contract)?;
+        if needs_objects {
+            object::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(contract)?;
+        }
+        let linked = linker.instantiate_pre(component).map_err(contract)?;
+        let packed = if has_packed { Some(PackedExportIndices::new(&linked).map_err(contract)?) } else { None };
+        let mut module = Self {
+            engine: engine.clone(),
+            component: CheckComponentWithObjectPre::new(linked).map_err(contract)?,
+            packed,
+            digest: digest.into(),
+            needs_objects,
+            idle: Mutex::default(),
+            last_used: AtomicU64::new(0),
+        };
+        let mut instance = module.instantiate().map_err(LoadError::Describe)?;
+        let infos = describe::checks(instance.describe().map_err(LoadError::Describe)?)?;
+        if instance.layout().map_err(LoadError::Describe)? != Some(kube_devops_facts::LAYOUT) {
+            module.packed = None;
+        }
+        let module = Arc::new(module);
+        engine.idle().register(Arc::downgrade(&module));
+        Ok((module, infos))
+    }
+
+    /// Returns the digest that identifies the module in errors and logs.
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Reports whether the checks read complete objects.
+    pub(crate) fn needs_objects(&self) -> bool {
+        self.needs_objects
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn instantiate(&self) -> Result<Instance, CallError> {
+        Instance::new(&self.engine, self.digest.clone(), &self.component, self.packed.as_ref())
+    }
+
+    /// Calls an idle instance, or a new one, and keeps it for the next call unless this one fails.
+    pub(crate) fn with_instance<T, E: From<CallError>>(
+        &self,
+        call: impl FnOnce(&mut Instance) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let popped = self.lock().pop();
+        let mut instance = match popped {
+            Some(instance) => {
+                self.engine.idle().removed(1);
+                instance
+            }
+            None => Box::new(self.instantiate()?),
+        };
+        let answer = call(&mut instance)?;
+        if instance.calls() < self.engine.limits().calls_for_each_instance && instance.rules() < MOST_RULES {
+            self.last_used.store(self.engine.idle().tick(), Ordering::Relaxed);
+            self.lock().push(instance);
+            self.engine.idle().added(self.engine.limits().idle_instances);
+        }
+        Ok(answer)
+    }
+
+    /// Returns when the module was used last, by the clock of all modules.
+    pub(crate) fn last_used(&self) -> u64 {
+        self.last_used.load(Ordering::Relaxed)
+    }
+
+    /// Reports whether the module has idle instances.
+    pub(crate) fn has_idle(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
+    /// Drops an idle instance.
+    pub(crate) fn drop_idle(&self) {
+        let dropped = self.lock().pop();
+        self.engine.idle().removed(usize::from(dropped.is_some()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<BoxedInstance>> {
+        // No holder of the lock can panic during a change.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        let count = self.lock().len();
+        self.engine.idle().removed(count);
+    }
+}

@@ -1,0 +1,122 @@
+//! Several checks in one component: a failing one affects no other.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod guests;
+
+use std::time::{Duration, Instant};
+
+use guests::{load_all, policy, subject, with_status};
+use kube_devops_core::CheckResult::{Failed, NotApplicable, NotEvaluated};
+use kube_devops_core::{CheckOutcome, Phase, RuleConfig, Status, Subject};
+use kube_devops_engine::{Checks, Engine, Limits, RuleSet};
+use serde_json::json;
+
+const CHECKS: usize = 30;
+
+fn limits() -> Limits {
+    Limits { batch_time: Duration::from_millis(200), ..Limits::default() }
+}
+
+/// The rules of all checks of the guest `pack`, of which one misbehaves.
+fn rules(limits: &Limits, misbehaving: usize, behaviour: &str) -> RuleSet {
+    let engine = Engine::new(limits.clone()).unwrap();
+    let checks = Checks::new(load_all(&engine, "pack").unwrap(), limits.clone());
+    let names: Vec<String> = (0..CHECKS).map(|index| format!("item-{index}")).collect();
+    let mut all = policy(&names.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    all.rules[misbehaving].settings = json!({ "behaviour": behaviour });
+    checks.rule_set(&all).unwrap()
+}
+
+fn running(name: &str) -> Subject {
+    with_status(subject(name), Status { phase: Phase::Running, pending_seconds: None })
+}
+
+/// Requires that all checks but one have evaluated all subjects, and returns the outcome of that one.
+fn only_failure(outcomes: &mut Vec<CheckOutcome>, failing: usize) -> CheckOutcome {
+    assert_eq!(outcomes.len(), CHECKS);
+    let failed = outcomes.remove(failing);
+    for outcome in outcomes {
+        assert!(outcome.errors.is_empty(), "{outcome:?}");
+        assert!(outcome.results.iter().all(|result| *result == Failed), "{outcome:?}");
+        assert!(outcome.findings.iter().all(|finding| *finding.message == *outcome.check), "{outcome:?}");
+    }
+    failed
+}
+
+#[test]
+fn every_check_of_a_pack_is_evaluated() {
+    let outcomes = rules(&limits(), 0, "").evaluate(&[running("a"), running("b")], None);
+    for (index, outcome) in outcomes.iter().enumerate() {
+        assert_eq!((outcome.check.clone(), outcome.findings.len()), (format!("item-{index}"), 2));
+    }
+    // Every third check needs a status, and owned pods are evaluated by those alone.
+    let owned = Subject { is_owned: true, ..running("owned") };
+    let outcomes = rules(&limits(), 0, "").evaluate(&[subject("template"), owned], None);
+    for (index, outcome) in outcomes.iter().enumerate() {
+        let expected = if index % 3 == 2 { [NotApplicable, Failed] } else { [Failed, NotApplicable] };
+        assert_eq!(outcome.results, expected, "{}", outcome.check);
+        assert!(outcome.findings.iter().all(|finding| outcome.results[finding.subject] == Failed));
+    }
+}
+
+#[test]
+fn a_misbehaving_check_of_a_pack_affects_no_other() {
+    for (behaviour, cause) in [
+        ("trap", "it crashed: "),
+        ("loop", "it exceeded its time limit of "),
+        ("flood", "it returned 100001 findings; at most 32 are allowed for this batch"),
+        ("huge-answer", "it returned more than 33554432 bytes"),
+        ("stranger", "it returned a finding for subject 0, container Some(99), which is not in the batch"),
+    ] {
+        for failing in [0, 13, 29] {
+            let rules = rules(&limits(), failing, behaviour);
+            // It is isolated in the first evaluation, and remembered for the next ones.
+            for _ in 0..2 {
+                let outcome = only_failure(&mut rules.evaluate(&[running("a")], None), failing);
+                assert_eq!(outcome.results, [NotEvaluated], "{behaviour}");
+                assert!(outcome.errors[0].cause.starts_with(cause), "{behaviour}: {:?}", outcome.errors);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_looping_check_of_a_pack_leaves_time_for_the_others_before_the_deadline() {
+    for failing in [0, 29] {
+        let rules = rules(&Limits { batch_time: Duration::from_secs(1), ..limits() }, failing, "loop");
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let mut outcomes = rules.evaluate_until(&[running("a")], None, Some(deadline));
+        let outcome = only_failure(&mut outcomes, failing);
+        assert!(outcome.errors[0].timed_out, "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_subject_that_one_check_of_a_pack_cannot_evaluate_affects_no_other() {
+    let rules = rules(&limits(), 7, "trap-on-poison");
+    let mut subjects: Vec<_> = (0..600).map(|index| running(&format!("pod-{index}"))).collect();
+    subjects[300] = running("poison");
+    let outcome = only_failure(&mut rules.evaluate(&subjects, None), 7);
+    for (index, result) in outcome.results.iter().enumerate() {
+        assert_eq!(*result, if index == 300 { NotEvaluated } else { Failed }, "{index}");
+    }
+    assert_eq!(outcome.errors.len(), 1);
+}
+
+#[test]
+fn policies_with_other_settings_share_the_instances_of_a_module() {
+    let engine = Engine::new(limits()).unwrap();
+    let checks = Checks::new(load_all(&engine, "pack").unwrap(), limits());
+    // More rules than an instance keeps.
+    let sets: Vec<RuleSet> = (0..600)
+        .map(|index| {
+            let settings = json!({ "behaviour": format!("unknown-{index}") });
+            let rule = RuleConfig { check: "item-0".to_owned(), settings, severity: None };
+            checks.rule_set(&kube_devops_core::Policy { name: index.to_string(), rules: vec![rule] }).unwrap()
+        })
+        .collect();
+    for set in sets.iter().chain(&sets) {
+        let outcomes = set.evaluate(&[subject("a")], None);
+        assert_eq!(outcomes[0].results, [Failed]);
+    }
+}
