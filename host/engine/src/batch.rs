@@ -127,8 +127,11 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
 
     /// Evaluates the subjects at `positions` with rules of one module. Rules that fail are evaluated alone, and last.
     fn evaluate_applicable(&self, run: &mut Run<'_>, rules: &[usize], positions: &[usize]) {
-        if rules.is_empty() || positions.is_empty() {
-            return;
+        let Some(first) = rules.first().filter(|_| !positions.is_empty()) else { return };
+        if self.objects.is_none() && run.rules[*first].0.check().needs_objects() {
+            // The check would read no value, and find no violation.
+            let cause = "it reads complete objects, which are not available here";
+            return rules.iter().for_each(|&rule| run.not_evaluated(rule, positions, cause.to_owned(), false));
         }
         if !rules.iter().any(|&rule| run.rules[rule].0.fails()) {
             return self.call(run, rules, positions, None);

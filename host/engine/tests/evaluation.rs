@@ -3,10 +3,10 @@
 
 mod guests;
 
-use guests::{hostile, load, subject};
-use kube_devops_core::CheckResult::Failed;
+use guests::{hostile, load, load_all, subject};
+use kube_devops_core::CheckResult::{Failed, NotEvaluated};
 use kube_devops_core::Subject;
-use kube_devops_engine::{Engine, Limits, Objects};
+use kube_devops_engine::{Checks, Engine, Limits, Objects};
 use serde_json::json;
 
 #[test]
@@ -38,7 +38,10 @@ fn a_subject_with_more_containers_than_a_batch_is_evaluated() {
 
 #[test]
 fn a_check_that_imports_object_reads_the_complete_object_of_a_subject() {
-    let rules = hostile(&Limits { batch_subjects: 2, ..Limits::default() }, "read-object").unwrap();
+    let limits = Limits { batch_subjects: 2, ..Limits::default() };
+    let engine = Engine::new(limits.clone()).unwrap();
+    let checks = Checks::new(load_all(&engine, "reader").unwrap(), limits);
+    let rules = checks.rule_set(&checks.policy_of_all()).unwrap();
     assert!(rules.needs_objects());
     let subjects: Vec<_> = (0..5).map(|number| subject(&number.to_string())).collect();
     let objects: Objects =
@@ -48,13 +51,15 @@ fn a_check_that_imports_object_reads_the_complete_object_of_a_subject() {
     };
     let outcomes = rules.evaluate(&subjects, Some(&objects));
     assert_eq!(messages(&outcomes[0]), [0, 1, 2, 3, 4].map(|number| format!("\"image-{number}\"")));
-    let outcomes = rules.evaluate(&subjects, None);
-    assert_eq!(messages(&outcomes[0]), ["no image"; 5]);
+    // Without objects, the check is not evaluated.
+    let outcome = rules.evaluate(&subjects, None).remove(0);
+    assert_eq!((outcome.results, outcome.findings.len()), (vec![NotEvaluated; 5], 0));
+    assert_eq!(outcome.errors[0].cause, "it reads complete objects, which are not available here");
 }
 
 #[test]
 fn a_check_that_does_not_import_object_needs_no_objects() {
     let engine = Engine::new(Limits::default()).unwrap();
-    assert!(load(&engine, "hostile").unwrap().needs_objects());
-    assert!(!load(&engine, "stranger").unwrap().needs_objects());
+    assert!(load(&engine, "reader").unwrap().needs_objects());
+    assert!(!load(&engine, "hostile").unwrap().needs_objects());
 }

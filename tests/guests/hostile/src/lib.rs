@@ -88,11 +88,6 @@ impl Check for Hostile {
             "log-flood" => (0..10_000).for_each(|_| log(Level::Warn, &"line\n".repeat(1000))),
             "echo-name" => findings.pod(subject.name()),
             "count-calls" => findings.pod(self.calls.get().to_string()),
-            #[cfg(target_family = "wasm")]
-            "read-object" => {
-                let image = kube_devops_sdk::object::get(findings.subject(), "/spec/containers/0/image");
-                findings.pod(image.unwrap_or_else(|| "no image".to_owned()));
-            }
             _ => {}
         }
     }
