@@ -32,13 +32,17 @@ const PROFILE: &str = "component";
 /// The profile is optimized for speed, which makes components about 20% larger than for size, and has no unwinding,
 /// because the instance ends after a panic. It is passed to cargo here, so that the workspaces of custom checks need
 /// not define it.
-const PROFILE_SETTINGS: [&str; 6] = [
+const PROFILE_SETTINGS: [&str; 9] = [
     r#"profile.component.inherits="release""#,
     "profile.component.opt-level=3",
     r#"profile.component.lto="fat""#,
     "profile.component.codegen-units=1",
     r#"profile.component.panic="abort""#,
     r#"profile.component.strip="symbols""#,
+    // Macros run once, so that their optimization would take longer than it saves.
+    "profile.component.build-override.opt-level=0",
+    "profile.component.build-override.codegen-units=256",
+    "profile.component.build-override.debug=false",
 ];
 
 /// A built component.

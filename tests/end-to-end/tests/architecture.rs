@@ -106,3 +106,24 @@ fn files_of_the_program_are_short() {
     assert!(count > 100, "only {count} files were found");
     assert!(long.is_empty(), "files of more than {MOST_LINES} lines: {long:#?}");
 }
+
+/// Otherwise these crates would be built twice: for the program, and for the build script that compiles the checks.
+#[test]
+fn the_release_profile_names_the_crates_of_the_engine() {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["tree", "--offline", "--package", "kube-devops-engine", "--edges", "normal,no-proc-macro"]);
+    let output = command.args(["--prefix", "none", "--format", "{p}"]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let used: BTreeSet<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, section) = manifest.split_once("[profile.release.package]\n").unwrap();
+    let named: BTreeSet<&str> = section
+        .lines()
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split_once(".opt-level"))
+        .map(|(name, _)| name)
+        .collect();
+    let missing: Vec<_> = used.difference(&named).collect();
+    assert!(missing.is_empty(), "add these crates to [profile.release.package] in Cargo.toml: {missing:?}");
+}
