@@ -19,7 +19,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use kube::{Api, Client};
 
-use crate::{DEADLINE, eventually, tools::log};
+use crate::{
+    Component, DEADLINE, eventually,
+    tools::{Tools, log},
+};
 
 /// If set, tests of a real node fail where they cannot run.
 pub const REQUIRED_VARIABLE: &str = "TEST_CLUSTER_REAL_NODE";
@@ -77,6 +80,9 @@ pub fn isolated(name: &str, test: impl Future<Output = Result<()>>) -> Result<()
         log(&format!("skipped {name}: {text}"));
         return Ok(());
     }
+    // Building them may need the network, which the namespaces do not have.
+    let components: Vec<_> = Component::ALL.into_iter().chain(Component::NODE).collect();
+    Tools::find(&components).context("failed to find the programs of the node")?;
     let status = Command::new("unshare")
         .args([
             "--net",
