@@ -35,13 +35,15 @@ pub mod workload;
 
 pub use check_info::{CheckInfo, Stage};
 pub use evaluation::{Evaluation, evaluations};
-pub use kube_devops_facts::{Quantities, SecurityContext};
 pub use ledger::Ledger;
 pub use namespaces::SystemNamespaces;
 pub use outcome::{CheckOutcome, CheckResult, Edit, EvaluationError, Finding};
 pub use policy::{Bundle, DefaultProbe, DefaultResources, Enforcement, Policy, RuleConfig};
 pub use report::Report;
 pub use severity::Severity;
-pub use subject::{Container, ContainerKind, Controller, Phase, Place, RestartPolicy, Source, Status, Subject};
+pub use subject::{
+    Container, ContainerKind, Controller, Phase, Place, Quantities, RestartPolicy, SecurityContext, Source, Status,
+    Subject,
+};
 pub use totals::Totals;
 pub use violation::Violation;

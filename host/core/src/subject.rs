@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use kube_devops_facts::{Quantities, SecurityContext};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::lines::Lines;
+
+pub use kube_devops_facts::{ContainerKind, Phase, Quantities, RestartPolicy, SecurityContext, Status};
 
 /// A pod, or the pod template of a workload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -153,33 +154,6 @@ impl Default for Place {
     }
 }
 
-/// The kind of a container.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ContainerKind {
-    /// Runs for as long as the pod does.
-    #[default]
-    App,
-    /// Runs to completion before the app containers start.
-    Init,
-    /// An init container with the restart policy `Always`, which runs next to the app containers.
-    Sidecar,
-    /// Added to a running pod for debugging.
-    Ephemeral,
-}
-
-/// Whether the containers of a pod are restarted when they exit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-pub enum RestartPolicy {
-    /// Always; the default of Kubernetes, which also applies to an empty string.
-    #[default]
-    #[serde(alias = "")]
-    Always,
-    /// If they failed.
-    OnFailure,
-    /// Never.
-    Never,
-}
-
 /// The object that controls a pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Controller {
@@ -190,43 +164,6 @@ pub struct Controller {
     pub kind: String,
     /// Its name.
     pub name: String,
-}
-
-/// The status of a pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// The phase.
-    pub phase: Phase,
-    /// The number of seconds since the creation of a pending pod.
-    pub pending_seconds: Option<u64>,
-}
-
-/// The phase of a pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// The cluster has accepted the pod, but not all containers are running.
-    Pending,
-    /// The pod is bound to a node, and all containers have been created.
-    Running,
-    /// All containers have terminated in success.
-    Succeeded,
-    /// All containers have terminated, and at least one has terminated in failure.
-    Failed,
-    /// The state of the pod cannot be obtained from its node.
-    Unknown,
-}
-
-impl Phase {
-    /// Parses a phase; any other text is the phase `Unknown`.
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "Pending" => Self::Pending,
-            "Running" => Self::Running,
-            "Succeeded" => Self::Succeeded,
-            "Failed" => Self::Failed,
-            _ => Self::Unknown,
-        }
-    }
 }
 
 /// The location of an object in a file.

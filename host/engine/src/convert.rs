@@ -13,25 +13,12 @@ pub fn write(subject: &Subject, writer: &mut Writer) {
         namespace: &subject.namespace,
         name: &subject.name,
         controller: controller.map(|owner| facts::Controller { kind: &owner.kind, name: &owner.name }),
-        restart_policy: match subject.restart_policy {
-            RestartPolicy::Always => facts::RestartPolicy::Always,
-            RestartPolicy::OnFailure => facts::RestartPolicy::OnFailure,
-            RestartPolicy::Never => facts::RestartPolicy::Never,
-        },
+        restart_policy: subject.restart_policy,
         service_account: &subject.pod.service_account,
         host_network: subject.pod.host_network,
         host_pid: subject.pod.host_pid,
         host_ipc: subject.pod.host_ipc,
-        status: subject.status.as_ref().map(|status| facts::Status {
-            phase: match status.phase {
-                Phase::Pending => facts::Phase::Pending,
-                Phase::Running => facts::Phase::Running,
-                Phase::Succeeded => facts::Phase::Succeeded,
-                Phase::Failed => facts::Phase::Failed,
-                Phase::Unknown => facts::Phase::Unknown,
-            },
-            pending_seconds: status.pending_seconds,
-        }),
+        status: subject.status,
     });
     subject.labels.iter().for_each(|(key, value)| writer.label(key, value));
     subject.annotations.iter().for_each(|(key, value)| writer.annotation(key, value));
@@ -39,12 +26,7 @@ pub fn write(subject: &Subject, writer: &mut Writer) {
     for container in &subject.containers {
         let facts = ContainerFacts {
             name: &container.name,
-            kind: match container.kind {
-                ContainerKind::App => facts::ContainerKind::App,
-                ContainerKind::Init => facts::ContainerKind::Init,
-                ContainerKind::Sidecar => facts::ContainerKind::Sidecar,
-                ContainerKind::Ephemeral => facts::ContainerKind::Ephemeral,
-            },
+            kind: container.kind,
             image: &container.image,
             has_liveness_probe: container.has_liveness_probe,
             has_readiness_probe: container.has_readiness_probe,

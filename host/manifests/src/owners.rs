@@ -55,7 +55,7 @@ mod tests {
         let mut subjects = vec![
             subject("Deployment", "web", None),
             subject("ReplicaSet", "web-1", Some(("Deployment", "web"))),
-            Subject { status: status.clone(), ..subject("Pod", "web-1-x", Some(("ReplicaSet", "web-1"))) },
+            Subject { status, ..subject("Pod", "web-1-x", Some(("ReplicaSet", "web-1"))) },
             Subject { status, ..subject("Pod", "other", Some(("ReplicaSet", "gone"))) },
         ];
         assert_eq!(mark(&mut subjects), 1);

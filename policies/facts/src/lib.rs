@@ -46,9 +46,11 @@ pub enum ContainerKind {
 
 /// Whether the containers of a pod are restarted when they exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 pub enum RestartPolicy {
-    /// Always.
+    /// Always; the default of Kubernetes, which also applies to an empty string.
     #[default]
+    #[cfg_attr(feature = "serde", serde(alias = ""))]
     Always,
     /// If they failed.
     OnFailure,
@@ -69,6 +71,19 @@ pub enum Phase {
     Failed,
     /// The state of the pod cannot be obtained from its node.
     Unknown,
+}
+
+impl Phase {
+    /// Parses a phase; any other text is the phase `Unknown`.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "Pending" => Self::Pending,
+            "Running" => Self::Running,
+            "Succeeded" => Self::Succeeded,
+            "Failed" => Self::Failed,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// The status of a pod.
