@@ -30,15 +30,18 @@ impl RetryBudget {
 
     /// Returns the time limit of the next call.
     pub fn time(&self) -> Duration {
-        let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        remaining.map_or(self.batch_time, |remaining| remaining.min(self.batch_time))
+        self.part_of_remaining(1)
     }
 
     /// Returns the time limit of a call after a call with several rules has exceeded its own: one of them may do so again, and the
     /// others need some time too.
     pub fn share(&self) -> Duration {
+        self.part_of_remaining(SHARE)
+    }
+
+    fn part_of_remaining(&self, parts: u32) -> Duration {
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        remaining.map_or(self.batch_time, |remaining| (remaining / SHARE).min(self.batch_time))
+        remaining.map_or(self.batch_time, |remaining| (remaining / parts).min(self.batch_time))
     }
 
     /// Records a failed call. A timeout exhausts the budget: a retry would take as long.

@@ -75,12 +75,16 @@ impl NamespacePolicies {
 
     /// Whether any rule reads annotations.
     pub fn needs_annotations(&self) -> bool {
-        self.policies.iter().any(|policy| policy.rules.as_ref().is_ok_and(|rules| rules.needs_annotations()))
+        self.has_rules(RuleSet::needs_annotations)
     }
 
     /// Whether any rule reads whole objects.
     pub fn needs_objects(&self) -> bool {
-        self.policies.iter().any(|policy| policy.rules.as_ref().is_ok_and(|rules| rules.needs_objects()))
+        self.has_rules(RuleSet::needs_objects)
+    }
+
+    fn has_rules(&self, that: fn(&RuleSet) -> bool) -> bool {
+        self.policies.iter().any(|policy| policy.rules.as_ref().is_ok_and(|rules| that(rules)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A real node: containerd, the kubelet and kube-proxy, in a network of its own.
+//! A real node: containerd, the kubelet and kube-proxy, in a separate network.
 //!
 //! ```text
 //!   test ── isolated ──► unshare (network, mounts, processes) ──► the same test again ──► ControlPlane with a real node
@@ -64,7 +64,7 @@ shift
 exec "$@"
 "#;
 
-/// Runs a test of a real node in namespaces of its own. `name` is the full name of the test function that calls this.
+/// Runs a test of a real node in separate namespaces. `name` is the full name of the test function that calls this.
 ///
 /// # Errors
 ///
@@ -147,9 +147,7 @@ fn remove_control_groups() {
         let _ = fs::remove_dir(folder);
     }
     for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-        for group in ["kubepods", "test-cluster"] {
-            remove(&hierarchy.path().join(group));
-        }
+        remove(&hierarchy.path().join("kubepods"));
     }
     remove(Path::new("/sys/fs/cgroup/kubepods"));
 }

@@ -10,20 +10,22 @@ pub fn applied<'o>(object: &'o Value, manager: &str) -> Option<&'o Value> {
 
 /// Returns the sets of fields of all other managers.
 pub fn of_others<'o>(object: &'o Value, manager: &str) -> impl Iterator<Item = &'o Value> {
-    entries(object).filter(move |entry| entry["manager"] != manager).map(|entry| &entry["fieldsV1"])
+    let others = entries(object).filter(move |entry| is_of_object(entry) && entry["manager"] != manager);
+    others.map(|entry| &entry["fieldsV1"])
 }
 
-/// The entries of `managedFields` for the object itself.
 fn entries(object: &Value) -> impl Iterator<Item = &Value> {
-    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
-    entries.filter(|entry| entry["subresource"].as_str().is_none_or(str::is_empty))
+    object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Whether an entry of `managedFields` is for the object itself, and not for a subresource.
+fn is_of_object(entry: &Value) -> bool {
+    entry["subresource"].as_str().is_none_or(str::is_empty)
 }
 
 /// Whether an entry of `managedFields` is that of the applies of a manager.
 pub fn is_applied_by(entry: &Value, manager: &str) -> bool {
-    entry["manager"] == manager
-        && entry["operation"] == "Apply"
-        && entry["subresource"].as_str().is_none_or(str::is_empty)
+    is_of_object(entry) && entry["manager"] == manager && entry["operation"] == "Apply"
 }
 
 /// Returns the set of the fields of a value. The items of `containers` are identified by their names; other lists are one field.
@@ -56,7 +58,7 @@ pub fn union(one: Value, other: &Value) -> Value {
     one.into()
 }
 
-/// Removes the fields of `other` from a set. A map that is only a field of its own in `other` keeps the fields in it.
+/// Removes the fields of `other` from a set. A map without fields in `other` keeps its fields.
 pub fn subtract(set: &mut Value, other: &Value) {
     let (Some(set), Some(other)) = (set.as_object_mut(), other.as_object()) else { return };
     for (key, other) in other {

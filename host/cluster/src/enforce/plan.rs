@@ -50,10 +50,11 @@ pub fn plan(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Plan
         let is_named = |found: &&Value| container.as_deref().is_some_and(|name| found["name"] == name);
         let Some(found) = containers.iter().find(is_named) else { continue };
         let name = container.clone().unwrap_or_default();
-        let is_remediable = match field.strip_prefix('/').unwrap_or_default().split_once('/') {
+        // A probe is added as a whole, and resources one by one.
+        let is_remediable = field.strip_prefix('/').is_some_and(|field| match field.split_once('/') {
             Some((parent, _)) => parent == "resources",
-            None => field != "/resources" && REMEDIABLE.iter().any(|known| field.strip_prefix('/') == Some(known)),
-        };
+            None => field != "resources" && REMEDIABLE.contains(&field),
+        });
         let is_missing = found.pointer(field).is_none_or(Value::is_null);
         let is_new = !plan.additions.iter().any(|known| known.container == name && known.field == *field);
         let Some(value) = serde_json::from_str(value).ok().filter(|_| is_remediable && is_missing && is_new) else {
@@ -143,6 +144,15 @@ fn add_resources(container: &Value, resources: &DefaultResources, additions: &mu
 
 /// Returns the server-side apply with the additions, and with the fields that were added before.
 pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
+    let (mut patch, record) = with_fields(workload, additions);
+    let by = format!("{PATCHED_BY_PREFIX}{policy}");
+    patch["metadata"]["annotations"] =
+        json!({ PATCHED_BY: by, ROLLING_OUT: own_template(workload), ADDED_FIELDS: record });
+    patch
+}
+
+/// Returns the server-side apply of all added fields without annotations, and their record.
+fn with_fields(workload: &Value, additions: &[Addition]) -> (Value, String) {
     let mut containers: BTreeMap<String, Value> = BTreeMap::new();
     for container in added(workload) {
         containers.insert(container["name"].as_str().unwrap_or_default().to_owned(), container);
@@ -152,27 +162,23 @@ pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
         set(entry, field, value.clone());
     }
     let containers: Vec<Value> = containers.into_values().collect();
+    let record = record(&containers);
     let mut patch = skeleton(workload);
-    let by = format!("{PATCHED_BY_PREFIX}{policy}");
-    patch["metadata"]["annotations"] =
-        json!({ PATCHED_BY: by, ROLLING_OUT: own_template(workload), ADDED_FIELDS: record(&containers) });
     patch["spec"] = json!({ "template": { "spec": { "containers": containers } } });
-    patch
+    (patch, record)
 }
 
 /// Returns the server-side apply after a complete rollout: the added fields stay, and the rollout is over.
 pub fn complete(workload: &Value) -> Value {
-    let mut patch = patch(workload, &[], "");
-    let annotations = &mut patch["metadata"]["annotations"];
-    *annotations = json!({
-        PATCHED_BY: workload["metadata"]["annotations"][PATCHED_BY], ADDED_FIELDS: annotations[ADDED_FIELDS],
-    });
+    let (mut patch, record) = with_fields(workload, &[]);
+    let by = &workload["metadata"]["annotations"][PATCHED_BY];
+    patch["metadata"]["annotations"] = json!({ PATCHED_BY: by, ADDED_FIELDS: record });
     patch
 }
 
 /// Returns the server-side apply that takes over the added fields again and changes nothing. Only then can [`revert`] remove them.
 pub fn take_over(workload: &Value) -> Value {
-    let mut patch = patch(workload, &[], "");
+    let (mut patch, _) = with_fields(workload, &[]);
     let existing = |name: &&str| workload["metadata"]["annotations"].get(name).is_some();
     let kept = [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS].into_iter().filter(existing);
     let kept = kept.map(|name| (name.to_owned(), workload["metadata"]["annotations"][name].clone()));

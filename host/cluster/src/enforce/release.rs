@@ -60,7 +60,7 @@ fn lines(workload: &Value) -> Vec<String> {
         let fields = container.as_object()?.keys().filter(|key| *key != "name");
         let fields = fields.map(String::as_str).collect::<Vec<_>>().join(", ");
         let name = container["name"].as_str().unwrap_or_default();
-        (!fields.is_empty()).then(|| format!("container {name}: {fields}"))
+        Some(format!("container {name}: {fields}"))
     };
     added(workload).iter().filter_map(line).collect()
 }
