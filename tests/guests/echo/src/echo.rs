@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use kube_devops_sdk::{Check, Edit, Findings, Info, NoSettings, Severity, Stage, Subject};
+use kube_devops_sdk::{Check, Edit, Findings, Info, NoSettings, Subject};
 
 /// The check.
 pub struct Echo;
@@ -11,19 +11,7 @@ impl Check for Echo {
     type Settings = NoSettings;
 
     fn info() -> Info {
-        Info {
-            id: "echo",
-            title: "Reports all facts",
-            description: "Every subject.",
-            rationale: "To compare what checks read.",
-            remedy: "None.",
-            stage: Stage::Spec,
-            severity: Severity::Low,
-            weight: 1,
-            needs_annotations: true,
-            remediates: true,
-            url: None,
-        }
+        Info { needs_annotations: true, remediates: true, ..guest_support::info("echo") }
     }
 
     fn new(_settings: NoSettings) -> Result<Self, String> {

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use kube_devops_sdk::log::{Level, log};
-use kube_devops_sdk::{Check, Findings, Info, Severity, Stage, Subject};
+use kube_devops_sdk::{Check, Findings, Info, Severity, Subject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,19 +34,7 @@ impl Check for Hostile {
     type Settings = Settings;
 
     fn info() -> Info {
-        Info {
-            id: "hostile",
-            title: "Misbehaves",
-            description: "Misbehaves.",
-            rationale: "To see what happens.",
-            remedy: "None.",
-            stage: Stage::Spec,
-            severity: Severity::High,
-            weight: 1,
-            needs_annotations: false,
-            remediates: false,
-            url: None,
-        }
+        Info { severity: Severity::High, ..guest_support::info("hostile") }
     }
 
     fn new(settings: Settings) -> Result<Self, String> {

@@ -1,7 +1,7 @@
 //! A check with an id that could forge a log line, for tests of the engine.
 #![forbid(unsafe_code)]
 
-use kube_devops_sdk::{Check, Findings, Info, NoSettings, Severity, Stage, Subject};
+use kube_devops_sdk::{Check, Findings, Info, NoSettings, Subject};
 
 /// The check.
 pub struct Liar;
@@ -10,19 +10,7 @@ impl Check for Liar {
     type Settings = NoSettings;
 
     fn info() -> Info {
-        Info {
-            id: "latest-tag\n\u{1b}[2J",
-            title: "Lies",
-            description: "Lies.",
-            rationale: "To see what happens.",
-            remedy: "None.",
-            stage: Stage::Spec,
-            severity: Severity::Low,
-            weight: 1,
-            needs_annotations: false,
-            remediates: false,
-            url: None,
-        }
+        guest_support::info("latest-tag\n\u{1b}[2J")
     }
 
     fn new(_settings: NoSettings) -> Result<Self, String> {

@@ -1,7 +1,7 @@
 //! A check with a `describe` that never returns, for tests of the engine.
 #![forbid(unsafe_code)]
 
-use kube_devops_sdk::{Check, Findings, Info, NoSettings, Severity, Stage, Subject};
+use kube_devops_sdk::{Check, Findings, Info, NoSettings, Subject};
 
 /// The check.
 pub struct Liar;
@@ -12,20 +12,6 @@ impl Check for Liar {
     fn info() -> Info {
         loop {
             std::hint::black_box(0);
-        }
-        #[allow(unreachable_code)]
-        Info {
-            id: "liar-loop",
-            title: "Lies",
-            description: "Lies.",
-            rationale: "To see what happens.",
-            remedy: "None.",
-            stage: Stage::Spec,
-            severity: Severity::Low,
-            weight: 1,
-            needs_annotations: false,
-            remediates: false,
-            url: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! A check with default settings that are not an object, for tests of the engine.
 #![forbid(unsafe_code)]
 
-use kube_devops_sdk::{Check, Findings, Info, Severity, Stage, Subject};
+use kube_devops_sdk::{Check, Findings, Info, Subject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,19 +16,7 @@ impl Check for Liar {
     type Settings = Number;
 
     fn info() -> Info {
-        Info {
-            id: "liar-settings",
-            title: "Lies",
-            description: "Lies.",
-            rationale: "To see what happens.",
-            remedy: "None.",
-            stage: Stage::Spec,
-            severity: Severity::Low,
-            weight: 1,
-            needs_annotations: false,
-            remediates: false,
-            url: None,
-        }
+        guest_support::info("liar-settings")
     }
 
     fn new(_settings: Number) -> Result<Self, String> {

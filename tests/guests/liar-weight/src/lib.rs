@@ -1,7 +1,7 @@
 //! A check with a weight out of range, for tests of the engine.
 #![forbid(unsafe_code)]
 
-use kube_devops_sdk::{Check, Findings, Info, NoSettings, Severity, Stage, Subject};
+use kube_devops_sdk::{Check, Findings, Info, NoSettings, Subject};
 
 /// The check.
 pub struct Liar;
@@ -10,19 +10,7 @@ impl Check for Liar {
     type Settings = NoSettings;
 
     fn info() -> Info {
-        Info {
-            id: "liar-weight",
-            title: "Lies",
-            description: "Lies.",
-            rationale: "To see what happens.",
-            remedy: "None.",
-            stage: Stage::Spec,
-            severity: Severity::Low,
-            weight: u32::MAX,
-            needs_annotations: false,
-            remediates: false,
-            url: None,
-        }
+        Info { weight: u32::MAX, ..guest_support::info("liar-weight") }
     }
 
     fn new(_settings: NoSettings) -> Result<Self, String> {

@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use kube_devops_sdk::{Check, Findings, Info, Severity, Stage, Subject};
+use kube_devops_sdk::{Check, Findings, Info, Stage, Subject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,19 +29,7 @@ impl<const N: usize> Check for Item<N> {
     type Settings = Settings;
 
     fn info() -> Info {
-        Info {
-            id: IDS[N],
-            title: "Image has no tag",
-            description: "An image without a tag.",
-            rationale: "To have something to find.",
-            remedy: "Add a tag.",
-            stage: if N % 3 == 2 { Stage::Runtime } else { Stage::Spec },
-            severity: Severity::Low,
-            weight: 1,
-            needs_annotations: false,
-            remediates: false,
-            url: None,
-        }
+        Info { stage: if N % 3 == 2 { Stage::Runtime } else { Stage::Spec }, ..guest_support::info(IDS[N]) }
     }
 
     fn new(settings: Settings) -> Result<Self, String> {

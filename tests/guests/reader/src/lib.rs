@@ -1,7 +1,7 @@
 //! A check that reads complete objects, for tests of the engine.
 #![forbid(unsafe_code)]
 
-use kube_devops_sdk::{Check, Findings, Info, NoSettings, Severity, Stage, Subject};
+use kube_devops_sdk::{Check, Findings, Info, NoSettings, Subject};
 
 /// The check.
 pub struct Reader;
@@ -10,19 +10,7 @@ impl Check for Reader {
     type Settings = NoSettings;
 
     fn info() -> Info {
-        Info {
-            id: "reader",
-            title: "Reports the first image",
-            description: "Every object.",
-            rationale: "To see what a check can read.",
-            remedy: "None.",
-            stage: Stage::Spec,
-            severity: Severity::Low,
-            weight: 1,
-            needs_annotations: false,
-            remediates: false,
-            url: None,
-        }
+        guest_support::info("reader")
     }
 
     fn new(_settings: NoSettings) -> Result<Self, String> {
