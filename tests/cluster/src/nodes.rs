@@ -37,9 +37,7 @@ pub(crate) async fn ensure(client: &Client, count: usize, kwok: &Process) -> Res
     for name in names(count) {
         eventually(DEADLINE, format!("the node {name} to be ready"), || async {
             let node = nodes.get(&name).await?;
-            let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
-            let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-            ensure!(ready, "its conditions are {conditions:?}");
+            ensure_ready(&node)?;
             let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
             ensure!(taints.is_empty(), "it is tainted: {taints:?}");
             Ok(())
@@ -47,6 +45,14 @@ pub(crate) async fn ensure(client: &Client, count: usize, kwok: &Process) -> Res
         .await
         .with_context(|| format!("{} does not simulate the node{}", kwok.component, kwok.log_for_error()))?;
     }
+    Ok(())
+}
+
+/// Returns an error with the conditions of a node that is not ready.
+pub(crate) fn ensure_ready(node: &Node) -> Result<()> {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ensure!(ready, "its conditions are {conditions:?}");
     Ok(())
 }
 

@@ -17,10 +17,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 
 use crate::{
-    Component, DEADLINE, eventually,
+    Component, DEADLINE, eventually, nodes,
     tools::{Tools, log},
 };
 
@@ -233,15 +234,9 @@ pub(crate) fn copy_busybox(folder: &Path, name: &str) -> Result<()> {
 
 /// Waits until the node is ready.
 pub(crate) async fn wait_for_node(client: &Client) -> Result<()> {
-    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(client.clone());
-    eventually(Duration::from_secs(120), "the node to be ready", async || {
-        let node = nodes.get(NAME).await?;
-        let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
-        let is_ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        ensure!(is_ready, "its conditions are {conditions:?}");
-        Ok(())
-    })
-    .await
+    let nodes: Api<Node> = Api::all(client.clone());
+    eventually(Duration::from_secs(120), "the node to be ready", async || nodes::ensure_ready(&nodes.get(NAME).await?))
+        .await
 }
 
 fn command(command: &mut Command) -> Result<()> {

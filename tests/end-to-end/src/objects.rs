@@ -73,6 +73,21 @@ pub fn workload(api_version: &str, kind: &str, name: &str, pod_spec: Value) -> V
     })
 }
 
+/// Returns a workload of the group `apps` with a selector of its pods.
+pub fn selecting_workload(kind: &str, name: &str, containers: impl Into<Vec<Value>>) -> Value {
+    let mut object = workload("apps/v1", kind, name, json!({ "containers": containers.into() }));
+    object["spec"]["selector"] = json!({ "matchLabels": { "app": name } });
+    object["spec"]["template"]["metadata"] = json!({ "labels": { "app": name } });
+    object
+}
+
+/// Returns a container with a finding of each of the three spec checks and a declared port.
+pub fn bad_container_with_port(name: &str, port: u16) -> Value {
+    let mut container = bad_container(name);
+    container["ports"] = json!([{ "containerPort": port }]);
+    container
+}
+
 /// Returns a CronJob.
 pub fn cron_job(name: &str, pod_spec: Value) -> Value {
     json!({

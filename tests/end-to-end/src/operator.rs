@@ -36,6 +36,11 @@ impl Setting {
         self.system.as_ref().expect("it exists until this is dropped")
     }
 
+    /// Returns the name of the ServiceAccount of the operator.
+    pub fn operator_account(&self) -> String {
+        format!("{}-{}", self.namespace().name(), Component::Reconcile.as_str())
+    }
+
     /// Starts an operator with a short lease duration and audit period.
     pub async fn operator(&self) -> Result<Controller> {
         self.operator_with(&[]).await

@@ -42,6 +42,15 @@ impl Webhook {
         Ok(webhook)
     }
 
+    /// Like [`Webhook::start`], with an operator whose updates are admitted.
+    pub async fn start_for_operator(setting: &Setting, arguments: &[&str]) -> Result<Self> {
+        let account = setting.operator_account();
+        let operator = ["--operator-service-account", &account];
+        let webhook = Self::start(setting, &[&operator[..], arguments].concat()).await?;
+        webhook.install(setting, &operator).await?;
+        Ok(webhook)
+    }
+
     /// Configures the API server to call the webhook, and waits until it does.
     pub async fn install(&self, setting: &Setting, arguments: &[&str]) -> Result<()> {
         let mut command = kube_devops();
@@ -104,6 +113,14 @@ pub async fn wait_until_called(setting: &Setting, process: &Controller) -> Resul
         Ok(())
     })
     .await
+}
+
+/// Returns the number of requests for which the API server failed open, because the webhook did not respond.
+pub async fn api_server_fail_open_count(setting: &Setting) -> Result<u64> {
+    let metrics = setting.plane.kubectl(["get", "--raw", "/metrics"]).await?;
+    let series = "apiserver_admission_webhook_fail_open_count{name=\"workloads.devops.stochastic.io\"";
+    let lines = metrics.lines().filter(|line| line.starts_with(series));
+    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
 }
 
 /// Creates a namespace with the policy of a bundle, and waits until the webhook has observed the policy.

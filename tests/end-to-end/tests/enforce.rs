@@ -4,7 +4,7 @@
 #![allow(clippy::too_many_lines, clippy::unwrap_used, missing_docs)]
 
 use anyhow::{Context, Result, ensure};
-use end_to_end::objects::{bad_container, documents, workload};
+use end_to_end::objects::{bad_container_with_port, documents, selecting_workload};
 use end_to_end::operator::{Setting, apply, expect_status, get, list, policy};
 use end_to_end::{Controller, kube_devops, run};
 use kube_devops_cluster::permissions::Component;
@@ -13,11 +13,7 @@ use test_cluster::{DEADLINE, Namespace, eventually, pods};
 
 /// Returns a workload with two pods of one container with a port, without probes and resources.
 fn bare_workload(kind: &str, name: &str, more: &Value) -> Value {
-    let mut container = bad_container("app");
-    container["ports"] = json!([{ "containerPort": 8080 }]);
-    let mut object = workload("apps/v1", kind, name, json!({ "containers": [container] }));
-    object["spec"]["selector"] = json!({ "matchLabels": { "app": name } });
-    object["spec"]["template"]["metadata"] = json!({ "labels": { "app": name } });
+    let mut object = selecting_workload(kind, name, [bad_container_with_port("app", 8080)]);
     if kind != "DaemonSet" {
         object["spec"]["replicas"] = 2.into();
     }

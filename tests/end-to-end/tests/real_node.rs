@@ -133,10 +133,7 @@ fn remediation_follows_real_probes() -> Result<()> {
         plane.load_busybox(IMAGE)?;
         let setting = Setting::new(plane).await?;
         let operator = setting.operator().await?;
-        let account = format!("{}-reconcile", setting.namespace().name());
-        let account = ["--operator-service-account", &account];
-        let webhook = Webhook::start(&setting, &[&account[..], &["--deny-severity", "critical"]].concat()).await?;
-        webhook.install(&setting, &account).await?;
+        let _webhook = Webhook::start_for_operator(&setting, &["--deny-severity", "critical"]).await?;
 
         let namespace = setting.plane.namespace("shop").await?;
         apply(&namespace, &web_server("web", 8080).to_string()).await?;

@@ -7,40 +7,28 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use end_to_end::objects::{bad_container, workload};
+use end_to_end::objects::{bad_container_with_port, selecting_workload};
 use end_to_end::operator::{Setting, apply, get, policy};
-use end_to_end::webhook::{Webhook, wait_until_called};
+use end_to_end::webhook::Webhook;
 use end_to_end::{Controller, Folder};
 use serde_json::{Value, json};
 use test_cluster::{DEADLINE, Namespace, eventually};
 
 /// A Deployment of the containers `app` and `side` without probes and resources.
 fn deployment(name: &str) -> Value {
-    let container = |name: &str, port: u16| {
-        let mut container = bad_container(name);
-        container["ports"] = json!([{ "containerPort": port }]);
-        container
-    };
-    let containers = json!([container("app", 8080), container("side", 9090)]);
-    let mut object = workload("apps/v1", "Deployment", name, json!({ "containers": containers }));
+    let containers = [bad_container_with_port("app", 8080), bad_container_with_port("side", 9090)];
+    let mut object = selecting_workload("Deployment", name, containers);
     object["spec"]["replicas"] = 2.into();
-    object["spec"]["selector"] = json!({ "matchLabels": { "app": name } });
-    object["spec"]["template"]["metadata"] = json!({ "labels": { "app": name } });
     object
 }
 
-/// The same Deployment with the team's own probe, which asks another way than the added one.
-fn with_probe(name: &str) -> Value {
-    let mut object = deployment(name);
-    object["spec"]["template"]["spec"]["containers"][0]["livenessProbe"] =
-        json!({ "httpGet": { "path": "/healthz", "port": 8080 }, "failureThreshold": 5 });
-    object
-}
-
-/// The same Deployment with the team's own probe, and with a request above the added limit.
+/// The same Deployment with the team's own probe, which asks another way than the added one, and with a request above the added
+/// limit.
 fn with_probe_and_request(name: &str) -> Value {
-    let mut object = with_probe(name);
-    object["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({ "requests": { "cpu": "2" } });
+    let mut object = deployment(name);
+    let app = &mut object["spec"]["template"]["spec"]["containers"][0];
+    app["livenessProbe"] = json!({ "httpGet": { "path": "/healthz", "port": 8080 }, "failureThreshold": 5 });
+    app["resources"] = json!({ "requests": { "cpu": "2" } });
     object
 }
 
@@ -160,11 +148,7 @@ fn probe_patch() -> String {
 async fn updates_of_remediated_workloads_succeed_with_every_client() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;
-    let account = format!("{}-reconcile", setting.namespace().name());
-    let account = ["--operator-service-account", &account];
-    let webhook = Webhook::start(&setting, &[&account[..], &["--deny-severity", "critical"]].concat()).await?;
-    webhook.install(&setting, &account).await?;
-    wait_until_called(&setting, &webhook.process).await?;
+    let webhook = Webhook::start_for_operator(&setting, &["--deny-severity", "critical"]).await?;
     let namespace = setting.plane.namespace("shop").await?;
     let spec = json!({
         "requireLivenessProbe": true, "requireReadinessProbe": true, "enforcementMode": "enforce",

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::http::Trust;
-use end_to_end::objects::{bad_container, bad_pod, workload};
+use end_to_end::objects::{bad_container_with_port, bad_pod, selecting_workload};
 use end_to_end::operator::{Setting, apply, get, list, policy};
-use end_to_end::webhook::namespace_with_bundle;
+use end_to_end::webhook::{api_server_fail_open_count, namespace_with_bundle};
 use end_to_end::{Controller, Folder, kube_devops, run, service_account};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -150,20 +150,9 @@ impl Load {
 }
 
 fn deployment(name: &str) -> Value {
-    let mut container = bad_container("app");
-    container["ports"] = json!([{ "containerPort": PORT }]);
-    let mut object = workload("apps/v1", "Deployment", name, json!({ "containers": [container] }));
+    let mut object = selecting_workload("Deployment", name, [bad_container_with_port("app", PORT)]);
     object["spec"]["replicas"] = 4.into();
-    object["spec"]["selector"] = json!({ "matchLabels": { "app": name } });
-    object["spec"]["template"]["metadata"] = json!({ "labels": { "app": name } });
     object
-}
-
-async fn api_server_fail_open_count(setting: &Setting) -> Result<f64> {
-    let metrics = setting.plane.kubectl(["get", "--raw", "/metrics"]).await?;
-    let series = "apiserver_admission_webhook_fail_open_count{name=\"workloads.devops.stochastic.io\"";
-    let lines = metrics.lines().filter(|line| line.starts_with(series));
-    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
 /// The index of the replica that holds a Lease.
@@ -203,10 +192,9 @@ async fn replicas_stay_correct_and_small_under_faults() -> Result<()> {
     let addresses = [0, 1].map(|index| webhooks[index].process.http().address);
     let mut service = Service::start(&addresses).await?;
     let url = format!("https://{}", service.address);
-    let account = format!("{}-reconcile", setting.namespace().name());
     let mut command = kube_devops();
     command.args(["webhook", "install-config", "--url", &url, "--namespace", setting.namespace().name()]);
-    command.args(["--operator-service-account", &account]);
+    command.args(["--operator-service-account", &setting.operator_account()]);
     setting.plane.kubectl_with_input(["apply", "-f", "-"], &run(&mut command).exits(0).stdout).await?;
 
     let strict = namespace_with_bundle(&setting, &webhooks[0].process, "restricted").await?;
@@ -263,7 +251,7 @@ async fn replicas_stay_correct_and_small_under_faults() -> Result<()> {
             }
             2 => {
                 let paused = load.pause.write().await;
-                failed_open += api_server_fail_open_count(&setting).await?;
+                failed_open += api_server_fail_open_count(&setting).await? as f64;
                 setting.plane.kill(Part::ApiServer).await?;
                 setting.plane.restart(Part::ApiServer).await?;
                 drop(paused);
@@ -278,7 +266,7 @@ async fn replicas_stay_correct_and_small_under_faults() -> Result<()> {
     }
     load.ended.store(true, Ordering::Relaxed);
     let denied = load.client.await??;
-    failed_open += api_server_fail_open_count(&setting).await?;
+    failed_open += api_server_fail_open_count(&setting).await? as f64;
     for webhook in &webhooks {
         failed_open += webhook.process.sum("webhook_fail_open_total")?;
     }

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use anyhow::{Result, bail, ensure};
-use end_to_end::objects::{bad_container, bad_pod, cron_job, good_container, good_pod, labelled, workload};
+use end_to_end::objects::{
+    bad_container, bad_pod, cron_job, good_container, good_pod, labelled, selecting_workload, workload,
+};
 use end_to_end::operator::{Setting, apply, policy};
 use end_to_end::webhook::{Webhook, apply_policy, namespace_with_bundle};
 use serde_json::{Value, json};
@@ -25,10 +27,7 @@ async fn warnings(namespace: &Namespace, arguments: &[&str]) -> Result<String> {
 }
 
 fn deployment(name: &str, container: Value) -> Value {
-    let mut object = workload("apps/v1", "Deployment", name, json!({ "containers": [container] }));
-    object["spec"]["selector"] = json!({ "matchLabels": { "app": name } });
-    object["spec"]["template"]["metadata"] = json!({ "labels": { "app": name } });
-    object
+    selecting_workload("Deployment", name, [container])
 }
 
 #[tokio::test]
@@ -189,9 +188,7 @@ async fn objects_are_evaluated_under_all_policies_of_their_namespace_only() -> R
 #[tokio::test]
 async fn only_the_operator_is_exempt_from_evaluation() -> Result<()> {
     let setting = Setting::start().await?;
-    let account = format!("{}-reconcile", setting.namespace().name());
-    let webhook = Webhook::start(&setting, &["--operator-service-account", &account]).await?;
-    webhook.install(&setting, &["--operator-service-account", &account]).await?;
+    let webhook = Webhook::start_for_operator(&setting, &[]).await?;
     let namespace = setting.plane.namespace("enforced").await?;
     apply(&namespace, &deployment("web", bad_container("app")).to_string()).await?;
     namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;

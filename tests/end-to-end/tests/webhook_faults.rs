@@ -11,7 +11,9 @@ use chrono::{Duration, Utc};
 use end_to_end::Folder;
 use end_to_end::objects::bad_pod;
 use end_to_end::operator::{Setting, list};
-use end_to_end::webhook::{Webhook, generate_certificate, namespace_with_bundle, wait_until_called};
+use end_to_end::webhook::{
+    Webhook, api_server_fail_open_count, generate_certificate, namespace_with_bundle, wait_until_called,
+};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::PostParams;
@@ -80,14 +82,6 @@ impl Load {
         }
         Ok(())
     }
-}
-
-/// Returns the number of requests for which the API server failed open, because the webhook did not respond.
-async fn api_server_fail_open_count(setting: &Setting) -> Result<u64> {
-    let metrics = setting.plane.kubectl(["get", "--raw", "/metrics"]).await?;
-    let series = "apiserver_admission_webhook_fail_open_count{name=\"workloads.devops.stochastic.io\"";
-    let lines = metrics.lines().filter(|line| line.starts_with(series));
-    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
