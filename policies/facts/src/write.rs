@@ -49,16 +49,6 @@ impl Writer {
         self.repeated = Default::default();
     }
 
-    /// The number of subjects.
-    pub fn len(&self) -> usize {
-        self.starts.len()
-    }
-
-    /// Whether there are no subjects.
-    pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
-    }
-
     /// The text of all subjects.
     pub fn text(&self) -> &str {
         &self.text
