@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use corpus::{DEPLOYMENTS, documents, json, list};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use kube_devops_core::Needs;
 use kube_devops_manifests::{Limits, Manifests, ReadOptions, read};
 
 fn read_file(path: &PathBuf) -> Manifests {
@@ -15,7 +16,7 @@ fn read_file(path: &PathBuf) -> Manifests {
         default_namespace: "default".to_owned(),
         exclude: Vec::new(),
         stdin_name: None,
-        annotations: false,
+        needs: Needs::default(),
         limits: Limits::default(),
     };
     let manifests = read(std::slice::from_ref(path), &[], &options);

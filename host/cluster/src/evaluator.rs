@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kube_devops_core::{Edit, Evaluation, EvaluationError, Subject, evaluations};
+use kube_devops_core::{Edit, Evaluation, EvaluationError, Needs, Subject, evaluations};
 use kube_devops_engine::RuleSet;
 
 use crate::key::ObjectKey;
@@ -11,6 +11,9 @@ use crate::pod_index::PodIndex;
 
 /// The rules of a policy, as the controllers use them.
 pub trait PolicyRules: Send + Sync {
+    /// What the rules need in addition to the usual facts.
+    fn needs(&self) -> Needs;
+
     /// Evaluates subjects. Returns one evaluation per subject, in their order.
     fn evaluate(&self, subjects: &[&Subject]) -> Vec<Evaluation>;
 
@@ -22,8 +25,12 @@ pub trait PolicyRules: Send + Sync {
 }
 
 impl PolicyRules for RuleSet {
+    fn needs(&self) -> Needs {
+        RuleSet::needs(self)
+    }
+
     fn evaluate(&self, subjects: &[&Subject]) -> Vec<Evaluation> {
-        evaluations(subjects, &RuleSet::evaluate(self, subjects, None))
+        evaluations(subjects, &RuleSet::evaluate(self, subjects))
     }
 
     fn remediating(&self) -> Vec<&str> {

@@ -13,6 +13,13 @@ use crate::crd::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus};
 #[derive(Debug, Clone)]
 pub struct Lenient<T>(pub Result<T, String>);
 
+impl<T: DeserializeOwned> Lenient<T> {
+    /// Reads a part of an object.
+    pub fn of(value: &Value) -> Self {
+        Self(T::deserialize(value).map_err(|error| error.to_string()))
+    }
+}
+
 impl<T: Default> Default for Lenient<T> {
     fn default() -> Self {
         Self(Ok(T::default()))
@@ -21,8 +28,7 @@ impl<T: Default> Default for Lenient<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        Ok(Self(T::deserialize(value).map_err(|error| error.to_string())))
+        Ok(Self::of(&Value::deserialize(deserializer)?))
     }
 }
 

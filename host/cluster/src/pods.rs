@@ -1,18 +1,25 @@
 //! The pods of a live cluster.
 
+use std::fmt::Debug;
+use std::sync::Arc;
+
 use chrono::Utc;
-use futures::Stream;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{ApiResource, ListParams};
 use kube::core::Request;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use kube_devops_core::Subject;
-use kube_devops_core::object::{Context, Extraction, Object};
+use kube_devops_core::object::{Context, Extraction, Object, PodStatus, Spec};
+use kube_devops_core::{Needs, Subject, complete_object};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::ClusterError;
 use crate::connection::Connection;
+use crate::lenient::Lenient;
 use crate::pod_index::WatchedPod;
 
 /// The most pods of a page. They limit what the API server reads from its store for one request, and the text that this
@@ -26,16 +33,16 @@ pub struct PodQuery {
     pub namespaces: Vec<String>,
     /// A label selector in the syntax of kubectl.
     pub selector: Option<String>,
-    /// Whether annotations are facts, because a check needs them.
-    pub annotations: bool,
+    /// What checks need in addition to the usual facts.
+    pub needs: Needs,
 }
 
 /// One page of a list.
 #[derive(Deserialize)]
-struct Page {
+struct Page<T> {
     #[serde(default)]
     metadata: PageMetadata,
-    items: Vec<Object>,
+    items: Vec<T>,
 }
 
 #[derive(Default, Deserialize)]
@@ -45,19 +52,22 @@ struct PageMetadata {
     next: Option<String>,
 }
 
-/// Lists the pods page by page, and calls `seen` with the number of pods so far.
-pub async fn list(
+/// The description of a failed list of some namespaces.
+const LIST: &str = "list pods";
+
+/// Lists the pods page by page, as objects or as JSON, and calls `seen` with the number of pods so far.
+pub async fn list<T: DeserializeOwned>(
     connection: &Connection,
     query: &PodQuery,
     mut seen: impl FnMut(usize),
-) -> Result<Vec<Object>, ClusterError> {
+) -> Result<Vec<T>, ClusterError> {
     let paths = match query.namespaces.as_slice() {
         [] => vec!["/api/v1/pods".to_owned()],
         namespaces => namespaces.iter().map(|namespace| format!("/api/v1/namespaces/{namespace}/pods")).collect(),
     };
     let what = match query.namespaces.as_slice() {
         [] => "list the pods of all namespaces; -n NAME needs the permission in that namespace alone",
-        _ => "list pods",
+        _ => LIST,
     };
     let mut pods = Vec::new();
     for (index, path) in paths.into_iter().enumerate() {
@@ -67,7 +77,8 @@ pub async fn list(
         loop {
             let request = Request::new(&path).list(&parameters);
             let request = request.map_err(|error| connection.error(kube::Error::BuildRequest(error), what))?;
-            let page: Page = connection.client.request(request).await.map_err(|error| connection.error(error, what))?;
+            let page: Page<T> =
+                connection.client.request(request).await.map_err(|error| connection.error(error, what))?;
             pods.extend(page.items);
             seen(pods.len());
             match page.metadata.next.filter(|next| !next.is_empty()) {
@@ -94,12 +105,41 @@ async fn check_exists(connection: &Connection, namespace: &str) -> Result<(), Cl
     }
 }
 
-/// Watches all pods, with the fields that facts are extracted from. An interruption is an error of the stream, which continues
-/// after a backoff.
-pub fn watch(client: &Client) -> impl Stream<Item = Result<watcher::Event<WatchedPod>, watcher::Error>> + use<> {
+/// The events of a watch of pods.
+pub type PodEvents = BoxStream<'static, Result<watcher::Event<WatchedPod>, watcher::Error>>;
+
+/// Watches all pods, with the fields that facts are extracted from, or as complete objects. An interruption is an error of the
+/// stream, which continues after a backoff.
+pub fn watch(client: &Client, needs: Needs) -> PodEvents {
+    if needs.objects {
+        watch_as::<Value, Value>(client, WatchedPod::complete)
+    } else {
+        watch_as::<Lenient<Spec>, Lenient<PodStatus>>(client, WatchedPod::of)
+    }
+}
+
+fn watch_as<P, S>(client: &Client, watched: fn(kube::core::Object<P, S>) -> WatchedPod) -> PodEvents
+where
+    P: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    S: Clone + Debug + Default + DeserializeOwned + Send + Sync + 'static,
+{
     let resource = ApiResource::erase::<Pod>(&());
-    let api: Api<WatchedPod> = Api::all_with(client.clone(), &resource);
-    watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff()
+    let api: Api<kube::core::Object<P, S>> = Api::all_with(client.clone(), &resource);
+    let events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+    let convert = move |event| match event {
+        watcher::Event::Apply(pod) => watcher::Event::Apply(watched(pod)),
+        watcher::Event::Delete(pod) => watcher::Event::Delete(watched(pod)),
+        watcher::Event::InitApply(pod) => watcher::Event::InitApply(watched(pod)),
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitDone => watcher::Event::InitDone,
+    };
+    events.map(move |event| event.map(convert)).boxed()
+}
+
+/// Returns a pod as checks read it. The items of a list do not repeat their kind.
+pub(crate) fn complete_pod(mut pod: Value) -> Arc<Value> {
+    (pod["apiVersion"], pod["kind"]) = (json!("v1"), json!("Pod"));
+    complete_object(pod)
 }
 
 /// The pods of a cluster.
@@ -117,19 +157,24 @@ pub async fn subjects(
     query: &PodQuery,
     seen: impl FnMut(usize),
 ) -> Result<ListedPods, ClusterError> {
-    let pods = list(connection, query, seen).await?;
-    let context = Context {
-        now: Utc::now(),
-        default_namespace: "default".to_owned(),
-        source: None,
-        annotations: query.annotations,
+    let pods: Vec<(Object, Option<Value>)> = if query.needs.objects {
+        let values: Vec<Value> = list(connection, query, seen).await?;
+        let pod = |value: Value| Ok((Object::deserialize(&value)?, Some(value)));
+        let pods: Result<_, serde_json::Error> = values.into_iter().map(pod).collect();
+        pods.map_err(|error| connection.error(kube::Error::SerdeError(error), LIST))?
+    } else {
+        list(connection, query, seen).await?.into_iter().map(|pod| (pod, None)).collect()
     };
+    let context =
+        Context { now: Utc::now(), default_namespace: "default".to_owned(), source: None, needs: query.needs };
     let mut listed = ListedPods { subjects: Vec::with_capacity(pods.len()), finished: 0 };
-    for mut pod in pods {
+    for (mut pod, object) in pods {
         // The items of a typed list do not repeat their kind.
         pod.kind = "Pod".to_owned();
         match pod.extract(&context) {
-            Ok(Extraction::Subject(subject)) => listed.subjects.push(*subject),
+            Ok(Extraction::Subject(subject)) => {
+                listed.subjects.push(Subject { object: object.map(complete_pod), ..*subject });
+            }
             Ok(Extraction::Finished) => listed.finished += 1,
             // The API server has no pods without containers, so that there is nothing to report.
             Ok(Extraction::NoPods) | Err(_) => {}

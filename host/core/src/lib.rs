@@ -42,8 +42,8 @@ pub use policy::{Bundle, DefaultProbe, DefaultResources, Enforcement, Policy, Ru
 pub use report::Report;
 pub use severity::Severity;
 pub use subject::{
-    Container, ContainerKind, Controller, Phase, Place, Quantities, RestartPolicy, SecurityContext, Source, Status,
-    Subject,
+    Container, ContainerKind, Controller, Needs, Phase, Place, Quantities, RestartPolicy, SecurityContext, Source,
+    Status, Subject, complete_object,
 };
 pub use totals::Totals;
 pub use violation::Violation;

@@ -1,10 +1,12 @@
 //! Subjects: the facts about a pod, or about the pod template of a workload, that checks evaluate.
 
 use std::borrow::Cow;
+use std::ops::BitOr;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::lines::Lines;
 
@@ -44,6 +46,35 @@ pub struct Subject {
     pub source: Option<Source>,
     /// The line numbers of the fields of the pod spec in the file.
     pub lines: Lines,
+    /// The complete object; `None` unless a check needs it.
+    pub object: Option<Arc<Value>>,
+}
+
+/// What checks read in addition to the usual facts. It costs memory, and is read only if a check needs it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The annotations of pods.
+    pub annotations: bool,
+    /// Complete objects.
+    pub objects: bool,
+}
+
+impl BitOr for Needs {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self { annotations: self.annotations | other.annotations, objects: self.objects | other.objects }
+    }
+}
+
+/// Returns an object as checks read it: without `managedFields` and `resourceVersion`, which change with every write, and do not
+/// exist in manifests.
+pub fn complete_object(mut object: Value) -> Arc<Value> {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+        metadata.remove("resourceVersion");
+    }
+    Arc::new(object)
 }
 
 impl Subject {

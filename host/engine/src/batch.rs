@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube_devops_core::{CheckOutcome, CheckResult, EvaluationError, Finding, Severity, Stage, Subject};
+use serde_json::Value;
 
 use crate::bindings::check::devops::policy::types;
 use crate::budget::RetryBudget;
 use crate::facts::{Encoded, Facts};
-use crate::instance::Objects;
 use crate::{CallError, Limits, Rule};
 
 /// A batch of subjects, whose facts are encoded once for all rules.
 pub struct Batch<'a, S> {
     subjects: &'a [S],
     facts: Facts<'a, S>,
-    objects: Option<(Objects, usize)>,
 }
 
 /// The rules of a module in a rule set, by their positions in it.
@@ -80,10 +79,9 @@ struct Run<'r> {
 }
 
 impl<'a, S: Borrow<Subject>> Batch<'a, S> {
-    /// Creates a batch. `objects` are the complete objects of all subjects of the evaluation, and the position of the
-    /// first subject of this batch.
-    pub fn new(subjects: &'a [S], objects: Option<(Objects, usize)>) -> Self {
-        Self { subjects, facts: Facts::new(subjects), objects }
+    /// Creates a batch.
+    pub fn new(subjects: &'a [S]) -> Self {
+        Self { subjects, facts: Facts::new(subjects) }
     }
 
     /// Evaluates the batch with the rules of all groups. Returns the outcome of each rule.
@@ -128,10 +126,23 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     /// Evaluates the subjects at `positions` with rules of one module. Rules that fail are evaluated alone, and last.
     fn evaluate_applicable(&self, run: &mut Run<'_>, rules: &[usize], positions: &[usize]) {
         let Some(first) = rules.first().filter(|_| !positions.is_empty()) else { return };
-        if self.objects.is_none() && run.rules[*first].0.check().needs_objects() {
-            // The check would read no value, and find no violation.
-            let cause = "it reads complete objects, which are not available here";
-            return rules.iter().for_each(|&rule| run.not_evaluated(rule, positions, cause.to_owned(), false));
+        if run.rules[*first].0.check().needs().objects {
+            let has_object = |&position: &usize| self.subjects[position].borrow().object.is_some();
+            let (complete, others): (Vec<usize>, Vec<usize>) =
+                positions.iter().partition(|position| has_object(position));
+            if !others.is_empty() {
+                // The check would read no value, and find no violation.
+                let cause = CallError::NoObject.to_string();
+                rules.iter().for_each(|&rule| run.not_evaluated(rule, &others, cause.clone(), false));
+            }
+            return self.evaluate_positions(run, rules, &complete);
+        }
+        self.evaluate_positions(run, rules, positions);
+    }
+
+    fn evaluate_positions(&self, run: &mut Run<'_>, rules: &[usize], positions: &[usize]) {
+        if positions.is_empty() {
+            return;
         }
         if !rules.iter().any(|&rule| run.rules[rule].0.fails()) {
             return self.call(run, rules, positions, None);
@@ -160,7 +171,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         let called: Vec<&Rule> = rules.iter().map(|&rule| &*run.rules[rule].0).collect();
         let module = called[0].check().module();
         let selected = (positions.len() < self.subjects.len()).then_some(positions);
-        let objects = self.objects_at(module.needs_objects(), positions);
+        let objects = if module.needs_objects() { self.objects(positions) } else { Vec::new() };
         let findings =
             module.with_instance(|instance| instance.evaluate(&called, &self.facts, selected, objects, time));
         match findings.and_then(|findings| self.by_rule(findings, rules.len(), positions, module.engine().limits())) {
@@ -253,9 +264,8 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         })
     }
 
-    fn objects_at(&self, needs_objects: bool, positions: &[usize]) -> Option<(Objects, Vec<usize>)> {
-        let (objects, first) = self.objects.as_ref().filter(|_| needs_objects)?;
-        Some((objects.clone(), positions.iter().map(|position| first + position).collect()))
+    fn objects(&self, positions: &[usize]) -> Vec<Arc<Value>> {
+        positions.iter().filter_map(|&position| self.subjects[position].borrow().object.clone()).collect()
     }
 }
 

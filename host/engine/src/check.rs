@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kube_devops_core::CheckInfo;
+use kube_devops_core::{CheckInfo, Needs};
 use wasmtime::component::Component;
 
 use crate::{Engine, LoadError, Module};
@@ -31,9 +31,9 @@ impl CheckModule {
         self.module.digest()
     }
 
-    /// Reports whether the check reads complete objects, which the host must then keep.
-    pub fn needs_objects(&self) -> bool {
-        self.module.needs_objects()
+    /// Returns what the check needs in addition to the usual facts.
+    pub fn needs(&self) -> Needs {
+        Needs { annotations: self.info.needs_annotations, objects: self.module.needs_objects() }
     }
 
     /// Returns the module, which other checks may share.

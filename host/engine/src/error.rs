@@ -88,6 +88,9 @@ pub enum CallError {
         /// The index of the container.
         container: Option<u32>,
     },
+    /// The module reads complete objects, and there is none.
+    #[error("it reads complete objects, and this one is not available")]
+    NoObject,
 }
 
 impl CallError {

@@ -16,9 +16,6 @@ use crate::bindings::packed::{PackedExport, PackedExportIndices};
 use crate::facts::Encoded;
 use crate::{CallError, Engine, Limits, Rule};
 
-/// The complete objects of subjects, for checks that import `object`.
-pub type Objects = Arc<[Value]>;
-
 /// The state of an instance in the host.
 pub struct State {
     /// The digest of the module, for the log.
@@ -29,14 +26,16 @@ pub struct State {
     /// The time limit of the next call.
     time_limit: Duration,
     log_lines: usize,
-    objects: Option<(Objects, Vec<usize>)>,
+    /// The complete objects of the evaluated subjects, for checks that import `object`.
+    objects: Vec<Arc<Value>>,
 }
 
 /// Creates a store for one instance of a module, with the limits of the engine.
 pub fn store(engine: &Engine, module: Arc<str>) -> Store<State> {
     let limits = engine.limits().clone();
     let time_limit = limits.batch_time;
-    let state = State { module, limits, memory_used: 0, denied_memory: false, time_limit, log_lines: 0, objects: None };
+    let state =
+        State { module, limits, memory_used: 0, denied_memory: false, time_limit, log_lines: 0, objects: Vec::new() };
     let mut store = Store::new(engine.wasmtime(), state);
     store.limiter(|state| state);
     store.set_hostcall_fuel(engine.limits().answer);
@@ -186,7 +185,7 @@ impl Instance {
         rules: &[&Rule],
         facts: &dyn Encoded,
         positions: Option<&[usize]>,
-        objects: Option<(Objects, Vec<usize>)>,
+        objects: Vec<Arc<Value>>,
         time_limit: Duration,
     ) -> Result<Vec<Finding>, CallError> {
         self.calls += 1;
@@ -212,7 +211,7 @@ impl Instance {
             }
             None => self.evaluate_typed(rules, facts.typed(), positions),
         };
-        self.store.data_mut().objects = None;
+        self.store.data_mut().objects = Vec::new();
         findings
     }
 
@@ -237,12 +236,22 @@ impl Instance {
         call(&mut self.store, |store| self.typed.devops_policy_check().call_evaluate(store, &resources, subjects))
     }
 
-    /// Returns the edits that remediate a subject, without validation.
-    pub fn remediate(&mut self, rule: &Rule, subject: &types::Subject) -> Result<Vec<types::Edit>, CallError> {
+    /// Returns the edits that remediate a subject, without validation. `object` is the complete object, if it is available.
+    pub fn remediate(
+        &mut self,
+        rule: &Rule,
+        subject: &types::Subject,
+        object: Option<Arc<Value>>,
+    ) -> Result<Vec<types::Edit>, CallError> {
         self.calls += 1;
         self.store.data_mut().time_limit = self.store.data().limits.batch_time;
         let resource = self.typed_rule(rule).map_err(CreateError::again)?;
-        call(&mut self.store, |store| self.typed.devops_policy_check().rule().call_remediate(store, resource, subject))
+        self.store.data_mut().objects = object.into_iter().collect();
+        let edits = call(&mut self.store, |store| {
+            self.typed.devops_policy_check().rule().call_remediate(store, resource, subject)
+        });
+        self.store.data_mut().objects = Vec::new();
+        edits
     }
 }
 
@@ -299,10 +308,7 @@ impl log::Host for State {
 
 impl object::Host for State {
     fn get(&mut self, subject: u32, pointer: String) -> wasmtime::Result<Option<String>> {
-        let value = self.objects.as_ref().and_then(|(objects, positions)| {
-            let position = *positions.get(usize::try_from(subject).ok()?)?;
-            objects.get(position)?.pointer(&pointer)
-        });
-        Ok(value.map(Value::to_string))
+        let object = usize::try_from(subject).ok().and_then(|subject| self.objects.get(subject));
+        Ok(object.and_then(|object| object.pointer(&pointer)).map(Value::to_string))
     }
 }

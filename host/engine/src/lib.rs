@@ -36,7 +36,6 @@ pub use check::CheckModule;
 pub use convert::write as write_facts;
 pub use engine::{Engine, configuration};
 pub use error::{CallError, LoadError, RuleError};
-pub use instance::Objects;
 pub use limits::Limits;
 pub(crate) use module::Module;
 pub(crate) use rule::Rule;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kube_devops_core::{Edit, RuleConfig};
+use serde_json::Value;
 
 use crate::bindings::check::devops::policy::types;
 use crate::instance::CreateError;
@@ -25,7 +26,7 @@ impl Rule {
     /// Returns the settings of a configuration as JSON text, or the default settings of the check if there are none.
     pub fn settings_text(check: &CheckModule, config: &RuleConfig) -> String {
         match &config.settings {
-            serde_json::Value::Object(fields) if fields.is_empty() => check.info().default_settings.to_string(),
+            Value::Object(fields) if fields.is_empty() => check.info().default_settings.to_string(),
             settings => settings.to_string(),
         }
     }
@@ -77,9 +78,13 @@ impl Rule {
     }
 
     /// Returns the edits that remediate a subject.
-    pub fn remediate(&self, subject: &types::Subject) -> Result<Vec<Edit>, CallError> {
+    pub fn remediate(&self, subject: &types::Subject, object: Option<&Arc<Value>>) -> Result<Vec<Edit>, CallError> {
         let module = self.check.module();
-        let edits = module.with_instance(|instance| instance.remediate(self, subject))?;
+        if module.needs_objects() && object.is_none() {
+            return Err(CallError::NoObject);
+        }
+        let object = object.filter(|_| module.needs_objects());
+        let edits = module.with_instance(|instance| instance.remediate(self, subject, object.cloned()))?;
         let limit = (subject.containers.len() + 1) * module.engine().limits().findings_for_each_container;
         if edits.len() > limit {
             return Err(CallError::Flood { found: edits.len(), limit });

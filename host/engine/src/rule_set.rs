@@ -3,15 +3,15 @@
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::BitOr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
-use kube_devops_core::{CheckInfo, CheckOutcome, Edit, EvaluationError, Policy, RuleConfig, Severity, Subject};
+use kube_devops_core::{CheckInfo, CheckOutcome, Edit, EvaluationError, Needs, Policy, RuleConfig, Severity, Subject};
 use rayon::prelude::*;
 
 use crate::batch::{Batch, Group, split};
 use crate::budget::RetryBudget;
-use crate::instance::Objects;
 use crate::{CallError, CheckModule, Limits, Rule, RuleError, convert};
 
 /// The available checks, and the rules created from them. Policies with the same settings for a check share a rule and
@@ -40,9 +40,9 @@ impl Checks {
         Policy { name: "default".to_owned(), rules: self.checks.keys().map(rule).collect() }
     }
 
-    /// Reports whether any check reads the annotations of pods, which must then be facts of the subjects.
-    pub fn needs_annotations(&self) -> bool {
-        self.infos().any(|info| info.needs_annotations)
+    /// Returns what the checks need in addition to the usual facts.
+    pub fn needs(&self) -> Needs {
+        self.checks.values().map(|check| check.needs()).fold(Needs::default(), Needs::bitor)
     }
 
     /// Creates the rules of a policy.
@@ -82,14 +82,9 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// Reports whether any rule reads complete objects, which [`RuleSet::evaluate`] then requires.
-    pub fn needs_objects(&self) -> bool {
-        self.rules.iter().any(|(rule, _)| rule.check().needs_objects())
-    }
-
-    /// Reports whether any rule reads the annotations of pods, which must then be facts of the subjects.
-    pub fn needs_annotations(&self) -> bool {
-        self.rules.iter().any(|(rule, _)| rule.check().info().needs_annotations)
+    /// Returns what the rules need in addition to the usual facts. The subjects must have it.
+    pub fn needs(&self) -> Needs {
+        self.rules.iter().map(|(rule, _)| rule.check().needs()).fold(Needs::default(), Needs::bitor)
     }
 
     /// Returns the ids of the checks that can remediate subjects.
@@ -101,10 +96,10 @@ impl RuleSet {
     /// Returns the edits of all rules that can remediate the subject. An edit sets a missing value; its field and value
     /// come from the check, and are untrusted.
     pub fn remediate(&self, subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
-        let subject = convert::subject(subject);
+        let (subject, object) = (convert::subject(subject), subject.object.as_ref());
         let mut edits = Vec::new();
         for (rule, _) in self.rules.iter().filter(|(rule, _)| rule.check().info().remediates) {
-            edits.extend(rule.remediate(&subject).map_err(|cause| EvaluationError {
+            edits.extend(rule.remediate(&subject, object).map_err(|cause| EvaluationError {
                 check: rule.check().info().id.clone(),
                 module: rule.check().digest().to_owned(),
                 cause: cause.to_string(),
@@ -116,11 +111,9 @@ impl RuleSet {
     }
 
     /// Evaluates the subjects with every rule, on all cores if there are several batches. Returns the outcomes in the
-    /// order of the policy.
-    ///
-    /// `objects` are the complete objects of the subjects, one for each, if [`RuleSet::needs_objects`].
-    pub fn evaluate<S: Borrow<Subject> + Sync>(&self, subjects: &[S], objects: Option<&Objects>) -> Vec<CheckOutcome> {
-        self.evaluate_until(subjects, objects, None)
+    /// order of the policy. Rules that read complete objects do not evaluate subjects without one.
+    pub fn evaluate<S: Borrow<Subject> + Sync>(&self, subjects: &[S]) -> Vec<CheckOutcome> {
+        self.evaluate_until(subjects, None)
     }
 
     /// Like [`RuleSet::evaluate`], with a deadline. Subjects that were not evaluated by then have the result
@@ -128,27 +121,14 @@ impl RuleSet {
     pub fn evaluate_until<S: Borrow<Subject> + Sync>(
         &self,
         subjects: &[S],
-        objects: Option<&Objects>,
         deadline: Option<Instant>,
     ) -> Vec<CheckOutcome> {
         let budgets: Vec<RetryBudget> = self.rules.iter().map(|_| RetryBudget::new(&self.limits, deadline)).collect();
-        let mut first = 0;
-        let batches: Vec<(usize, &[S])> = split(subjects, &self.limits)
-            .into_iter()
-            .map(|batch| {
-                let start = first;
-                first += batch.len();
-                (start, batch)
-            })
-            .collect();
-        let evaluate = |&(start, subjects): &(usize, &[S])| {
-            let batch = Batch::new(subjects, objects.map(|objects| (objects.clone(), start)));
-            batch.evaluate(&self.rules, &self.groups, &budgets)
-        };
-        let mut outcomes = match batches.as_slice() {
-            [] => vec![evaluate(&(0, &[]))],
+        let evaluate = |subjects: &[S]| Batch::new(subjects).evaluate(&self.rules, &self.groups, &budgets);
+        let mut outcomes = match split(subjects, &self.limits).as_slice() {
+            [] => vec![evaluate(&[])],
             [only] => vec![evaluate(only)],
-            several => several.par_iter().map(evaluate).collect(),
+            several => several.par_iter().map(|batch| evaluate(batch)).collect(),
         }
         .into_iter();
         let mut total = outcomes.next().unwrap_or_default();

@@ -122,7 +122,7 @@ fn native(subjects: &[Subject]) -> Vec<Vec<String>> {
 
 /// The facts that a component reports.
 fn reported(rules: &RuleSet, subjects: &[Subject]) -> Vec<Vec<String>> {
-    let outcome = rules.evaluate(subjects, None).remove(0);
+    let outcome = rules.evaluate(subjects).remove(0);
     assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
     let mut lines = vec![Vec::new(); subjects.len()];
     for finding in outcome.findings {
@@ -163,7 +163,7 @@ fn selected_subjects_of_a_batch_have_their_own_facts() {
 
 #[test]
 fn a_finding_of_another_rule_is_an_error() {
-    let outcome = rules("typed", "typed").evaluate(&[guests::subject("forge-rule")], None).remove(0);
+    let outcome = rules("typed", "typed").evaluate(&[guests::subject("forge-rule")]).remove(0);
     assert_eq!(outcome.errors[0].cause, "it returned a finding of rule 1; 1 rules were evaluated");
 }
 

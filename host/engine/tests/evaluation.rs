@@ -5,13 +5,13 @@ mod guests;
 
 use guests::{hostile, load, load_all, subject};
 use kube_devops_core::CheckResult::{Failed, NotEvaluated};
-use kube_devops_core::Subject;
-use kube_devops_engine::{Checks, Engine, Limits, Objects};
+use kube_devops_core::{Subject, complete_object};
+use kube_devops_engine::{Checks, Engine, Limits};
 use serde_json::json;
 
 #[test]
 fn the_outcome_of_every_rule_is_empty_without_subjects() {
-    let outcomes = hostile(&Limits::default(), "count-calls").unwrap().evaluate::<Subject>(&[], None);
+    let outcomes = hostile(&Limits::default(), "count-calls").unwrap().evaluate::<Subject>(&[]);
     assert_eq!(outcomes.len(), 1);
     assert!(outcomes[0].results.is_empty() && outcomes[0].errors.is_empty());
 }
@@ -20,7 +20,7 @@ fn the_outcome_of_every_rule_is_empty_without_subjects() {
 fn the_order_of_findings_does_not_depend_on_the_batch_size() {
     let limits = Limits { batch_subjects: 7, ..Limits::default() };
     let subjects: Vec<_> = (0..1000).map(|number| subject(&format!("pod-{number}"))).collect();
-    let outcomes = hostile(&limits, "echo-name").unwrap().evaluate(&subjects, None);
+    let outcomes = hostile(&limits, "echo-name").unwrap().evaluate(&subjects);
     let messages: Vec<_> =
         outcomes[0].findings.iter().map(|finding| (finding.subject, finding.message.to_string())).collect();
     let expected: Vec<_> = (0..1000).map(|number| (number, format!("pod-{number}"))).collect();
@@ -31,8 +31,7 @@ fn the_order_of_findings_does_not_depend_on_the_batch_size() {
 fn a_subject_with_more_containers_than_a_batch_is_evaluated() {
     let mut large = subject("large");
     large.containers = vec![large.containers[0].clone(); 10_000];
-    let outcomes =
-        hostile(&Limits::default(), "echo-name").unwrap().evaluate(&[subject("a"), large, subject("b")], None);
+    let outcomes = hostile(&Limits::default(), "echo-name").unwrap().evaluate(&[subject("a"), large, subject("b")]);
     assert_eq!(outcomes[0].results, [Failed; 3]);
 }
 
@@ -42,24 +41,29 @@ fn a_check_that_imports_object_reads_the_complete_object_of_a_subject() {
     let engine = Engine::new(limits.clone()).unwrap();
     let checks = Checks::new(load_all(&engine, "reader").unwrap(), limits);
     let rules = checks.rule_set(&checks.policy_of_all()).unwrap();
-    assert!(rules.needs_objects());
-    let subjects: Vec<_> = (0..5).map(|number| subject(&number.to_string())).collect();
-    let objects: Objects =
-        (0..5).map(|number| json!({"spec": {"containers": [{"image": format!("image-{number}")}]}})).collect();
+    assert!(rules.needs().objects);
+    let mut subjects: Vec<_> = (0..5).map(|number| subject(&number.to_string())).collect();
+    for (number, subject) in subjects.iter_mut().enumerate() {
+        let object = json!({"spec": {"containers": [{"image": format!("image-{number}")}]}});
+        subject.object = Some(complete_object(object));
+    }
     let messages = |outcome: &kube_devops_core::CheckOutcome| -> Vec<String> {
         outcome.findings.iter().map(|finding| finding.message.to_string()).collect()
     };
-    let outcomes = rules.evaluate(&subjects, Some(&objects));
+    let outcomes = rules.evaluate(&subjects);
     assert_eq!(messages(&outcomes[0]), [0, 1, 2, 3, 4].map(|number| format!("\"image-{number}\"")));
-    // Without objects, the check is not evaluated.
-    let outcome = rules.evaluate(&subjects, None).remove(0);
-    assert_eq!((outcome.results, outcome.findings.len()), (vec![NotEvaluated; 5], 0));
-    assert_eq!(outcome.errors[0].cause, "it reads complete objects, which are not available here");
+    // A subject without its object is not evaluated, and does not move those after it.
+    subjects[2].object = None;
+    let outcome = rules.evaluate(&subjects).remove(0);
+    assert_eq!(outcome.results, [Failed, Failed, NotEvaluated, Failed, Failed]);
+    assert_eq!(messages(&outcome), [0, 1, 3, 4].map(|number| format!("\"image-{number}\"")));
+    assert_eq!(outcome.errors[0].cause, "it reads complete objects, and this one is not available");
+    assert_eq!(outcome.errors[0].subjects, [2]);
 }
 
 #[test]
 fn a_check_that_does_not_import_object_needs_no_objects() {
     let engine = Engine::new(Limits::default()).unwrap();
-    assert!(load(&engine, "reader").unwrap().needs_objects());
-    assert!(!load(&engine, "hostile").unwrap().needs_objects());
+    assert!(load(&engine, "reader").unwrap().needs().objects);
+    assert!(!load(&engine, "hostile").unwrap().needs().objects);
 }

@@ -67,7 +67,7 @@ fn findings_outside_of_the_batch_are_rejected() {
     let engine = Engine::new(limits()).unwrap();
     let checks = BTreeMap::from([("stranger".to_owned(), Arc::new(load(&engine, "stranger").unwrap()))]);
     let rules = Checks::new(checks, limits()).rule_set(&policy(&["stranger"], "")).unwrap();
-    let outcomes = rules.evaluate(&[subject("a")], None);
+    let outcomes = rules.evaluate(&[subject("a")]);
     assert_eq!(
         outcomes[0].errors[0].cause,
         "it returned a finding for subject 1, container None, which is not in the batch"
@@ -109,7 +109,7 @@ fn a_failing_rule_does_not_affect_the_other_rules_of_a_policy() {
     let rules = Checks::new(checks, limits).rule_set(&mixed).unwrap();
     for round in 1..=3 {
         let subjects = [subject("a")];
-        let outcomes = rules.evaluate(&subjects, None);
+        let outcomes = rules.evaluate(&subjects);
         assert_eq!(outcomes[0].results, [NotEvaluated]);
         assert_eq!(outcomes[1].results, [Failed]);
         assert_eq!(*outcomes[1].findings[0].message, round.to_string(), "the instance of the other rule is kept");
@@ -129,7 +129,7 @@ fn instances_are_replaced_after_a_number_of_calls() {
     let rules = hostile(&limits, "count-calls").unwrap();
     let mut counts = Vec::new();
     for _ in 0..5 {
-        counts.push(rules.evaluate(&[subject("a")], None)[0].findings[0].message.to_string());
+        counts.push(rules.evaluate(&[subject("a")])[0].findings[0].message.to_string());
     }
     assert_eq!(counts, ["1", "2", "1", "2", "1"]);
 }
@@ -141,7 +141,7 @@ fn messages_fields_and_magnitudes_of_findings_are_limited() {
     let outcome = misbehave(&limits(), "bad-pointer", &["a"]);
     assert_eq!(outcome.findings[0].field, None);
     let subjects = [subject("a")];
-    let outcomes = hostile(&limits(), "absurd-magnitude").unwrap().evaluate(&subjects, None);
+    let outcomes = hostile(&limits(), "absurd-magnitude").unwrap().evaluate(&subjects);
     assert_eq!(Report::new(&subjects, outcomes, Default::default()).violations[0].magnitude, 5);
 }
 

@@ -45,13 +45,13 @@ fn only_failure(outcomes: &mut Vec<CheckOutcome>, failing: usize) -> CheckOutcom
 
 #[test]
 fn every_check_of_a_pack_is_evaluated() {
-    let outcomes = rules(&limits(), 0, "").evaluate(&[running("a"), running("b")], None);
+    let outcomes = rules(&limits(), 0, "").evaluate(&[running("a"), running("b")]);
     for (index, outcome) in outcomes.iter().enumerate() {
         assert_eq!((outcome.check.clone(), outcome.findings.len()), (format!("item-{index}"), 2));
     }
     // Every third check needs a status, and owned pods are evaluated by those alone.
     let owned = Subject { is_owned: true, ..running("owned") };
-    let outcomes = rules(&limits(), 0, "").evaluate(&[subject("template"), owned], None);
+    let outcomes = rules(&limits(), 0, "").evaluate(&[subject("template"), owned]);
     for (index, outcome) in outcomes.iter().enumerate() {
         let expected = if index % 3 == 2 { [NotApplicable, Failed] } else { [Failed, NotApplicable] };
         assert_eq!(outcome.results, expected, "{}", outcome.check);
@@ -72,7 +72,7 @@ fn a_misbehaving_check_of_a_pack_affects_no_other() {
             let rules = rules(&limits(), failing, behaviour);
             // It is isolated in the first evaluation, and remembered for the next ones.
             for _ in 0..2 {
-                let outcome = only_failure(&mut rules.evaluate(&[running("a")], None), failing);
+                let outcome = only_failure(&mut rules.evaluate(&[running("a")]), failing);
                 assert_eq!(outcome.results, [NotEvaluated], "{behaviour}");
                 assert!(outcome.errors[0].cause.starts_with(cause), "{behaviour}: {:?}", outcome.errors);
             }
@@ -85,7 +85,7 @@ fn a_looping_check_of_a_pack_leaves_time_for_the_others_before_the_deadline() {
     for failing in [0, 29] {
         let rules = rules(&Limits { batch_time: Duration::from_secs(1), ..limits() }, failing, "loop");
         let deadline = Instant::now() + Duration::from_secs(2);
-        let mut outcomes = rules.evaluate_until(&[running("a")], None, Some(deadline));
+        let mut outcomes = rules.evaluate_until(&[running("a")], Some(deadline));
         let outcome = only_failure(&mut outcomes, failing);
         assert!(outcome.errors[0].timed_out, "{outcome:?}");
     }
@@ -96,7 +96,7 @@ fn a_subject_that_one_check_of_a_pack_cannot_evaluate_affects_no_other() {
     let rules = rules(&limits(), 7, "trap-on-poison");
     let mut subjects: Vec<_> = (0..600).map(|index| running(&format!("pod-{index}"))).collect();
     subjects[300] = running("poison");
-    let outcome = only_failure(&mut rules.evaluate(&subjects, None), 7);
+    let outcome = only_failure(&mut rules.evaluate(&subjects), 7);
     for (index, result) in outcome.results.iter().enumerate() {
         assert_eq!(*result, if index == 300 { NotEvaluated } else { Failed }, "{index}");
     }
@@ -116,7 +116,7 @@ fn policies_with_other_settings_share_the_instances_of_a_module() {
         })
         .collect();
     for set in sets.iter().chain(&sets) {
-        let outcomes = set.evaluate(&[subject("a")], None);
+        let outcomes = set.evaluate(&[subject("a")]);
         assert_eq!(outcomes[0].results, [Failed]);
     }
 }

@@ -44,7 +44,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kube_devops_core::report::{Extent, ReportError};
-use kube_devops_core::{Source, Subject};
+use kube_devops_core::{Needs, Source, Subject};
 use rayon::prelude::*;
 
 pub use exclude::check_pattern;
@@ -71,8 +71,8 @@ pub struct ReadOptions {
     pub exclude: Vec<String>,
     /// The name of standard input in reports; the default is [`STANDARD_INPUT`].
     pub stdin_name: Option<String>,
-    /// Whether annotations are facts, because a check needs them.
-    pub annotations: bool,
+    /// What checks need in addition to the usual facts.
+    pub needs: Needs,
     /// The size limits.
     pub limits: Limits,
 }

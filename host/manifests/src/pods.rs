@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use kube_devops_core::object::{ContainerSpec, Context, Header, PodFacts, PodSpec, PodStatus, PodTemplate};
 use kube_devops_core::workload::{Form, Lifetime, Template, USUAL_TEMPLATES, Workload, group};
-use kube_devops_core::{Container, ContainerKind, Place, Subject};
+use kube_devops_core::{Container, ContainerKind, Place, Subject, complete_object};
+use serde_json::Value;
 
 use crate::explain::TEMPLATE_HINT;
 use crate::problem::Problem;
@@ -68,8 +69,16 @@ pub(crate) fn of(object: Item<'_>, header: Header, context: &Context) -> Result<
             return Ok(Pods::ScaledToZero);
         }
     }
-    let subject = |header: Header, (facts, spec, pointer): Facts<'_>| {
-        header.subject(facts, lifetime, &status, pointer, spec.lines(), context)
+    let complete = match context.needs.objects {
+        true => {
+            let value: Value = values::read(object).map_err(|error| invalid(&header, &error, ""))?;
+            Some(complete_object(value))
+        }
+        false => None,
+    };
+    let subject = |header: Header, (facts, spec, pointer): Facts<'_>| Subject {
+        object: complete.clone(),
+        ..header.subject(facts, lifetime, &status, pointer, spec.lines(), context)
     };
     let mut subjects: Vec<_> = described.into_iter().map(|facts| subject(header.clone(), facts)).collect();
     subjects.push(subject(header, last));

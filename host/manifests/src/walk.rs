@@ -199,7 +199,7 @@ impl Walk<'_> {
             now: options.now,
             default_namespace: options.default_namespace.clone(),
             source: Some(self.reader.source(line)),
-            annotations: options.annotations,
+            needs: options.needs,
         };
         match pods::of(item, header, &context)? {
             Pods::Subjects(subjects) => self.found.subjects.extend(subjects),

@@ -72,11 +72,11 @@ fn checks(criterion: &mut Criterion) {
             subjects.iter().for_each(|subject| write_facts(subject, &mut writer));
             let mut words = Vec::new();
             writer.words_for_all([].into_iter(), &mut words);
-            let found: usize = rules.evaluate(&subjects, None).iter().map(|outcome| outcome.findings.len()).sum();
+            let found: usize = rules.evaluate(&subjects).iter().map(|outcome| outcome.findings.len()).sum();
             assert_eq!(found, if compliant { 0 } else { 8 * pods });
             group.throughput(Throughput::Elements(pods as u64));
             group.bench_function(format!("components, {pods} pods {what}"), |bencher| {
-                one_core.install(|| bencher.iter(|| black_box(rules.evaluate(black_box(&subjects), None))));
+                one_core.install(|| bencher.iter(|| black_box(rules.evaluate(black_box(&subjects)))));
             });
             group.bench_function(format!("native, {pods} pods {what}"), |bencher| {
                 bencher.iter(|| {

@@ -1,6 +1,7 @@
 //! The policies of each namespace with their rules, kept up to date by a watch: a request never waits for the API server.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::BitOr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use kube_devops_cluster::lenient::{self, WatchedPolicy};
 use kube_devops_cluster::policies;
 use kube_devops_cluster::runtime::backoff::Backoff;
 use kube_devops_cluster::runtime::store::{Store, Watched};
+use kube_devops_core::Needs;
 use kube_devops_engine::{Checks, RuleSet};
 use tokio::time::Instant;
 
@@ -73,18 +75,10 @@ impl NamespacePolicies {
         (self.slow_evaluations.fetch_add(1, Ordering::Relaxed) < most).then_some(begun)
     }
 
-    /// Whether any rule reads annotations.
-    pub fn needs_annotations(&self) -> bool {
-        self.has_rules(RuleSet::needs_annotations)
-    }
-
-    /// Whether any rule reads whole objects.
-    pub fn needs_objects(&self) -> bool {
-        self.has_rules(RuleSet::needs_objects)
-    }
-
-    fn has_rules(&self, that: fn(&RuleSet) -> bool) -> bool {
-        self.policies.iter().any(|policy| policy.rules.as_ref().is_ok_and(|rules| that(rules)))
+    /// What the rules need in addition to the usual facts.
+    pub fn needs(&self) -> Needs {
+        let rules = self.policies.iter().filter_map(|policy| policy.rules.as_ref().ok());
+        rules.map(|rules| rules.needs()).fold(Needs::default(), Needs::bitor)
     }
 }
 

@@ -11,7 +11,7 @@ use kube_devops_cluster::pods::{self, PodQuery};
 use kube_devops_cluster::selector::LabelSelector;
 use kube_devops_cluster::{policies, policy_file};
 use kube_devops_core::report::Extent;
-use kube_devops_core::{CheckInfo, Policy, Report, Severity, Subject, SystemNamespaces};
+use kube_devops_core::{CheckInfo, Needs, Policy, Report, Severity, Subject, SystemNamespaces};
 use kube_devops_manifests::{self as manifests, ReadOptions, STANDARD_INPUT};
 
 use super::render::{self, ChartValues};
@@ -45,16 +45,16 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
 
     let has_manifests =
         [&arguments.filenames, &arguments.kustomize, &arguments.helm_chart].iter().any(|paths| !paths.is_empty());
-    let annotations = rules.needs_annotations();
+    let needs = rules.needs();
     let mut selected = if has_manifests {
-        read_manifests(arguments, annotations)?
+        read_manifests(arguments, needs)?
     } else {
-        read_cluster(cluster, &arguments.selection, annotations)?
+        read_cluster(cluster, &arguments.selection, needs)?
     };
     selected.exclude_system_namespaces(arguments);
     let outcomes = {
         let _progress = Progress::new("evaluating");
-        rules.evaluate(&selected.subjects, None)
+        rules.evaluate(&selected.subjects)
     };
     if selected.subjects.is_empty() && selected.extent.errors.is_empty() {
         eprintln!("warning: nothing was evaluated: {}", selected.empty_reason());
@@ -133,9 +133,8 @@ impl Selected {
     }
 }
 
-fn read_cluster(cluster: &ClusterArguments, selection: &Selection, annotations: bool) -> Result<Selected> {
-    let query =
-        PodQuery { namespaces: selection.namespaces.clone(), selector: selection.selector.clone(), annotations };
+fn read_cluster(cluster: &ClusterArguments, selection: &Selection, needs: Needs) -> Result<Selected> {
+    let query = PodQuery { namespaces: selection.namespaces.clone(), selector: selection.selector.clone(), needs };
     with_cluster(cluster, async |connection| {
         let progress = Progress::new("listing pods");
         let extracted = pods::subjects(&connection, &query, |count| progress.set(count)).await?;
@@ -151,7 +150,7 @@ fn read_cluster(cluster: &ClusterArguments, selection: &Selection, annotations: 
     })
 }
 
-fn read_manifests(arguments: &AnalyzeArguments, annotations: bool) -> Result<Selected> {
+fn read_manifests(arguments: &AnalyzeArguments, needs: Needs) -> Result<Selected> {
     let selection = &arguments.selection;
     let selector = selection.selector.as_deref().map(LabelSelector::parse).transpose()?;
     // As with kubectl, the selected namespace applies to objects without one.
@@ -164,7 +163,7 @@ fn read_manifests(arguments: &AnalyzeArguments, annotations: bool) -> Result<Sel
         default_namespace: namespace.unwrap_or("default").to_owned(),
         exclude: arguments.exclude.clone(),
         stdin_name: arguments.stdin_name.clone(),
-        annotations,
+        needs,
         limits: manifests::Limits::default(),
     };
     let mut read = {

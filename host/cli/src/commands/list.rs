@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use kube_devops_cluster::pods::{self, PodQuery};
+use kube_devops_core::Needs;
+use kube_devops_core::object::Object;
 use serde::Serialize;
 
 use super::{Outcome, print, with_cluster};
@@ -38,12 +40,15 @@ pub fn run(cluster: &ClusterArguments, command: &ListCommand) -> Result<Outcome>
 
 fn read(cluster: &ClusterArguments, arguments: &ListPodsArguments) -> Result<Vec<Row>> {
     let selection = &arguments.selection;
-    let query =
-        PodQuery { namespaces: selection.namespaces.clone(), selector: selection.selector.clone(), annotations: false };
+    let query = PodQuery {
+        namespaces: selection.namespaces.clone(),
+        selector: selection.selector.clone(),
+        needs: Needs::default(),
+    };
     with_cluster(cluster, async |connection| {
         let progress = Progress::new("listing pods");
         let pods = pods::list(&connection, &query, |count| progress.set(count)).await?;
-        let rows = pods.into_iter().map(|pod| Row {
+        let rows = pods.into_iter().map(|pod: Object| Row {
             name: pod.metadata.name().to_owned(),
             namespace: pod.metadata.namespace,
             phase: pod.status.phase.unwrap_or_else(|| "Unknown".to_owned()),

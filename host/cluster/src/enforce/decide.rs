@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use kube_devops_core::Subject;
 use kube_devops_core::object::{Context, Object};
+use kube_devops_core::{Needs, Subject, complete_object};
 use serde_json::Value;
 
 use super::job::{JobResult, PatchCount, Patched, RemediationJob};
@@ -130,8 +130,10 @@ fn annotation<'w>(workload: &'w Value, name: &str) -> Option<&'w str> {
 /// The facts of the pod template.
 fn subject(workload: &Value, now: DateTime<Utc>) -> Option<Subject> {
     let object: Object = serde_json::from_value(workload.clone()).ok()?;
-    let context = Context { now, default_namespace: String::new(), source: None, annotations: true };
-    object.extract(&context).ok()?.into_subject()
+    let needs = Needs { annotations: true, objects: true };
+    let context = Context { now, default_namespace: String::new(), source: None, needs };
+    let subject = object.extract(&context).ok()?.into_subject()?;
+    Some(Subject { object: Some(complete_object(workload.clone())), ..subject })
 }
 
 fn patched(workload: &Value, additions: &[Addition], template: String) -> Patched {

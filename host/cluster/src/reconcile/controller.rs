@@ -1,5 +1,7 @@
 //! The event loop of the operator.
 
+mod policy_store;
+
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::watcher::Event;
+use kube_devops_core::Needs;
 use kube_devops_engine::Checks;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -19,8 +22,9 @@ use super::availability::Availability;
 use super::executor::{ExecuteError, Executor};
 use super::gate::WriteGate;
 use super::metrics::Metrics;
-use super::policy::{Policy, Rules};
+use super::policy::Policy;
 use super::request_result::RequestResult;
+use super::rules::Rules;
 use super::write::{EnforcementResult, WriteResult};
 use crate::clock::Now;
 use crate::enforce::JobResult;
@@ -29,7 +33,7 @@ use crate::lenient::{self, WatchedPolicy};
 use crate::pod_index::PodIndex;
 use crate::pods;
 use crate::runtime::server::Readiness;
-use crate::runtime::store::{Store, Watched};
+use crate::runtime::store::Watched;
 use crate::runtime::ticker::Ticker;
 
 /// The most requests that run at a time.
@@ -75,7 +79,7 @@ impl Operator {
     ) -> Self {
         Self {
             executor,
-            pods: PodIndex::new(checks.needs_annotations()),
+            pods: PodIndex::new(Needs { annotations: checks.needs().annotations, objects: false }),
             checks,
             options,
             metrics,
@@ -93,7 +97,7 @@ impl Operator {
 
     /// Runs until `stop`.
     pub async fn run(mut self, mut leadership: watch::Receiver<bool>, stop: CancellationToken) {
-        let mut pod_events = pin!(pods::watch(&self.executor.client));
+        let mut pod_events = pods::watch(&self.executor.client, self.pods.needs());
         let mut policy_events = pin!(lenient::watch_policies(&self.executor.client));
         let mut ticker = Ticker::default();
         loop {
@@ -115,6 +119,9 @@ impl Operator {
                 ages_are_due = ticker.tick() => {
                     if ages_are_due {
                         self.update_ages();
+                    }
+                    if self.needs_other_objects() {
+                        pod_events = pods::watch(&self.executor.client, self.pods.needs());
                     }
                     self.reconcile();
                 }
@@ -191,6 +198,16 @@ impl Operator {
         self.watched_policies = watched;
     }
 
+    /// Keeps the complete objects of those namespaces whose rules read them. Returns whether the watch has to start over.
+    fn needs_other_objects(&mut self) -> bool {
+        if !self.watched_policies.is_synced() {
+            return false;
+        }
+        let needing = self.policies.iter().filter(|(_, policy)| policy.needs_objects());
+        let namespaces = needing.map(|(key, _)| key.namespace.clone()).collect();
+        self.pods.keep_objects_of(namespaces, Now::read().instant)
+    }
+
     /// Evaluates the pods that are due, and starts the writes that follow from it.
     fn reconcile(&mut self) {
         if !self.pods.is_synced() || !self.watched_policies.is_synced() {
@@ -227,9 +244,13 @@ impl Operator {
 
     #[tracing::instrument(level = "debug", skip_all)]
     fn evaluate(&mut self) {
-        for (key, policy) in self.policies.iter_mut().filter(|(_, policy)| policy.is_due()) {
+        let pods = &self.pods;
+        let is_due = |(key, policy): &(&ObjectKey, &mut Policy)| {
+            policy.is_due() && (!policy.needs_objects() || pods.has_objects_of(&key.namespace))
+        };
+        for (key, policy) in self.policies.iter_mut().filter(is_due) {
             let timer = self.metrics.duration.start_timer();
-            let run = policy.evaluate(key, &self.pods, Now::read());
+            let run = policy.evaluate(key, pods, Now::read());
             timer.observe_duration();
             self.metrics.reconciles.inc();
             self.metrics.scanned.inc_by(run.scanned as u64);
@@ -340,56 +361,5 @@ impl Operator {
                 policy.job_failed(owner, now);
             }
         }
-    }
-}
-
-impl Store for Operator {
-    type Object = WatchedPolicy;
-
-    fn set(&mut self, object: WatchedPolicy) -> (ObjectKey, bool) {
-        let key = Self::key(&object);
-        let mut object = match lenient::policy(object) {
-            Ok(object) => object,
-            Err(error) => {
-                tracing::warn!(policy = %key, "failed to read a policy, which is not evaluated: {error}");
-                let is_known = self.remove(&key);
-                return (key, is_known);
-            }
-        };
-        object.metadata.managed_fields = None;
-        if self.policies.get(&key).is_some_and(|known| known.is_other(&object)) {
-            self.remove(&key);
-        }
-        let rules = || Rules::of(&object, &self.checks, &self.options.system);
-        match self.policies.get_mut(&key) {
-            Some(known) => {
-                let rules = known.needs_rules(&object).then(rules);
-                known.update(object, rules);
-            }
-            None => {
-                let rules = rules();
-                let mut policy = Policy::new(object, rules, &self.options.enforce, Now::read());
-                if self.audits == AuditList::Known {
-                    // It was created after the list of audit results, so it has none.
-                    policy.set_audits(Vec::new());
-                }
-                self.policies.insert(key.clone(), policy);
-            }
-        }
-        (key, true)
-    }
-
-    fn remove(&mut self, key: &ObjectKey) -> bool {
-        let Some(policy) = self.policies.remove(key) else { return false };
-        self.metrics.remove(key, policy.shown());
-        true
-    }
-
-    fn key(policy: &WatchedPolicy) -> ObjectKey {
-        ObjectKey::of(&policy.metadata)
-    }
-
-    fn keys(&self) -> Vec<ObjectKey> {
-        self.policies.keys().cloned().collect()
     }
 }

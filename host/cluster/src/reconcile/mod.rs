@@ -20,6 +20,7 @@ mod gate;
 mod metrics;
 mod policy;
 mod request_result;
+mod rules;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -1,25 +1,23 @@
 //! A policy in the operator: its rules, the evaluations of its pods, and the next write. It decides and requests nothing.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kube::{Resource, ResourceExt};
-use kube_devops_core::{Ledger, SystemNamespaces, Totals};
-use kube_devops_engine::Checks;
+use kube_devops_core::{Ledger, Totals};
 
 use super::ReconcileOptions;
 use super::audit::Audits;
 use super::events::PendingEvents;
 use super::gate::WriteGate;
+use super::rules::Rules;
 use super::status::{PolicyState, differs, status};
 use super::write::{EnforcementJob, EnforcementResult, FINALIZER, KnownAudit, Write, WriteResult};
 use crate::clock::Now;
 use crate::crd::{DevOpsPolicy, EnforcementMode};
 use crate::enforce::{EnforceOptions, NextJob, RemediationJob, Remediations};
-use crate::evaluator::{self, Due, EvaluatedPod, PolicyRules};
+use crate::evaluator::{self, Due, EvaluatedPod};
 use crate::key::ObjectKey;
 use crate::pod_index::PodIndex;
-use crate::policies;
 use crate::runtime::backoff::Backoff;
 
 /// The annotation of a policy whose patches are reported instead of applied.
@@ -27,33 +25,6 @@ const DRY_RUN: &str = "devops.stochastic.io/dry-run";
 
 /// The first and the longest pause before rules are created again.
 const RULES_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
-
-/// The rules of a policy.
-#[derive(Clone)]
-pub enum Rules {
-    /// Rules to evaluate.
-    Valid(Arc<dyn PolicyRules>),
-    /// A check rejects its settings, or does not exist; with the message.
-    Invalid(String),
-    /// A check crashed, or ran out of time or memory; with the message. Another attempt may succeed.
-    Failed(String),
-    /// The policy is in a system namespace, which is excluded.
-    SystemNamespace,
-}
-
-impl Rules {
-    /// Creates the rules of a policy.
-    pub fn of(object: &DevOpsPolicy, checks: &Checks, system: &SystemNamespaces) -> Self {
-        if system.contains(&object.namespace().unwrap_or_default()) {
-            return Self::SystemNamespace;
-        }
-        match checks.rule_set(&policies::policy(&object.name_any(), &object.spec)) {
-            Ok(rules) => Self::Valid(Arc::new(rules)),
-            Err(error) if error.is_temporary() => Self::Failed(error.to_string()),
-            Err(error) => Self::Invalid(error.to_string()),
-        }
-    }
-}
 
 /// A policy and the evaluations of its pods.
 pub struct Policy {
@@ -107,6 +78,11 @@ impl Policy {
             gate,
             rules_backoff,
         }
+    }
+
+    /// Whether the rules read complete objects.
+    pub fn needs_objects(&self) -> bool {
+        self.rules.needs_objects()
     }
 
     /// Whether the object needs other rules. The writes of the operator itself do not change them.

@@ -1,5 +1,7 @@
 //! Tests of the decisions about a policy, without cluster and without components.
 
+mod tags;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,51 +11,21 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;
-use kube_devops_core::{Edit, Evaluation, EvaluationError, Severity, Subject, SystemNamespaces, testing};
+use kube_devops_core::SystemNamespaces;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::policy::{Policy, Rules};
+use self::tags::Tags;
+use super::policy::Policy;
+use super::rules::Rules;
 use super::write::{EnforcementJob, EnforcementResult, FINALIZER, Write, WriteResult};
 use super::{AuditOptions, ReconcileOptions};
 use crate::clock::Now;
 use crate::crd::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus, EnforcementMode};
 use crate::enforce::{EnforceOptions, JobResult, Patched, WorkloadKey};
-use crate::evaluator::PolicyRules;
 use crate::key::ObjectKey;
 use crate::pod_index::{PodIndex, WatchedPod};
 use crate::runtime::election::ElectionOptions;
-
-/// Every container without a tag is a violation, and one named `broken` fails the check.
-struct Tags;
-
-impl PolicyRules for Tags {
-    fn evaluate(&self, subjects: &[&Subject]) -> Vec<Evaluation> {
-        let evaluate = |subject: &&Subject| {
-            let mut evaluation = Evaluation::default();
-            for container in &subject.containers {
-                if &*container.name == "broken" {
-                    evaluation.errors.push("check latest-tag failed: it crashed".to_owned());
-                }
-                let is_violation = !container.image.contains(':');
-                evaluation.compliance.add(5, is_violation);
-                if is_violation {
-                    evaluation.violations.push(testing::violation("latest-tag", Severity::High, &subject.name));
-                }
-            }
-            evaluation
-        };
-        subjects.iter().map(evaluate).collect()
-    }
-
-    fn remediating(&self) -> Vec<&str> {
-        vec!["latest-tag"]
-    }
-
-    fn remediate(&self, _subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
-        Ok(Vec::new())
-    }
-}
 
 fn start() -> Now {
     Now { utc: DateTime::UNIX_EPOCH, instant: Instant::now() }
@@ -104,7 +76,7 @@ fn enforcing() -> DevOpsPolicy {
 }
 
 fn pod(name: &str, container: &str, image: &str) -> WatchedPod {
-    serde_json::from_value(json!({
+    let pod = serde_json::from_value(json!({
         "metadata": {
             "name": name,
             "namespace": "shop",
@@ -114,8 +86,8 @@ fn pod(name: &str, container: &str, image: &str) -> WatchedPod {
         },
         "spec": { "containers": [{ "name": container, "image": image }] },
         "status": { "phase": "Running" },
-    }))
-    .unwrap_or_else(|error| panic!("{error}"))
+    }));
+    WatchedPod::of(pod.unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// The pods of the tests: one with a violation, and one without.

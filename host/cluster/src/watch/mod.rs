@@ -11,7 +11,6 @@ mod metrics;
 mod scores;
 
 use std::net::SocketAddr;
-use std::pin::pin;
 
 use futures::StreamExt;
 use kube::runtime::watcher::Event;
@@ -26,7 +25,7 @@ use crate::clock::Now;
 use crate::connection::Connection;
 use crate::evaluator::{Due, evaluate};
 use crate::pod_index::{PodIndex, WatchedPod};
-use crate::pods;
+use crate::pods::{self, PodEvents};
 use crate::runtime::Runtime;
 use crate::runtime::election::ElectionOptions;
 use crate::runtime::server::Readiness;
@@ -74,19 +73,20 @@ pub async fn run(
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let runtime = Runtime::start(&connection.client, options.address, options.election, registry).await?;
+    let needs = rules.needs();
     let controller = Controller {
         rules,
         metrics,
         readiness: runtime.readiness.clone(),
         system: options.system,
-        pods: PodIndex::new(checks.needs_annotations()),
+        pods: PodIndex::new(needs),
         scores: Scores::default(),
         due: Due::default(),
         is_leader: false,
         are_shown: false,
         changed,
     };
-    controller.run(pods::watch(&connection.client), runtime.leadership.clone(), stop).await;
+    controller.run(pods::watch(&connection.client, needs), runtime.leadership.clone(), stop).await;
     runtime.shut_down().await;
     Ok(())
 }
@@ -106,13 +106,7 @@ struct Controller<F> {
 }
 
 impl<F: FnMut(Option<&Scores>) + Send> Controller<F> {
-    async fn run(
-        mut self,
-        events: impl futures::Stream<Item = Result<Event<WatchedPod>, kube::runtime::watcher::Error>>,
-        mut leadership: watch::Receiver<bool>,
-        stop: CancellationToken,
-    ) {
-        let mut events = pin!(events);
+    async fn run(mut self, mut events: PodEvents, mut leadership: watch::Receiver<bool>, stop: CancellationToken) {
         let mut ticker = Ticker::default();
         loop {
             tokio::select! {

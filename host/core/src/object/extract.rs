@@ -12,7 +12,7 @@ use super::{
 };
 use crate::lines::Lines;
 use crate::subject::{
-    Container, ContainerKind, Controller, Phase, Place, PodContext, RestartPolicy, Source, Status, Subject,
+    Container, ContainerKind, Controller, Needs, Phase, Place, PodContext, RestartPolicy, Source, Status, Subject,
 };
 use crate::workload::{Lifetime, Workload, group};
 
@@ -25,8 +25,8 @@ pub struct Context {
     pub default_namespace: String,
     /// The file that the object was read from.
     pub source: Option<Source>,
-    /// Whether annotations are facts, because a check needs them.
-    pub annotations: bool,
+    /// What checks need. Complete objects are added by the caller, which has them.
+    pub needs: Needs,
 }
 
 /// The result of an extraction.
@@ -195,7 +195,7 @@ impl Header {
         let Metadata { name, generate_name, labels, annotations, owner_references, .. } = self.metadata;
         let controller = owner_references.into_iter().find(|owner| owner.controller == Some(true));
         let (labels, annotations) = if is_pod { (labels, annotations) } else { (facts.labels, facts.annotations) };
-        let annotations = if context.annotations { annotations } else { Labels::default() };
+        let annotations = if context.needs.annotations { annotations } else { Labels::default() };
         let restart_policy = match (lifetime, facts.restart_policy) {
             (Lifetime::ByRestartPolicy, policy) => policy,
             (Lifetime::Forever, _) => RestartPolicy::Always,
@@ -221,6 +221,7 @@ impl Header {
             is_owned: false,
             source: context.source.clone(),
             lines,
+            object: None,
         }
     }
 }

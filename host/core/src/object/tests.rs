@@ -1,12 +1,12 @@
 use serde_json::json;
 
 use super::*;
-use crate::subject::Subject;
+use crate::subject::{Needs, Subject};
 
 fn subject(object: &serde_json::Value, annotations: bool) -> Subject {
     let object: Object = serde_json::from_value(object.clone()).expect("an object");
-    let context =
-        Context { now: DateTime::UNIX_EPOCH, default_namespace: "default".to_owned(), source: None, annotations };
+    let needs = Needs { annotations, objects: false };
+    let context = Context { now: DateTime::UNIX_EPOCH, default_namespace: "default".to_owned(), source: None, needs };
     object.extract(&context).expect("it can be evaluated").into_subject().expect("it runs pods")
 }
 

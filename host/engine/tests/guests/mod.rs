@@ -56,7 +56,7 @@ pub fn policy(checks: &[&str], behaviour: &str) -> Policy {
 pub fn misbehave(limits: &Limits, behaviour: &str, names: &[&str]) -> CheckOutcome {
     let rules = hostile(limits, behaviour).expect("the rule is created");
     let subjects: Vec<_> = names.iter().map(|name| subject(name)).collect();
-    rules.evaluate(&subjects, None).remove(0)
+    rules.evaluate(&subjects).remove(0)
 }
 
 /// Returns a pod with one container and without status.

@@ -3,6 +3,7 @@
 //! `cargo +nightly fuzz run read` in `host/manifests`.
 #![no_main]
 
+use kube_devops_core::Needs;
 use kube_devops_manifests::{Limits, ReadOptions, Rendered, read};
 use libfuzzer_sys::fuzz_target;
 
@@ -14,7 +15,7 @@ fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |text: &str| {
         default_namespace: "default".to_owned(),
         exclude: Vec::new(),
         stdin_name: None,
-        annotations: false,
+        needs: Needs::default(),
         limits: Limits::default(),
     };
     let rendered = Rendered { name: "fuzz".into(), folder: None, text: text.to_owned() };

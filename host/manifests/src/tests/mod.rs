@@ -12,7 +12,7 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use kube_devops_core::report::ReportError;
-use kube_devops_core::{Source, Subject};
+use kube_devops_core::{Needs, Source, Subject};
 use tempfile::TempDir;
 
 use crate::{Limits, Manifests, ReadOptions, read};
@@ -23,7 +23,7 @@ fn options() -> ReadOptions {
         default_namespace: "default".to_owned(),
         exclude: Vec::new(),
         stdin_name: None,
-        annotations: false,
+        needs: Needs::default(),
         limits: Limits::default(),
     }
 }

@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use chrono::Utc;
 use kube_devops_core::object::{Context, Extraction, Object, PodStatus};
-use kube_devops_core::{Container, ContainerKind, Subject, Violation, evaluations};
-use kube_devops_engine::Objects;
+use kube_devops_core::{Container, ContainerKind, Needs, Subject, Violation, complete_object, evaluations};
 use serde_json::Value;
 
 use super::gate::is_pod_of_controller;
@@ -30,22 +29,22 @@ pub fn verdict(
         Ok((None, _)) => return Verdict::failed(Reason::Malformed, "the review has no object"),
         Err(error) => return Verdict::failed(Reason::Malformed, error),
     };
-    let annotations = policies.needs_annotations();
-    let subject = match subject(request, object, annotations) {
+    let needs = policies.needs();
+    let mut subject = match subject(request, object, needs) {
         Ok(Some(subject)) => subject,
         Ok(None) => return Verdict::Skipped,
         Err(error) => return Verdict::failed(Reason::Malformed, error),
     };
     let before = before.filter(|_| request.operation == "UPDATE");
     // If the existing object cannot be evaluated, the new one is evaluated as a whole.
-    let before = before.and_then(|object| self::subject(request, object, annotations).ok().flatten());
-    let whole = policies.needs_objects().then(|| WholeObjects::read(body)).flatten();
+    let before = before.and_then(|object| self::subject(request, object, needs).ok().flatten());
+    let whole = needs.objects.then(|| WholeObjects::read(body)).flatten();
     let is_unchanged = before.as_ref().is_some_and(|before| has_same_pods(before, &subject));
     if is_unchanged && whole.as_ref().is_none_or(WholeObjects::have_same_spec) {
         return Verdict::Skipped;
     }
-    let objects: Option<Objects> = whole.map(|whole| Arc::from([whole.now]));
-    let (mut violations, failures) = evaluate(&subject, objects.as_ref(), policies, deadline);
+    subject.object = whole.map(|whole| complete_object(whole.now));
+    let (mut violations, failures) = evaluate(&subject, policies, deadline);
     if request.sub_resource == "ephemeralcontainers" {
         let added = added_containers(before.as_ref(), &subject);
         violations.retain(|found| found.violation.container.as_deref().is_some_and(|name| added.contains(&name)));
@@ -58,7 +57,6 @@ pub fn verdict(
 /// Evaluates a subject by every policy.
 fn evaluate(
     subject: &Subject,
-    objects: Option<&Objects>,
     policies: &NamespacePolicies,
     deadline: Instant,
 ) -> (Vec<PolicyViolation>, Vec<EvaluationFailure>) {
@@ -72,7 +70,7 @@ fn evaluate(
                 continue;
             }
         };
-        let outcomes = rules.evaluate_until(&[subject], objects, Some(deadline));
+        let outcomes = rules.evaluate_until(&[subject], Some(deadline));
         for error in outcomes.iter().flat_map(|outcome| &outcome.errors) {
             let reason = if error.timed_out { Reason::Timeout } else { Reason::CheckFailed };
             failures.push(EvaluationFailure { reason, text: error.to_string() });
@@ -85,7 +83,7 @@ fn evaluate(
 }
 
 /// The subject of an object; `None` if it runs no pods, has finished or is being deleted.
-fn subject(request: &Header<'_>, mut object: Object, annotations: bool) -> Result<Option<Subject>, String> {
+fn subject(request: &Header<'_>, mut object: Object, needs: Needs) -> Result<Option<Subject>, String> {
     if object.kind != request.kind.kind {
         return Err(format!("the review is about a {}, and its object is a {}", request.kind.kind, object.kind));
     }
@@ -97,7 +95,7 @@ fn subject(request: &Header<'_>, mut object: Object, annotations: bool) -> Resul
         object.metadata.deletion_timestamp = None;
     }
     object.forget_status();
-    let context = Context { now: Utc::now(), default_namespace: String::new(), source: None, annotations };
+    let context = Context { now: Utc::now(), default_namespace: String::new(), source: None, needs };
     object.extract(&context).map(Extraction::into_subject).map_err(|error| error.to_string())
 }
 
@@ -210,15 +208,15 @@ mod tests {
 
     #[test]
     fn the_namespace_of_the_request_counts_and_a_new_pod_cannot_claim_to_be_finished() {
-        let new = subject(&request("CREATE"), finished(), false).unwrap().unwrap();
+        let new = subject(&request("CREATE"), finished(), Needs::default()).unwrap().unwrap();
         assert_eq!((&*new.namespace, new.status), ("shop", None));
-        assert!(subject(&request("UPDATE"), finished(), false).unwrap().is_none());
+        assert!(subject(&request("UPDATE"), finished(), Needs::default()).unwrap().is_none());
     }
 
     #[test]
     fn an_object_of_another_kind_is_an_error() {
         let deployment = object(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" } }));
-        let error = subject(&request("CREATE"), deployment, false).unwrap_err();
+        let error = subject(&request("CREATE"), deployment, Needs::default()).unwrap_err();
         assert!(error.contains("about a Pod") && error.contains("a Deployment"), "{error}");
         let unreadable =
             verdict(&request("CREATE"), Err("bad".to_owned()), b"", &NamespacePolicies::default(), Instant::now());

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kube_devops_core::{Edit, Evaluation, EvaluationError};
+use kube_devops_core::{Edit, Evaluation, EvaluationError, Needs};
 use serde_json::json;
 
 use super::*;
@@ -16,6 +16,10 @@ struct Liveness {
 }
 
 impl PolicyRules for Liveness {
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
     fn evaluate(&self, subjects: &[&Subject]) -> Vec<Evaluation> {
         vec![Evaluation::default(); subjects.len()]
     }

@@ -1,0 +1,142 @@
+use kube::api::ObjectMeta;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn pod(name: &str, phase: &str, image: &str) -> WatchedPod {
+    watched(json!({
+        "metadata": { "name": name, "namespace": "shop", "creationTimestamp": "2026-01-01T00:00:00Z" },
+        "spec": { "containers": [{ "name": "app", "image": image }] },
+        "status": { "phase": phase },
+    }))
+}
+
+fn watched(pod: Value) -> WatchedPod {
+    WatchedPod::of(serde_json::from_value(pod).unwrap())
+}
+
+fn complete(pod: Value) -> WatchedPod {
+    WatchedPod::complete(serde_json::from_value(pod).unwrap())
+}
+
+fn names(keys: &[ObjectKey]) -> Vec<&str> {
+    keys.iter().map(|key| &*key.name).collect()
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    "2026-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + chrono::TimeDelta::seconds(seconds)
+}
+
+#[test]
+fn only_a_change_of_the_facts_is_reported() {
+    let mut index = PodIndex::default();
+    assert_eq!(names(&index.apply(Event::Apply(pod("a", "Running", "x:1")), at(0))), ["a"]);
+    assert!(index.apply(Event::Apply(pod("a", "Running", "x:1")), at(9)).is_empty());
+    assert_eq!(names(&index.apply(Event::Apply(pod("a", "Running", "x:2")), at(9))), ["a"]);
+    assert_eq!((index.len(), index.pods("shop").count()), (1, 1));
+    assert_eq!(names(&index.apply(Event::Apply(pod("a", "Succeeded", "x:2")), at(9))), ["a"]);
+    assert!(index.is_empty() && index.namespaces().next().is_none());
+    assert!(index.apply(Event::Delete(pod("a", "Succeeded", "x:2")), at(9)).is_empty());
+}
+
+#[test]
+fn a_list_removes_pods_that_it_does_not_contain() {
+    let mut index = PodIndex::default();
+    for name in ["a", "b"] {
+        index.apply(Event::Apply(pod(name, "Running", "x:1")), at(0));
+    }
+    assert!(!index.is_synced());
+    index.apply(Event::Init, at(0));
+    assert!(index.apply(Event::InitApply(pod("b", "Running", "x:1")), at(0)).is_empty());
+    assert_eq!(names(&index.apply(Event::InitDone, at(0))), ["a"]);
+    assert!(index.is_synced());
+    assert_eq!(index.len(), 1);
+}
+
+#[test]
+fn the_ages_of_pending_pods_are_updated() {
+    let mut index = PodIndex::default();
+    index.apply(Event::Apply(pod("a", "Pending", "x:1")), at(10));
+    index.apply(Event::Apply(pod("b", "Running", "x:1")), at(10));
+    let seconds = |index: &PodIndex| {
+        index.pods("shop").next().unwrap().1.status.as_ref().and_then(|status| status.pending_seconds)
+    };
+    assert_eq!(seconds(&index), Some(10));
+    assert_eq!(names(&index.update_ages(at(400))), ["a"]);
+    assert_eq!(seconds(&index), Some(400));
+    index.apply(Event::Apply(pod("a", "Running", "x:1")), at(500));
+    assert!(index.update_ages(at(600)).is_empty());
+}
+
+#[test]
+fn a_malformed_pod_affects_only_itself() {
+    let mut index = PodIndex::default();
+    let mut malformed = json!({
+        "metadata": { "name": "odd", "namespace": "shop" },
+        "spec": { "containers": [{ "name": "app", "image": 5 }] },
+    });
+    let odd = watched(malformed.clone());
+    assert!(index.apply(Event::Apply(odd), at(0)).is_empty());
+    // A malformed status does not prevent the evaluation of the spec.
+    malformed["spec"]["containers"][0]["image"] = json!("x:1");
+    malformed["status"] = json!({ "phase": 7 });
+    let odd = watched(malformed);
+    assert_eq!(names(&index.apply(Event::Apply(odd), at(0))), ["odd"]);
+}
+
+#[test]
+fn the_root_of_a_pod_of_a_deployment_is_the_deployment() {
+    let root = |owner: Option<(&str, &str)>, hash: Option<&str>| {
+        let owners = owner.map(|(kind, name)| {
+            json!([{ "apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "1", "controller": true }])
+        });
+        let metadata: ObjectMeta = serde_json::from_value(json!({
+            "name": "web-5d9-x", "ownerReferences": owners, "labels": { "pod-template-hash": hash.unwrap_or("none") },
+        }))
+        .unwrap();
+        let labels: Vec<_> = metadata.labels.clone().unwrap_or_default().into_iter().collect();
+        let root = WorkloadRoot::of(&labels, &workload(&metadata));
+        format!("{} {}", root.kind, root.name)
+    };
+    assert_eq!(root(Some(("ReplicaSet", "web-5d9")), Some("5d9")), "Deployment web");
+    assert_eq!(root(Some(("ReplicaSet", "web-5d9")), None), "ReplicaSet web-5d9");
+    assert_eq!(root(Some(("StatefulSet", "db-5d9")), Some("5d9")), "StatefulSet db-5d9");
+    assert_eq!(root(None, None), "Pod web-5d9-x");
+}
+
+#[test]
+fn complete_objects_are_kept_for_namespaces_that_need_them() {
+    let pod = |namespace: &str, version: &str| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "a", "namespace": namespace, "resourceVersion": version, "managedFields": [{ "manager": "x" }],
+            },
+            "spec": { "containers": [{ "name": "app", "image": "x:1" }], "nodeName": "node-1" },
+        })
+    };
+    let object = |index: &PodIndex, namespace: &str| index.pods(namespace).next().unwrap().1.object.clone();
+    let mut index = PodIndex::default();
+    let start = Instant::now();
+    assert!(!index.needs().objects);
+    index.apply(Event::Apply(watched(pod("shop", "1"))), at(0));
+    assert!(index.keep_objects_of([Arc::from("shop")].into(), start) && index.needs().objects);
+
+    index.apply(Event::Init, at(1));
+    let changed = index.apply(Event::InitApply(complete(pod("shop", "1"))), at(1));
+    assert_eq!(changed.len(), 1, "the object is new");
+    assert_eq!(index.apply(Event::InitApply(complete(pod("bank", "1"))), at(1)).len(), 1);
+    assert!(!index.has_objects_of("shop"));
+    index.apply(Event::InitDone, at(1));
+    assert!(index.has_objects_of("shop"));
+    let kept = object(&index, "shop").unwrap();
+    assert_eq!((&kept["kind"], &kept["spec"]["nodeName"]), (&json!("Pod"), &json!("node-1")));
+    assert!(kept.pointer("/metadata/managedFields").is_none());
+    assert!(object(&index, "bank").is_none());
+    let unchanged = index.apply(Event::Apply(complete(pod("shop", "2"))), at(2));
+    assert!(unchanged.is_empty(), "the version of an object is no fact");
+
+    assert!(!index.keep_objects_of(BTreeSet::new(), start));
+    assert!(object(&index, "shop").is_none() && !index.has_objects_of("shop"));
+}

@@ -1,0 +1,43 @@
+//! The rules of a policy in the operator.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube_devops_core::SystemNamespaces;
+use kube_devops_engine::Checks;
+
+use crate::crd::DevOpsPolicy;
+use crate::evaluator::PolicyRules;
+use crate::policies;
+
+/// The rules of a policy.
+#[derive(Clone)]
+pub enum Rules {
+    /// Rules to evaluate.
+    Valid(Arc<dyn PolicyRules>),
+    /// A check rejects its settings, or does not exist; with the message.
+    Invalid(String),
+    /// A check crashed, or ran out of time or memory; with the message. Another attempt may succeed.
+    Failed(String),
+    /// The policy is in a system namespace, which is excluded.
+    SystemNamespace,
+}
+
+impl Rules {
+    /// Creates the rules of a policy.
+    pub fn of(object: &DevOpsPolicy, checks: &Checks, system: &SystemNamespaces) -> Self {
+        if system.contains(&object.namespace().unwrap_or_default()) {
+            return Self::SystemNamespace;
+        }
+        match checks.rule_set(&policies::policy(&object.name_any(), &object.spec)) {
+            Ok(rules) => Self::Valid(Arc::new(rules)),
+            Err(error) if error.is_temporary() => Self::Failed(error.to_string()),
+            Err(error) => Self::Invalid(error.to_string()),
+        }
+    }
+
+    /// Whether they read complete objects.
+    pub fn needs_objects(&self) -> bool {
+        matches!(self, Self::Valid(rules) if rules.needs().objects)
+    }
+}
