@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod cleanup;
 pub mod clock;
 pub mod connection;
 pub mod crd;
@@ -19,6 +20,7 @@ pub mod enforce;
 mod error;
 pub mod evaluator;
 pub mod install;
+pub mod installation;
 pub mod key;
 pub mod lenient;
 mod owner;

@@ -23,6 +23,8 @@ pub enum Component {
     Remediate,
     /// The admission webhook.
     Webhook,
+    /// `cleanup`, after the components were removed.
+    Cleanup,
 }
 
 impl Component {
@@ -35,6 +37,7 @@ impl Component {
             Self::Reconcile => "reconcile",
             Self::Remediate => "remediation",
             Self::Webhook => "webhook",
+            Self::Cleanup => "cleanup",
         }
     }
 }
@@ -80,6 +83,9 @@ pub enum NamedObject {
     WebhookConfiguration,
 }
 
+/// The prefix of the names of all objects, by default.
+pub const NAME_PREFIX: &str = "kube-devops";
+
 /// The names of the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectNames {
@@ -98,17 +104,22 @@ pub struct ObjectNames {
 impl Default for ObjectNames {
     /// The defaults of the options.
     fn default() -> Self {
-        Self {
-            watch_lease: "kube-devops-watch".to_owned(),
-            reconcile_lease: "kube-devops-reconcile".to_owned(),
-            webhook_lease: "kube-devops-webhook".to_owned(),
-            certificate_secret: "kube-devops-webhook-tls".to_owned(),
-            webhook_configuration: "kube-devops-webhook".to_owned(),
-        }
+        Self::with_prefix(NAME_PREFIX)
     }
 }
 
 impl ObjectNames {
+    /// The names in an installation whose names start with `prefix`.
+    pub fn with_prefix(prefix: &str) -> Self {
+        Self {
+            watch_lease: format!("{prefix}-watch"),
+            reconcile_lease: format!("{prefix}-reconcile"),
+            webhook_lease: format!("{prefix}-webhook"),
+            certificate_secret: format!("{prefix}-webhook-tls"),
+            webhook_configuration: format!("{prefix}-webhook"),
+        }
+    }
+
     fn of(&self, object: NamedObject) -> &str {
         match object {
             NamedObject::WatchLease => &self.watch_lease,
@@ -124,7 +135,7 @@ const POLICIES: &str = "devops.stochastic.io";
 
 /// The permissions of all components.
 pub const PERMISSIONS: &[Permission] = {
-    use Component::{Cli, Install, Reconcile, Remediate, Watch, Webhook};
+    use Component::{Cleanup, Cli, Install, Reconcile, Remediate, Watch, Webhook};
     const fn cluster(
         group: &'static str,
         resource: &'static str,
@@ -146,6 +157,8 @@ pub const PERMISSIONS: &[Permission] = {
     const LEASES: (&str, &str) = ("coordination.k8s.io", "leases");
     const SECRETS: (&str, &str) = ("", "secrets");
     const HOLD: &[&str] = &["get", "update"];
+    const DELETE: &[&str] = &["delete"];
+    const REMOVAL: &str = "remove what the components created";
     const CA_BUNDLE: &str = "update the CA bundle of the webhook";
     const ELECTION: &str = "elect a leader";
     const ROLLOUTS: &str = "find workloads to remediate and monitor their rollouts";
@@ -161,7 +174,8 @@ pub const PERMISSIONS: &[Permission] = {
             "install the custom resources",
         ),
         cluster(POLICIES, "devopspolicies", &["get", "list", "watch"], &[Reconcile, Webhook], "read policies"),
-        cluster(POLICIES, "devopspolicies", &["patch"], &[Reconcile], "add and remove the finalizer"),
+        cluster(POLICIES, "devopspolicies", &["list"], &[Cleanup], "find policies with a finalizer"),
+        cluster(POLICIES, "devopspolicies", &["patch"], &[Reconcile, Cleanup], "add and remove the finalizer"),
         cluster(POLICIES, "devopspolicies/status", &["patch"], &[Reconcile], "report the status"),
         cluster(
             POLICIES,
@@ -196,6 +210,10 @@ pub const PERMISSIONS: &[Permission] = {
         own(LEASES, HOLD, Some(NamedObject::WatchLease), &[Watch], ELECTION),
         own(LEASES, HOLD, Some(NamedObject::ReconcileLease), &[Reconcile], ELECTION),
         own(LEASES, HOLD, Some(NamedObject::WebhookLease), &[Webhook], ELECTION),
+        own(LEASES, DELETE, Some(NamedObject::WatchLease), &[Cleanup], REMOVAL),
+        own(LEASES, DELETE, Some(NamedObject::ReconcileLease), &[Cleanup], REMOVAL),
+        own(LEASES, DELETE, Some(NamedObject::WebhookLease), &[Cleanup], REMOVAL),
+        own(SECRETS, DELETE, Some(NamedObject::CertificateSecret), &[Cleanup], REMOVAL),
         own(SECRETS, &["create"], None, &[Webhook], "store the certificate of the webhook"),
         own(
             SECRETS,

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod controller;
+pub mod helm;
 mod hostile;
 pub mod http;
 pub mod objects;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use kube_devops_cluster::permissions::NAME_PREFIX;
 
 /// The cluster to connect to.
 #[derive(Debug, Clone, Args)]
@@ -24,6 +25,36 @@ pub struct CheckArguments {
     /// multiple times
     #[arg(long = "analyze-namespace", value_name = "NAME", conflicts_with = "namespace")]
     pub analyze_namespaces: Vec<String>,
+    /// Check an installation instead: whether its components are ready, and whether API servers reach the webhook
+    #[arg(long, conflicts_with = "analyze_namespaces", help_heading = "Installation")]
+    pub installation: bool,
+    /// Prefix of the names of the installed objects; with Helm, mostly the name of the release
+    #[arg(long, default_value = NAME_PREFIX, value_name = "NAME", requires = "installation", help_heading = "Installation")]
+    pub name_prefix: String,
+    /// Component that is not installed; can be specified multiple times
+    #[arg(long, value_enum, value_name = "COMPONENT", requires = "installation", help_heading = "Installation")]
+    pub without: Vec<InstalledComponent>,
+}
+
+/// A component that serves requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InstalledComponent {
+    /// The watch controller
+    Watch,
+    /// The operator
+    Reconcile,
+    /// The admission webhook
+    Webhook,
+}
+
+#[derive(Debug, Args)]
+pub struct CleanupArguments {
+    /// Namespace of the removed components
+    #[arg(short, long, env = "POD_NAMESPACE", default_value = "kube-devops", value_name = "NAME")]
+    pub namespace: String,
+    /// Prefix of the names of the removed objects; with Helm, mostly the name of the release
+    #[arg(long, default_value = NAME_PREFIX, value_name = "NAME")]
+    pub name_prefix: String,
 }
 
 #[derive(Debug, Subcommand)]

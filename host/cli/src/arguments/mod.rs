@@ -3,6 +3,7 @@
 mod analyze;
 mod cluster;
 mod controllers;
+mod deploy;
 mod policy;
 mod release;
 mod webhook;
@@ -12,9 +13,11 @@ use clap_complete::Shell;
 
 pub use analyze::AnalyzeArguments;
 pub use cluster::{
-    CheckArguments, ClusterArguments, CrdCommand, ListCommand, ListFormat, ListPodsArguments, Selection,
+    CheckArguments, CleanupArguments, ClusterArguments, CrdCommand, InstalledComponent, ListCommand, ListFormat,
+    ListPodsArguments, Selection,
 };
 pub use controllers::{ControllerArguments, ReconcileArguments, WatchArguments};
+pub use deploy::{DeployArguments, DeployCommand, NamespaceArguments, ObservabilityCommand};
 pub use policy::{ExplainArguments, PolicyCommand};
 pub use release::ReleaseArguments;
 pub use webhook::{CertGenerateArguments, InstallConfigArguments, WebhookCommand, WebhookNames, WebhookServeArguments};
@@ -52,8 +55,9 @@ Examples:
   kube-devops check
   kube-devops check --context production --namespace kube-devops
   kube-devops check --analyze-namespace shop               permissions for analyze -n shop
+  kube-devops check --installation                         whether the components run and API servers reach them
 
-Exit code 1 means that a permission is missing.")]
+Exit code 1 means that a permission is missing, or that a component does not work.")]
     Check(CheckArguments),
     /// List resources of the cluster
     #[command(subcommand, after_help = "Example:\n  kube-devops list pods -n production")]
@@ -108,6 +112,31 @@ Pods are replaced by a rollout. The operator adds the fields again only after th
     /// Run and configure the admission webhook
     #[command(subcommand, after_help = "Example:\n  kube-devops webhook serve")]
     Webhook(WebhookCommand),
+    /// Print the manifests of the platform
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  kube-devops deploy generate-all | kubectl apply --server-side -f -
+
+The Helm chart has more options."
+    )]
+    Deploy(DeployCommand),
+    /// Print ServiceMonitors, alerts and the Grafana dashboard
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kube-devops observability generate-all | kubectl apply --server-side -f -"
+    )]
+    Observability(ObservabilityCommand),
+    /// Remove what the components created, after they were removed themselves
+    #[command(after_help = "\
+Examples:
+  kube-devops deploy generate-deployments | kubectl delete -f -
+  kube-devops cleanup
+
+Removes the finalizers of policies, the Leases of the components and the certificate of the webhook. Custom resources and
+policies remain. With Helm, this runs when the release is uninstalled.")]
+    Cleanup(CleanupArguments),
     /// Print shell completions
     #[command(after_help = "\
 Examples:

@@ -6,12 +6,15 @@ use std::fmt::Write;
 use anyhow::Result;
 use kube_devops_cluster::permissions::{self, Answer, Component};
 
-use super::{Outcome, print, with_cluster};
+use super::{Outcome, installation, print, with_cluster};
 use crate::arguments::{CheckArguments, ClusterArguments};
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &CheckArguments) -> Result<Outcome> {
     with_cluster(cluster, async |connection| {
+        if arguments.installation {
+            return installation::run(&connection, arguments).await;
+        }
         let version = connection.server_version().await?;
         let mut text = format!("Cluster    {}\n", connection.server);
         if let Some(context) = &connection.context {

@@ -2,10 +2,13 @@
 
 mod analyze;
 mod check;
+mod cleanup;
 mod completion;
 mod controller;
 mod crd;
+mod deploy;
 mod explain;
+mod installation;
 mod list;
 mod policy;
 mod reconcile;
@@ -60,6 +63,9 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
         Command::Reconcile(arguments) => reconcile::run(&cluster, &arguments),
         Command::Release(arguments) => release::run(&cluster, &arguments),
         Command::Webhook(command) => webhook::run(&cluster, command),
+        Command::Deploy(command) => deploy::run(&command),
+        Command::Observability(command) => deploy::observability(&command),
+        Command::Cleanup(arguments) => cleanup::run(&cluster, &arguments),
         Command::Completion { shell } => completion::run(shell, program),
     }
 }

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::audit::FINGERPRINT;
-use super::write::{EnforcementJob, EnforcementResult, FINALIZER, KnownAudit, PendingEvent, Write, WriteResult};
-use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
+use super::write::{EnforcementJob, EnforcementResult, KnownAudit, PendingEvent, Write, WriteResult};
+use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, FINALIZER, PolicyAuditResult};
 use crate::enforce::{Ended, JobResult, check, follow, remediate};
 use crate::install::FIELD_MANAGER;
 use crate::key::ObjectKey;

@@ -8,10 +8,6 @@ use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
 use crate::enforce::{JobResult, RemediationJob, WorkloadKey};
 use crate::key::ObjectKey;
 
-/// The finalizer that delays the deletion of a policy until its rollouts have ended. It is present only during rollouts, so that
-/// the deletion of policies and namespaces does not depend on a running operator.
-pub const FINALIZER: &str = "devops.stochastic.io/cleanup";
-
 /// A write.
 pub enum Write {
     /// Adds the finalizer.

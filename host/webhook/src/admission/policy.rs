@@ -1,7 +1,7 @@
 //! The validation of a DevOpsPolicy: whether its checks accept their settings.
 
 use kube::ResourceExt;
-use kube_devops_cluster::crd::DevOpsPolicy;
+use kube_devops_cluster::crd::{DevOpsPolicy, INSTALLATION_CHECK};
 use kube_devops_cluster::policies;
 use kube_devops_engine::{Checks, RuleError};
 
@@ -11,6 +11,9 @@ use crate::review::parse_raw;
 /// The verdict about a policy. Changes that the API server makes by itself are skipped.
 pub fn verdict(checks: &Checks, body: &[u8]) -> Verdict {
     let policy = match changed_policy(body) {
+        Ok(Some(policy)) if policy.annotations().contains_key(INSTALLATION_CHECK) => {
+            return Verdict::InvalidPolicy(format!("the annotation {INSTALLATION_CHECK} tests the way to the webhook"));
+        }
         Ok(Some(policy)) => policy,
         Ok(None) => return Verdict::Skipped,
         Err(error) => return Verdict::failed(Reason::Malformed, format!("failed to read the policy: {error}")),

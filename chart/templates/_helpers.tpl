@@ -1,0 +1,131 @@
+{{/* The name of the chart. */}}
+{{- define "kube-devops.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The prefix of the names of all objects. The longest suffix has 20 characters. */}}
+{{- define "kube-devops.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (include "kube-devops.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "kube-devops.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The labels that identify the pods of a component. Arguments: root, component. */}}
+{{- define "kube-devops.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "kube-devops.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* The labels of an object. Arguments: root, component. */}}
+{{- define "kube-devops.labels" -}}
+{{ include "kube-devops.selectorLabels" . }}
+app.kubernetes.io/part-of: kube-devops
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The labels of a pod. They do not change with the version, so that an upgrade with the same image replaces no pod. Arguments: root, component. */}}
+{{- define "kube-devops.podLabels" -}}
+{{ include "kube-devops.selectorLabels" . }}
+app.kubernetes.io/part-of: kube-devops
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The annotations of an object, with the key "annotations", if there are any. */}}
+{{- define "kube-devops.annotations" -}}
+{{- with .Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The reference of the image. */}}
+{{- define "kube-devops.image" -}}
+{{- $image := .Values.image -}}
+{{- $registry := default $image.registry .Values.global.imageRegistry -}}
+{{- with $registry }}{{ . }}/{{ end -}}
+{{- $image.repository -}}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default (printf "v%s" .Chart.AppVersion) $image.tag }}{{ end -}}
+{{- end -}}
+
+{{/* The pull secrets of a pod, with their key. */}}
+{{- define "kube-devops.imagePullSecrets" -}}
+{{- $secrets := concat (default (list) .Values.global.imagePullSecrets) .Values.imagePullSecrets -}}
+{{- if $secrets }}
+imagePullSecrets:
+  {{- range $secrets }}
+  - name: {{ if kindIs "map" . }}{{ .name }}{{ else }}{{ . }}{{ end }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The name of the ServiceAccount of a component. Arguments: root, component. */}}
+{{- define "kube-devops.serviceAccountName" -}}
+{{- $account := (index .root.Values .component).serviceAccount -}}
+{{- if $account.create -}}
+{{- default (printf "%s-%s" (include "kube-devops.fullname" .root) .component) $account.name -}}
+{{- else -}}
+{{- default "default" $account.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The number of replicas of a component. Arguments: root, component. */}}
+{{- define "kube-devops.replicas" -}}
+{{- $own := (index .root.Values .component).replicaCount -}}
+{{- if kindIs "invalid" $own }}{{ .root.Values.replicaCount }}{{ else }}{{ $own }}{{ end -}}
+{{- end -}}
+
+{{/* A value of a component, or the value for all components, as YAML. Arguments: root, component, key. */}}
+{{- define "kube-devops.value" -}}
+{{- $own := index .root.Values .component .key -}}
+{{- $value := ternary (index .root.Values .key) $own (kindIs "invalid" $own) -}}
+{{- if $value }}{{ toYaml $value }}{{ end -}}
+{{- end -}}
+
+{{/* The name of the operator as a user of the API server. */}}
+{{- define "kube-devops.operator" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "kube-devops.serviceAccountName" (dict "root" . "component" "reconcile") }}
+{{- end -}}
+
+{{/* The security context of a container. */}}
+{{- define "kube-devops.securityContext" -}}
+{{- toYaml .Values.securityContext -}}
+{{- end -}}
+
+{{/* What pods of hooks and tests have in common with those of the components. */}}
+{{- define "kube-devops.jobPod" -}}
+{{- include "kube-devops.imagePullSecrets" . }}
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether the custom resources of the Prometheus operator can be created; empty if not. */}}
+{{- define "kube-devops.hasMonitoring" -}}
+{{- if or .Values.monitoring.assumeInstalled (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") }}true{{ end -}}
+{{- end -}}

@@ -1,0 +1,61 @@
+{{/* The name of the Secret with the serving certificate, if the webhook does not issue its own. */}}
+{{- define "kube-devops.certificateSecret" -}}
+{{- $certificate := .Values.webhook.certificate -}}
+{{- if eq $certificate.source "provided" -}}
+{{- required "webhook.certificate.secretName is required with webhook.certificate.source=provided" $certificate.secretName -}}
+{{- else -}}
+{{- default (printf "%s-webhook-tls" (include "kube-devops.fullname" .)) $certificate.secretName -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The annotations of the webhook configurations. */}}
+{{- define "kube-devops.webhookAnnotations" -}}
+{{- $annotations := deepCopy .Values.commonAnnotations -}}
+{{- if eq .Values.webhook.certificate.source "cert-manager" -}}
+{{- $_ := set $annotations "cert-manager.io/inject-ca-from" (printf "%s/%s-webhook" .Release.Namespace (include "kube-devops.fullname" .)) -}}
+{{- end -}}
+{{- with $annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/*
+How API servers reach a path of the webhook. Arguments: root, path.
+There is no caBundle for a managed certificate: the webhook sets it with a field manager of its own, so that an upgrade does not conflict.
+*/}}
+{{- define "kube-devops.clientConfig" -}}
+{{- $certificate := .root.Values.webhook.certificate -}}
+{{- if eq $certificate.source "provided" }}
+caBundle: {{ required "webhook.certificate.caBundle is required with webhook.certificate.source=provided" $certificate.caBundle | b64enc }}
+{{- end }}
+service:
+  name: {{ include "kube-devops.fullname" .root }}-webhook
+  namespace: {{ .root.Release.Namespace }}
+  path: {{ .path }}
+  port: 443
+{{- end -}}
+
+{{/* The selector of the namespaces whose workloads are evaluated. The namespace of the webhook is excluded, so that its pods can start. */}}
+{{- define "kube-devops.namespaceSelector" -}}
+{{- $excluded := list "cert-manager" "istio-system" "kube-node-lease" "kube-public" "kube-system" .Release.Namespace -}}
+{{- $selector := .Values.webhook.namespaceSelector -}}
+matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values:
+      {{- concat $excluded .Values.systemNamespaces | uniq | sortAlpha | toYaml | nindent 6 }}
+  {{- with $selector.matchExpressions }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with $selector.matchLabels }}
+matchLabels:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The condition that excludes updates by the operator. */}}
+{{- define "kube-devops.notTheOperator" -}}
+- name: not-the-operator
+  expression: request.operation != 'UPDATE' || request.userInfo.username != '{{ include "kube-devops.operator" . }}'
+{{- end -}}

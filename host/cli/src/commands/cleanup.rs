@@ -1,0 +1,20 @@
+//! `cleanup`: the removal of what the components created.
+
+use anyhow::Result;
+use kube_devops_cluster::cleanup;
+use kube_devops_cluster::permissions::ObjectNames;
+
+use super::{Outcome, print, with_cluster};
+use crate::arguments::{CleanupArguments, ClusterArguments};
+
+/// Runs the command.
+pub fn run(cluster: &ClusterArguments, arguments: &CleanupArguments) -> Result<Outcome> {
+    with_cluster(cluster, async |connection| {
+        let names = ObjectNames::with_prefix(&arguments.name_prefix);
+        let removed = cleanup::run(&connection, &arguments.namespace, &names).await?;
+        if removed.is_empty() {
+            return print("nothing to remove\n");
+        }
+        print(&removed.iter().map(|object| format!("{object} removed\n")).collect::<String>())
+    })
+}

@@ -1,0 +1,80 @@
+//! The removal of what the components created, after they were removed themselves.
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::ClusterError;
+use crate::connection::Connection;
+use crate::crd::{DevOpsPolicy, FINALIZER};
+use crate::permissions::ObjectNames;
+
+/// Removes the finalizers of policies, with which policies and their namespaces could not be deleted, and the Leases and the
+/// certificate of the components. Returns a description of each removed object.
+///
+/// # Errors
+///
+/// If a request fails. What was removed before stays removed, and the next call continues.
+pub async fn run(connection: &Connection, namespace: &str, names: &ObjectNames) -> Result<Vec<String>, ClusterError> {
+    let mut removed = finalizers(connection).await?;
+    for lease in [&names.watch_lease, &names.reconcile_lease, &names.webhook_lease] {
+        removed.extend(delete::<Lease>(connection, namespace, lease).await?);
+    }
+    removed.extend(delete::<Secret>(connection, namespace, &names.certificate_secret).await?);
+    Ok(removed)
+}
+
+async fn finalizers(connection: &Connection) -> Result<Vec<String>, ClusterError> {
+    let policies: Api<DevOpsPolicy> = Api::all(connection.client.clone());
+    let found = match policies.list_metadata(&ListParams::default()).await {
+        Ok(found) => found,
+        // The custom resources are not installed.
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Vec::new()),
+        Err(error) => return Err(connection.error(error, "list DevOpsPolicies")),
+    };
+    let mut removed = Vec::new();
+    for policy in found.items.iter().filter(|policy| policy.finalizers().iter().any(|name| name == FINALIZER)) {
+        let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
+        let result = remove_finalizer(connection, policy, &namespace).await;
+        match result {
+            Ok(()) => removed.push(format!("finalizer of devopspolicy/{name} in {namespace}")),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => {
+                let what = format!("remove the finalizer of devopspolicy/{name} in {namespace}");
+                return Err(connection.error(error, &what));
+            }
+        }
+    }
+    Ok(removed)
+}
+
+async fn remove_finalizer(
+    connection: &Connection,
+    policy: &PartialObjectMeta<DevOpsPolicy>,
+    namespace: &str,
+) -> Result<(), kube::Error> {
+    let finalizers: Vec<&String> = policy.finalizers().iter().filter(|name| *name != FINALIZER).collect();
+    let metadata =
+        json!({ "uid": policy.uid(), "resourceVersion": policy.resource_version(), "finalizers": finalizers });
+    let policies: Api<DevOpsPolicy> = Api::namespaced(connection.client.clone(), namespace);
+    let patch = Patch::Merge(json!({ "metadata": metadata }));
+    policies.patch_metadata(&policy.name_any(), &PatchParams::default(), &patch).await.map(drop)
+}
+
+/// Deletes an object, if it exists.
+async fn delete<K>(connection: &Connection, namespace: &str, name: &str) -> Result<Option<String>, ClusterError>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let object = format!("{}/{name}", K::kind(&()).to_lowercase());
+    let api: Api<K> = Api::namespaced(connection.client.clone(), namespace);
+    match api.delete(name, &DeleteParams::default()).await {
+        Ok(_) => Ok(Some(format!("{object} in {namespace}"))),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(connection.error(error, &format!("delete {object} in {namespace}"))),
+    }
+}

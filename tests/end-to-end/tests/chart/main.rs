@@ -1,0 +1,109 @@
+//! The chart: it renders the same objects as the program prints, with exactly the permissions that the components need.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod cluster;
+mod generated;
+mod permissions;
+mod values;
+
+use anyhow::Result;
+use end_to_end::helm::{documents, find, template};
+use end_to_end::{kube_devops, run};
+use serde_json::{Value, json};
+
+/// The objects that `kube-devops webhook install-config` prints.
+fn configurations(arguments: &[&str]) -> Result<Vec<Value>> {
+    let printed = run(kube_devops().args(["webhook", "install-config"]).args(arguments)).exits(0).stdout;
+    documents(&printed)
+}
+
+/// Sorts the lists whose order has no meaning.
+fn webhooks(configuration: &Value) -> Value {
+    let mut webhooks = configuration["webhooks"].clone();
+    for webhook in webhooks.as_array_mut().unwrap() {
+        for expression in webhook["namespaceSelector"]["matchExpressions"].as_array_mut().into_iter().flatten() {
+            expression["values"].as_array_mut().unwrap().sort_by_key(Value::to_string);
+        }
+    }
+    webhooks
+}
+
+#[test]
+fn the_webhook_is_registered_as_the_program_prints_it() -> Result<()> {
+    let cases: [(&[&str], &[&str]); 3] = [
+        (&[], &[]),
+        (
+            &["--set", "webhook.failurePolicy=Fail,webhook.timeoutSeconds=7,systemNamespaces={platform,kube-system}"],
+            &["--fail-closed", "--timeout-seconds", "7", "--system-namespace", "platform"],
+        ),
+        (
+            &["--set", "webhook.templatedResources={argoproj.io/rollouts},reconcile.serviceAccount.name=operator"],
+            &["--resource", "argoproj.io/rollouts", "--operator-service-account", "operator"],
+        ),
+    ];
+    for (values, arguments) in cases {
+        let rendered = documents(&template(values)?)?;
+        let printed = configurations(arguments)?;
+        for kind in ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"] {
+            let (rendered, printed) =
+                (find(&rendered, kind, "kube-devops-webhook")?, find(&printed, kind, "kube-devops-webhook")?);
+            assert_eq!(webhooks(rendered), webhooks(printed), "{values:?} {kind}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_ca_bundle_is_rendered_only_if_it_is_provided() -> Result<()> {
+    let bundle = |values: &[&str]| -> Result<Value> {
+        let rendered = documents(&template(values)?)?;
+        let configuration = find(&rendered, "ValidatingWebhookConfiguration", "kube-devops-webhook")?;
+        Ok(configuration["webhooks"][0]["clientConfig"]["caBundle"].clone())
+    };
+    assert!(bundle(&[])?.is_null());
+    assert!(bundle(&["--set", "webhook.certificate.source=cert-manager"])?.is_null());
+    let provided =
+        "webhook.certificate.source=provided,webhook.certificate.secretName=tls,webhook.certificate.caBundle=pem";
+    assert_eq!(bundle(&["--set", provided])?, json!("cGVt"));
+    let error = bundle(&["--set", "webhook.certificate.source=provided"]).unwrap_err().to_string();
+    assert!(error.contains("webhook.certificate.caBundle is required"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn every_pod_has_the_pull_secrets_the_registry_and_the_restricted_security_context() -> Result<()> {
+    let values = "global.imageRegistry=registry.example.com,global.imagePullSecrets={first},imagePullSecrets={second}";
+    let rendered = documents(&template(&["--set", values])?)?;
+    let mut seen = 0;
+    for object in &rendered {
+        let pod = match object["kind"].as_str() {
+            Some("Pod") => &object["spec"],
+            Some("Deployment" | "Job") => &object["spec"]["template"]["spec"],
+            _ => continue,
+        };
+        seen += 1;
+        let name = &object["metadata"]["name"];
+        assert_eq!(pod["imagePullSecrets"], json!([{ "name": "first" }, { "name": "second" }]), "{name}");
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], json!(true), "{name}");
+        let container = &pod["containers"][0];
+        let image = container["image"].as_str().unwrap();
+        assert!(image.starts_with("registry.example.com/stochasticquant/kube-devops:v"), "{name}: {image}");
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], json!(true), "{name}");
+        assert_eq!(container["resources"]["limits"]["memory"], json!("128Mi"), "{name}");
+    }
+    assert_eq!(seen, 6, "three Deployments, two Jobs and the test");
+    Ok(())
+}
+
+#[test]
+fn a_component_with_one_replica_has_no_disruption_budget() -> Result<()> {
+    let budgets = |values: &str| -> Result<usize> {
+        let rendered = documents(&template(&["--set", values])?)?;
+        Ok(rendered.iter().filter(|object| object["kind"] == "PodDisruptionBudget").count())
+    };
+    assert_eq!(budgets("pdb.enabled=true")?, 3);
+    assert_eq!(budgets("watch.replicaCount=1")?, 2);
+    assert_eq!(budgets("replicaCount=1,webhook.replicaCount=3")?, 1);
+    Ok(())
+}

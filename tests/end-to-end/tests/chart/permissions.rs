@@ -1,0 +1,81 @@
+//! The roles of the chart contain exactly the permissions of the components.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use end_to_end::helm::{documents, find, template};
+use kube_devops_cluster::permissions::{Component, ObjectNames, rules};
+use serde_json::Value;
+
+/// A group, a resource, a verb, and the name of the object.
+type Permission = (String, String, String, Option<String>);
+
+fn permissions(rules: &[Value]) -> BTreeSet<Permission> {
+    let texts = |rule: &Value, key: &str| -> Vec<String> {
+        rule[key].as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let mut permissions = BTreeSet::new();
+    for rule in rules {
+        let names = texts(rule, "resourceNames").into_iter().map(Some);
+        let names: Vec<_> = if rule["resourceNames"].is_null() { vec![None] } else { names.collect() };
+        for group in texts(rule, "apiGroups") {
+            for resource in texts(rule, "resources") {
+                for verb in texts(rule, "verbs") {
+                    permissions
+                        .extend(names.iter().map(|name| (group.clone(), resource.clone(), verb.clone(), name.clone())));
+                }
+            }
+        }
+    }
+    permissions
+}
+
+#[test]
+fn roles_grant_exactly_the_permissions_of_their_component() -> Result<()> {
+    let rendered = documents(&template(&["--set", "fullnameOverride=platform"])?)?;
+    let names = ObjectNames::with_prefix("platform");
+    let expected = |component, own_namespace| -> BTreeSet<Permission> {
+        let rules: Vec<Value> =
+            rules(component, own_namespace, &names).iter().map(|rule| serde_json::to_value(rule).unwrap()).collect();
+        permissions(&rules)
+    };
+    let components = [
+        ("watch", Component::Watch),
+        ("reconcile", Component::Reconcile),
+        ("remediation", Component::Remediate),
+        ("webhook", Component::Webhook),
+        ("crd-upgrade", Component::Install),
+        ("cleanup", Component::Cleanup),
+    ];
+    for (suffix, component) in components {
+        let name = format!("platform-{suffix}");
+        for (kind, own_namespace) in [("ClusterRole", false), ("Role", true)] {
+            let granted = find(&rendered, kind, &name)
+                .map_or_else(|_| BTreeSet::new(), |role| permissions(role["rules"].as_array().unwrap()));
+            assert_eq!(granted, expected(component, own_namespace), "{kind} {name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn remediation_is_a_separate_role_that_can_be_disabled() -> Result<()> {
+    let rendered = documents(&template(&["--set", "reconcile.remediation.enabled=false"])?)?;
+    assert!(find(&rendered, "ClusterRole", "kube-devops-remediation").is_err());
+    assert!(find(&rendered, "ClusterRoleBinding", "kube-devops-remediation").is_err());
+    assert!(find(&rendered, "ClusterRole", "kube-devops-reconcile").is_ok());
+    let without = documents(&template(&["--set", "rbac.create=false", "--no-hooks"])?)?;
+    assert!(!without.iter().any(|object| object["apiVersion"] == "rbac.authorization.k8s.io/v1"));
+    Ok(())
+}
+
+#[test]
+fn a_provided_certificate_needs_no_permission_to_write() -> Result<()> {
+    let rendered = documents(&template(&["--set", "webhook.certificate.source=cert-manager"])?)?;
+    assert!(find(&rendered, "Role", "kube-devops-webhook").is_err());
+    let role = find(&rendered, "ClusterRole", "kube-devops-webhook")?;
+    let verbs: BTreeSet<_> =
+        permissions(role["rules"].as_array().unwrap()).into_iter().map(|(_, _, verb, _)| verb).collect();
+    assert_eq!(verbs.into_iter().collect::<Vec<_>>(), ["get", "list", "watch"]);
+    Ok(())
+}
