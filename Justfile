@@ -25,8 +25,12 @@ bench:
     cargo bench --workspace
 
 # Evaluate the examples
-demo:
+examples:
     cargo run --release -- analyze -f examples/
+
+# Run the whole platform with workloads and policies on a local control plane until Ctrl+C
+demo:
+    cargo run --package end-to-end --example demo
 
 # Run a control plane with kwok nodes until Ctrl+C
 control-plane:

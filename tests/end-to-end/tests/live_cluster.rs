@@ -327,7 +327,7 @@ async fn missing_permissions_are_reported_with_the_commands_that_need_them() -> 
         assert!(denied.iter().any(|line| line.contains(part)), "{part}: {}", ran.stdout);
     }
     for part in
-        ["you cannot run: crd install, watch, reconcile, remediation, webhook.", "namespace platform", "ClusterRole"]
+        ["you cannot run: crd install, watch, reconcile, remediation, webhook, cleanup.", "namespace platform", "ClusterRole"]
     {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }

@@ -117,6 +117,7 @@ fn component_advice(answers: &[Answer], namespace: &str) -> String {
     format!(
         "\nWith these credentials you cannot run: {names}.\n\
          Ask a cluster administrator for a ClusterRole with the permissions marked NO, bound to you or to the\n\
-         ServiceAccount of the component. For leases and secrets, a Role in the namespace {namespace} is sufficient.\n"
+         ServiceAccount of the component. For leases and secrets, a Role in the namespace {namespace} is sufficient.\n\
+         To print the roles of the components: kube-devops deploy generate-rbac -n {namespace}\n"
     )
 }
