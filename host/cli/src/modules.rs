@@ -1,52 +1,152 @@
-//! The checks and bundles of the program, loaded in one place.
+//! The checks and bundles of the program and of further modules, loaded in one place.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kube_devops_core::{Bundle, CheckInfo};
-use kube_devops_engine::{CheckModule, Checks, Engine, Limits};
+use kube_devops_engine::{CheckModule, Checks, Engine, Grants, Limits, LoadedModule};
+use sha2::{Digest, Sha256};
+
+/// The location of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModuleReference {
+    /// A file.
+    File(PathBuf),
+}
+
+impl FromStr for ModuleReference {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("the reference is empty; specify a file, as in file:checks.wasm".to_owned());
+        }
+        match text.strip_prefix("file:") {
+            Some(path) => Ok(Self::File(path.into())),
+            None if text.contains("://") => Err("unknown scheme; specify a file, as in file:checks.wasm".to_owned()),
+            None => Ok(Self::File(text.into())),
+        }
+    }
+}
+
+impl std::fmt::Display for ModuleReference {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self::File(path) = self;
+        write!(formatter, "{}", path.display())
+    }
+}
 
 /// Loads checks and bundles.
 pub struct Modules {
     engine: Engine,
+    checks: BTreeMap<String, Arc<CheckModule>>,
+    bundles: BTreeMap<String, Bundle>,
 }
 
 impl Modules {
-    /// Starts an engine with the default limits.
-    pub fn new() -> Result<Self> {
-        Ok(Self { engine: Engine::new(Limits::default())? })
+    /// Starts an engine with the default limits, and loads the modules of the program and further ones.
+    ///
+    /// # Errors
+    ///
+    /// If a module cannot be loaded, or has a check or a bundle with a known name.
+    pub fn new(further: &[ModuleReference]) -> Result<Self> {
+        let engine = Engine::new(Limits::default())?;
+        let checks = kube_devops_modules::checks(&engine)?;
+        let bundles = kube_devops_modules::bundles(&engine)?;
+        let bundles = bundles.iter().map(|module| (module.bundle().name.clone(), module.bundle().clone())).collect();
+        let mut modules = Self { engine, checks, bundles };
+        for reference in further {
+            let loaded = load(&modules.engine, reference)?;
+            modules.add(loaded).with_context(|| format!("failed to add the module {reference}"))?;
+        }
+        Ok(modules)
     }
 
-    /// Returns the checks, to create rules from.
-    pub fn checks(&self) -> Result<Checks> {
-        Ok(Checks::new(self.check_modules()?, self.engine.limits().clone()))
+    fn add(&mut self, module: LoadedModule) -> Result<()> {
+        for check in module.checks {
+            let id = check.info().id.clone();
+            ensure!(!self.checks.contains_key(&id), "there is already a check {id}; rename that of the module");
+            self.checks.insert(id, Arc::new(check));
+        }
+        if let Some(bundle) = module.bundle {
+            let bundle = bundle.bundle().clone();
+            let name = bundle.name.clone();
+            ensure!(!self.bundles.contains_key(&name), "there is already a bundle {name}; rename that of the module");
+            self.bundles.insert(name, bundle);
+        }
+        Ok(())
+    }
+
+    /// Returns the checks and bundles, to create rules from.
+    pub fn checks(&self) -> Checks {
+        Checks::new(self.checks.clone(), self.engine.limits().clone()).with_bundles(self.bundles.values().cloned())
     }
 
     /// Returns the metadata of the checks, by id.
-    pub fn check_infos(&self) -> Result<BTreeMap<String, CheckInfo>> {
-        Ok(self.check_modules()?.into_iter().map(|(id, module)| (id, module.info().clone())).collect())
+    pub fn check_infos(&self) -> BTreeMap<String, CheckInfo> {
+        self.checks.iter().map(|(id, module)| (id.clone(), module.info().clone())).collect()
     }
 
     /// Returns the bundles, sorted by name.
-    pub fn bundles(&self) -> Result<Vec<Bundle>> {
-        let modules = kube_devops_modules::bundles(&self.engine)?;
-        Ok(modules.iter().map(|module| module.bundle().clone()).collect())
+    pub fn bundles(&self) -> impl Iterator<Item = &Bundle> {
+        self.bundles.values()
     }
 
     /// Returns the bundle with a name.
     pub fn bundle(&self, name: &str) -> Result<Bundle> {
-        let bundles = self.bundles()?;
-        match bundles.iter().find(|bundle| bundle.name == name) {
+        match self.bundles.get(name) {
             Some(bundle) => Ok(bundle.clone()),
             None => {
-                let known: Vec<_> = bundles.iter().map(|bundle| bundle.name.as_str()).collect();
+                let known: Vec<_> = self.bundles.keys().map(String::as_str).collect();
                 bail!("unknown bundle {name:?}; available bundles: {}", known.join(", "))
             }
         }
     }
+}
 
-    fn check_modules(&self) -> Result<BTreeMap<String, Arc<CheckModule>>> {
-        Ok(kube_devops_modules::checks(&self.engine)?)
+/// Loads a module. A module of the command line has access to complete objects.
+///
+/// # Errors
+///
+/// If it cannot be read or loaded.
+pub fn load(engine: &Engine, reference: &ModuleReference) -> Result<LoadedModule> {
+    let ModuleReference::File(path) = reference;
+    let bytes = read(path, engine.limits().module).with_context(|| format!("failed to read the module {reference}"))?;
+    LoadedModule::compile(engine, &bytes, &digest(&bytes), Grants::all())
+        .with_context(|| format!("failed to load the module {reference}"))
+}
+
+/// Reads a file of at most `most` bytes.
+fn read(path: &Path, most: usize) -> Result<Vec<u8>> {
+    let file = File::open(path)?;
+    ensure!(file.metadata()?.is_file(), "not a file");
+    let mut bytes = Vec::new();
+    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() <= most, "the file has more than {most} bytes");
+    Ok(bytes)
+}
+
+/// Returns the digest that identifies a module.
+pub fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let hexadecimal: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hexadecimal}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_a_file_with_or_without_scheme() {
+        let file = |path: &str| Ok(ModuleReference::File(path.into()));
+        assert_eq!("file:a/b.wasm".parse(), file("a/b.wasm"));
+        assert_eq!("./a.wasm".parse(), file("./a.wasm"));
+        assert!(ModuleReference::from_str("ftp://host/a.wasm").is_err() && ModuleReference::from_str("").is_err());
     }
 }

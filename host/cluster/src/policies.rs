@@ -2,21 +2,14 @@
 
 use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::{Bundle, Enforcement, Policy, RuleConfig};
+use kube_devops_engine::{Checks, RuleError, RuleSet};
 use serde_json::{Map, Value, json};
 
-use crate::crd::{DevOpsPolicy, DevOpsPolicySpec};
+use crate::crd::{CheckRule, DevOpsPolicy, DevOpsPolicySpec};
 
 /// The reason why a bundle cannot be converted to a DevOpsPolicy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// DevOpsPolicy v1 has no field for a check.
-    #[error("the bundle {bundle} selects the check {check}, for which DevOpsPolicy has no field")]
-    NoField {
-        /// The bundle.
-        bundle: String,
-        /// The check.
-        check: String,
-    },
     /// A value does not have the type of its field.
     #[error("the bundle {bundle} does not fit DevOpsPolicy: {reason}")]
     Unfit {
@@ -27,41 +20,128 @@ pub enum PolicyError {
     },
 }
 
-/// Returns the policy with the rules that a spec enables.
-pub fn policy(name: &str, spec: &DevOpsPolicySpec) -> Policy {
+/// The reason why a spec cannot be converted to a policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// The bundle does not exist.
+    #[error("there is no bundle {name}; it is misspelt, or its module is not loaded")]
+    UnknownBundle {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The reason why the rules of a policy cannot be created.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RulesError {
+    /// The spec.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A rule.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+}
+
+impl RulesError {
+    /// Whether another attempt may succeed: a check crashed, or ran out of time or memory, or a module is not loaded yet.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Spec(SpecError::UnknownBundle { .. }) => true,
+            Self::Rule(error) => error.is_temporary(),
+        }
+    }
+}
+
+/// Creates the rules of a policy.
+///
+/// # Errors
+///
+/// If its bundle does not exist, or a check rejects its settings or fails to process them.
+pub fn rules(name: &str, spec: &DevOpsPolicySpec, checks: &Checks) -> Result<RuleSet, RulesError> {
+    Ok(checks.rule_set(&policy(name, spec, checks)?)?)
+}
+
+/// Returns the policy with the rules that a spec enables: those of its bundle, replaced by those of its fields, replaced by
+/// those of its checks.
+///
+/// # Errors
+///
+/// If its bundle does not exist.
+pub fn policy(name: &str, spec: &DevOpsPolicySpec, checks: &Checks) -> Result<Policy, SpecError> {
+    let mut rules = match &spec.bundle {
+        Some(bundle) => {
+            let unknown = || SpecError::UnknownBundle { name: bundle.clone() };
+            checks.bundle(bundle).ok_or_else(unknown)?.rules.clone()
+        }
+        None => Vec::new(),
+    };
     let fields = serde_json::to_value(spec).unwrap_or_default();
-    let rules = POLICY_FIELDS.iter().filter_map(|field| {
-        let value = &fields[field.field];
-        let settings = match (field.setting, value) {
+    for field in &POLICY_FIELDS {
+        let severity = fields["severityOverrides"][field.severity_override].as_str();
+        let severity = severity.and_then(|severity| severity.parse().ok());
+        let settings = match (field.setting, &fields[field.field]) {
             (None, Value::Bool(true)) => json!({}),
             (Some(setting), Value::Number(number)) => json!({ setting: number }),
-            _ => return None,
+            // The field switches a check of the bundle off.
+            (None, Value::Bool(false)) => {
+                rules.retain(|rule| rule.check != field.check);
+                continue;
+            }
+            _ => {
+                let known = rules.iter_mut().find(|rule| rule.check == field.check);
+                if let (Some(known), Some(_)) = (known, severity) {
+                    known.severity = severity;
+                }
+                continue;
+            }
         };
-        let severity = fields["severityOverrides"][field.severity_override].as_str();
-        Some(RuleConfig {
-            check: field.check.to_owned(),
-            settings,
-            severity: severity.and_then(|severity| severity.parse().ok()),
-        })
-    });
-    Policy { name: name.to_owned(), rules: rules.collect() }
+        let config = RuleConfig { settings, severity, ..RuleConfig::default_of(field.check) };
+        replace(&mut rules, config);
+    }
+    for rule in &spec.checks {
+        let config = RuleConfig {
+            settings: rule.settings.clone().unwrap_or_else(|| json!({})),
+            severity: rule.severity,
+            weight: rule.weight.and_then(|weight| weight.try_into().ok()),
+            ..RuleConfig::default_of(&rule.check)
+        };
+        replace(&mut rules, config);
+    }
+    Ok(Policy { name: name.to_owned(), rules })
+}
+
+/// Adds a rule, or replaces that of the same check, whose severity stays unless the new rule has one.
+fn replace(rules: &mut Vec<RuleConfig>, new: RuleConfig) {
+    match rules.iter_mut().find(|known| known.check == new.check) {
+        Some(known) => *known = RuleConfig { severity: new.severity.or(known.severity), ..new },
+        None => rules.push(new),
+    }
 }
 
 /// Converts a bundle to the DevOpsPolicy that `bundle-apply` prints.
 pub fn from_bundle(bundle: &Bundle, namespace: &str, name: &str) -> Result<DevOpsPolicy, PolicyError> {
     let mut fields = Map::new();
     let mut severities = Map::new();
+    let mut checks = Vec::new();
     for rule in &bundle.rules {
-        let no_field = || PolicyError::NoField { bundle: bundle.name.clone(), check: rule.check.clone() };
-        let field = POLICY_FIELDS.iter().find(|field| field.check == rule.check).ok_or_else(no_field)?;
-        let value = match field.setting {
-            None => json!(true),
-            Some(setting) => rule.settings.get(setting).cloned().ok_or_else(no_field)?,
+        let field = POLICY_FIELDS.iter().find(|field| field.check == rule.check);
+        let value = field.and_then(|field| match field.setting {
+            None => Some(json!(true)),
+            Some(setting) => rule.settings.get(setting).cloned(),
+        });
+        let (Some(field), Some(value)) = (field, value) else {
+            let settings = Some(rule.settings.clone()).filter(|settings| *settings != json!({}));
+            let weight = rule.weight.and_then(|weight| weight.try_into().ok());
+            checks.push(CheckRule { check: rule.check.clone(), settings, severity: rule.severity, weight });
+            continue;
         };
         fields.insert(field.field.to_owned(), value);
         if let Some(severity) = rule.severity {
             severities.insert(field.severity_override.to_owned(), json!(severity));
         }
+    }
+    if !checks.is_empty() {
+        fields.insert("checks".to_owned(), json!(checks));
     }
     if !severities.is_empty() {
         fields.insert("severityOverrides".to_owned(), severities.into());
@@ -90,4 +170,75 @@ pub fn from_bundle(bundle: &Bundle, namespace: &str, name: &str) -> Result<DevOp
     let mut policy = DevOpsPolicy::new(name, serde_json::from_value(fields.into()).map_err(unfit)?);
     policy.metadata.namespace = Some(namespace.to_owned());
     Ok(policy)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kube_devops_core::Severity;
+    use kube_devops_engine::Limits;
+
+    use super::*;
+
+    fn checks() -> Checks {
+        let rule = |check: &str, severity| RuleConfig { severity, ..RuleConfig::default_of(check) };
+        let bundle = Bundle {
+            name: "base".to_owned(),
+            title: "Base".to_owned(),
+            description: "Base".to_owned(),
+            enforcement: Enforcement::Audit,
+            rules: vec![
+                rule("latest-tag", Some(Severity::Low)),
+                rule("pending", None),
+                rule("own", Some(Severity::High)),
+            ],
+            default_probe: None,
+            default_resources: None,
+        };
+        Checks::new(BTreeMap::new(), Limits::default()).with_bundles([bundle])
+    }
+
+    fn rules(spec: Value) -> Vec<String> {
+        let spec: DevOpsPolicySpec = serde_json::from_value(spec).unwrap();
+        let policy = policy("strict", &spec, &checks()).unwrap();
+        let text =
+            |rule: &RuleConfig| format!("{} {} {:?} {:?}", rule.check, rule.settings, rule.severity, rule.weight);
+        policy.rules.iter().map(text).collect()
+    }
+
+    #[test]
+    fn fields_replace_the_bundle_and_checks_replace_both() {
+        let base = ["latest-tag {} Some(Low) None", "pending {} None None", "own {} Some(High) None"];
+        assert_eq!(rules(json!({ "bundle": "base" })), base);
+        let spec = json!({
+            "bundle": "base", "forbidLatestTag": false, "forbidPendingDuration": 9, "requireLivenessProbe": true,
+            "severityOverrides": { "pending": "critical" },
+            "checks": [{ "check": "own", "settings": { "a": 1 }, "weight": 7 }, { "check": "missing-liveness", "severity": "low" }],
+        });
+        let expected = [
+            "pending {\"seconds\":9} Some(Critical) None",
+            "own {\"a\":1} Some(High) Some(7)",
+            "missing-liveness {} Some(Low) None",
+        ];
+        assert_eq!(rules(spec), expected);
+        let severity = json!({ "bundle": "base", "severityOverrides": { "latestTag": "high" } });
+        assert_eq!(rules(severity)[0], "latest-tag {} Some(High) None");
+    }
+
+    #[test]
+    fn an_unknown_bundle_is_an_error_that_may_pass() {
+        let spec = DevOpsPolicySpec { bundle: Some("other".to_owned()), ..DevOpsPolicySpec::default() };
+        let error = super::rules("strict", &spec, &checks()).err().unwrap();
+        assert!(error.is_temporary() && error.to_string().contains("there is no bundle other"), "{error}");
+    }
+
+    #[test]
+    fn a_bundle_with_further_checks_becomes_a_policy_with_checks() {
+        let policy = from_bundle(checks().bundle("base").unwrap(), "shop", "base").unwrap();
+        assert_eq!((policy.spec.forbid_latest_tag, policy.spec.forbid_pending_duration), (Some(true), None));
+        let checks: Vec<_> = policy.spec.checks.iter().map(|rule| (rule.check.as_str(), rule.severity)).collect();
+        assert_eq!(checks, [("pending", None), ("own", Some(Severity::High))]);
+    }
 }

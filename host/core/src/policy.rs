@@ -1,6 +1,6 @@
 //! Policies: checks, their settings and severities.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::Severity;
 
@@ -22,6 +22,15 @@ pub struct RuleConfig {
     pub settings: Value,
     /// The severity of its violations, or `None` for that of the check.
     pub severity: Option<Severity>,
+    /// The weight of its violations, or `None` for that of the check.
+    pub weight: Option<u32>,
+}
+
+impl RuleConfig {
+    /// Enables a check with its default settings, severity and weight.
+    pub fn default_of(check: &str) -> Self {
+        Self { check: check.to_owned(), settings: Value::Object(Map::new()), severity: None, weight: None }
+    }
 }
 
 /// Whether a policy only reports violations, or also remediates workloads.

@@ -13,6 +13,16 @@ use crate::budget::RetryBudget;
 use crate::facts::{Encoded, Facts};
 use crate::{CallError, Limits, Rule};
 
+/// A rule of a policy, with what the policy says about its violations.
+pub struct EnabledRule {
+    /// The rule.
+    pub rule: Arc<Rule>,
+    /// The severity.
+    pub severity: Severity,
+    /// The weight.
+    pub weight: u32,
+}
+
 /// A batch of subjects, whose facts are encoded once for all rules.
 pub struct Batch<'a, S> {
     subjects: &'a [S],
@@ -31,10 +41,10 @@ pub struct Group {
 
 impl Group {
     /// Groups rules by their modules.
-    pub fn of(rules: &[(Arc<Rule>, Severity)]) -> Vec<Self> {
+    pub fn of(rules: &[EnabledRule]) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
-        for (position, (rule, _)) in rules.iter().enumerate() {
-            let is_same = |group: &Self| Arc::ptr_eq(rules[group.all[0]].0.check().module(), rule.check().module());
+        for (position, EnabledRule { rule, .. }) in rules.iter().enumerate() {
+            let is_same = |group: &Self| Arc::ptr_eq(rules[group.all[0]].rule.check().module(), rule.check().module());
             let index = groups.iter().position(is_same).unwrap_or_else(|| {
                 groups.push(Self { spec: Vec::new(), runtime: Vec::new(), all: Vec::new() });
                 groups.len() - 1
@@ -73,7 +83,7 @@ pub fn split<'a, S: Borrow<Subject>>(subjects: &'a [S], limits: &Limits) -> Vec<
 
 /// The rules and the outcomes of an evaluation of a batch.
 struct Run<'r> {
-    rules: &'r [(Arc<Rule>, Severity)],
+    rules: &'r [EnabledRule],
     budgets: &'r [RetryBudget],
     outcomes: Vec<CheckOutcome>,
 }
@@ -85,19 +95,14 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     }
 
     /// Evaluates the batch with the rules of all groups. Returns the outcome of each rule.
-    pub fn evaluate(
-        &self,
-        rules: &[(Arc<Rule>, Severity)],
-        groups: &[Group],
-        budgets: &[RetryBudget],
-    ) -> Vec<CheckOutcome> {
-        let outcomes = rules.iter().map(|(rule, severity)| {
+    pub fn evaluate(&self, rules: &[EnabledRule], groups: &[Group], budgets: &[RetryBudget]) -> Vec<CheckOutcome> {
+        let outcomes = rules.iter().map(|EnabledRule { rule, severity, weight }| {
             let info = rule.check().info();
             CheckOutcome {
                 check: info.id.clone(),
                 title: info.title.clone(),
                 severity: *severity,
-                weight: info.weight,
+                weight: *weight,
                 results: vec![CheckResult::NotApplicable; self.subjects.len()],
                 findings: Vec::new(),
                 errors: Vec::new(),
@@ -126,7 +131,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     /// Evaluates the subjects at `positions` with rules of one module. Rules that fail are evaluated alone, and last.
     fn evaluate_applicable(&self, run: &mut Run<'_>, rules: &[usize], positions: &[usize]) {
         let Some(first) = rules.first().filter(|_| !positions.is_empty()) else { return };
-        if run.rules[*first].0.check().needs().objects {
+        if run.rules[*first].rule.check().needs().objects {
             let has_object = |&position: &usize| self.subjects[position].borrow().object.is_some();
             let (complete, others): (Vec<usize>, Vec<usize>) =
                 positions.iter().partition(|position| has_object(position));
@@ -144,10 +149,10 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         if positions.is_empty() {
             return;
         }
-        if !rules.iter().any(|&rule| run.rules[rule].0.fails()) {
+        if !rules.iter().any(|&rule| run.rules[rule].rule.fails()) {
             return self.call(run, rules, positions, None);
         }
-        let (failing, others): (Vec<usize>, Vec<usize>) = rules.iter().partition(|&&rule| run.rules[rule].0.fails());
+        let (failing, others): (Vec<usize>, Vec<usize>) = rules.iter().partition(|&&rule| run.rules[rule].rule.fails());
         if !others.is_empty() {
             self.call(run, &others, positions, None);
         }
@@ -168,7 +173,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
             let cause = "the deadline of the evaluation passed before the call";
             return rules.iter().for_each(|&rule| run.not_evaluated(rule, positions, cause.to_owned(), true));
         }
-        let called: Vec<&Rule> = rules.iter().map(|&rule| &*run.rules[rule].0).collect();
+        let called: Vec<&Rule> = rules.iter().map(|&rule| &*run.rules[rule].rule).collect();
         let module = called[0].check().module();
         let selected = (positions.len() < self.subjects.len()).then_some(positions);
         let objects = if module.needs_objects() { self.objects(positions) } else { Vec::new() };
@@ -202,7 +207,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
 
     /// A rule failed alone. Retries with each half of the subjects, unless that would take as long.
     fn isolate(&self, run: &mut Run<'_>, rule: usize, positions: &[usize], cause: &CallError) {
-        run.rules[rule].0.failed();
+        run.rules[rule].rule.failed();
         run.budgets[rule].record_failure(cause);
         let timed_out = matches!(cause, CallError::Time(_));
         if positions.len() == 1 || timed_out {
@@ -290,7 +295,7 @@ impl Run<'_> {
             Some(error) => error.subjects.extend(positions),
             None => outcome.errors.push(EvaluationError {
                 check: outcome.check.clone(),
-                module: self.rules[rule].0.check().digest().to_owned(),
+                module: self.rules[rule].rule.check().digest().to_owned(),
                 cause,
                 timed_out,
                 subjects: positions.to_vec(),

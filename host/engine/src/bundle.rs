@@ -65,6 +65,7 @@ fn validate(info: bundle::Info) -> Result<Bundle, LoadError> {
             settings: describe::object("settings", &selection.settings)?,
             check: selection.check,
             severity: selection.severity.map(convert::severity),
+            weight: None,
         })
     });
     Ok(Bundle {

@@ -18,6 +18,24 @@ pub enum LoadError {
         /// The limit.
         limit: usize,
     },
+    /// The bytes are something else.
+    #[error("the file is not WebAssembly: its first bytes are not those of a component")]
+    NotWasm,
+    /// The bytes are a core module.
+    #[error("the file is a core WebAssembly module, and not a component; build it with `kube-devops module build`")]
+    CoreModule,
+    /// The module has an import that the host never provides.
+    #[error("the module imports {import}; only devops:policy/log and devops:policy/object are available")]
+    UnknownImport {
+        /// The name of the import.
+        import: String,
+    },
+    /// The module has an import that is not granted.
+    #[error("the module imports {import}, which is not granted; add it to the grants if you trust the module")]
+    NotGranted {
+        /// The grant.
+        import: &'static str,
+    },
     /// The module is not a valid component.
     #[error("the module is not a valid WebAssembly component: {0}")]
     Compile(String),
@@ -150,14 +168,6 @@ pub enum RuleError {
         module: String,
         /// The cause.
         cause: CallError,
-    },
-    /// The check does not exist.
-    #[error("unknown check {check:?}; available checks: {known}")]
-    UnknownCheck {
-        /// The check.
-        check: String,
-        /// The checks that exist.
-        known: String,
     },
 }
 

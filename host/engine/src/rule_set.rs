@@ -7,10 +7,12 @@ use std::ops::BitOr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
-use kube_devops_core::{CheckInfo, CheckOutcome, Edit, EvaluationError, Needs, Policy, RuleConfig, Severity, Subject};
+use kube_devops_core::{
+    Bundle, CheckInfo, CheckOutcome, CheckResult, Edit, EvaluationError, Needs, Policy, RuleConfig, Subject,
+};
 use rayon::prelude::*;
 
-use crate::batch::{Batch, Group, split};
+use crate::batch::{Batch, EnabledRule, Group, split};
 use crate::budget::RetryBudget;
 use crate::{CallError, CheckModule, Limits, Rule, RuleError, convert};
 
@@ -18,14 +20,26 @@ use crate::{CallError, CheckModule, Limits, Rule, RuleError, convert};
 /// its instances, so that a thousand policies created from one bundle cost as much as one.
 pub struct Checks {
     checks: BTreeMap<String, Arc<CheckModule>>,
+    bundles: BTreeMap<String, Bundle>,
     limits: Limits,
     rules: Mutex<HashMap<(String, String), Weak<Rule>>>,
 }
 
 impl Checks {
-    /// Creates the set of checks, by id, with their resource limits.
+    /// Creates the set of checks, by id, with their resource limits, and without bundles.
     pub fn new(checks: BTreeMap<String, Arc<CheckModule>>, limits: Limits) -> Self {
-        Self { checks, limits, rules: Mutex::default() }
+        Self { checks, bundles: BTreeMap::new(), limits, rules: Mutex::default() }
+    }
+
+    /// Adds bundles, which policies can refer to by name.
+    pub fn with_bundles(mut self, bundles: impl IntoIterator<Item = Bundle>) -> Self {
+        self.bundles = bundles.into_iter().map(|bundle| (bundle.name.clone(), bundle)).collect();
+        self
+    }
+
+    /// Returns the bundle with a name.
+    pub fn bundle(&self, name: &str) -> Option<&Bundle> {
+        self.bundles.get(name)
     }
 
     /// Returns the metadata of all checks, sorted by id.
@@ -35,9 +49,8 @@ impl Checks {
 
     /// Returns a policy that enables all checks, with their default settings and severities.
     pub fn policy_of_all(&self) -> Policy {
-        let rule =
-            |check: &String| RuleConfig { check: check.clone(), settings: serde_json::json!({}), severity: None };
-        Policy { name: "default".to_owned(), rules: self.checks.keys().map(rule).collect() }
+        let rules = self.checks.keys().map(|check| RuleConfig::default_of(check));
+        Policy { name: "default".to_owned(), rules: rules.collect() }
     }
 
     /// Returns what the checks need in addition to the usual facts.
@@ -45,18 +58,26 @@ impl Checks {
         self.checks.values().map(|check| check.needs()).fold(Needs::default(), Needs::bitor)
     }
 
-    /// Creates the rules of a policy.
+    /// Creates the rules of a policy. A check that does not exist, for example because its module could not be loaded, is an
+    /// error of its rule: the other rules of the policy are evaluated.
+    ///
+    /// # Errors
+    ///
+    /// If a check rejects its settings, or fails to process them.
     pub fn rule_set(&self, policy: &Policy) -> Result<RuleSet, RuleError> {
-        let rules = policy.rules.iter().map(|config| {
-            let check = self.checks.get(&config.check).ok_or_else(|| RuleError::UnknownCheck {
-                check: config.check.clone(),
-                known: self.checks.keys().cloned().collect::<Vec<_>>().join(", "),
-            })?;
-            let severity = config.severity.unwrap_or(check.info().severity);
-            Ok((self.rule(check, config)?, severity))
-        });
-        let rules: Vec<_> = rules.collect::<Result<_, RuleError>>()?;
-        Ok(RuleSet { groups: Group::of(&rules), rules, limits: self.limits.clone() })
+        let (mut rules, mut missing) = (Vec::new(), Vec::new());
+        for config in &policy.rules {
+            let Some(check) = self.checks.get(&config.check) else {
+                missing.push(config.clone());
+                continue;
+            };
+            rules.push(EnabledRule {
+                severity: config.severity.unwrap_or(check.info().severity),
+                weight: config.weight.unwrap_or(check.info().weight),
+                rule: self.rule(check, config)?,
+            });
+        }
+        Ok(RuleSet { groups: Group::of(&rules), rules, missing, limits: self.limits.clone() })
     }
 
     fn rule(&self, check: &Arc<CheckModule>, config: &RuleConfig) -> Result<Arc<Rule>, RuleError> {
@@ -75,7 +96,9 @@ impl Checks {
 
 /// The rules of a policy.
 pub struct RuleSet {
-    rules: Vec<(Arc<Rule>, Severity)>,
+    rules: Vec<EnabledRule>,
+    /// The rules whose checks do not exist.
+    missing: Vec<RuleConfig>,
     /// The rules of each module.
     groups: Vec<Group>,
     limits: Limits,
@@ -84,12 +107,17 @@ pub struct RuleSet {
 impl RuleSet {
     /// Returns what the rules need in addition to the usual facts. The subjects must have it.
     pub fn needs(&self) -> Needs {
-        self.rules.iter().map(|(rule, _)| rule.check().needs()).fold(Needs::default(), Needs::bitor)
+        self.rules.iter().map(|enabled| enabled.rule.check().needs()).fold(Needs::default(), Needs::bitor)
+    }
+
+    /// Returns the ids of the checks that do not exist.
+    pub fn missing(&self) -> Vec<&str> {
+        self.missing.iter().map(|config| config.check.as_str()).collect()
     }
 
     /// Returns the ids of the checks that can remediate subjects.
     pub fn remediating(&self) -> impl Iterator<Item = &str> {
-        let infos = self.rules.iter().map(|(rule, _)| rule.check().info());
+        let infos = self.rules.iter().map(|enabled| enabled.rule.check().info());
         infos.filter(|info| info.remediates).map(|info| info.id.as_str())
     }
 
@@ -98,7 +126,8 @@ impl RuleSet {
     pub fn remediate(&self, subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
         let (subject, object) = (convert::subject(subject), subject.object.as_ref());
         let mut edits = Vec::new();
-        for (rule, _) in self.rules.iter().filter(|(rule, _)| rule.check().info().remediates) {
+        let rules = self.rules.iter().map(|enabled| &enabled.rule);
+        for rule in rules.filter(|rule| rule.check().info().remediates) {
             edits.extend(rule.remediate(&subject, object).map_err(|cause| EvaluationError {
                 check: rule.check().info().id.clone(),
                 module: rule.check().digest().to_owned(),
@@ -135,6 +164,26 @@ impl RuleSet {
         for outcome in outcomes {
             total.iter_mut().zip(outcome).for_each(|(total, outcome)| total.append(outcome));
         }
+        total.extend(self.missing.iter().map(|config| missing(config, subjects.len())));
         total
+    }
+}
+
+/// The outcome of a rule whose check does not exist.
+fn missing(config: &RuleConfig, subjects: usize) -> CheckOutcome {
+    CheckOutcome {
+        check: config.check.clone(),
+        title: config.check.clone(),
+        severity: config.severity.unwrap_or_default(),
+        weight: config.weight.unwrap_or_default(),
+        results: vec![CheckResult::NotEvaluated; subjects],
+        findings: Vec::new(),
+        errors: vec![EvaluationError {
+            check: config.check.clone(),
+            module: String::new(),
+            cause: "there is no such check; it is misspelt, or its module is not loaded".to_owned(),
+            timed_out: false,
+            subjects: (0..subjects).collect(),
+        }],
     }
 }

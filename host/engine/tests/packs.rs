@@ -111,7 +111,7 @@ fn policies_with_other_settings_share_the_instances_of_a_module() {
     let sets: Vec<RuleSet> = (0..600)
         .map(|index| {
             let settings = json!({ "behaviour": format!("unknown-{index}") });
-            let rule = RuleConfig { check: "item-0".to_owned(), settings, severity: None };
+            let rule = RuleConfig { check: "item-0".to_owned(), settings, ..RuleConfig::default_of("item-0") };
             checks.rule_set(&kube_devops_core::Policy { name: index.to_string(), rules: vec![rule] }).unwrap()
         })
         .collect();

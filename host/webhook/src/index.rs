@@ -160,7 +160,7 @@ struct Policies {
 
 impl Policies {
     fn create_rules(&mut self, key: &ObjectKey, spec: DevOpsPolicySpec, now: Instant) {
-        let rules = self.checks.rule_set(&policies::policy(&key.name, &spec));
+        let rules = policies::rules(&key.name, &spec, &self.checks);
         match &rules {
             Err(error) if error.is_temporary() => {
                 tracing::warn!(policy = %key, "failed to create the rules of the policy, retrying: {error}");

@@ -36,6 +36,26 @@ pub struct Info {
     pub url: Option<&'static str>,
 }
 
+impl Info {
+    /// Returns the metadata of a check of the spec with the severity medium and the weight 3. Set further fields with the struct
+    /// update syntax: `Info { remedy: "...", ..Info::new("my-check", "Pod has ...") }`.
+    pub const fn new(id: &'static str, title: &'static str) -> Self {
+        Self {
+            id,
+            title,
+            description: title,
+            rationale: title,
+            remedy: "Change the manifest.",
+            stage: Stage::Spec,
+            severity: Severity::Medium,
+            weight: 3,
+            needs_annotations: false,
+            remediates: false,
+            url: None,
+        }
+    }
+}
+
 /// The settings of a check without settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -22,6 +22,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     (
         "kube-devops",
         &[
+            "kube-devops-build-components",
             "kube-devops-cluster",
             "kube-devops-core",
             "kube-devops-engine",

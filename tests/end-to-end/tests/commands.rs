@@ -14,7 +14,19 @@ fn call(arguments: &[&str]) -> Ran {
 const CHECKS: [&str; 5] = ["high-restarts", "latest-tag", "missing-liveness", "missing-readiness", "pending"];
 
 /// All commands that are not groups.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 29] = [
+    &["module", "new"],
+    &["module", "build"],
+    &["module", "test"],
+    &["module", "inspect"],
+    &["deploy", "generate-all"],
+    &["deploy", "generate-rbac"],
+    &["deploy", "generate-deployments"],
+    &["observability", "generate-all"],
+    &["observability", "generate-service-monitors"],
+    &["observability", "generate-alerts"],
+    &["observability", "generate-dashboard"],
+    &["cleanup"],
     &["webhook", "serve"],
     &["webhook", "cert-generate"],
     &["webhook", "install-config"],

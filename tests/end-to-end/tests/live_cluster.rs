@@ -326,9 +326,11 @@ async fn missing_permissions_are_reported_with_the_commands_that_need_them() -> 
     for part in ["watch pods", "patch devopspolicies/status", "get,update leases", "customresourcedefinitions"] {
         assert!(denied.iter().any(|line| line.contains(part)), "{part}: {}", ran.stdout);
     }
-    for part in
-        ["you cannot run: crd install, watch, reconcile, remediation, webhook, cleanup.", "namespace platform", "ClusterRole"]
-    {
+    for part in [
+        "you cannot run: crd install, watch, reconcile, remediation, webhook, cleanup.",
+        "namespace platform",
+        "ClusterRole",
+    ] {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
 

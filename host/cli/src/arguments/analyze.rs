@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use kube_devops_core::Severity;
 
-use super::Selection;
+use super::{ModuleArguments, Selection};
 use crate::output::Format;
 
 #[derive(Debug, Args)]
@@ -37,6 +37,8 @@ pub struct AnalyzeArguments {
     pub stdin_name: Option<String>,
     #[command(flatten)]
     pub selection: Selection,
+    #[command(flatten)]
+    pub modules: ModuleArguments,
     /// Bundle to evaluate against; see `policy bundle-list`
     #[arg(long, value_name = "NAME", conflicts_with = "policy")]
     pub bundle: Option<String>,

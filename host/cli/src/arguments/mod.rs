@@ -4,6 +4,7 @@ mod analyze;
 mod cluster;
 mod controllers;
 mod deploy;
+mod module;
 mod policy;
 mod release;
 mod webhook;
@@ -18,6 +19,10 @@ pub use cluster::{
 };
 pub use controllers::{ControllerArguments, ReconcileArguments, WatchArguments};
 pub use deploy::{DeployArguments, DeployCommand, NamespaceArguments, ObservabilityCommand};
+pub use module::{
+    InspectFormat, Language, ModuleArguments, ModuleBuildArguments, ModuleCommand, ModuleInspectArguments,
+    ModuleNewArguments, ModuleTestArguments, TestFormat,
+};
 pub use policy::{ExplainArguments, PolicyCommand};
 pub use release::ReleaseArguments;
 pub use webhook::{CertGenerateArguments, InstallConfigArguments, WebhookCommand, WebhookNames, WebhookServeArguments};
@@ -85,6 +90,9 @@ Exit codes: 0 success; 1 a gate (--fail-on, --min-score, --min-compliance) is no
     /// Show policy bundles and create policies from them
     #[command(subcommand, after_help = "Example:\n  kube-devops policy bundle-list")]
     Policy(PolicyCommand),
+    /// Write, build, test and inspect modules with custom checks
+    #[command(subcommand, after_help = "Example:\n  kube-devops module new required-labels")]
+    Module(ModuleCommand),
     /// Run the watch controller, which keeps the scores of the cluster and its namespaces up to date
     #[command(after_help = "\
 Examples:

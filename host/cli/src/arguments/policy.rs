@@ -2,10 +2,14 @@
 
 use clap::{Args, Subcommand};
 
+use super::ModuleArguments;
+
 #[derive(Debug, Args)]
 pub struct ExplainArguments {
     /// ID of the check; without it, all checks are listed
     pub check: Option<String>,
+    #[command(flatten)]
+    pub modules: ModuleArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -13,12 +17,17 @@ pub struct ExplainArguments {
 pub enum PolicyCommand {
     /// List the bundles
     #[command(after_help = "Example:\n  kube-devops policy bundle-list")]
-    BundleList,
+    BundleList {
+        #[command(flatten)]
+        modules: ModuleArguments,
+    },
     /// Show the contents of a bundle
     #[command(after_help = "Example:\n  kube-devops policy bundle-show restricted")]
     BundleShow {
         /// Name of the bundle
         name: String,
+        #[command(flatten)]
+        modules: ModuleArguments,
     },
     /// Print a bundle as a DevOpsPolicy
     #[command(after_help = "\
@@ -33,5 +42,7 @@ Example:
         /// Name of the policy
         #[arg(long, default_value = "devops-policy", value_name = "NAME")]
         policy_name: String,
+        #[command(flatten)]
+        modules: ModuleArguments,
     },
 }

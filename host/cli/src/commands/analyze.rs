@@ -12,6 +12,7 @@ use kube_devops_cluster::selector::LabelSelector;
 use kube_devops_cluster::{policies, policy_file};
 use kube_devops_core::report::Extent;
 use kube_devops_core::{CheckInfo, Needs, Policy, Report, Severity, Subject, SystemNamespaces};
+use kube_devops_engine::Checks;
 use kube_devops_manifests::{self as manifests, ReadOptions, STANDARD_INPUT};
 
 use super::render::{self, ChartValues};
@@ -33,11 +34,11 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
     if arguments.outputs.iter().filter(|target| target.file.is_none()).count() > 1 {
         bail!("multiple output formats for standard output; write all but one to a file, as in -o sarif=result.sarif");
     }
-    let modules = Modules::new()?;
-    let checks = modules.checks()?;
+    let modules = Modules::new(&arguments.modules.modules)?;
+    let checks = modules.checks();
     let policy = match (&arguments.bundle, &arguments.policy) {
         (Some(bundle), _) => modules.bundle(bundle)?.policy(),
-        (None, Some(file)) => read_policy(file)?,
+        (None, Some(file)) => read_policy(file, &checks)?,
         (None, None) => checks.policy_of_all(),
     };
     let rules = checks.rule_set(&policy)?;
@@ -60,11 +61,14 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
         eprintln!("warning: nothing was evaluated: {}", selected.empty_reason());
     }
     let report = Report::new(&selected.subjects, outcomes, selected.extent);
+    let module_arguments: String =
+        arguments.modules.modules.iter().map(|reference| format!(" --module {reference}")).collect();
     let shown = Shown {
         report: &report,
         checks: &infos,
         target: &selected.target,
         program,
+        module_arguments: &module_arguments,
         colours: terminal::colours(),
         width: terminal::width(),
     };
@@ -189,11 +193,12 @@ fn read_manifests(arguments: &AnalyzeArguments, needs: Needs) -> Result<Selected
     Ok(Selected { subjects, extent: std::mem::take(&mut read.extent), target: paths.join(", ") })
 }
 
-fn read_policy(file: &Path) -> Result<Policy> {
+fn read_policy(file: &Path, checks: &Checks) -> Result<Policy> {
     let text = fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
     let object = policy_file::parse(&text).with_context(|| file.display().to_string())?;
     let name = object.metadata.name.unwrap_or_default();
-    let policy = policies::policy(&name, &object.spec);
+    let policy =
+        policies::policy(&name, &object.spec, checks).with_context(|| format!("invalid policy {}", file.display()))?;
     if policy.rules.is_empty() {
         bail!("{}: the policy enables no check", file.display());
     }

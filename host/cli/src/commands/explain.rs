@@ -11,7 +11,7 @@ use crate::modules::Modules;
 
 /// Runs the command.
 pub fn run(arguments: &ExplainArguments, program: &str) -> Result<Outcome> {
-    let checks = Modules::new()?.check_infos()?;
+    let checks = Modules::new(&arguments.modules.modules)?.check_infos();
     let Some(id) = &arguments.check else {
         let mut text = String::from("Checks:\n");
         for info in checks.values() {

@@ -10,6 +10,7 @@ mod deploy;
 mod explain;
 mod installation;
 mod list;
+mod module;
 mod policy;
 mod reconcile;
 pub mod reference;
@@ -59,6 +60,7 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
         Command::Explain(arguments) => explain::run(&arguments, program),
         Command::Crd(arguments) => crd::run(&cluster, &arguments),
         Command::Policy(arguments) => policy::run(&arguments),
+        Command::Module(command) => module::run(&command),
         Command::Watch(arguments) => watch::run(&cluster, &arguments),
         Command::Reconcile(arguments) => reconcile::run(&cluster, &arguments),
         Command::Release(arguments) => release::run(&cluster, &arguments),

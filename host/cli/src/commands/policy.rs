@@ -12,25 +12,28 @@ use crate::modules::Modules;
 
 /// Runs the command.
 pub fn run(command: &PolicyCommand) -> Result<Outcome> {
-    let modules = Modules::new()?;
     match command {
-        PolicyCommand::BundleList => {
+        PolicyCommand::BundleList { modules } => {
             let mut text = String::from("Available policy bundles:\n");
-            for bundle in modules.bundles()? {
+            for bundle in Modules::new(&modules.modules)?.bundles() {
                 let _ = writeln!(text, "  {:<11} — {}", bundle.name, bundle.title);
             }
             print(&text)
         }
-        PolicyCommand::BundleShow { name } => print(&details(&modules, &modules.bundle(name)?)?),
-        PolicyCommand::BundleApply { name, namespace, policy_name } => {
+        PolicyCommand::BundleShow { name, modules } => {
+            let modules = Modules::new(&modules.modules)?;
+            print(&details(&modules, &modules.bundle(name)?))
+        }
+        PolicyCommand::BundleApply { name, namespace, policy_name, modules } => {
+            let modules = Modules::new(&modules.modules)?;
             let policy = policies::from_bundle(&modules.bundle(name)?, namespace, policy_name)?;
             print(&serde_norway::to_string(&policy)?)
         }
     }
 }
 
-fn details(modules: &Modules, bundle: &Bundle) -> Result<String> {
-    let checks = modules.check_infos()?;
+fn details(modules: &Modules, bundle: &Bundle) -> String {
+    let checks = modules.check_infos();
     let mut text = format!("{} — {}\n{}\n\n", bundle.name, bundle.title, bundle.description);
     let _ = writeln!(text, "{:<20} {:<10} SETTINGS", "CHECK", "SEVERITY");
     for rule in &bundle.rules {
@@ -67,5 +70,5 @@ fn details(modules: &Modules, bundle: &Bundle) -> Result<String> {
             quantity(&resources.memory_limit)
         );
     }
-    Ok(text)
+    text
 }

@@ -21,6 +21,7 @@ pub fn show_for(format: Format, report: &Report, width: usize, colours: bool) ->
         report,
         checks: &checks,
         target: "deploy/ and context kind-dev",
+        module_arguments: "",
         program: "kube-devops",
         colours,
         width,

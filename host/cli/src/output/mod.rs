@@ -73,6 +73,8 @@ pub struct Shown<'a> {
     pub checks: &'a [CheckInfo],
     /// The origin of the evaluated objects, as specified by the user: paths, or the context of a cluster.
     pub target: &'a str,
+    /// The options for the modules of the report, for hints; empty, or with a space before each.
+    pub module_arguments: &'a str,
     /// The name of the program in commands, `kube-devops` or `kubectl devops`.
     pub program: &'a str,
     /// Whether text can have colours.

@@ -8,14 +8,18 @@ use kube::{CustomResource, KubeSchema};
 use kube_devops_core::Severity;
 use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::quantity;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A Kubernetes quantity that is not negative, such as `100m` or `1.5Gi`.
 const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$";
 
+/// The id of a check or the name of a bundle.
+const NAME: &str = "^[a-z0-9]+(-[a-z0-9]+)*$";
+
 // Messages for invalid policies: of the API server, for rules of the schema, and of the program, for policies in files.
-const NOTHING_TO_FIX: &str = "enforcementMode enforce has nothing to remediate: set requireLivenessProbe or requireReadinessProbe to true, or defaultResources";
+const NOTHING_TO_FIX: &str = "enforcementMode enforce has nothing to remediate: set requireLivenessProbe or requireReadinessProbe to true, defaultResources, bundle or checks";
 const CPU_OVER_LIMIT: &str = "cpuRequest is greater than cpuLimit";
 const MEMORY_OVER_LIMIT: &str = "memoryRequest is greater than memoryLimit";
 const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit, memoryRequest or memoryLimit";
@@ -66,7 +70,7 @@ const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit,
 #[x_kube(
     validation = Rule::new(has_a_check()).message(no_check().as_str()),
     validation = Rule::new(
-        "!has(self.enforcementMode) || self.enforcementMode != 'enforce' || (has(self.requireLivenessProbe) && self.requireLivenessProbe) || (has(self.requireReadinessProbe) && self.requireReadinessProbe) || has(self.defaultResources)"
+        "!has(self.enforcementMode) || self.enforcementMode != 'enforce' || (has(self.requireLivenessProbe) && self.requireLivenessProbe) || (has(self.requireReadinessProbe) && self.requireReadinessProbe) || has(self.defaultResources) || has(self.bundle) || has(self.checks)"
     ).message(NOTHING_TO_FIX)
 )]
 pub struct DevOpsPolicySpec {
@@ -103,26 +107,62 @@ pub struct DevOpsPolicySpec {
     /// Severities that replace those of the checks, which are all medium. Critical and high violations block admission.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity_overrides: Option<SeverityOverrides>,
+    /// The bundle whose checks, settings and severities apply, unless another field of this policy replaces them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = NAME), length(max = 63))]
+    pub bundle: Option<String>,
+    /// Further checks, such as those of a PolicyModule. They replace the rules of the bundle and of the other fields for
+    /// the same check.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["check"]))]
+    pub checks: Vec<CheckRule>,
+}
+
+/// A check of a policy.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckRule {
+    /// The id of the check.
+    #[schemars(regex(pattern = NAME), length(min = 1, max = 63))]
+    pub check: String,
+    /// The settings, which the check validates. Default: those of the check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "settings_schema")]
+    pub settings: Option<Value>,
+    /// The severity of its violations. Default: that of the check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// The cost of a violation in the health score. Default: that of the check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub weight: Option<i32>,
+}
+
+/// The schema of settings: any object. The check validates it.
+fn settings_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 
 /// The CEL rule that a policy enables a check.
 fn has_a_check() -> String {
-    POLICY_FIELDS.map(|field| format!("has(self.{})", field.field)).join(" || ")
+    let fields = POLICY_FIELDS.map(|field| format!("has(self.{})", field.field)).join(" || ");
+    format!("{fields} || has(self.bundle) || (has(self.checks) && size(self.checks) > 0)")
 }
 
 fn no_check() -> String {
     let fields = POLICY_FIELDS.map(|field| field.field);
-    let (last, others) = fields.split_last().map_or(("", &[][..]), |(last, others)| (*last, others));
-    format!("the policy enables no check: set {} or {last}", others.join(", "))
+    format!("the policy enables no check: set {}, checks or bundle", fields.join(", "))
 }
 
 impl DevOpsPolicySpec {
     /// The messages of the rules over several fields, which the API server evaluates in CEL, that the policy violates.
     pub fn broken_rules(&self) -> Vec<String> {
         let fields = serde_json::to_value(self).unwrap_or_default();
-        let has_check = POLICY_FIELDS.iter().any(|field| !fields[field.field].is_null());
+        let has_other_checks = self.bundle.is_some() || !self.checks.is_empty();
+        let has_check = has_other_checks || POLICY_FIELDS.iter().any(|field| !fields[field.field].is_null());
         let remediates = [self.require_liveness_probe, self.require_readiness_probe].contains(&Some(true))
-            || self.default_resources.is_some();
+            || self.default_resources.is_some()
+            || has_other_checks;
         let mut broken = Vec::new();
         if !has_check {
             broken.push(no_check());
@@ -352,7 +392,7 @@ mod tests {
     fn a_policy_without_a_check_is_broken() {
         let spec = DevOpsPolicySpec { enforcement_mode: EnforcementMode::Enforce, ..DevOpsPolicySpec::default() };
         let broken = spec.broken_rules();
-        assert!(broken[0].ends_with("requireReadinessProbe, maxRestartCount or forbidPendingDuration"), "{broken:?}");
+        assert!(broken[0].ends_with("maxRestartCount, forbidPendingDuration, checks or bundle"), "{broken:?}");
         assert_eq!(broken[1], NOTHING_TO_FIX);
         let valid = DevOpsPolicySpec { max_restart_count: Some(0), ..DevOpsPolicySpec::default() };
         assert_eq!(valid.broken_rules(), Vec::<String>::new());

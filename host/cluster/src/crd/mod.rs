@@ -11,7 +11,7 @@ use kube::CustomResourceExt;
 
 pub use audit_result::{AuditedViolation, PolicyAuditResult, PolicyAuditResultSpec};
 pub use devops_policy::{
-    DefaultProbe, DefaultResources, DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus, EnforcementMode,
+    CheckRule, DefaultProbe, DefaultResources, DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus, EnforcementMode,
     SeverityOverrides, WorkloadState, WorkloadStatus,
 };
 

@@ -29,7 +29,7 @@ impl Rules {
         if system.contains(&object.namespace().unwrap_or_default()) {
             return Self::SystemNamespace;
         }
-        match checks.rule_set(&policies::policy(&object.name_any(), &object.spec)) {
+        match policies::rules(&object.name_any(), &object.spec, checks) {
             Ok(rules) => Self::Valid(Arc::new(rules)),
             Err(error) if error.is_temporary() => Self::Failed(error.to_string()),
             Err(error) => Self::Invalid(error.to_string()),

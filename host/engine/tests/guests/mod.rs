@@ -48,6 +48,7 @@ pub fn policy(checks: &[&str], behaviour: &str) -> Policy {
         check: (*check).to_owned(),
         settings: json!({"behaviour": behaviour}),
         severity: None,
+        weight: None,
     };
     Policy { name: "test".to_owned(), rules: checks.iter().map(rule).collect() }
 }

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use kube_devops_cluster::crd::{DevOpsPolicy, INSTALLATION_CHECK};
 use kube_devops_cluster::policies;
-use kube_devops_engine::{Checks, RuleError};
+use kube_devops_engine::Checks;
 
 use crate::response::{Reason, Verdict};
 use crate::review::parse_raw;
@@ -18,14 +18,19 @@ pub fn verdict(checks: &Checks, body: &[u8]) -> Verdict {
         Ok(None) => return Verdict::Skipped,
         Err(error) => return Verdict::failed(Reason::Malformed, format!("failed to read the policy: {error}")),
     };
-    match checks.rule_set(&policies::policy(&policy.name_any(), &policy.spec)) {
+    match policies::rules(&policy.name_any(), &policy.spec, checks) {
+        Ok(rules) if !rules.missing().is_empty() => {
+            let text =
+                format!("the settings of {} cannot be validated: its module is not loaded", rules.missing().join(", "));
+            Verdict::failed(Reason::CheckFailed, text)
+        }
         Ok(_) => Verdict::Evaluated {
             subject: format!("DevOpsPolicy {}", policy.name_any()),
             violations: Vec::new(),
             failures: Vec::new(),
             is_controlled: false,
         },
-        Err(error @ RuleError::Call { .. }) => Verdict::failed(Reason::CheckFailed, error.to_string()),
+        Err(error) if error.is_temporary() => Verdict::failed(Reason::CheckFailed, error.to_string()),
         Err(error) => Verdict::InvalidPolicy(error.to_string()),
     }
 }

@@ -8,6 +8,7 @@ use kube_devops_core::Report;
 
 use super::super::plain::{self, name, number};
 use super::Page;
+use crate::output::Shown;
 
 const MAX_HINTS: usize = 3;
 
@@ -26,7 +27,8 @@ impl Page<'_> {
         checks.sort_by_key(|&(id, penalty)| (Reverse(penalty), id));
         let mut ids = checks.into_iter().take(MAX_HINTS).map(|(id, _)| name(id));
         let Some(worst) = ids.next() else { return Ok(()) };
-        let mut hint = format!("{} explain {worst} shows why it matters and how to fix it", self.shown.program);
+        let Shown { program, module_arguments, .. } = self.shown;
+        let mut hint = format!("{program} explain {worst}{module_arguments} shows why it matters and how to fix it");
         let others: Vec<String> = ids.collect();
         if !others.is_empty() {
             hint.push_str(&format!("; try it for {} too", others.join(" and ")));

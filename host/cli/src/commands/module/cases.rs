@@ -1,0 +1,126 @@
+//! The cases of a project: manifests, and the findings that are expected.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use kube_devops_core::{Policy, RuleConfig, evaluations};
+use kube_devops_engine::Checks;
+use kube_devops_manifests::{self as manifests, Limits, ReadOptions};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The suffix of the files with expected findings.
+const EXPECTED: &str = ".expected.yaml";
+
+/// The content of the file with the expected findings.
+#[derive(Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// The settings of the checks, by their ids; those that are missing have their default settings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, Value>,
+    /// The findings, in the order of the report.
+    #[serde(default)]
+    pub findings: Vec<ExpectedFinding>,
+}
+
+/// A finding.
+#[derive(Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedFinding {
+    /// The id of the check.
+    pub check: String,
+    /// Kind, namespace and name of the object.
+    pub object: String,
+    /// The name of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The JSON Pointer to the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The message.
+    pub message: String,
+}
+
+/// A case.
+pub struct Case {
+    /// The name: that of the file without its extension.
+    pub name: String,
+    manifest: PathBuf,
+    /// The file with the expected findings.
+    pub expected_file: PathBuf,
+}
+
+/// Returns the cases of a project, sorted by name.
+pub fn of(folder: &Path) -> Result<Vec<Case>> {
+    let folder = folder.join("cases");
+    let entries = fs::read_dir(&folder)
+        .with_context(|| format!("failed to read the cases in {}; create NAME.yaml there", folder.display()))?;
+    let mut cases = Vec::new();
+    for entry in entries {
+        let manifest = entry?.path();
+        let file = manifest.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if let Some(name) = file.strip_suffix(".yaml").filter(|_| !file.ends_with(EXPECTED)) {
+            let expected_file = folder.join(format!("{name}{EXPECTED}"));
+            cases.push(Case { name: name.to_owned(), manifest, expected_file });
+        }
+    }
+    ensure!(!cases.is_empty(), "{} contains no case; create NAME.yaml there", folder.display());
+    cases.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(cases)
+}
+
+impl Case {
+    /// The expected findings; nothing is expected if there is no file.
+    pub fn expected(&self) -> Result<Expected> {
+        let name = || self.expected_file.display().to_string();
+        match fs::read_to_string(&self.expected_file) {
+            Ok(text) => serde_norway::from_str(&text).with_context(name),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Expected::default()),
+            Err(error) => Err(error).with_context(name),
+        }
+    }
+
+    /// Evaluates the manifest with all checks, and returns the findings with the settings of the case.
+    pub fn evaluate(&self, checks: &Checks, settings: BTreeMap<String, Value>) -> Result<Expected> {
+        let ids: Vec<String> = checks.infos().map(|info| info.id.clone()).collect();
+        if let Some(unknown) = settings.keys().find(|id| !ids.contains(id)) {
+            bail!("{}: settings of an unknown check {unknown}", self.expected_file.display());
+        }
+        let rule = |id: &String| match settings.get(id) {
+            Some(settings) => RuleConfig { settings: settings.clone(), ..RuleConfig::default_of(id) },
+            None => RuleConfig::default_of(id),
+        };
+        let rules = checks.rule_set(&Policy { name: self.name.clone(), rules: ids.iter().map(rule).collect() })?;
+        let options = ReadOptions {
+            now: chrono::Utc::now(),
+            default_namespace: "default".to_owned(),
+            exclude: Vec::new(),
+            stdin_name: None,
+            needs: rules.needs(),
+            limits: Limits::default(),
+        };
+        let read = manifests::read(std::slice::from_ref(&self.manifest), &[], &options);
+        if let Some(error) = read.extent.errors.first() {
+            let line = error.source.as_ref().map_or(0, |source| source.line);
+            bail!("{}:{line}: {}", self.manifest.display(), error.message);
+        }
+        ensure!(!read.subjects.is_empty(), "{} contains no pods or workloads", self.manifest.display());
+        let outcomes = rules.evaluate(&read.subjects);
+        if let Some(error) = outcomes.iter().flat_map(|outcome| &outcome.errors).next() {
+            bail!("{error}");
+        }
+        let violations =
+            evaluations(&read.subjects, &outcomes).into_iter().flat_map(|evaluation| evaluation.violations);
+        let findings = violations.map(|violation| ExpectedFinding {
+            object: format!("{} {}/{}", violation.kind, violation.namespace, violation.name),
+            check: violation.check.to_string(),
+            container: violation.container.as_deref().map(str::to_owned),
+            field: violation.field.as_deref().map(str::to_owned),
+            message: violation.message.to_string(),
+        });
+        Ok(Expected { settings, findings: findings.collect() })
+    }
+}

@@ -1,0 +1,105 @@
+//! `module test`: the cases of a project.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use kube_devops_engine::{Checks, Engine, Limits};
+use quick_xml::escape::escape;
+use similar::TextDiff;
+
+use super::cases::{self, Case, Expected};
+use super::{Outcome, build, print};
+use crate::arguments::{ModuleTestArguments, TestFormat};
+use crate::modules::{self, ModuleReference};
+
+/// The result of a case: `None`, or the reason why it failed.
+type CaseResult = (String, Option<String>);
+
+/// Runs the command.
+pub fn run(arguments: &ModuleTestArguments) -> Result<Outcome> {
+    let reference = match &arguments.module {
+        Some(reference) => reference.clone(),
+        None => ModuleReference::File(build::build(&arguments.folder, None)?),
+    };
+    let engine = Engine::new(Limits::default())?;
+    let module = modules::load(&engine, &reference)?;
+    ensure!(!module.checks.is_empty(), "{reference} contains no check");
+    let by_id: BTreeMap<_, _> =
+        module.checks.into_iter().map(|check| (check.info().id.clone(), Arc::new(check))).collect();
+    let checks = Checks::new(by_id, engine.limits().clone());
+    let mut results = Vec::new();
+    for case in cases::of(&arguments.folder)? {
+        let failure = match result(&case, &checks, arguments.update) {
+            Ok(failure) => failure,
+            Err(error) => Some(format!("{error:#}")),
+        };
+        results.push((case.name, failure));
+    }
+    print(&match arguments.output {
+        TestFormat::Text => text(&results, arguments.update),
+        TestFormat::Junit => junit(&results),
+    })?;
+    let has_failed = results.iter().any(|(_, failure)| failure.is_some());
+    Ok(if has_failed { Outcome::GateNotMet } else { Outcome::Success })
+}
+
+/// Returns the differences between the findings and the expected ones, or updates them.
+fn result(case: &Case, checks: &Checks, update: bool) -> Result<Option<String>> {
+    let expected = case.expected()?;
+    let found = case.evaluate(checks, expected.settings.clone())?;
+    if found == expected && (!update || case.expected_file.exists()) {
+        return Ok(None);
+    }
+    if update {
+        fs::write(&case.expected_file, yaml(&found)?)
+            .with_context(|| format!("failed to write {}", case.expected_file.display()))?;
+        return Ok(None);
+    }
+    let (expected, found) = (yaml(&expected)?, yaml(&found)?);
+    let diff = TextDiff::from_lines(&expected, &found).unified_diff().header("expected", "found").to_string();
+    Ok(Some(diff))
+}
+
+fn yaml(expected: &Expected) -> Result<String> {
+    Ok(serde_norway::to_string(expected)?)
+}
+
+fn text(results: &[CaseResult], update: bool) -> String {
+    let mut text = String::new();
+    for (name, failure) in results {
+        match failure {
+            None => drop(writeln!(text, "{name}: ok")),
+            Some(reason) => drop(writeln!(text, "{name}: FAILED\n{}\n", reason.trim_end())),
+        }
+    }
+    let failed = results.iter().filter(|(_, failure)| failure.is_some()).count();
+    let _ = writeln!(text, "{} cases, {failed} failed", results.len());
+    if failed > 0 && !update {
+        text.push_str("If the findings are correct, accept them with --update.\n");
+    }
+    text
+}
+
+fn junit(results: &[CaseResult]) -> String {
+    let failed = results.iter().filter(|(_, failure)| failure.is_some()).count();
+    let mut text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"module\" tests=\"{}\" failures=\"{failed}\">\n",
+        results.len()
+    );
+    for (name, failure) in results {
+        let name = escape(name.as_str());
+        match failure {
+            None => drop(writeln!(text, "  <testcase classname=\"module\" name=\"{name}\"/>")),
+            Some(reason) => drop(writeln!(
+                text,
+                "  <testcase classname=\"module\" name=\"{name}\"><failure>{}</failure></testcase>",
+                escape(reason.as_str())
+            )),
+        }
+    }
+    text.push_str("</testsuite>\n");
+    text
+}

@@ -1,0 +1,48 @@
+// NAME: pods must have labels.
+
+const info = {
+  id: "NAME",
+  title: "Pod has no required label",
+  description: "A pod without one of the labels in the settings.",
+  rationale: "The label names the team that is responsible.",
+  remedy: "Add the label to the pod template.",
+  stage: "spec",
+  severity: "medium",
+  weight: 3,
+  settingsSchema: JSON.stringify({ type: "object", properties: { labels: { type: "array", items: { type: "string" } } } }),
+  defaultSettings: JSON.stringify({ labels: ["team"] }),
+  needsAnnotations: false,
+  remediates: false,
+  url: null,
+};
+
+// A check with settings.
+class Rule {
+  static create(check, settings) {
+    const { labels } = JSON.parse(settings);
+    if (!Array.isArray(labels)) throw "labels must be a list";
+    const rule = new Rule();
+    rule.labels = labels;
+    return rule;
+  }
+
+  findings(subject) {
+    const names = new Set(subject.labels.map(([key]) => key));
+    return this.labels.filter((label) => !names.has(label)).map((label) => `has no label ${label}`);
+  }
+
+  remediate(subject) {
+    return [];
+  }
+}
+
+// The indices of the rule and of the subject tell the host what a finding is about.
+function evaluate(rules, subjects) {
+  return rules.flatMap((current, rule) =>
+    subjects.flatMap((pod, subject) =>
+      current.findings(pod).map((message) => ({ rule, subject, container: null, field: null, message, magnitude: 1 })),
+    ),
+  );
+}
+
+export const check = { describe: () => [info], Rule, evaluate };

@@ -1,0 +1,142 @@
+//! `module`: a project of a check is created, built, tested and used without anything from this repository.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use end_to_end::objects::{documents, good_pod, labelled};
+use end_to_end::{Folder, Ran, kube_devops, root, run};
+use serde_json::{Value, json};
+
+/// Runs the program in a folder, without cargo's settings for this test.
+fn call(folder: &Path, arguments: &[&str]) -> Ran {
+    let mut command = kube_devops();
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    // rustup and npm keep their files in the home.
+    run(command.current_dir(folder).env("HOME", home).args(arguments))
+}
+
+/// Creates a project in a temporary folder.
+fn project(language: &str) -> (Folder, PathBuf) {
+    let folder = Folder::new();
+    let created = call(folder.path(), &["module", "new", "owner-labels", "--language", language]).exits(0).stdout;
+    assert!(created.starts_with("owner-labels created. Next:\n"), "{created}");
+    let project = folder.path().join("owner-labels");
+    (folder, project)
+}
+
+/// Tests the cases of a project, changes an expectation, and uses the component in all commands that know modules.
+fn exercise(folder: &Path, project: &Path) {
+    let tested = call(folder, &["module", "test", "owner-labels"]).exits(0).stdout;
+    assert_eq!(tested, "labels: ok\nsettings: ok\n2 cases, 0 failed\n");
+    let module = "owner-labels/owner-labels.wasm";
+
+    // The differences are shown, and accepted with --update.
+    let expected = project.join("cases/labels.expected.yaml");
+    let text = fs::read_to_string(&expected).unwrap();
+    fs::write(&expected, text.replace("has no label team", "has no owner")).unwrap();
+    let test = ["module", "test", "owner-labels", "--module", module];
+    let failed = call(folder, &test).exits(1).stdout;
+    assert!(failed.contains("-  message: has no owner\n+  message: has no label team\n"), "{failed}");
+    let junit = call(folder, &[&test[..], &["-o", "junit"]].concat()).exits(1).stdout;
+    let junit = roxmltree::Document::parse(&junit).unwrap();
+    assert_eq!(junit.root_element().attribute("failures"), Some("1"));
+    call(folder, &[&test[..], &["--update"]].concat()).exits(0);
+    assert_eq!(fs::read_to_string(&expected).unwrap(), text);
+
+    let inspected = call(folder, &["module", "inspect", module, "-o", "json"]).exits(0).json();
+    assert_eq!(inspected["checks"][0]["id"], "owner-labels");
+    assert_eq!(inspected["contract"], "0.2.0");
+    let imports: Vec<&str> =
+        inspected["imports"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert!(
+        imports.iter().all(|name| ["devops:policy/log@0.2.0", "devops:policy/types@0.2.0"].contains(name)),
+        "{imports:?}"
+    );
+    assert!(call(folder, &["explain", "owner-labels", "--module", module]).exits(0).stdout.contains("HOW TO FIX IT"));
+
+    let manifests = documents(&[good_pod("bare"), labelled(good_pod("owned"), json!({ "team": "shop" }))]);
+    fs::write(folder.join("pods.yaml"), manifests).unwrap();
+    let analyze = ["analyze", "-f", "pods.yaml", "-o", "json", "--module", module];
+    let report = call(folder, &analyze).exits(0).json();
+    let found: Vec<&Value> = report["violations"].as_array().unwrap().iter().collect();
+    assert_eq!((found.len(), &found[0]["check"], &found[0]["name"]), (1, &json!("owner-labels"), &json!("bare")));
+
+    // A policy enables it with settings, a severity and a weight, in addition to a bundle.
+    let policy = json!({
+        "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy", "metadata": { "name": "owners" },
+        "spec": { "bundle": "baseline", "checks": [
+            { "check": "owner-labels", "settings": { "labels": ["owner"] }, "severity": "critical", "weight": 10 },
+        ] },
+    });
+    fs::write(folder.join("policy.yaml"), policy.to_string()).unwrap();
+    let report = call(folder, &[&analyze[..], &["--policy", "policy.yaml"]].concat()).exits(0).json();
+    let found = report["violations"].as_array().unwrap();
+    assert_eq!(found.len(), 2, "{report:#}");
+    assert!(found.iter().all(|found| found["severity"] == "critical" && found["weight"] == 10), "{report:#}");
+    // Without the module, its rule is not evaluated; the others are.
+    let without = ["analyze", "-f", "pods.yaml", "-o", "json", "--policy", "policy.yaml"];
+    let report = call(folder, &without).exits(2).json();
+    assert!(report["errors"][0]["message"].as_str().unwrap().contains("there is no such check"), "{report:#}");
+    assert!(report.to_string().contains("latest-tag"), "{report:#}");
+}
+
+#[test]
+fn a_check_in_rust_needs_only_its_project() {
+    let (folder, project) = project("rust");
+    // The versions of the workspace, which are downloaded.
+    fs::copy(root().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+    let lines = fs::read_to_string(project.join("src/lib.rs")).unwrap();
+    let check = lines.split_once("impl Check for").unwrap().1;
+    assert!(check.lines().count() <= 25, "the check has {} lines", check.lines().count());
+    exercise(folder.path(), &project);
+}
+
+#[test]
+fn a_check_in_javascript_needs_only_its_project() {
+    let (folder, project) = project("javascript");
+    let installed = Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(&project).output();
+    if !installed.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: npm is missing or cannot reach its registry");
+        return;
+    }
+    exercise(folder.path(), &project);
+}
+
+#[test]
+fn names_and_references_are_validated() {
+    let folder = Folder::new();
+    for name in ["Upper", "a--b", "-a", "9a", "a_b", ""] {
+        let failed = call(folder.path(), &["module", "new", "--", name]).exits(2).stderr;
+        assert!(failed.contains("is not a valid name"), "{name}: {failed}");
+    }
+    fs::create_dir(folder.path().join("taken")).unwrap();
+    assert!(call(folder.path(), &["module", "new", "taken"]).exits(2).stderr.contains("already exists"));
+    assert!(call(folder.path(), &["module", "build", "taken"]).exits(2).stderr.contains("is not a project"));
+    for (content, message) in [
+        (&b"text"[..], "the file is not WebAssembly"),
+        (b"\0asm\x01\0\0\0", "a core WebAssembly module, and not a component"),
+        (b"\0asm\x0d\0\x01\0", "neither devops:policy/check nor devops:policy/bundle"),
+        (b"\0asm\x0d\0\x01\0\xff\xff", "not a valid WebAssembly component"),
+    ] {
+        fs::write(folder.path().join("a.wasm"), content).unwrap();
+        for command in [&["module", "inspect", "a.wasm"][..], &["analyze", "-f", ".", "--module", "file:a.wasm"]] {
+            let failed = call(folder.path(), command).exits(2).stderr;
+            assert!(failed.contains("a.wasm") && failed.contains(message), "{failed}");
+        }
+    }
+    assert!(call(folder.path(), &["module", "inspect", "missing.wasm"]).exits(2).stderr.contains("missing.wasm"));
+    assert!(call(folder.path(), &["explain", "--module", "ftp://a"]).exits(2).stderr.contains("unknown scheme"));
+}
+
+#[test]
+fn a_module_cannot_replace_a_check_of_the_program() {
+    let components =
+        kube_devops_build_components::build(&[root().join("policies/built-in")], &root().join("target/components"));
+    let folder = Folder::new();
+    folder.write("own.wasm", components.unwrap().remove(0).bytes);
+    let failed = call(folder.path(), &["explain", "--module", "own.wasm"]).exits(2).stderr;
+    assert!(failed.contains("there is already a check high-restarts"), "{failed}");
+}
