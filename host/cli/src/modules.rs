@@ -1,16 +1,14 @@
 //! The checks and bundles of the program and of further modules, loaded in one place.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use kube_devops_core::{Bundle, CheckInfo};
-use kube_devops_engine::{CheckModule, Checks, Engine, Grants, Limits, LoadedModule};
-use sha2::{Digest, Sha256};
+use kube_devops_cluster::modules::content::digest;
+use kube_devops_core::Bundle;
+use kube_devops_engine::{Catalog, Engine, Grants, Limits, LoadedModule};
 
 /// The location of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,70 +39,34 @@ impl std::fmt::Display for ModuleReference {
     }
 }
 
-/// Loads checks and bundles.
-pub struct Modules {
-    engine: Engine,
-    checks: BTreeMap<String, Arc<CheckModule>>,
-    bundles: BTreeMap<String, Bundle>,
+/// Loads the modules of the program and further ones.
+///
+/// # Errors
+///
+/// If a module cannot be loaded, or has a check or a bundle with a known name.
+pub fn catalog(further: &[ModuleReference]) -> Result<Catalog> {
+    let engine = Engine::new(Limits::default())?;
+    let checks = kube_devops_modules::checks(&engine)?;
+    let bundles = kube_devops_modules::bundles(&engine)?;
+    let mut catalog = Catalog::new(engine, checks, bundles.iter().map(|module| module.bundle().clone()));
+    for reference in further {
+        let loaded = load(catalog.engine(), reference)?;
+        catalog.add(&loaded).with_context(|| format!("failed to add the module {reference}"))?;
+    }
+    Ok(catalog)
 }
 
-impl Modules {
-    /// Starts an engine with the default limits, and loads the modules of the program and further ones.
-    ///
-    /// # Errors
-    ///
-    /// If a module cannot be loaded, or has a check or a bundle with a known name.
-    pub fn new(further: &[ModuleReference]) -> Result<Self> {
-        let engine = Engine::new(Limits::default())?;
-        let checks = kube_devops_modules::checks(&engine)?;
-        let bundles = kube_devops_modules::bundles(&engine)?;
-        let bundles = bundles.iter().map(|module| (module.bundle().name.clone(), module.bundle().clone())).collect();
-        let mut modules = Self { engine, checks, bundles };
-        for reference in further {
-            let loaded = load(&modules.engine, reference)?;
-            modules.add(loaded).with_context(|| format!("failed to add the module {reference}"))?;
-        }
-        Ok(modules)
-    }
-
-    fn add(&mut self, module: LoadedModule) -> Result<()> {
-        for check in module.checks {
-            let id = check.info().id.clone();
-            ensure!(!self.checks.contains_key(&id), "there is already a check {id}; rename that of the module");
-            self.checks.insert(id, Arc::new(check));
-        }
-        if let Some(bundle) = module.bundle {
-            let bundle = bundle.bundle().clone();
-            let name = bundle.name.clone();
-            ensure!(!self.bundles.contains_key(&name), "there is already a bundle {name}; rename that of the module");
-            self.bundles.insert(name, bundle);
-        }
-        Ok(())
-    }
-
-    /// Returns the checks and bundles, to create rules from.
-    pub fn checks(&self) -> Checks {
-        Checks::new(self.checks.clone(), self.engine.limits().clone()).with_bundles(self.bundles.values().cloned())
-    }
-
-    /// Returns the metadata of the checks, by id.
-    pub fn check_infos(&self) -> BTreeMap<String, CheckInfo> {
-        self.checks.iter().map(|(id, module)| (id.clone(), module.info().clone())).collect()
-    }
-
-    /// Returns the bundles, sorted by name.
-    pub fn bundles(&self) -> impl Iterator<Item = &Bundle> {
-        self.bundles.values()
-    }
-
-    /// Returns the bundle with a name.
-    pub fn bundle(&self, name: &str) -> Result<Bundle> {
-        match self.bundles.get(name) {
-            Some(bundle) => Ok(bundle.clone()),
-            None => {
-                let known: Vec<_> = self.bundles.keys().map(String::as_str).collect();
-                bail!("unknown bundle {name:?}; available bundles: {}", known.join(", "))
-            }
+/// Returns the bundle with a name.
+///
+/// # Errors
+///
+/// If there is none.
+pub fn bundle(catalog: &Catalog, name: &str) -> Result<Bundle> {
+    match catalog.bundles().get(name) {
+        Some(bundle) => Ok(bundle.clone()),
+        None => {
+            let known: Vec<_> = catalog.bundles().keys().map(String::as_str).collect();
+            bail!("unknown bundle {name:?}; available bundles: {}", known.join(", "))
         }
     }
 }
@@ -129,13 +91,6 @@ fn read(path: &Path, most: usize) -> Result<Vec<u8>> {
     file.take(most as u64 + 1).read_to_end(&mut bytes)?;
     ensure!(bytes.len() <= most, "the file has more than {most} bytes");
     Ok(bytes)
-}
-
-/// Returns the digest that identifies a module.
-pub fn digest(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    let hexadecimal: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hexadecimal}")
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod install;
 pub mod installation;
 pub mod key;
 pub mod lenient;
+pub mod modules;
 mod owner;
 pub mod permissions;
 pub mod pod_index;

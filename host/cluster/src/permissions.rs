@@ -177,6 +177,8 @@ pub const PERMISSIONS: &[Permission] = {
         cluster(POLICIES, "devopspolicies", &["list"], &[Cleanup], "find policies with a finalizer"),
         cluster(POLICIES, "devopspolicies", &["patch"], &[Reconcile, Cleanup], "add and remove the finalizer"),
         cluster(POLICIES, "devopspolicies/status", &["patch"], &[Reconcile], "report the status"),
+        cluster(POLICIES, "policymodules", &["list", "watch"], &[Reconcile, Webhook], "load modules"),
+        cluster(POLICIES, "policymodules/status", &["patch"], &[Reconcile], "report the status of modules"),
         cluster(
             POLICIES,
             "policyauditresults",
@@ -213,6 +215,7 @@ pub const PERMISSIONS: &[Permission] = {
         own(LEASES, DELETE, Some(NamedObject::WatchLease), &[Cleanup], REMOVAL),
         own(LEASES, DELETE, Some(NamedObject::ReconcileLease), &[Cleanup], REMOVAL),
         own(LEASES, DELETE, Some(NamedObject::WebhookLease), &[Cleanup], REMOVAL),
+        own(("", "configmaps"), &["list", "watch"], None, &[Reconcile, Webhook], "load modules"),
         own(SECRETS, DELETE, Some(NamedObject::CertificateSecret), &[Cleanup], REMOVAL),
         own(SECRETS, &["create"], None, &[Webhook], "store the certificate of the webhook"),
         own(

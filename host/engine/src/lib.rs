@@ -17,6 +17,7 @@ mod batch;
 mod bindings;
 mod budget;
 mod bundle;
+mod catalog;
 mod check;
 mod convert;
 mod describe;
@@ -32,6 +33,7 @@ mod rule;
 mod rule_set;
 
 pub use bundle::BundleModule;
+pub use catalog::{Catalog, Clash};
 pub use check::CheckModule;
 #[doc(hidden)]
 pub use convert::write as write_facts;

@@ -1,6 +1,6 @@
 //! The policies of each namespace with their rules, kept up to date by a watch: a request never waits for the API server.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::BitOr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -142,6 +142,12 @@ impl Indexer {
         self.policies.retry(now);
     }
 
+    /// Creates the rules of all policies from other checks. The policies of a namespace change together, so that no request is
+    /// evaluated by some of them.
+    pub fn set_checks(&mut self, checks: Arc<Checks>) {
+        self.policies.set_checks(checks, Instant::now());
+    }
+
     /// Applies an event of the watch.
     pub fn apply(&mut self, event: Event<WatchedPolicy>) {
         self.watched.apply(&mut self.policies, event);
@@ -173,7 +179,16 @@ impl Policies {
         let rules = rules.map(Arc::new).map_err(|error| error.to_string().into());
         let applied = AppliedPolicy { name: key.name.clone(), rules };
         self.known.insert(key.clone(), (spec, applied));
-        self.publish(&key.namespace);
+    }
+
+    fn set_checks(&mut self, checks: Arc<Checks>, now: Instant) {
+        self.checks = checks;
+        let specs: Vec<_> = self.known.iter().map(|(key, (spec, _))| (key.clone(), spec.clone())).collect();
+        for (key, spec) in &specs {
+            self.create_rules(key, spec.clone(), now);
+        }
+        let namespaces: BTreeSet<&Arc<str>> = specs.iter().map(|(key, _)| &key.namespace).collect();
+        namespaces.into_iter().for_each(|namespace| self.publish(namespace));
     }
 
     fn retry(&mut self, now: Instant) {
@@ -181,7 +196,10 @@ impl Policies {
         let due: Vec<ObjectKey> = due.map(|(key, _)| key.clone()).take(RETRIES_AT_ONCE).collect();
         for key in due {
             match self.known.get(&key).map(|(spec, _)| spec.clone()) {
-                Some(spec) => self.create_rules(&key, spec, now),
+                Some(spec) => {
+                    self.create_rules(&key, spec, now);
+                    self.publish(&key.namespace);
+                }
                 None => drop(self.retries.remove(&key)),
             }
         }
@@ -217,6 +235,7 @@ impl Store for Policies {
         }
         self.retries.remove(&key);
         self.create_rules(&key, policy.spec, Instant::now());
+        self.publish(&key.namespace);
         (key, true)
     }
 

@@ -40,9 +40,10 @@ use kube::Client;
 use kube_devops_cluster::ClusterError;
 use kube_devops_cluster::connection::Connection;
 use kube_devops_cluster::lenient::watch_policies;
+use kube_devops_cluster::modules::{self, LiveChecks, ModuleOptions};
 use kube_devops_cluster::runtime::election::{ElectionOptions, run_election};
 use kube_devops_cluster::runtime::server::{Readiness, endpoints};
-use kube_devops_engine::Checks;
+use kube_devops_engine::Catalog;
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep, timeout};
@@ -142,11 +143,17 @@ pub enum WebhookError {
 /// If the address is in use, or the certificate files are invalid.
 pub async fn run(
     connection: &Connection,
-    checks: Arc<Checks>,
+    catalog: Catalog,
+    namespace: String,
     options: WebhookOptions,
     stop: CancellationToken,
 ) -> Result<(), WebhookError> {
     let registry = Registry::new();
+    let finished = CancellationToken::new();
+    let module_options = ModuleOptions { namespace, leadership: None };
+    let client = connection.client.clone();
+    let mut live = modules::start(client, catalog, module_options, &registry, finished.clone())?;
+    let checks = live.checks.borrow_and_update().clone();
     let index = Arc::new(PolicyIndex::default());
     let admission = Arc::new(Admission::new(checks.clone(), index.clone(), options.admission, &registry)?);
     let readiness = Readiness::default();
@@ -164,12 +171,11 @@ pub async fn run(
     let handle = Handle::new();
     let router = endpoints(readiness.clone(), registry).merge(server::router(admission.clone(), options.largest_body));
     let (_, served) = server::serve(options.address, tls, router, readiness.clone(), handle.clone()).await?;
-    let finished = CancellationToken::new();
     let client = connection.client.clone();
     let certificates = tokio::spawn(options.certificate.follow(client, initial, take_up, finished.clone()));
 
     let indexer = Indexer::new(checks, index.clone());
-    let follower = PolicyFollower { index, indexer, admission, is_certified };
+    let follower = PolicyFollower { index, indexer, admission, is_certified, live };
     follower.run(&connection.client, &readiness, options.drain, stop).await;
     handle.graceful_shutdown(Some(GRACE));
     let _ = served.await;
@@ -184,6 +190,7 @@ struct PolicyFollower {
     indexer: Indexer,
     admission: Arc<Admission>,
     is_certified: Arc<AtomicBool>,
+    live: LiveChecks,
 }
 
 impl PolicyFollower {
@@ -201,13 +208,22 @@ impl PolicyFollower {
             tokio::select! {
                 () = &mut drained => return,
                 _ = ticks.tick() => {
-                    let is_complete = self.index.is_synced() && self.is_certified.load(Ordering::Acquire);
+                    let is_complete = self.index.is_synced()
+                        && self.is_certified.load(Ordering::Acquire)
+                        && *self.live.is_started.borrow();
                     if is_complete && !stop.is_cancelled() {
                         readiness.set();
                     }
                     if self.indexer.is_retry_due(Instant::now()) {
                         tokio::task::block_in_place(|| self.indexer.retry(Instant::now()));
                     }
+                }
+                Ok(()) = self.live.checks.changed() => {
+                    let checks = self.live.checks.borrow_and_update().clone();
+                    tokio::task::block_in_place(|| {
+                        self.admission.set_checks(checks.clone());
+                        self.indexer.set_checks(checks);
+                    });
                 }
                 Some(event) = events.next() => match event {
                     Ok(event) => {

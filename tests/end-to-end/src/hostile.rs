@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use kube_devops_engine::{CheckModule, Checks, Engine, Limits};
+use kube_devops_engine::{Catalog, CheckModule, Engine, Limits};
 
 use crate::root;
 
 /// Returns the built-in checks with a replacement for `latest-tag` that crashes on pods named `poison`, never returns for
 /// pods named `tar-pit`, and has no findings for others. It also replaces `high-restarts`, whose settings it rejects.
 /// `temporary` is cargo's temporary folder for tests.
-pub fn checks_of_which_one_fails(temporary: &Path) -> Result<Checks> {
+pub fn checks_of_which_one_fails(temporary: &Path) -> Result<Catalog> {
     let built = kube_devops_build_components::build(&[root().join("tests/guests")], &temporary.join("../components"))?;
     let hostile = built.iter().find(|component| component.folder == "hostile").context("the guest is built")?;
     let engine = Engine::new(Limits::default())?;
@@ -20,5 +20,5 @@ pub fn checks_of_which_one_fails(temporary: &Path) -> Result<Checks> {
     let mut modules = kube_devops_modules::checks(&engine)?;
     modules.insert("latest-tag".to_owned(), module.clone());
     modules.insert("high-restarts".to_owned(), module);
-    Ok(Checks::new(modules, engine.limits().clone()))
+    Ok(Catalog::new(engine, modules, []))
 }

@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use test_cluster::{Builder, ControlPlane};
 use tokio::sync::OnceCell;
 
-const NAMES: [&str; 2] = ["devopspolicies.devops.stochastic.io", "policyauditresults.devops.stochastic.io"];
+const NAMES: [&str; 3] = [
+    "devopspolicies.devops.stochastic.io",
+    "policyauditresults.devops.stochastic.io",
+    "policymodules.devops.stochastic.io",
+];
 
 /// Returns a control plane with an API server only.
 fn api_server() -> Builder {

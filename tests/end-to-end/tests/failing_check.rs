@@ -51,10 +51,10 @@ async fn the_operator_reports_a_failed_check_until_it_succeeds() -> Result<()> {
         enforce,
         system: SystemNamespaces::default(),
     };
-    let checks = Arc::new(tokio::task::spawn_blocking(|| checks_of_which_one_fails(temporary())).await??);
+    let catalog = tokio::task::spawn_blocking(|| checks_of_which_one_fails(temporary())).await??;
     let stop = CancellationToken::new();
     let stopped = stop.clone();
-    let operator = tokio::spawn(async move { reconcile::run(&connection, checks, options, stopped).await });
+    let operator = tokio::spawn(async move { reconcile::run(&connection, catalog, options, stopped).await });
 
     apply(&namespace, &documents(&["good", "poison", "other"].map(bad_pod))).await?;
     apply(&namespace, &policy("mixed", &json!({ "forbidLatestTag": true, "requireLivenessProbe": true }))).await?;
@@ -95,7 +95,7 @@ struct LocalWebhook {
 impl LocalWebhook {
     fn new(fail_closed: bool, deadline: Duration, most_at_once: usize) -> Result<Self> {
         static CHECKS: std::sync::OnceLock<Arc<Checks>> = std::sync::OnceLock::new();
-        let checks = CHECKS.get_or_init(|| Arc::new(checks_of_which_one_fails(temporary()).unwrap())).clone();
+        let checks = CHECKS.get_or_init(|| Arc::new(checks_of_which_one_fails(temporary()).unwrap().checks())).clone();
         let (index, registry) = (Arc::new(PolicyIndex::default()), Registry::new());
         let options = AdmissionOptions {
             deny: Severity::Medium,

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 const IMAGE: &str = concat!("ghcr.io/stochasticquant/kube-devops:v", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::enum_variant_names, reason = "the variants are named after the commands")]
 pub enum DeployCommand {
     /// Print everything that an installation consists of: Namespace, custom resource definitions, RBAC, Services,
     /// Deployments, PodDisruptionBudgets and webhook configurations
@@ -39,6 +40,7 @@ pub struct NamespaceArguments {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::enum_variant_names, reason = "the variants are named after the commands")]
 pub enum ObservabilityCommand {
     /// Print ServiceMonitors, alerts and the Grafana dashboard
     #[command(after_help = "Example:\n  kube-devops observability generate-all | kubectl apply --server-side -f -")]

@@ -18,7 +18,7 @@ use kube_devops_manifests::{self as manifests, ReadOptions, STANDARD_INPUT};
 use super::render::{self, ChartValues};
 use super::{Outcome, with_cluster};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, Selection};
-use crate::modules::Modules;
+use crate::modules;
 use crate::output::{self, Format, Shown};
 use crate::progress::Progress;
 use crate::terminal;
@@ -34,10 +34,10 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
     if arguments.outputs.iter().filter(|target| target.file.is_none()).count() > 1 {
         bail!("multiple output formats for standard output; write all but one to a file, as in -o sarif=result.sarif");
     }
-    let modules = Modules::new(&arguments.modules.modules)?;
-    let checks = modules.checks();
+    let catalog = modules::catalog(&arguments.modules.modules)?;
+    let checks = catalog.checks();
     let policy = match (&arguments.bundle, &arguments.policy) {
-        (Some(bundle), _) => modules.bundle(bundle)?.policy(),
+        (Some(bundle), _) => modules::bundle(&catalog, bundle)?.policy(),
         (None, Some(file)) => read_policy(file, &checks)?,
         (None, None) => checks.policy_of_all(),
     };

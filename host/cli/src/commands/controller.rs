@@ -7,14 +7,14 @@ use anyhow::Result;
 use kube_devops_cluster::connection::{Connection, ConnectionOptions};
 use kube_devops_cluster::runtime::election::ElectionOptions;
 use kube_devops_core::SystemNamespaces;
-use kube_devops_engine::Checks;
+use kube_devops_engine::Catalog;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::Outcome;
 use crate::arguments::{ClusterArguments, ControllerArguments};
-use crate::modules::Modules;
+use crate::modules;
 
 /// The minimum number of worker threads of a controller: one for its work, and one for its endpoints.
 pub const THREADS: usize = 2;
@@ -59,9 +59,9 @@ fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
     })
 }
 
-/// Returns the checks that controllers evaluate.
-pub fn checks() -> Result<Checks> {
-    Ok(Modules::new(&[])?.checks())
+/// Returns the modules of the program, to which controllers add those of the cluster.
+pub fn catalog() -> Result<Catalog> {
+    modules::catalog(&[])
 }
 
 impl ControllerArguments {

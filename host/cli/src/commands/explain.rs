@@ -7,11 +7,11 @@ use kube_devops_core::{CheckInfo, Stage};
 
 use super::{Outcome, print};
 use crate::arguments::ExplainArguments;
-use crate::modules::Modules;
+use crate::modules;
 
 /// Runs the command.
 pub fn run(arguments: &ExplainArguments, program: &str) -> Result<Outcome> {
-    let checks = Modules::new(&arguments.modules.modules)?.check_infos();
+    let checks = modules::catalog(&arguments.modules.modules)?.infos();
     let Some(id) = &arguments.check else {
         let mut text = String::from("Checks:\n");
         for info in checks.values() {

@@ -5,35 +5,36 @@ use std::fmt::Write;
 use anyhow::Result;
 use kube_devops_cluster::policies;
 use kube_devops_core::{Bundle, Enforcement};
+use kube_devops_engine::Catalog;
 
 use super::{Outcome, print};
 use crate::arguments::PolicyCommand;
-use crate::modules::Modules;
+use crate::modules;
 
 /// Runs the command.
 pub fn run(command: &PolicyCommand) -> Result<Outcome> {
     match command {
         PolicyCommand::BundleList { modules } => {
             let mut text = String::from("Available policy bundles:\n");
-            for bundle in Modules::new(&modules.modules)?.bundles() {
+            for bundle in modules::catalog(&modules.modules)?.bundles().values() {
                 let _ = writeln!(text, "  {:<11} — {}", bundle.name, bundle.title);
             }
             print(&text)
         }
         PolicyCommand::BundleShow { name, modules } => {
-            let modules = Modules::new(&modules.modules)?;
-            print(&details(&modules, &modules.bundle(name)?))
+            let catalog = modules::catalog(&modules.modules)?;
+            print(&details(&catalog, &modules::bundle(&catalog, name)?))
         }
         PolicyCommand::BundleApply { name, namespace, policy_name, modules } => {
-            let modules = Modules::new(&modules.modules)?;
-            let policy = policies::from_bundle(&modules.bundle(name)?, namespace, policy_name)?;
+            let catalog = modules::catalog(&modules.modules)?;
+            let policy = policies::from_bundle(&modules::bundle(&catalog, name)?, namespace, policy_name)?;
             print(&serde_norway::to_string(&policy)?)
         }
     }
 }
 
-fn details(modules: &Modules, bundle: &Bundle) -> String {
-    let checks = modules.check_infos();
+fn details(catalog: &Catalog, bundle: &Bundle) -> String {
+    let checks = catalog.infos();
     let mut text = format!("{} — {}\n{}\n\n", bundle.name, bundle.title, bundle.description);
     let _ = writeln!(text, "{:<20} {:<10} SETTINGS", "CHECK", "SEVERITY");
     for rule in &bundle.rules {

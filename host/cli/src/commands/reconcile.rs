@@ -1,6 +1,5 @@
 //! `reconcile`: the operator.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,7 +11,7 @@ use crate::arguments::{ClusterArguments, ReconcileArguments};
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &ReconcileArguments) -> Result<Outcome> {
-    let checks = Arc::new(controller::checks()?);
+    let catalog = controller::catalog()?;
     let options = ReconcileOptions {
         address: arguments.addr,
         election: arguments.controller.election(&arguments.lease_name),
@@ -28,7 +27,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &ReconcileArguments) -> Result
         system: arguments.controller.system(),
     };
     controller::run(cluster, false, controller::THREADS, async |connection, stop| {
-        reconcile::run(&connection, checks, options, stop).await?;
+        reconcile::run(&connection, catalog, options, stop).await?;
         Ok(())
     })
 }

@@ -7,12 +7,12 @@ use anyhow::Result;
 use kube_devops_core::{CheckInfo, Stage};
 
 use crate::arguments::Arguments;
-use crate::modules::Modules;
+use crate::modules;
 
 /// Returns the generated pages by their path below `docs/`.
 pub fn pages() -> Result<BTreeMap<String, String>> {
     let mut pages = BTreeMap::from([("cli.md".to_owned(), commands())]);
-    let checks = Modules::new(&[])?.check_infos();
+    let checks = modules::catalog(&[])?.infos();
     let mut index = String::from(
         "# Checks\n\nEvery check is a WebAssembly component that describes itself. These pages are generated from the descriptions.\n\n\
          | check | violation | weight | severity | evaluates |\n|---|---|---|---|---|\n",

@@ -1,7 +1,6 @@
 //! `webhook`: the admission webhook, its certificate and its configuration.
 
 use std::num::NonZero;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -29,7 +28,7 @@ pub fn run(cluster: &ClusterArguments, command: WebhookCommand) -> Result<Outcom
 }
 
 fn serve(cluster: &ClusterArguments, arguments: &WebhookServeArguments) -> Result<Outcome> {
-    let checks = Arc::new(controller::checks()?);
+    let catalog = controller::catalog()?;
     let namespace = &arguments.controller.lease_namespace;
     let certificate = match (&arguments.tls_cert, &arguments.tls_key) {
         (Some(certificate), Some(key)) => {
@@ -68,7 +67,7 @@ fn serve(cluster: &ClusterArguments, arguments: &WebhookServeArguments) -> Resul
     };
     let threads = std::thread::available_parallelism().map_or(controller::THREADS, NonZero::get);
     controller::run(cluster, false, threads.max(controller::THREADS), async |connection, stop| {
-        webhook::run(&connection, checks, options, stop).await?;
+        webhook::run(&connection, catalog, namespace.clone(), options, stop).await?;
         Ok(())
     })
 }

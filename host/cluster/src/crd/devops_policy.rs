@@ -126,7 +126,7 @@ pub struct CheckRule {
     #[schemars(regex(pattern = NAME), length(min = 1, max = 63))]
     pub check: String,
     /// The settings, which the check validates. Default: those of the check.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schemars(schema_with = "settings_schema")]
     pub settings: Option<Value>,
     /// The severity of its violations. Default: that of the check.

@@ -5,6 +5,7 @@
 mod audit_result;
 pub mod condition;
 mod devops_policy;
+mod policy_module;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -15,6 +16,8 @@ pub use devops_policy::{
     SeverityOverrides, WorkloadState, WorkloadStatus,
 };
 
+pub use policy_module::{ConfigMapSource, Grant, ModuleSource, PolicyModule, PolicyModuleSpec, PolicyModuleStatus};
+
 /// The finalizer that delays the deletion of a policy until its rollouts have ended. It is present only during rollouts, so that
 /// the deletion of policies and namespaces does not depend on a running operator.
 pub const FINALIZER: &str = "devops.stochastic.io/cleanup";
@@ -23,6 +26,6 @@ pub const FINALIZER: &str = "devops.stochastic.io/cleanup";
 pub const INSTALLATION_CHECK: &str = "devops.stochastic.io/installation-check";
 
 /// All custom resources.
-pub fn definitions() -> [CustomResourceDefinition; 2] {
-    [DevOpsPolicy::crd(), PolicyAuditResult::crd()]
+pub fn definitions() -> [CustomResourceDefinition; 3] {
+    [DevOpsPolicy::crd(), PolicyAuditResult::crd(), PolicyModule::crd()]
 }

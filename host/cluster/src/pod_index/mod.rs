@@ -74,6 +74,13 @@ impl PodIndex {
         Needs { annotations: self.annotations, objects: self.objects.are_needed() }
     }
 
+    /// Whether annotations are facts from now on. Returns whether the watch has to start over, because they were none before.
+    pub fn need_annotations(&mut self, needed: bool) -> bool {
+        let is_new = needed && !self.annotations;
+        self.annotations |= needed;
+        is_new
+    }
+
     /// Keeps the complete objects of these namespaces, and of no others. Returns whether the watch has to start over with
     /// [`PodIndex::needs`], because it does not have the objects of a namespace.
     pub fn keep_objects_of(&mut self, namespaces: BTreeSet<Arc<str>>, now: Instant) -> bool {

@@ -30,6 +30,7 @@ use crate::clock::Now;
 use crate::enforce::JobResult;
 use crate::key::ObjectKey;
 use crate::lenient::{self, WatchedPolicy};
+use crate::modules::LiveChecks;
 use crate::pod_index::PodIndex;
 use crate::pods;
 use crate::runtime::server::Readiness;
@@ -52,6 +53,7 @@ enum AuditList {
 /// The state of the operator. One task owns it, and there are no locks.
 pub struct Operator {
     executor: Executor,
+    live: LiveChecks,
     checks: Arc<Checks>,
     options: ReconcileOptions,
     metrics: Metrics,
@@ -71,15 +73,17 @@ impl Operator {
     /// An operator that knows no objects.
     pub fn new(
         executor: Executor,
-        checks: Arc<Checks>,
+        mut live: LiveChecks,
         options: ReconcileOptions,
         metrics: Metrics,
         readiness: Readiness,
         step_down: Arc<Notify>,
     ) -> Self {
+        let checks = live.checks.borrow_and_update().clone();
         Self {
             executor,
-            pods: PodIndex::new(Needs { annotations: checks.needs().annotations, objects: false }),
+            live,
+            pods: PodIndex::new(annotations_of(&checks)),
             checks,
             options,
             metrics,
@@ -120,7 +124,7 @@ impl Operator {
                     if ages_are_due {
                         self.update_ages();
                     }
-                    if self.needs_other_objects() {
+                    if self.take_up_checks() | self.needs_other_objects() {
                         pod_events = pods::watch(&self.executor.client, self.pods.needs());
                     }
                     self.reconcile();
@@ -198,6 +202,18 @@ impl Operator {
         self.watched_policies = watched;
     }
 
+    /// Takes up changed checks. Returns whether the watch of pods has to start over, because annotations are needed from now on.
+    fn take_up_checks(&mut self) -> bool {
+        if !self.live.checks.has_changed().unwrap_or(false) {
+            return false;
+        }
+        self.checks = self.live.checks.borrow_and_update().clone();
+        for policy in self.policies.values_mut() {
+            policy.set_rules(Rules::of(policy.object(), &self.checks, &self.options.system));
+        }
+        self.pods.need_annotations(annotations_of(&self.checks).annotations)
+    }
+
     /// Keeps the complete objects of those namespaces whose rules read them. Returns whether the watch has to start over.
     fn needs_other_objects(&mut self) -> bool {
         if !self.watched_policies.is_synced() {
@@ -210,7 +226,7 @@ impl Operator {
 
     /// Evaluates the pods that are due, and starts the writes that follow from it.
     fn reconcile(&mut self) {
-        if !self.pods.is_synced() || !self.watched_policies.is_synced() {
+        if !self.pods.is_synced() || !self.watched_policies.is_synced() || !*self.live.is_started.borrow() {
             return;
         }
         // A replica on standby is ready as well.
@@ -362,4 +378,9 @@ impl Operator {
             }
         }
     }
+}
+
+/// What all pods need: annotations, if any check reads them. Complete objects are kept by namespace.
+fn annotations_of(checks: &Checks) -> Needs {
+    Needs { annotations: checks.needs().annotations, objects: false }
 }

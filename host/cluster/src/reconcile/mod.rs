@@ -27,17 +27,17 @@ mod tests;
 mod write;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use kube::runtime::events::{Recorder, Reporter};
 use kube_devops_core::SystemNamespaces;
-use kube_devops_engine::Checks;
+use kube_devops_engine::Catalog;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::ClusterError;
 use crate::connection::Connection;
 use crate::enforce::EnforceOptions;
+use crate::modules::{self, ModuleOptions};
 use crate::runtime::Runtime;
 use crate::runtime::election::ElectionOptions;
 
@@ -68,14 +68,17 @@ pub struct ReconcileOptions {
 /// If the address is in use.
 pub async fn run(
     connection: &Connection,
-    checks: Arc<Checks>,
+    catalog: Catalog,
     options: ReconcileOptions,
     stop: CancellationToken,
 ) -> Result<(), ClusterError> {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let client = connection.client.clone();
-    let runtime = Runtime::start(&client, options.address, options.election.clone(), registry).await?;
+    let runtime = Runtime::start(&client, options.address, options.election.clone(), registry.clone()).await?;
+    let module_options =
+        ModuleOptions { namespace: options.election.namespace.clone(), leadership: Some(runtime.leadership.clone()) };
+    let checks = modules::start(client.clone(), catalog, module_options, &registry, stop.clone())?;
     let reporter = Reporter { controller: "kube-devops".to_owned(), instance: Some(options.election.identity.clone()) };
     let executor = Executor { recorder: Recorder::new(client.clone(), reporter), client };
     let operator =

@@ -80,6 +80,11 @@ impl Policy {
         }
     }
 
+    /// The object.
+    pub fn object(&self) -> &DevOpsPolicy {
+        &self.object
+    }
+
     /// Whether the rules read complete objects.
     pub fn needs_objects(&self) -> bool {
         self.rules.needs_objects()

@@ -4,21 +4,18 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_devops_core::score::Classification;
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_core::{Ledger, Severity, Totals, Violation};
 
-use crate::crd::condition::{ENFORCED, EVALUATED, READY};
+use crate::crd::condition::{Conditions, ENFORCED, EVALUATED, LONGEST_MESSAGE, READY};
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadState, WorkloadStatus};
 
 /// The most violations that a status lists.
 const MOST_VIOLATIONS: usize = 100;
 /// The longest line of them, in bytes.
 const LONGEST_LINE: usize = 512;
-/// The longest message of a condition, in bytes.
-const LONGEST_MESSAGE: usize = 1024;
 
 /// The state of a policy.
 pub enum PolicyState<'a> {
@@ -37,7 +34,7 @@ pub fn status(
     workloads: Vec<WorkloadStatus>,
     now: DateTime<Utc>,
 ) -> DevOpsPolicyStatus {
-    let conditions = Conditions::new(policy, now);
+    let conditions = PolicyConditions::new(policy, now);
     let enforced = conditions.enforced(policy.spec.enforcement_mode, &workloads);
     let status = DevOpsPolicyStatus {
         last_evaluated: Some(now),
@@ -70,31 +67,17 @@ pub fn status(
     }
 }
 
-/// Makes the conditions of a policy.
-struct Conditions<'a> {
-    before: &'a [Condition],
-    generation: Option<i64>,
-    now: DateTime<Utc>,
-}
+/// The conditions of a policy.
+struct PolicyConditions<'a>(Conditions<'a>);
 
-impl<'a> Conditions<'a> {
+impl<'a> PolicyConditions<'a> {
     fn new(policy: &'a DevOpsPolicy, now: DateTime<Utc>) -> Self {
         let before = policy.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        Self { before, generation: policy.metadata.generation, now }
+        Self(Conditions { before, generation: policy.metadata.generation, now })
     }
 
     fn of(&self, kind: &str, holds: bool, reason: &str, message: &str) -> Condition {
-        let status = if holds { "True" } else { "False" };
-        let same = self.before.iter().find(|condition| condition.type_ == kind && condition.status == status);
-        Condition {
-            type_: kind.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message: cut(&escape_controls(message), LONGEST_MESSAGE),
-            observed_generation: self.generation,
-            last_transition_time: same
-                .map_or_else(|| time(self.now), |condition| condition.last_transition_time.clone()),
-        }
+        self.0.of(kind, holds, reason, message)
     }
 
     fn evaluated(&self, ledger: &Ledger) -> Condition {
@@ -173,16 +156,13 @@ pub fn differs(before: Option<&DevOpsPolicyStatus>, after: &DevOpsPolicyStatus) 
     before.is_none_or(|before| timeless(before) != timeless(after))
 }
 
-fn time(now: DateTime<Utc>) -> Time {
-    Time(Timestamp::from_second(now.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH))
-}
-
 #[cfg(test)]
 mod tests {
     use kube_devops_core::{Evaluation, testing};
 
     use super::*;
     use crate::crd::DevOpsPolicySpec;
+    use crate::crd::condition::time;
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default()

@@ -11,7 +11,7 @@ mod policy;
 mod workload;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use kube_devops_cluster::ClusterError;
@@ -58,12 +58,24 @@ pub struct AdmissionOptions {
 
 /// Evaluates admission requests.
 pub struct Admission {
-    checks: Arc<Checks>,
+    current: RwLock<Arc<Current>>,
     index: Arc<PolicyIndex>,
     options: AdmissionOptions,
-    response_policy: ResponsePolicy,
     places: Semaphore,
     metrics: Metrics,
+}
+
+/// The checks, and what depends on them.
+struct Current {
+    checks: Arc<Checks>,
+    response_policy: ResponsePolicy,
+}
+
+impl Current {
+    fn new(checks: Arc<Checks>, options: &AdmissionOptions) -> Self {
+        let response_policy = ResponsePolicy::new(options.deny, options.fail_closed, checks.infos());
+        Self { checks, response_policy }
+    }
 }
 
 /// A request without its objects.
@@ -83,10 +95,21 @@ impl Admission {
         options: AdmissionOptions,
         registry: &Registry,
     ) -> Result<Self, ClusterError> {
-        let response_policy = ResponsePolicy::new(options.deny, options.fail_closed, checks.infos());
+        let current = RwLock::new(Arc::new(Current::new(checks, &options)));
         let metrics = Metrics::new(registry, options.fail_closed)?;
         let places = Semaphore::new(options.most_at_once.max(1));
-        Ok(Self { checks, index, response_policy, places, metrics, options })
+        Ok(Self { current, index, places, metrics, options })
+    }
+
+    /// Replaces the checks.
+    pub fn set_checks(&self, checks: Arc<Checks>) {
+        let current = Arc::new(Current::new(checks, &self.options));
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+    }
+
+    fn current(&self) -> Arc<Current> {
+        // No holder of the lock can panic during a change.
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The metrics.
@@ -121,7 +144,7 @@ impl Admission {
                 Verdict::failed(Reason::Overload, text)
             }
         };
-        let response = verdict.response(&request.uid, &self.response_policy);
+        let response = verdict.response(&request.uid, &self.current().response_policy);
         log(&request, &verdict, &response);
         self.metrics.answered(&verdict, response.allowed, arrived.elapsed());
         Ok(response)
@@ -130,7 +153,7 @@ impl Admission {
     fn verdict(&self, request: &Header<'_>, objects: Reviewed, body: &[u8], deadline: Instant) -> Verdict {
         match gate::gate(request, &self.options) {
             Gate::Skip => return Verdict::Skipped,
-            Gate::Policy => return policy::verdict(&self.checks, body),
+            Gate::Policy => return policy::verdict(&self.current().checks, body),
             Gate::Workload => {}
         }
         if !self.index.is_synced() {

@@ -40,7 +40,7 @@ const VALUES: [&str; 30] = [
     "webhook.failurePolicy=Fail,webhook.denySeverity=low,webhook.timeoutSeconds=30,webhook.denyControllerPods=true",
     "webhook.certificate.source=provided,webhook.certificate.secretName=tls,webhook.certificate.caBundle=CA_BUNDLE",
     "networkPolicy.enabled=true,networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.name=monitoring",
-    "policies[0].name=a,policies[0].namespace=default,policies[0].bundle=restricted,policies[0].spec.maxRestartCount=9,policies[1].name=b,policies[1].namespace=default,policies[1].spec.forbidLatestTag=true",
+    "policies[0].name=a,policies[0].namespace=default,policies[0].bundle=restricted,policies[0].spec.maxRestartCount=9,policies[1].name=b,policies[1].namespace=default,policies[1].spec.forbidLatestTag=true,modules[0].name=a,modules[0].spec.source.configMap.name=a",
 ];
 
 /// A namespace that enforces the restricted Pod Security Standard and warns about workloads that do not meet it.
@@ -178,7 +178,7 @@ async fn a_release_installs_upgrades_rolls_back_and_leaves_nothing() -> Result<(
     let finalizers = plane.kubectl(["get", "devopspolicy", "a", "-o", "jsonpath={.metadata.finalizers}"]).await?;
     assert_eq!(finalizers, r#"["example.com/other"]"#);
     let definitions = plane.kubectl(["get", "crds", "-o", "name"]).await?;
-    assert_eq!(definitions.lines().count(), 2, "{definitions}");
+    assert_eq!(definitions.lines().count(), 3, "{definitions}");
     Ok(())
 }
 

@@ -1,0 +1,313 @@
+//! The modules of PolicyModule objects: they are loaded when their source changes, without a restart.
+//!
+//! ```text
+//!   watch of PolicyModules --.
+//!                            |--> ModuleStore --> load, one at a time --> activate --> checks for policies
+//!   watch of ConfigMaps -----'                                               '------> statuses, by the leader
+//! ```
+//!
+//! Every replica loads the modules by itself. ConfigMaps are watched by name, and only in the namespace of the platform.
+//! [`store`] decides; this file requests and loads.
+
+pub mod content;
+pub mod store;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ApiResource, Patch, PatchParams};
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use kube_devops_engine::{Catalog, Checks, LoadedModule};
+use prometheus::{IntGaugeVec, Opts, Registry};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::ClusterError;
+use crate::clock::Now;
+use crate::crd::{PolicyModule, PolicyModuleSpec, PolicyModuleStatus};
+use crate::install::FIELD_MANAGER;
+use crate::key::ObjectKey;
+use crate::lenient::Lenient;
+use crate::runtime::metrics::register;
+use crate::runtime::store::{Store, Watched};
+use store::ModuleStore;
+
+/// The longest time that a controller waits for its modules before it is ready.
+const START: Duration = Duration::from_secs(10);
+
+/// A PolicyModule of the watch.
+type WatchedModule = kube::core::Object<Lenient<PolicyModuleSpec>, Lenient<PolicyModuleStatus>>;
+/// A ConfigMap, `None` if it does not exist, or the reason why it cannot be read.
+type Source = Result<Option<ConfigMap>, String>;
+/// The result of loading a version: the module, the digest, and the component or the error.
+type LoadResult = (String, String, Result<Arc<LoadedModule>, String>);
+
+/// The checks of the program and of all modules, which change while the program runs.
+#[derive(Clone)]
+pub struct LiveChecks {
+    /// The current checks.
+    pub checks: watch::Receiver<Arc<Checks>>,
+    /// Whether the modules were loaded once, or could not be within a limited time.
+    pub is_started: watch::Receiver<bool>,
+}
+
+/// The options of the modules.
+pub struct ModuleOptions {
+    /// The namespace of the platform, with the ConfigMaps.
+    pub namespace: String,
+    /// Whether this replica is the leader, which writes statuses; `None` if it never does.
+    pub leadership: Option<watch::Receiver<bool>>,
+}
+
+/// Loads the modules in the background until `stop`.
+///
+/// # Errors
+///
+/// If the metrics are registered already.
+pub fn start(
+    client: Client,
+    catalog: Catalog,
+    options: ModuleOptions,
+    registry: &Registry,
+    stop: CancellationToken,
+) -> Result<LiveChecks, ClusterError> {
+    let (checks, current) = watch::channel(Arc::new(catalog.checks()));
+    let (started, is_started) = watch::channel(false);
+    let help = Opts::new("policy_module_loaded", "Active modules, by their digests");
+    let metric = register(registry, IntGaugeVec::new(help, &["module", "digest"]))?;
+    let (sender, maps) = mpsc::channel(16);
+    let store = ModuleStore::new(catalog.engine().limits().module);
+    let manager = Manager {
+        client,
+        catalog,
+        options,
+        store,
+        watched: Watched::default(),
+        active: BTreeMap::new(),
+        checks,
+        started,
+        metric,
+        followed: BTreeMap::new(),
+        sender,
+        loading: None,
+    };
+    tokio::spawn(manager.run(maps, stop));
+    Ok(LiveChecks { checks: current, is_started })
+}
+
+struct Manager {
+    client: Client,
+    catalog: Catalog,
+    options: ModuleOptions,
+    store: ModuleStore,
+    watched: Watched,
+    /// The active digests.
+    active: BTreeMap<String, String>,
+    checks: watch::Sender<Arc<Checks>>,
+    started: watch::Sender<bool>,
+    metric: IntGaugeVec,
+    /// The watches of ConfigMaps, by name.
+    followed: BTreeMap<String, JoinHandle<()>>,
+    sender: mpsc::Sender<(String, Source)>,
+    loading: Option<JoinHandle<LoadResult>>,
+}
+
+impl Manager {
+    async fn run(mut self, mut maps: mpsc::Receiver<(String, Source)>, stop: CancellationToken) {
+        let resource = ApiResource::erase::<PolicyModule>(&());
+        let api: Api<WatchedModule> = Api::all_with(self.client.clone(), &resource);
+        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+        let mut deadline = std::pin::pin!(tokio::time::sleep(START));
+        let mut leadership = self.options.leadership.clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = &mut deadline, if !*self.started.borrow() => {
+                    tracing::warn!("not all modules were loaded within {START:?}; their checks are not evaluated yet");
+                    self.started.send_replace(true);
+                }
+                Some(event) = events.next() => match event {
+                    Ok(event) => self.event(event),
+                    Err(error) => {
+                        tracing::warn!("the watch of PolicyModules was interrupted: {error}");
+                        // Without the custom resource, there is nothing to wait for.
+                        self.started.send_replace(true);
+                    }
+                },
+                Some((name, source)) = maps.recv() => match source {
+                    Ok(map) => self.store.set_config_map(&name, map),
+                    Err(error) => self.store.set_unreadable(&name, &error),
+                },
+                finished = join(&mut self.loading) => self.loaded(finished),
+                is_leader = changed(&mut leadership) => if !is_leader { continue },
+            }
+            self.proceed().await;
+        }
+        for (_, follower) in std::mem::take(&mut self.followed) {
+            follower.abort();
+        }
+    }
+
+    fn event(&mut self, event: Event<WatchedModule>) {
+        let mut watched = std::mem::take(&mut self.watched);
+        watched.apply(self, event);
+        self.watched = watched;
+        let needed = self.store.config_maps();
+        self.followed.retain(|name, follower| {
+            needed.contains(name) || {
+                follower.abort();
+                false
+            }
+        });
+        self.store.forget_config_maps();
+        for name in needed {
+            if !self.followed.contains_key(&name) {
+                let api = Api::namespaced(self.client.clone(), &self.options.namespace);
+                let follower = tokio::spawn(follow(api, name.clone(), self.sender.clone()));
+                self.followed.insert(name, follower);
+            }
+        }
+    }
+
+    /// Loads the next version, activates loaded ones, and writes the statuses.
+    async fn proceed(&mut self) {
+        if self.loading.is_none()
+            && let Some(load) = self.store.next_load()
+        {
+            let engine = self.catalog.engine().clone();
+            self.loading = Some(tokio::task::spawn_blocking(move || {
+                let store::Load { module, content, grants } = load;
+                let loaded = LoadedModule::compile(&engine, &content.bytes, &content.digest, grants);
+                (module, content.digest, loaded.map(Arc::new).map_err(|error| error.to_string()))
+            }));
+        }
+        if let Some(checks) = self.store.activate(&self.catalog, &mut self.active) {
+            tracing::info!(modules = ?self.active, "the checks have changed");
+            self.metric.reset();
+            for (module, digest) in &self.active {
+                self.metric.with_label_values(&[module, digest]).set(1);
+            }
+            self.checks.send_replace(Arc::new(checks));
+        }
+        if self.watched.is_synced() && self.store.is_settled() && self.loading.is_none() {
+            self.started.send_if_modified(|started| !std::mem::replace(started, true));
+        }
+        let is_leader = self.options.leadership.as_ref().is_some_and(|leadership| *leadership.borrow());
+        if is_leader && self.loading.is_none() {
+            self.write_statuses().await;
+        }
+    }
+
+    fn loaded(&mut self, finished: Result<LoadResult, tokio::task::JoinError>) {
+        self.loading = None;
+        match finished {
+            Ok((module, digest, result)) => {
+                if let Err(error) = &result {
+                    tracing::warn!(module, digest, "failed to load a module: {error}");
+                }
+                self.store.loaded(&module, &digest, result);
+            }
+            Err(error) => tracing::error!("failed to load a module: {error}"),
+        }
+    }
+
+    async fn write_statuses(&self) {
+        for (object, status) in self.store.statuses(Now::read().utc) {
+            let name = object.name_any();
+            let patch = json!({
+                "apiVersion": PolicyModule::api_version(&()), "kind": PolicyModule::kind(&()),
+                "metadata": { "name": name, "uid": object.uid() }, "status": status,
+            });
+            let api: Api<PolicyModule> = Api::all(self.client.clone());
+            let parameters = PatchParams::apply(FIELD_MANAGER).force();
+            if let Err(error) = api.patch_status(&name, &parameters, &Patch::Apply(patch)).await {
+                // The next event of the watch tries it again.
+                tracing::warn!(module = name, "failed to write the status of a module: {error}");
+            }
+        }
+    }
+}
+
+impl Store for Manager {
+    type Object = WatchedModule;
+
+    fn set(&mut self, watched: WatchedModule) -> (ObjectKey, bool) {
+        let key = Self::key(&watched);
+        let WatchedModule { metadata, spec, status, .. } = watched;
+        match spec.0 {
+            Ok(spec) => {
+                self.store.set(PolicyModule { metadata, spec, status: status.and_then(|status| status.0.ok()) });
+            }
+            Err(error) => {
+                tracing::warn!(module = %key.name, "failed to read a PolicyModule, which is not loaded: {error}");
+                self.store.remove(&key.name);
+            }
+        }
+        (key, true)
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> bool {
+        self.store.remove(&key.name)
+    }
+
+    fn key(module: &WatchedModule) -> ObjectKey {
+        ObjectKey::of(&module.metadata)
+    }
+
+    fn keys(&self) -> Vec<ObjectKey> {
+        let names = self.store.names().into_iter();
+        names.map(|name| ObjectKey { namespace: "".into(), name: name.into() }).collect()
+    }
+}
+
+/// Sends the content of a ConfigMap whenever it changes, and `None` if it does not exist.
+async fn follow(api: Api<ConfigMap>, name: String, sender: mpsc::Sender<(String, Source)>) {
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut listed = None;
+    while let Some(event) = events.next().await {
+        let map = match event {
+            Ok(Event::Apply(map)) => Ok(Some(map)),
+            Ok(Event::Delete(_)) => Ok(None),
+            Ok(Event::Init) => {
+                listed = None;
+                continue;
+            }
+            Ok(Event::InitApply(map)) => {
+                listed = Some(map);
+                continue;
+            }
+            Ok(Event::InitDone) => Ok(listed.take()),
+            Err(error) => Err(error.to_string()),
+        };
+        if sender.send((name.clone(), map)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits for a task, if there is one.
+async fn join<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a change of the leadership, and returns whether this replica is the leader.
+async fn changed(leadership: &mut Option<watch::Receiver<bool>>) -> bool {
+    match leadership {
+        Some(leadership) => match leadership.changed().await {
+            Ok(()) => *leadership.borrow_and_update(),
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}

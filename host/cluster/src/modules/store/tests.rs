@@ -1,0 +1,131 @@
+use k8s_openapi::ByteString;
+use kube_devops_engine::{Engine, Limits};
+
+use super::*;
+use crate::crd::{ConfigMapSource, ModuleSource, PolicyModuleSpec};
+
+fn object(name: &str, map: &str) -> PolicyModule {
+    let source = ModuleSource { config_map: ConfigMapSource { name: map.to_owned(), key: None } };
+    PolicyModule::new(name, PolicyModuleSpec { source, grants: Vec::new() })
+}
+
+fn map(bytes: &str) -> Option<ConfigMap> {
+    let data = [("a.wasm".to_owned(), ByteString(bytes.as_bytes().to_vec()))].into();
+    Some(ConfigMap { binary_data: Some(data), ..ConfigMap::default() })
+}
+
+fn module(digest: &str) -> Arc<LoadedModule> {
+    let (imports, exports) = (Vec::new(), Vec::new());
+    Arc::new(LoadedModule { digest: digest.to_owned(), size: 1, imports, exports, checks: Vec::new(), bundle: None })
+}
+
+fn catalog() -> Catalog {
+    let engine = Engine::new(Limits::default()).unwrap_or_else(|error| panic!("{error}"));
+    Catalog::new(engine, BTreeMap::new(), [])
+}
+
+/// The status, the reason and the message of the condition Ready, and the active digest.
+fn ready(store: &ModuleStore) -> Vec<(String, String, Option<String>)> {
+    let statuses = store.statuses(DateTime::UNIX_EPOCH).into_iter();
+    let ready = statuses.filter_map(|(_, status)| {
+        let condition = status.conditions.into_iter().find(|condition| condition.type_ == READY)?;
+        Some((condition.reason, condition.message, status.digest))
+    });
+    ready.collect()
+}
+
+/// Loads the next version with this result.
+fn load(store: &mut ModuleStore, result: Result<(), &str>) -> String {
+    let Some(load) = store.next_load() else { panic!("there is nothing to load") };
+    let digest = load.content.digest;
+    store.loaded(&load.module, &digest, result.map(|()| module(&digest)).map_err(str::to_owned));
+    digest
+}
+
+#[test]
+fn a_module_is_loaded_when_its_source_is_known_and_when_it_changes() {
+    let (base, mut active) = (catalog(), BTreeMap::new());
+    let mut store = ModuleStore::new(100);
+    store.set(object("labels", "checks"));
+    assert!(!store.is_settled() && store.next_load().is_none() && store.statuses(DateTime::UNIX_EPOCH).is_empty());
+    store.set_config_map("checks", map("one"));
+    let one = load(&mut store, Ok(()));
+    assert!(store.is_settled());
+    assert!(store.activate(&base, &mut active).is_some());
+    assert_eq!(active["labels"], one);
+    assert_eq!(ready(&store)[0].0, "Active");
+
+    store.set_config_map("checks", map("one"));
+    store.set(object("labels", "checks"));
+    assert!(store.next_load().is_none(), "the same bytes are not loaded twice");
+    store.set_config_map("checks", map("two"));
+    let two = load(&mut store, Ok(()));
+    assert!(store.activate(&base, &mut active).is_some() && active["labels"] == two);
+    assert!(store.activate(&base, &mut active).is_none(), "nothing changed");
+    assert!(store.remove("labels"));
+    assert!(store.activate(&base, &mut active).is_some() && active.is_empty());
+}
+
+#[test]
+fn the_last_good_version_stays_active() {
+    let (base, mut active) = (catalog(), BTreeMap::new());
+    let mut store = ModuleStore::new(100);
+    store.set(object("labels", "checks"));
+    store.set_config_map("checks", map("good"));
+    let good = load(&mut store, Ok(()));
+    store.activate(&base, &mut active);
+    store.set_config_map("checks", map("bad"));
+    load(&mut store, Err("it is broken"));
+    assert!(store.activate(&base, &mut active).is_none());
+    let expected = format!("it is broken; the last good version {good} stays active");
+    assert_eq!(ready(&store), [("LoadFailed".to_owned(), expected, Some(good.clone()))]);
+    store.set_config_map("checks", None);
+    assert_eq!((ready(&store)[0].0.as_str(), ready(&store)[0].2.as_ref()), ("SourceInvalid", Some(&good)));
+    store.set_config_map("checks", map("good"));
+    load(&mut store, Ok(()));
+    assert!(store.activate(&base, &mut active).is_none(), "it is active already");
+    assert_eq!(ready(&store)[0].0, "Active");
+}
+
+#[test]
+fn one_bad_module_affects_no_other() {
+    let (base, mut active) = (catalog(), BTreeMap::new());
+    let mut store = ModuleStore::new(100);
+    for name in ["a", "b", "c"] {
+        store.set(object(name, name));
+        store.set_config_map(name, map(name));
+    }
+    load(&mut store, Ok(()));
+    load(&mut store, Err("it is broken"));
+    load(&mut store, Ok(()));
+    store.activate(&base, &mut active);
+    assert_eq!(active.keys().collect::<Vec<_>>(), ["a", "c"]);
+    let reasons: Vec<String> = ready(&store).into_iter().map(|(reason, ..)| reason).collect();
+    assert_eq!(reasons, ["Active", "LoadFailed", "Active"]);
+}
+
+#[test]
+fn a_result_of_an_outdated_version_is_ignored() {
+    let (base, mut active) = (catalog(), BTreeMap::new());
+    let mut store = ModuleStore::new(100);
+    store.set(object("labels", "checks"));
+    store.set_config_map("checks", map("one"));
+    let Some(outdated) = store.next_load() else { panic!("there is a version") };
+    store.set_config_map("checks", map("two"));
+    store.loaded("labels", &outdated.content.digest, Ok(module("one")));
+    assert!(store.activate(&base, &mut active).is_none());
+    let two = load(&mut store, Ok(()));
+    store.activate(&base, &mut active);
+    assert_eq!(active["labels"], two);
+}
+
+#[test]
+fn a_status_is_written_once() {
+    let mut store = ModuleStore::new(100);
+    store.set(object("labels", "checks"));
+    store.set_config_map("checks", None);
+    let (mut written, status) = store.statuses(DateTime::UNIX_EPOCH).remove(0);
+    written.status = Some(status);
+    store.set(written);
+    assert!(store.statuses(DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1)).is_empty());
+}

@@ -1,0 +1,169 @@
+//! PolicyModule: custom checks are loaded into the operator and the webhook of a running cluster, replaced and removed.
+#![forbid(unsafe_code)]
+// A scenario is read from top to bottom.
+#![allow(clippy::too_many_lines, clippy::unwrap_used, missing_docs)]
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use end_to_end::objects::good_pod;
+use end_to_end::operator::{Setting, apply, expect_status, get, policy};
+use end_to_end::webhook::Webhook;
+use end_to_end::{Controller, Folder, kube_devops, root, run};
+use serde_json::{Value, json};
+use test_cluster::{DEADLINE, Namespace, eventually};
+
+/// The guest `reader`, whose check reads complete objects and reports the image of every pod.
+fn reader() -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../components");
+    let built = kube_devops_build_components::build(&[root().join("tests/guests")], &folder).unwrap();
+    built.into_iter().find(|component| component.folder == "reader").unwrap().bytes
+}
+
+/// The same component with another digest.
+fn with_section(bytes: &[u8], name: u8) -> Vec<u8> {
+    [bytes, &[0, 2, 1, name]].concat()
+}
+
+/// A ConfigMap with a module in the namespace of the platform.
+struct Source<'a> {
+    namespace: &'a Namespace,
+    folder: Folder,
+}
+
+impl Source<'_> {
+    async fn set(&self, bytes: &[u8]) -> Result<()> {
+        let file: PathBuf = self.folder.write("module.wasm", bytes);
+        let create = ["create", "configmap", "checks", "--dry-run=client", "-o", "json"];
+        let file = format!("--from-file={}", file.display());
+        let map = self.namespace.kubectl(create.into_iter().chain([file.as_str()])).await?;
+        self.namespace.kubectl_with_input(["apply", "--server-side", "--force-conflicts", "-f", "-"], &map).await?;
+        Ok(())
+    }
+}
+
+fn module(grants: &[&str]) -> String {
+    let object = json!({
+        "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": "reader" },
+        "spec": { "source": { "configMap": { "name": "checks" } }, "grants": grants },
+    });
+    object.to_string()
+}
+
+/// Waits until the condition Ready of the module has a reason and a message with a text. Returns the status.
+async fn expect_ready(operator: &Controller, namespace: &Namespace, reason: &str, text: &str) -> Result<Value> {
+    eventually(DEADLINE, format!("the module to be {reason}"), async || {
+        let object = get(namespace, "policymodule", "reader").await?;
+        let conditions = object["status"]["conditions"].as_array().context("no conditions")?;
+        let ready = conditions.iter().find(|condition| condition["type"] == "Ready").context("no condition Ready")?;
+        let message = ready["message"].as_str().unwrap_or_default();
+        ensure!(ready["reason"] == reason && message.contains(text), "{ready:#}");
+        ensure!(object["status"]["observedGeneration"] == object["metadata"]["generation"], "{object:#}");
+        Ok(object["status"].clone())
+    })
+    .await
+    .with_context(|| operator.log())
+}
+
+/// Tries to create a pod without violations of the built-in checks, and returns the error.
+async fn denial(namespace: &Namespace) -> Option<String> {
+    let pod = good_pod("new").to_string();
+    let created = namespace.kubectl_with_input(["create", "--dry-run=server", "-f", "-"], &pod).await;
+    created.err().map(|error| format!("{error:#}"))
+}
+
+async fn expect_denial(webhook: &Webhook, namespace: &Namespace) -> Result<()> {
+    eventually(DEADLINE, "the webhook to deny a pod", async || {
+        let error = denial(namespace).await.context("the pod was admitted")?;
+        ensure!(error.contains("nginx:1.29.3") && error.contains("(reader, high, policy custom)"), "{error}");
+        Ok(())
+    })
+    .await
+    .with_context(|| webhook.process.log())
+}
+
+#[tokio::test]
+async fn a_module_is_loaded_replaced_and_removed_while_the_platform_runs() -> Result<()> {
+    let bytes = tokio::task::spawn_blocking(reader).await?;
+    let setting = Setting::start().await?;
+    let (operator, namespace) = (setting.operator().await?, setting.plane.namespace("shop").await?);
+    let webhook = Webhook::start_for_operator(&setting, &[]).await?;
+    let system = setting.namespace();
+    let source = Source { namespace: system, folder: Folder::new() };
+    apply(&namespace, &good_pod("existing").to_string()).await?;
+
+    apply(system, &module(&[])).await?;
+    expect_ready(&operator, system, "SourceInvalid", "there is no ConfigMap checks").await?;
+    source.set(&bytes).await?;
+    expect_ready(&operator, system, "LoadFailed", "imports object, which is not granted").await?;
+    apply(system, &module(&["object"])).await?;
+    let status = expect_ready(&operator, system, "Active", "").await?;
+    assert_eq!(status["checks"], json!(["reader"]));
+    let digest = status["digest"].as_str().unwrap().to_owned();
+    let series = format!("policy_module_loaded{{digest=\"{digest}\",module=\"reader\"}}");
+    operator.expect_metric(&series, Some(1.0)).await?;
+    webhook.process.expect_metric(&series, Some(1.0)).await?;
+
+    // All doors find the same.
+    let spec = json!({ "forbidLatestTag": true, "checks": [{ "check": "reader", "severity": "high" }] });
+    let custom = policy("custom", &spec);
+    apply(&namespace, &custom).await?;
+    let by_check = json!({ "reader": 1 });
+    expect_status(&operator, &namespace, "custom", "one violation", |status| status["violationsByCheck"] == by_check)
+        .await?;
+    expect_denial(&webhook, &namespace).await?;
+    let files = Folder::new();
+    let (file, policy_file) = (files.write("reader.wasm", &bytes), files.write("policy.yaml", custom));
+    let mut analyze = kube_devops();
+    analyze.args(["analyze", "-n", namespace.name(), "-o", "json", "--kubeconfig"]);
+    analyze.arg(namespace.kubeconfig().path()).arg("--module").arg(&file).arg("--policy").arg(&policy_file);
+    let report = run(&mut analyze).exits(0).json();
+    assert_eq!(
+        (report["violations"].as_array().unwrap().len(), &report["violations"][0]["check"]),
+        (1, &json!("reader"))
+    );
+
+    // A broken version changes nothing, and says what is wrong.
+    source.set(&bytes[..bytes.len() / 2]).await?;
+    let text = format!("the last good version {digest} stays active");
+    let status = expect_ready(&operator, system, "LoadFailed", &text).await?;
+    assert_eq!(status["digest"], json!(digest));
+    expect_denial(&webhook, &namespace).await?;
+
+    // Other versions take over without a request that is not evaluated by the check.
+    for name in *b"ab" {
+        let next = with_section(&bytes, name);
+        let series = format!(
+            "policy_module_loaded{{digest=\"{}\",module=\"reader\"}}",
+            kube_devops_cluster::modules::content::digest(&next)
+        );
+        source.set(&next).await?;
+        eventually(DEADLINE, "the next version", async || {
+            let error = denial(&namespace).await.context("a pod was admitted")?;
+            assert!(error.contains("(reader, high, policy custom)"), "{error}");
+            ensure!(webhook.process.metric(&series)? == Some(1.0));
+            Ok(())
+        })
+        .await?;
+        operator.expect_metric(&series, Some(1.0)).await?;
+    }
+    expect_ready(&operator, system, "Active", "").await?;
+
+    // Without the module, its rule is not evaluated, and the others are.
+    system.kubectl(["delete", "policymodule", "reader"]).await?;
+    expect_status(&operator, &namespace, "custom", "a missing check", |status| {
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        conditions.into_iter().any(|condition| {
+            condition["reason"] == "ChecksFailed"
+                && condition["message"].as_str().unwrap_or_default().contains("there is no such check")
+        })
+    })
+    .await?;
+    eventually(DEADLINE, "the webhook to fail open", async || {
+        ensure!(denial(&namespace).await.is_none());
+        Ok(())
+    })
+    .await?;
+    ensure!(webhook.process.sum("webhook_fail_open_total")? > 0.0);
+    Ok(())
+}
