@@ -94,15 +94,22 @@ fn a_check_in_rust_needs_only_its_project() {
     exercise(folder.path(), &project);
 }
 
+/// Installs the packages of a project. Returns whether they can be had.
+fn npm_install(project: &Path) -> bool {
+    let installed = Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(project).output();
+    let is_installed = installed.is_ok_and(|output| output.status.success());
+    if !is_installed {
+        eprintln!("skipped: npm is missing or cannot reach its registry");
+    }
+    is_installed
+}
+
 #[test]
 fn a_check_in_javascript_needs_only_its_project() {
     let (folder, project) = project("javascript");
-    let installed = Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(&project).output();
-    if !installed.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: npm is missing or cannot reach its registry");
-        return;
+    if npm_install(&project) {
+        exercise(folder.path(), &project);
     }
-    exercise(folder.path(), &project);
 }
 
 #[test]
@@ -139,4 +146,53 @@ fn a_module_cannot_replace_a_check_of_the_program() {
     folder.write("own.wasm", components.unwrap().remove(0).bytes);
     let failed = call(folder.path(), &["explain", "--module", "own.wasm"]).exits(2).stderr;
     assert!(failed.contains("there is already a check high-restarts"), "{failed}");
+}
+
+/// Builds an example to a file and tests it, without files in its folder.
+fn test_example(folder: &Path, source: &Path) -> PathBuf {
+    let name = source.file_name().unwrap().to_str().unwrap();
+    let module = folder.join(format!("{name}.wasm"));
+    let source = source.to_str().unwrap();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples");
+    let mut build = kube_devops();
+    build.args(["module", "build", source, "--output"]).arg(&module).env("CARGO_TARGET_DIR", target);
+    build.env("HOME", std::env::var_os("HOME").unwrap_or_default());
+    run(&mut build).exits(0);
+    if Path::new(source).join("cases").exists() {
+        let tested = call(folder, &["module", "test", source, "--module", module.to_str().unwrap()]);
+        assert_eq!(tested.code, Some(0), "{name}: {}{}", tested.stdout, tested.stderr);
+    }
+    module
+}
+
+#[test]
+fn the_examples_pass_their_cases_and_combine() {
+    let folder = Folder::new();
+    let examples = root().join("examples/modules");
+    let modules = ["pod-security", "plain-secrets", "memory-limit", "hardened"];
+    let modules = modules.map(|name| test_example(folder.path(), &examples.join(name)));
+    let [pod_security, _, _, hardened] = modules.each_ref().map(|path| path.to_str().unwrap());
+    let controls = examples.join("pod-security/cases/controls.yaml");
+    let combined = ["analyze", "-f", controls.to_str().unwrap(), "-o", "json", "--bundle", "hardened"];
+    let report = call(folder.path(), &[&combined[..], &["--module", pod_security, "--module", hardened]].concat());
+    let report = report.exits(0).json();
+    let privileged = report["violations"].as_array().unwrap().iter().find(|found| found["check"] == "privileged");
+    assert_eq!(privileged.unwrap()["severity"], "critical", "the bundle sets the severity");
+    // Without the module of the checks, nothing passes.
+    let report = call(folder.path(), &[&combined[..], &["--module", hardened]].concat()).exits(2).json();
+    assert_eq!(report["errors"].as_array().unwrap().len(), 5, "{report:#}");
+}
+
+#[test]
+fn the_example_in_javascript_passes_its_cases() {
+    let folder = Folder::new();
+    let source = root().join("examples/modules/registries");
+    let project = folder.path().join("registries");
+    for file in ["package.json", "check.js", "wit/policy.wit", "cases/images.yaml", "cases/images.expected.yaml"] {
+        folder.write(Path::new("registries").join(file), fs::read(source.join(file)).unwrap());
+    }
+    if !npm_install(&project) {
+        return;
+    }
+    test_example(folder.path(), &project);
 }

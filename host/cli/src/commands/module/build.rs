@@ -1,5 +1,6 @@
 //! `module build`: the component of a project.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,7 +36,8 @@ pub fn build(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn rust(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
-    let components = kube_devops_build_components::build(&[folder.to_owned()], &folder.join("target"))?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| folder.join("target"), PathBuf::from);
+    let components = kube_devops_build_components::build(&[folder.to_owned()], &target)?;
     let [component] = components.as_slice() else {
         let names: Vec<_> = components.iter().map(|component| component.package.as_str()).collect();
         bail!("{} contains several components: {}; specify the folder of one", folder.display(), names.join(", "));

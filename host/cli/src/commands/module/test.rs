@@ -14,6 +14,7 @@ use super::cases::{self, Case, Expected};
 use super::{Outcome, build, print};
 use crate::arguments::{ModuleTestArguments, TestFormat};
 use crate::modules::{self, ModuleReference};
+use crate::output::number;
 
 /// The result of a case: `None`, or the reason why it failed.
 type CaseResult = (String, Option<String>);
@@ -76,7 +77,7 @@ fn text(results: &[CaseResult], update: bool) -> String {
         }
     }
     let failed = results.iter().filter(|(_, failure)| failure.is_some()).count();
-    let _ = writeln!(text, "{} cases, {failed} failed", results.len());
+    let _ = writeln!(text, "{}, {failed} failed", number(results.len(), "case"));
     if failed > 0 && !update {
         text.push_str("If the findings are correct, accept them with --update.\n");
     }
