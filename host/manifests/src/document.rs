@@ -121,7 +121,7 @@ impl Reader<'_> {
 
     /// Returns a problem of the document as an error of the report.
     pub fn error(&self, problem: Problem) -> ReportError {
-        ReportError { message: problem.message, check: None, source: Some(self.source(problem.line)) }
+        ReportError { source: Some(self.source(problem.line)), ..ReportError::new(problem.message) }
     }
 }
 

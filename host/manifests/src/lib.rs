@@ -174,7 +174,7 @@ fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) 
         }
         Err(problem) => {
             let source = Source { file: name, document: 1, line: problem.line, object_line: problem.line };
-            let error = ReportError { message: problem.message, check: None, source: Some(source) };
+            let error = ReportError { source: Some(source), ..ReportError::new(problem.message) };
             Read { found: Found { errors: vec![error], ..Found::default() }, ..Read::default() }
         }
     }

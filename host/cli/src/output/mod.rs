@@ -75,6 +75,8 @@ pub struct Shown<'a> {
     pub target: &'a str,
     /// The name of the program in commands, `kube-devops` or `kubectl devops`.
     pub program: &'a str,
+    /// Whether text has a table of the clusters.
+    pub per_cluster: bool,
     /// Whether text can have colours.
     pub colours: bool,
     /// The width of text in columns.
@@ -164,8 +166,11 @@ impl<'a> Place<'a> {
 
 /// Formats a violation as a self-contained sentence: the object, the container and the message.
 fn sentence(violation: &Violation, max_length: usize) -> String {
-    let Violation { namespace, kind, name, container, message, .. } = violation;
-    let object = format!("{} {}/{}", plain::name(kind), plain::name(namespace), plain::name(name));
+    let Violation { cluster, namespace, kind, name, container, message, .. } = violation;
+    let mut object = format!("{} {}/{}", plain::name(kind), plain::name(namespace), plain::name(name));
+    if let Some(cluster) = cluster {
+        object.push_str(&format!(" in cluster {}", plain::name(cluster)));
+    }
     let message = plain::one_line(message, max_length);
     match container {
         Some(container) => format!("{object}, container {}: {message}", plain::name(container)),
