@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::found::Found;
 use crate::list::Item as ListItem;
+use crate::objects::Wanted;
 use crate::problem::Problem;
 use crate::split::{Document, LineCount, Notation};
 use crate::tree::Tree;
@@ -26,6 +27,8 @@ pub(crate) struct Reader<'a> {
     pub number: usize,
     /// The options for reading.
     pub options: &'a ReadOptions,
+    /// The kinds whose objects are wanted instead of subjects.
+    pub wanted: Wanted<'a>,
 }
 
 impl Reader<'_> {

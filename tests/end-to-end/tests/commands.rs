@@ -14,7 +14,7 @@ fn call(arguments: &[&str]) -> Ran {
 const CHECKS: [&str; 5] = ["high-restarts", "latest-tag", "missing-liveness", "missing-readiness", "pending"];
 
 /// All commands that are not groups.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 20] = [
     &["webhook", "serve"],
     &["webhook", "cert-generate"],
     &["webhook", "install-config"],
@@ -31,6 +31,9 @@ const COMMANDS: [&[&str]; 17] = [
     &["policy", "bundle-list"],
     &["policy", "bundle-show"],
     &["policy", "bundle-apply"],
+    &["policy", "export"],
+    &["policy", "import"],
+    &["policy", "diff"],
     &["completion"],
 ];
 

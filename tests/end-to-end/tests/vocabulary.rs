@@ -88,6 +88,9 @@ fn help_texts_and_custom_resources_use_standard_words() {
         &["webhook", "cert-generate", "--help"],
         &["webhook", "install-config", "--help"],
         &["policy", "--help"],
+        &["policy", "export", "--help"],
+        &["policy", "import", "--help"],
+        &["policy", "diff", "--help"],
         &["crd", "generate"],
     ] {
         let ran = run(kube_devops().args(arguments)).exits(0);

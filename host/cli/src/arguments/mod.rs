@@ -18,7 +18,9 @@ pub use cluster::{
 };
 pub use controllers::{ControllerArguments, ReconcileArguments, WatchArguments};
 pub use deploy::{DeployArguments, DeployCommand, NamespaceArguments, ObservabilityCommand};
-pub use policy::{ExplainArguments, PolicyCommand};
+pub use policy::{
+    DiffArguments, ExplainArguments, ExportArguments, ExportFormat, ImportArguments, PolicyCommand, SourceArguments,
+};
 pub use release::ReleaseArguments;
 pub use webhook::{CertGenerateArguments, InstallConfigArguments, WebhookCommand, WebhookNames, WebhookServeArguments};
 
@@ -34,8 +36,8 @@ Examples:
   kube-devops analyze                       evaluate the pods of the current cluster
   kube-devops explain latest-tag            what a check finds, why it matters and how to fix it
 
-Exit codes: 0 success; 1 a gate is not met or a permission is missing; 2 an operation failed or the evaluation is
-incomplete."
+Exit codes: 0 success; 1 a gate is not met, a permission is missing, policies differ or were not imported; 2 an
+operation failed or the evaluation is incomplete."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -82,8 +84,14 @@ Exit codes: 0 success; 1 a gate (--fail-on, --min-score, --min-compliance) is no
     /// Print or install the custom resource definitions
     #[command(subcommand, after_help = "Example:\n  kube-devops crd install")]
     Crd(CrdCommand),
-    /// Show policy bundles and create policies from them
-    #[command(subcommand, after_help = "Example:\n  kube-devops policy bundle-list")]
+    /// Show policy bundles, create policies from them, and keep policies in files and clusters the same
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  kube-devops policy bundle-list
+  kube-devops policy diff policies/"
+    )]
     Policy(PolicyCommand),
     /// Run the watch controller, which keeps the scores of the cluster and its namespaces up to date
     #[command(after_help = "\

@@ -35,7 +35,8 @@ use kube_devops_core::{CheckInfo, Report, Severity, Source, Violation};
 use kube_devops_manifests::STANDARD_INPUT;
 use palette::Palette;
 
-pub(crate) use plain::number;
+pub(crate) use json::write_value as write_json;
+pub(crate) use plain::{name, number};
 
 /// The output format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -53,6 +54,12 @@ pub enum Format {
     Junit,
     /// Workflow commands of GitHub Actions.
     Github,
+}
+
+/// Returns a text as one escaped line of bounded length.
+pub(crate) fn one_line(text: &str) -> String {
+    const MAX_LENGTH: usize = 1000;
+    plain::one_line(text, MAX_LENGTH)
 }
 
 /// Writes a human-readable table of namespaces.

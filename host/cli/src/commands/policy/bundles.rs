@@ -1,4 +1,4 @@
-//! `policy`: bundles, and policies created from them.
+//! Bundles, and policies created from them.
 
 use std::fmt::Write;
 
@@ -6,27 +6,28 @@ use anyhow::Result;
 use kube_devops_cluster::policies;
 use kube_devops_core::{Bundle, Enforcement};
 
-use super::{Outcome, print};
-use crate::arguments::PolicyCommand;
+use super::super::{Outcome, print};
 use crate::modules::Modules;
 
-/// Runs the command.
-pub fn run(command: &PolicyCommand) -> Result<Outcome> {
-    let modules = Modules::new()?;
-    match command {
-        PolicyCommand::BundleList => {
-            let mut text = String::from("Available policy bundles:\n");
-            for bundle in modules.bundles()? {
-                let _ = writeln!(text, "  {:<11} — {}", bundle.name, bundle.title);
-            }
-            print(&text)
-        }
-        PolicyCommand::BundleShow { name } => print(&details(&modules, &modules.bundle(name)?)?),
-        PolicyCommand::BundleApply { name, namespace, policy_name } => {
-            let policy = policies::from_bundle(&modules.bundle(name)?, namespace, policy_name)?;
-            print(&serde_norway::to_string(&policy)?)
-        }
+/// Lists the bundles.
+pub fn list() -> Result<Outcome> {
+    let mut text = String::from("Available policy bundles:\n");
+    for bundle in Modules::new()?.bundles()? {
+        let _ = writeln!(text, "  {:<11} — {}", bundle.name, bundle.title);
     }
+    print(&text)
+}
+
+/// Shows the contents of a bundle.
+pub fn show(name: &str) -> Result<Outcome> {
+    let modules = Modules::new()?;
+    print(&details(&modules, &modules.bundle(name)?)?)
+}
+
+/// Prints a bundle as a policy.
+pub fn apply(name: &str, namespace: &str, policy_name: &str) -> Result<Outcome> {
+    let policy = policies::from_bundle(&Modules::new()?.bundle(name)?, namespace, policy_name)?;
+    print(&serde_norway::to_string(&policy)?)
 }
 
 fn details(modules: &Modules, bundle: &Bundle) -> Result<String> {
