@@ -4,6 +4,7 @@ mod analyze;
 mod cluster;
 mod controllers;
 mod deploy;
+mod multi_cluster;
 mod policy;
 mod release;
 mod webhook;
@@ -18,6 +19,7 @@ pub use cluster::{
 };
 pub use controllers::{ControllerArguments, ReconcileArguments, WatchArguments};
 pub use deploy::{DeployArguments, DeployCommand, NamespaceArguments, ObservabilityCommand};
+pub use multi_cluster::{ContextFormat, ListContextsArguments, MultiClusterArguments, MultiClusterCommand};
 pub use policy::{
     DiffArguments, ExplainArguments, ExportArguments, ExportFormat, ImportArguments, PolicyCommand, SourceArguments,
 };
@@ -93,6 +95,15 @@ Examples:
   kube-devops policy diff policies/"
     )]
     Policy(PolicyCommand),
+    /// Evaluate several clusters at once
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  kube-devops multi-cluster list-contexts
+  kube-devops multi-cluster analyze --per-cluster"
+    )]
+    MultiCluster(MultiClusterCommand),
     /// Run the watch controller, which keeps the scores of the cluster and its namespaces up to date
     #[command(after_help = "\
 Examples:

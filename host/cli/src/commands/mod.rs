@@ -11,6 +11,7 @@ mod evaluate;
 mod explain;
 mod installation;
 mod list;
+mod multi_cluster;
 mod policy;
 mod reconcile;
 pub mod reference;
@@ -64,6 +65,7 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
         Command::Explain(arguments) => explain::run(&arguments, program),
         Command::Crd(arguments) => crd::run(&cluster, &arguments),
         Command::Policy(command) => policy::run(&cluster, &command),
+        Command::MultiCluster(command) => multi_cluster::run(&cluster, &command, program),
         Command::Watch(arguments) => watch::run(&cluster, &arguments),
         Command::Reconcile(arguments) => reconcile::run(&cluster, &arguments),
         Command::Release(arguments) => release::run(&cluster, &arguments),
