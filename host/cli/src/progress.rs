@@ -25,6 +25,11 @@ impl Progress {
     /// Shows `what`, such as `reading manifests`, with a count once it is set. Nothing is shown if standard error is not a
     /// terminal.
     pub fn new(what: &'static str) -> Self {
+        Self::of(what, None)
+    }
+
+    /// Like [`Progress::new`], with the number that the count will reach.
+    pub fn of(what: &'static str, total: Option<usize>) -> Self {
         let count = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = mpsc::channel();
         let shown = count.clone();
@@ -34,9 +39,10 @@ impl Progress {
             }
             let bar = ProgressBar::new_spinner();
             while stopped.recv_timeout(FRAME) == Err(RecvTimeoutError::Timeout) {
-                match shown.load(Ordering::Relaxed) {
-                    0 => bar.set_message(what),
-                    count => bar.set_message(format!("{what}: {count}")),
+                match (shown.load(Ordering::Relaxed), total) {
+                    (count, Some(total)) => bar.set_message(format!("{what}: {count} of {total}")),
+                    (0, None) => bar.set_message(what),
+                    (count, None) => bar.set_message(format!("{what}: {count}")),
                 }
                 bar.tick();
             }

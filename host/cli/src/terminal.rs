@@ -38,7 +38,11 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// Prints an error with its causes. Control characters are escaped, because causes can quote untrusted input.
 pub fn print_error(error: &anyhow::Error) {
-    let text = format!("{error:#}");
-    let lines: Vec<_> = text.lines().map(escape_controls).collect();
-    eprintln!("error: {}", lines.join("\n"));
+    print_message("error", &format!("{error:#}"));
+}
+
+/// Prints a message to standard error, after its kind such as `warning`. Control characters are escaped.
+pub fn print_message(kind: &str, message: &str) {
+    let lines: Vec<_> = message.lines().map(escape_controls).collect();
+    eprintln!("{kind}: {}", lines.join("\n"));
 }

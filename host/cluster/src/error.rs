@@ -40,6 +40,12 @@ pub enum ClusterError {
         /// The address of the API server.
         server: String,
     },
+    /// The custom resources are not installed.
+    #[error("{server} has no custom resources of kube-devops; install them with `kube-devops crd install`")]
+    NoCustomResources {
+        /// The address of the API server.
+        server: String,
+    },
     /// A request failed for another reason.
     #[error("failed to {what}: {reason}")]
     Request {

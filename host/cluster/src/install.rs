@@ -18,9 +18,9 @@ const ESTABLISH_TIMEOUT: Duration = Duration::from_secs(30);
 /// The period of checking whether it does.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// The result for a custom resource.
+/// The result of the server-side apply of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ApplyOutcome {
     /// It did not exist before.
     Created,
     /// It existed, and was changed.
@@ -29,8 +29,19 @@ pub enum Outcome {
     Unchanged,
 }
 
+impl ApplyOutcome {
+    /// Returns the word that kubectl prints.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
 /// Applies every custom resource definition and waits until the API server serves it.
-pub async fn install(connection: &Connection) -> Result<Vec<(String, Outcome)>, ClusterError> {
+pub async fn install(connection: &Connection) -> Result<Vec<(String, ApplyOutcome)>, ClusterError> {
     let api: Api<CustomResourceDefinition> = Api::all(connection.client.clone());
     let mut outcomes = Vec::new();
     for definition in crd::definitions() {
@@ -43,11 +54,11 @@ pub async fn install(connection: &Connection) -> Result<Vec<(String, Outcome)>, 
         outcomes.push((
             name,
             match before {
-                None => Outcome::Created,
+                None => ApplyOutcome::Created,
                 Some(before) if before.metadata.resource_version == after.metadata.resource_version => {
-                    Outcome::Unchanged
+                    ApplyOutcome::Unchanged
                 }
-                Some(_) => Outcome::Configured,
+                Some(_) => ApplyOutcome::Configured,
             },
         ));
     }

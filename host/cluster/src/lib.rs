@@ -5,6 +5,7 @@
 //!                                        |
 //!                                        '--> runtime --> pod_index --> evaluator --> reconcile, watch
 //!   DevOpsPolicy, from a cluster or a file --> policies --> policy (core)
+//!                '--> gitops: export, server-side apply, comparison
 //! ```
 //!
 //! In come objects of an API server and custom resources; out come subjects and policies of the core, and writes to the API
@@ -19,6 +20,7 @@ pub mod crd;
 pub mod enforce;
 mod error;
 pub mod evaluator;
+pub mod gitops;
 pub mod install;
 pub mod installation;
 pub mod key;

@@ -95,7 +95,7 @@ pub async fn list<T: DeserializeOwned>(
 }
 
 /// Fails if the namespace does not exist. Without the permission to get the namespace, it is assumed to exist.
-async fn check_exists(connection: &Connection, namespace: &str) -> Result<(), ClusterError> {
+pub(crate) async fn check_exists(connection: &Connection, namespace: &str) -> Result<(), ClusterError> {
     let api: Api<Namespace> = Api::all(connection.client.clone());
     match api.get_metadata(namespace).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => {

@@ -1,8 +1,10 @@
 //! The conversions from DevOpsPolicy objects to policies of the core, and from bundles to DevOpsPolicy objects.
 
+use std::collections::BTreeMap;
+
 use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::{Bundle, Enforcement, Policy, RuleConfig};
-use kube_devops_engine::{Checks, RuleError, RuleSet};
+use kube_devops_engine::{Checks, Limits, RuleError, RuleSet};
 use serde_json::{Map, Value, json};
 
 use crate::crd::{CheckRule, DevOpsPolicy, DevOpsPolicySpec};
@@ -59,6 +61,12 @@ impl RulesError {
 /// If its bundle does not exist, or a check rejects its settings or fails to process them.
 pub fn rules(name: &str, spec: &DevOpsPolicySpec, checks: &Checks) -> Result<RuleSet, RulesError> {
     Ok(checks.rule_set(&policy(name, spec, checks)?)?)
+}
+
+/// Whether a spec enables no check. A bundle is assumed to enable some.
+pub fn enables_no_check(spec: &DevOpsPolicySpec) -> bool {
+    let no_bundles = Checks::new(BTreeMap::new(), Limits::default());
+    policy("", spec, &no_bundles).is_ok_and(|policy| policy.rules.is_empty())
 }
 
 /// Returns the policy with the rules that a spec enables: those of its bundle, replaced by those of its fields, replaced by
@@ -175,10 +183,7 @@ pub fn from_bundle(bundle: &Bundle, namespace: &str, name: &str) -> Result<DevOp
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use kube_devops_core::Severity;
-    use kube_devops_engine::Limits;
 
     use super::*;
 

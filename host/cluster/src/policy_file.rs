@@ -54,12 +54,31 @@ pub fn parse(text: &str) -> Result<DevOpsPolicy, PolicyFileError> {
         _ => return Err(PolicyFileError::Several),
     };
     let text_of = |key: &str| document.get(key).and_then(Yaml::as_str).unwrap_or_default().to_owned();
-    let (api_version, kind) = (text_of("apiVersion"), text_of("kind"));
-    if kind != "DevOpsPolicy" || api_version != DevOpsPolicy::api_version(&()) {
-        return Err(PolicyFileError::OtherKind { api_version, kind });
-    }
+    check_kind(text_of("apiVersion"), text_of("kind"))?;
     // The text is read again, because only errors of the text contain lines.
     let Some(document) = Deserializer::from_str(text).nth(index) else { return Err(PolicyFileError::Several) };
+    read(document)
+}
+
+/// Validates an object as the API server would, with the same messages as for a policy in a file.
+pub fn check(object: &Value) -> Result<DevOpsPolicy, PolicyFileError> {
+    let text_of = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
+    check_kind(text_of("apiVersion"), text_of("kind"))?;
+    read(object)
+}
+
+fn check_kind(api_version: String, kind: String) -> Result<(), PolicyFileError> {
+    if kind == "DevOpsPolicy" && api_version == DevOpsPolicy::api_version(&()) {
+        return Ok(());
+    }
+    Err(PolicyFileError::OtherKind { api_version, kind })
+}
+
+fn read<'de, D>(document: D) -> Result<DevOpsPolicy, PolicyFileError>
+where
+    D: serde::Deserializer<'de>,
+    D::Error: std::fmt::Display,
+{
     let mut unknown = Vec::new();
     let policy: DevOpsPolicy = serde_ignored::deserialize(document, |path| unknown.push(path.to_string()))
         .map_err(|error| PolicyFileError::WrongType(error.to_string()))?;

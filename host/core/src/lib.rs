@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod check_info;
+mod clusters;
 mod evaluation;
 pub mod ledger;
 pub mod lines;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Severity;
+pub use crate::clusters::{ClusterOutcome, ClusterReport};
 use crate::outcome::{CheckOutcome, CheckResult};
 use crate::policy_fields::POLICY_FIELDS;
 use crate::score::{Classification, Grade};
@@ -54,9 +55,12 @@ pub struct Report {
     pub excluded_files: usize,
     /// One entry per check.
     pub checks: Vec<CheckReport>,
-    /// One entry per namespace, sorted by name.
+    /// One entry per cluster, the lowest score first; absent in the report on manifests or on one cluster.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub clusters: Vec<ClusterReport>,
+    /// One entry per namespace, sorted by cluster and name.
     pub namespaces: Vec<NamespaceReport>,
-    /// All violations, sorted by namespace, kind, name, check and field.
+    /// All violations, sorted by cluster, namespace, kind, name, check and field.
     pub violations: Vec<Violation>,
     /// The errors of input that could not be read or evaluated. A report with errors is not a pass.
     pub errors: Vec<ReportError>,
@@ -88,6 +92,9 @@ pub struct CheckReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceReport {
+    /// The cluster; absent in the report on manifests or on one cluster.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cluster: Option<Arc<str>>,
     /// The name.
     pub name: String,
     /// The health score of its subjects.
@@ -132,6 +139,16 @@ pub struct ReportError {
     /// The location of the error in a file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source: Option<Source>,
+    /// The cluster; absent in the report on manifests or on one cluster.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cluster: Option<Arc<str>>,
+}
+
+impl ReportError {
+    /// Creates an error without a check and a location.
+    pub fn new(message: String) -> Self {
+        Self { message, check: None, source: None, cluster: None }
+    }
 }
 
 /// The content of a report in addition to the outcomes of the checks.
@@ -162,16 +179,20 @@ pub struct Extent {
 impl Report {
     /// Creates the report on the outcomes of the checks for `subjects`.
     pub fn new(subjects: &[Subject], outcomes: Vec<CheckOutcome>, extent: Extent) -> Self {
+        Self::with_totals(subjects, outcomes, extent).0
+    }
+
+    /// Creates the report, and the totals of its scores.
+    pub(crate) fn with_totals(subjects: &[Subject], outcomes: Vec<CheckOutcome>, extent: Extent) -> (Self, Totals) {
         let mut errors = extent.errors;
         errors.extend(outcomes.iter().flat_map(|outcome| &outcome.errors).map(|error| report_error(error, subjects)));
         let Summary { cluster, namespaces, checks, violations } = Summary::of(subjects, &outcomes);
-        let evaluated = cluster.subjects > 0;
-        Self {
-            score: evaluated.then(|| cluster.score()),
-            classification: evaluated.then(|| cluster.classification()),
-            compliance: evaluated.then(|| cluster.compliance.percent()),
-            grade: evaluated.then(|| cluster.grade()),
-            subjects: cluster.subjects,
+        let mut report = Self {
+            score: None,
+            classification: None,
+            compliance: None,
+            grade: None,
+            subjects: 0,
             finished: extent.finished,
             ignored: extent.ignored,
             not_evaluated: extent.not_evaluated,
@@ -182,10 +203,23 @@ impl Report {
             patches: extent.patches,
             excluded_files: extent.excluded_files,
             checks,
+            clusters: Vec::new(),
             namespaces,
             violations,
             errors,
-        }
+        };
+        report.set_totals(&cluster);
+        (report, cluster)
+    }
+
+    /// Sets the scores and the number of subjects.
+    pub(crate) fn set_totals(&mut self, totals: &Totals) {
+        let evaluated = totals.subjects > 0;
+        self.score = evaluated.then(|| totals.score());
+        self.classification = evaluated.then(|| totals.classification());
+        self.compliance = evaluated.then(|| totals.compliance.percent());
+        self.grade = evaluated.then(|| totals.grade());
+        self.subjects = totals.subjects;
     }
 
     /// Returns the highest severity of all violations.
@@ -213,6 +247,7 @@ impl NamespaceReport {
     /// Creates the report on a namespace from the totals of its subjects.
     pub fn new(name: &str, totals: &Totals) -> Self {
         Self {
+            cluster: None,
             name: name.to_owned(),
             score: totals.score(),
             classification: totals.classification(),
@@ -348,5 +383,6 @@ fn report_error(error: &crate::EvaluationError, subjects: &[Subject]) -> ReportE
             [only] => subjects.get(*only).and_then(|subject| subject.source.clone()),
             _ => None,
         },
+        cluster: None,
     }
 }

@@ -11,6 +11,7 @@ pub fn violation(check: &str, severity: Severity, name: &str) -> Violation {
         severity,
         weight: 5,
         magnitude: 1,
+        cluster: None,
         namespace: "shop".into(),
         kind: "Pod".into(),
         name: name.into(),

@@ -24,6 +24,9 @@ pub struct Violation {
     pub weight: u32,
     /// The factor for the weight.
     pub magnitude: u32,
+    /// The cluster of the object; absent in the report on manifests or on one cluster.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cluster: Option<Arc<str>>,
     /// The namespace of the object.
     pub namespace: Arc<str>,
     /// The kind of the object.
@@ -90,6 +93,7 @@ impl CheckOutcome {
             severity: self.severity,
             weight: self.weight,
             magnitude: finding.magnitude.clamp(1, HIGHEST_MAGNITUDE),
+            cluster: None,
             namespace: subject.namespace.clone(),
             kind: subject.kind.clone(),
             name: subject.name.clone(),

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::found::Found;
 use crate::list::Item as ListItem;
+use crate::objects::Wanted;
 use crate::problem::Problem;
 use crate::split::{Document, LineCount, Notation};
 use crate::tree::Tree;
@@ -26,6 +27,8 @@ pub(crate) struct Reader<'a> {
     pub number: usize,
     /// The options for reading.
     pub options: &'a ReadOptions,
+    /// The kinds whose objects are wanted instead of subjects.
+    pub wanted: Wanted<'a>,
 }
 
 impl Reader<'_> {
@@ -121,7 +124,7 @@ impl Reader<'_> {
 
     /// Returns a problem of the document as an error of the report.
     pub fn error(&self, problem: Problem) -> ReportError {
-        ReportError { message: problem.message, check: None, source: Some(self.source(problem.line)) }
+        ReportError { source: Some(self.source(problem.line)), ..ReportError::new(problem.message) }
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use kube_devops_core::Subject;
 use kube_devops_core::report::{NotEvaluated, ReportError};
 
+use crate::objects::{ManifestObject, SkippedObject};
+
 /// The results of reading one or more documents.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -18,6 +20,10 @@ pub(crate) struct Found {
     pub ignored: BTreeMap<String, usize>,
     /// Objects of unknown kinds that seem to run containers.
     pub not_evaluated: Vec<NotEvaluated>,
+    /// The objects of the wanted kinds.
+    pub objects: Vec<ManifestObject>,
+    /// The objects of other kinds, if objects are wanted.
+    pub skipped: Vec<SkippedObject>,
     /// The errors.
     pub errors: Vec<ReportError>,
     /// Whether there is a syntax error.
@@ -38,6 +44,8 @@ impl Found {
             *self.ignored.entry(kind).or_default() += count;
         }
         self.not_evaluated.append(&mut other.not_evaluated);
+        self.objects.append(&mut other.objects);
+        self.skipped.append(&mut other.skipped);
         self.errors.append(&mut other.errors);
         self.is_broken |= other.is_broken;
     }

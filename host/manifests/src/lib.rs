@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The input is paths and a default namespace. The output is subjects with the line numbers of their fields, the
-//! numbers of skipped files and objects, and errors. This crate must not depend on checks, policies or output formats.
+//! numbers of skipped files and objects, and errors; or the complete objects of selected kinds ([`read_objects`]). This
+//! crate must not depend on checks, policies or output formats.
 //!
 //! Reading does not fail as a whole. An invalid path, document or item of a list becomes an error of the report, and
 //! everything else is evaluated. Documents are parsed on all cores.
@@ -24,6 +25,7 @@ mod kinds;
 mod kustomization;
 mod list;
 mod metadata;
+mod objects;
 mod openshift;
 mod origin;
 mod owners;
@@ -48,10 +50,12 @@ use kube_devops_core::{Needs, Source, Subject};
 use rayon::prelude::*;
 
 pub use exclude::check_pattern;
+pub use objects::{ManifestObject, Objects, SkippedObject, read_objects};
 
 use document::Reader;
 use found::Found;
-use paths::Input;
+use objects::Wanted;
+use paths::{Input, Inputs};
 use problem::Problem;
 
 /// The kind under which documents without a kind are counted.
@@ -122,11 +126,10 @@ pub struct Rendered {
 /// Reads paths to files, to folders with all manifests in them, and `-` for standard input, and then rendered
 /// manifests.
 pub fn read(paths: &[PathBuf], rendered: &[Rendered], options: &ReadOptions) -> Manifests {
-    let inputs = paths::find(paths, options);
-    let mut files: Vec<_> = inputs.inputs.into_par_iter().map(|input| read_input(input, options)).collect();
+    let (inputs, mut files) = read_paths(paths, options, None);
     files.extend(rendered.iter().map(|rendered| {
         let Rendered { name, folder, text } = rendered;
-        read_text(name, text, Origins::Specified(folder.as_deref()), options)
+        read_text(name, text, Origins::Specified(folder.as_deref()), options, None)
     }));
     let mut manifests = Manifests::default();
     let mut found = Found::default();
@@ -150,6 +153,13 @@ pub fn read(paths: &[PathBuf], rendered: &[Rendered], options: &ReadOptions) -> 
     manifests
 }
 
+/// Reads the files of paths on all cores. Returns their results, and the numbers of the files that were not read.
+fn read_paths(paths: &[PathBuf], options: &ReadOptions, wanted: Wanted<'_>) -> (Inputs, Vec<Read>) {
+    let mut inputs = paths::find(paths, options);
+    let found = std::mem::take(&mut inputs.inputs);
+    (inputs, found.into_par_iter().map(|input| read_input(input, options, wanted)).collect())
+}
+
 /// The number of documents or items of a list in a task for a core. Separate results for each would need too much
 /// memory.
 const BATCH: usize = 16;
@@ -162,7 +172,7 @@ struct Read {
     found: Found,
 }
 
-fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) -> Read {
+fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions, wanted: Wanted<'_>) -> Read {
     let (name, text, is_stdin) = match input {
         Ok(input) => (input.name.clone(), input::text(&input, &options.limits), input.path.is_none()),
         Err((name, problem)) => (name, Err(problem), false),
@@ -170,11 +180,11 @@ fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions) 
     match text {
         Ok(text) => {
             let origins = if is_stdin { Origins::Specified(None) } else { Origins::File };
-            read_text(&name, &text, origins, options)
+            read_text(&name, &text, origins, options, wanted)
         }
         Err(problem) => {
             let source = Source { file: name, document: 1, line: problem.line, object_line: problem.line };
-            let error = ReportError { message: problem.message, check: None, source: Some(source) };
+            let error = ReportError { source: Some(source), ..ReportError::new(problem.message) };
             Read { found: Found { errors: vec![error], ..Found::default() }, ..Read::default() }
         }
     }
@@ -190,7 +200,7 @@ enum Origins<'a> {
 }
 
 /// Reads the documents of a text.
-fn read_text(name: &Arc<str>, text: &str, origins: Origins<'_>, options: &ReadOptions) -> Read {
+fn read_text(name: &Arc<str>, text: &str, origins: Origins<'_>, options: &ReadOptions, wanted: Wanted<'_>) -> Read {
     let documents = split::documents(text);
     let parts: Vec<Found> = documents
         .par_chunks(BATCH)
@@ -206,9 +216,9 @@ fn read_text(name: &Arc<str>, text: &str, origins: Origins<'_>, options: &ReadOp
                 let part = match origin {
                     Some(origin) => {
                         let (file, document) = (&origin, &document.starting_at_content(text));
-                        Reader { text, file, document, number, options }.read()
+                        Reader { text, file, document, number, options, wanted }.read()
                     }
-                    None => Reader { text, file: name, document, number, options }.read(),
+                    None => Reader { text, file: name, document, number, options, wanted }.read(),
                 };
                 found.add(part);
             }

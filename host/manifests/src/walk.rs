@@ -70,6 +70,10 @@ impl Walk<'_> {
     fn map(&mut self, item: Item<'_>, parent: Parent<'_>, line: usize) -> Result<(), Problem> {
         let (api_version, kind) = self.identify(item, parent, line)?;
         let Some(kind) = kind else {
+            if self.reader.wanted.is_some() {
+                self.skip(item, "", "", line);
+                return Ok(());
+            }
             return self.ignore(item, "", NO_KIND, line);
         };
         // kubectl does not validate the metadata of the items of a list.
@@ -88,6 +92,9 @@ impl Walk<'_> {
             return Err(Problem::at(item.get("kind").map_or(line, Item::line), message));
         }
         self.reject_template(item, api_version)?;
+        if let Some(kinds) = self.reader.wanted {
+            return self.collect(item, api_version, kind, line, kinds);
+        }
         match (group(api_version), kind) {
             ("template.openshift.io" | "", "Template") if item.get("objects").is_some() => {
                 self.openshift_template(item, parent, line)
@@ -261,7 +268,7 @@ fn items_of_list<'t>(
 }
 
 /// Returns a string of the metadata of an object; empty if there is none.
-fn text_of_metadata<'t>(object: Item<'t>, key: &str) -> &'t str {
+pub(crate) fn text_of_metadata<'t>(object: Item<'t>, key: &str) -> &'t str {
     object.get("metadata").map_or("", |metadata| metadata.text_of(key))
 }
 

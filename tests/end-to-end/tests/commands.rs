@@ -14,7 +14,7 @@ fn call(arguments: &[&str]) -> Ran {
 const CHECKS: [&str; 5] = ["high-restarts", "latest-tag", "missing-liveness", "missing-readiness", "pending"];
 
 /// All commands that are not groups.
-const COMMANDS: [&[&str]; 29] = [
+const COMMANDS: [&[&str]; 34] = [
     &["module", "new"],
     &["module", "build"],
     &["module", "test"],
@@ -43,6 +43,11 @@ const COMMANDS: [&[&str]; 29] = [
     &["policy", "bundle-list"],
     &["policy", "bundle-show"],
     &["policy", "bundle-apply"],
+    &["policy", "export"],
+    &["policy", "import"],
+    &["policy", "diff"],
+    &["multi-cluster", "list-contexts"],
+    &["multi-cluster", "analyze"],
     &["completion"],
 ];
 
@@ -61,7 +66,7 @@ fn the_help_of_every_command_has_an_example() {
         let (_, examples) = ran.stdout.split_once("Example").unwrap_or_else(|| panic!("{command:?}: {}", ran.stdout));
         assert!(examples.contains(&example), "{command:?}: {}", ran.stdout);
     }
-    for group in ["list", "crd", "policy", "webhook"] {
+    for group in ["list", "crd", "policy", "multi-cluster", "webhook"] {
         call(&[group, "--help"]).exits(0).is_quiet();
     }
 }

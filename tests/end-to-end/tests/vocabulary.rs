@@ -88,6 +88,11 @@ fn help_texts_and_custom_resources_use_standard_words() {
         &["webhook", "cert-generate", "--help"],
         &["webhook", "install-config", "--help"],
         &["policy", "--help"],
+        &["policy", "export", "--help"],
+        &["policy", "import", "--help"],
+        &["policy", "diff", "--help"],
+        &["multi-cluster", "list-contexts", "--help"],
+        &["multi-cluster", "analyze", "--help"],
         &["crd", "generate"],
     ] {
         let ran = run(kube_devops().args(arguments)).exits(0);

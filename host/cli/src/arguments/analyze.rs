@@ -38,6 +38,16 @@ pub struct AnalyzeArguments {
     #[command(flatten)]
     pub selection: Selection,
     #[command(flatten)]
+    pub evaluation: EvaluationArguments,
+    /// Fail the run with exit code 2 if an object of an unknown kind contains containers, which are not evaluated
+    #[arg(long, help_heading = "Gates")]
+    pub fail_on_unknown: bool,
+}
+
+/// What to evaluate with, the output formats of the report and the gates.
+#[derive(Debug, Args)]
+pub struct EvaluationArguments {
+    #[command(flatten)]
     pub modules: ModuleArguments,
     /// Bundle to evaluate against; see `policy bundle-list`
     #[arg(long, value_name = "NAME", conflicts_with = "policy")]
@@ -67,9 +77,6 @@ pub struct AnalyzeArguments {
     /// Fail the run with exit code 1 if nothing was evaluated; implied by --fail-on, --min-score and --min-compliance
     #[arg(long, help_heading = "Gates")]
     pub fail_on_empty: bool,
-    /// Fail the run with exit code 2 if an object of an unknown kind contains containers, which are not evaluated
-    #[arg(long, help_heading = "Gates")]
-    pub fail_on_unknown: bool,
 }
 
 /// An output format of the report and its destination.

@@ -5,6 +5,7 @@ mod cluster;
 mod controllers;
 mod deploy;
 mod module;
+mod multi_cluster;
 mod policy;
 mod release;
 mod webhook;
@@ -12,7 +13,7 @@ mod webhook;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use analyze::AnalyzeArguments;
+pub use analyze::{AnalyzeArguments, EvaluationArguments};
 pub use cluster::{
     CheckArguments, CleanupArguments, ClusterArguments, CrdCommand, InstalledComponent, ListCommand, ListFormat,
     ListPodsArguments, Selection,
@@ -23,7 +24,10 @@ pub use module::{
     InspectFormat, Language, ModuleArguments, ModuleBuildArguments, ModuleCommand, ModuleInspectArguments,
     ModuleNewArguments, ModuleTestArguments, TestFormat,
 };
-pub use policy::{ExplainArguments, PolicyCommand};
+pub use multi_cluster::{ContextFormat, ListContextsArguments, MultiClusterArguments, MultiClusterCommand};
+pub use policy::{
+    DiffArguments, ExplainArguments, ExportArguments, ExportFormat, ImportArguments, PolicyCommand, SourceArguments,
+};
 pub use release::ReleaseArguments;
 pub use webhook::{CertGenerateArguments, InstallConfigArguments, WebhookCommand, WebhookNames, WebhookServeArguments};
 
@@ -39,8 +43,8 @@ Examples:
   kube-devops analyze                       evaluate the pods of the current cluster
   kube-devops explain latest-tag            what a check finds, why it matters and how to fix it
 
-Exit codes: 0 success; 1 a gate is not met or a permission is missing; 2 an operation failed or the evaluation is
-incomplete."
+Exit codes: 0 success; 1 a gate is not met, a permission is missing, policies differ or were not imported; 2 an
+operation failed or the evaluation is incomplete."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -87,12 +91,27 @@ Exit codes: 0 success; 1 a gate (--fail-on, --min-score, --min-compliance) is no
     /// Print or install the custom resource definitions
     #[command(subcommand, after_help = "Example:\n  kube-devops crd install")]
     Crd(CrdCommand),
-    /// Show policy bundles and create policies from them
-    #[command(subcommand, after_help = "Example:\n  kube-devops policy bundle-list")]
+    /// Show policy bundles, create policies from them, and keep policies in files and clusters the same
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  kube-devops policy bundle-list
+  kube-devops policy diff policies/"
+    )]
     Policy(PolicyCommand),
     /// Write, build, test and inspect modules with custom checks
     #[command(subcommand, after_help = "Example:\n  kube-devops module new required-labels")]
     Module(ModuleCommand),
+    /// Evaluate several clusters at once
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  kube-devops multi-cluster list-contexts
+  kube-devops multi-cluster analyze --per-cluster"
+    )]
+    MultiCluster(MultiClusterCommand),
     /// Run the watch controller, which keeps the scores of the cluster and its namespaces up to date
     #[command(after_help = "\
 Examples:

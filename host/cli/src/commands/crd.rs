@@ -19,11 +19,7 @@ pub fn run(cluster: &ClusterArguments, command: &CrdCommand) -> Result<Outcome> 
         CrdCommand::Install => with_cluster(cluster, async |connection| {
             let mut text = String::new();
             for (name, outcome) in install::install(&connection).await? {
-                let outcome = match outcome {
-                    install::Outcome::Created => "created",
-                    install::Outcome::Configured => "configured",
-                    install::Outcome::Unchanged => "unchanged",
-                };
+                let outcome = outcome.as_str();
                 let _ = writeln!(text, "customresourcedefinition.apiextensions.k8s.io/{name} {outcome}");
             }
             print(&text)

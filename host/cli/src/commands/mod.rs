@@ -7,10 +7,12 @@ mod completion;
 mod controller;
 mod crd;
 mod deploy;
+mod evaluate;
 mod explain;
 mod installation;
 mod list;
 mod module;
+mod multi_cluster;
 mod policy;
 mod reconcile;
 pub mod reference;
@@ -35,6 +37,10 @@ pub enum Outcome {
     Success,
     /// A gate is not met, or a permission is missing.
     GateNotMet,
+    /// A policy was not imported.
+    NotImported,
+    /// Policies in files differ from those in the cluster.
+    Differences,
     /// An operation failed, or the evaluation is incomplete.
     Failure,
 }
@@ -43,7 +49,7 @@ impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         ExitCode::from(match outcome {
             Outcome::Success => 0,
-            Outcome::GateNotMet => 1,
+            Outcome::GateNotMet | Outcome::NotImported | Outcome::Differences => 1,
             Outcome::Failure => 2,
         })
     }
@@ -59,8 +65,9 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
         Command::Analyze(arguments) => analyze::run(&cluster, &arguments, program),
         Command::Explain(arguments) => explain::run(&arguments, program),
         Command::Crd(arguments) => crd::run(&cluster, &arguments),
-        Command::Policy(arguments) => policy::run(&arguments),
         Command::Module(command) => module::run(&command),
+        Command::Policy(command) => policy::run(&cluster, &command),
+        Command::MultiCluster(command) => multi_cluster::run(&cluster, &command, program),
         Command::Watch(arguments) => watch::run(&cluster, &arguments),
         Command::Reconcile(arguments) => reconcile::run(&cluster, &arguments),
         Command::Release(arguments) => release::run(&cluster, &arguments),

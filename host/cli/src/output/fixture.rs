@@ -1,8 +1,9 @@
 //! Reports for the tests of the output formats.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use kube_devops_core::report::{CheckReport, NamespaceReport, NotEvaluated, ReportError};
+use kube_devops_core::report::{CheckReport, ClusterReport, NamespaceReport, NotEvaluated, ReportError};
 use kube_devops_core::score::{Classification, Grade};
 use kube_devops_core::{CheckInfo, Controller, Report, Severity, Source, Stage, Violation};
 use serde_json::json;
@@ -23,6 +24,7 @@ pub fn show_for(format: Format, report: &Report, width: usize, colours: bool) ->
         target: "deploy/ and context kind-dev",
         module_arguments: "",
         program: "kube-devops",
+        per_cluster: true,
         colours,
         width,
     };
@@ -74,6 +76,7 @@ fn check(id: &str, severity: Severity, passed: usize, failed: usize, magnitudes:
 
 fn namespace(name: &str, score: u8, compliance: f64, subjects: usize, violations: usize) -> NamespaceReport {
     NamespaceReport {
+        cluster: None,
         name: name.to_owned(),
         score,
         classification: Classification::of(score),
@@ -95,6 +98,7 @@ pub fn violation(check: &str, severity: Severity, weight: u32, message: &str) ->
         severity,
         weight,
         magnitude: 1,
+        cluster: None,
         namespace: "shop".into(),
         kind: "Deployment".into(),
         name: "web".into(),
@@ -164,17 +168,17 @@ fn violations() -> Vec<Violation> {
 fn errors() -> Vec<ReportError> {
     vec![
         ReportError {
-            message: "deploy/broken.yaml:7: did not find expected key; see the indentation".into(),
-            check: None,
             source: source("deploy/broken.yaml", 1, 7),
+            ..ReportError::new("deploy/broken.yaml:7: did not find expected key; see the indentation".to_owned())
         },
         ReportError {
-            message: "check no-root (module sha256:ab12) failed to evaluate Deployment shop/web: out of fuel"
-                .to_owned(),
             check: Some("no-root".to_owned()),
             source: source("deploy/shop/web.yaml", 2, 14),
+            ..ReportError::new(
+                "check no-root (module sha256:ab12) failed to evaluate Deployment shop/web: out of fuel".to_owned(),
+            )
         },
-        ReportError { message: "lost the connection to the API server".to_owned(), check: None, source: None },
+        ReportError::new("lost the connection to the API server".to_owned()),
     ]
 }
 
@@ -211,6 +215,7 @@ pub fn report() -> Report {
             check("resource-limits", Severity::Medium, 12, 0, 0),
             check("windows-only", Severity::Medium, 0, 0, 0),
         ],
+        clusters: Vec::new(),
         namespaces: vec![
             namespace("default", 96, 95.0, 1, 1),
             namespace("shop", 72, 71.5, 10, 8),
@@ -219,6 +224,30 @@ pub fn report() -> Report {
         violations: violations(),
         errors: errors(),
     }
+}
+
+fn cluster(name: &str, score: Option<u8>, subjects: usize) -> ClusterReport {
+    ClusterReport {
+        name: name.to_owned(),
+        evaluated: name != "edge",
+        score,
+        classification: score.map(Classification::of),
+        compliance: score.map(f64::from),
+        grade: score.map(|score| Grade::of(score.into())),
+        subjects,
+        violations: subjects,
+    }
+}
+
+/// Returns a report on clusters, of which one has no pods and one was not evaluated.
+pub fn clusters() -> Report {
+    let mut report = report();
+    let name: Arc<str> = "production-eu".into();
+    report.clusters = vec![cluster(&name, Some(73), 12), cluster("empty", None, 0), cluster("edge", None, 0)];
+    report.violations.iter_mut().for_each(|violation| violation.cluster = Some(name.clone()));
+    report.namespaces.iter_mut().for_each(|namespace| namespace.cluster = Some(name.clone()));
+    report.errors.iter_mut().for_each(|error| error.cluster = Some(name.clone()));
+    report
 }
 
 /// Returns a report without violations and errors.
@@ -241,6 +270,7 @@ pub fn hostile() -> Report {
     let mut report = report();
     let malicious = Violation {
         check: MALICIOUS.into(),
+        cluster: Some(MALICIOUS.into()),
         namespace: MALICIOUS.into(),
         kind: MALICIOUS.into(),
         name: MALICIOUS.into(),
@@ -261,6 +291,8 @@ pub fn hostile() -> Report {
     report.checks[0].title = text();
     report.checks[6].id = text();
     report.namespaces[0].name = text();
+    report.namespaces[0].cluster = Some(MALICIOUS.into());
+    report.clusters = vec![cluster(MALICIOUS, Some(73), 1)];
     report.ignored.insert(text(), 1);
     report.not_evaluated = vec![NotEvaluated {
         api_version: text(),
@@ -270,8 +302,8 @@ pub fn hostile() -> Report {
         source: source(MALICIOUS, 1, 1),
     }];
     report.errors = vec![
-        ReportError { message: text(), check: Some(text()), source: source(MALICIOUS, 1, 1) },
-        ReportError { message: huge, check: None, source: source("stdin", 1, 1) },
+        ReportError { check: Some(text()), source: source(MALICIOUS, 1, 1), ..ReportError::new(text()) },
+        ReportError { source: source("stdin", 1, 1), ..ReportError::new(huge) },
     ];
     report
 }

@@ -76,7 +76,7 @@ mod tests {
     use serde_json::Value;
 
     use super::super::Format;
-    use super::super::fixture::{MALICIOUS, assert_escaped, clean, hostile, report, show};
+    use super::super::fixture::{MALICIOUS, assert_escaped, clean, clusters, hostile, report, show};
 
     const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/report.schema.json");
 
@@ -98,7 +98,7 @@ mod tests {
     fn json_and_yaml_reports_follow_the_schema() {
         let schema = serde_json::to_value(schemars::schema_for!(Report)).expect("a schema is JSON");
         let validator = jsonschema::validator_for(&schema).expect("the schema is valid");
-        for report in [report(), clean(), hostile(), Report::new(&[], Vec::new(), Default::default())] {
+        for report in [report(), clean(), clusters(), hostile(), Report::new(&[], Vec::new(), Default::default())] {
             for format in [Format::Json, Format::Yaml] {
                 let text = show(format, &report);
                 let value: Value = serde_norway::from_str(&text).expect("JSON is YAML");
@@ -111,11 +111,18 @@ mod tests {
 
     #[test]
     fn json_and_yaml_contain_the_whole_report() {
-        let report = report();
-        for format in [Format::Json, Format::Yaml] {
-            let read: Report = serde_norway::from_str(&show(format, &report)).expect("it can be read");
-            assert_eq!(read, report, "{format:?}");
+        for report in [report(), clusters()] {
+            for format in [Format::Json, Format::Yaml] {
+                let read: Report = serde_norway::from_str(&show(format, &report)).expect("it can be read");
+                assert_eq!(read, report, "{format:?}");
+            }
         }
+    }
+
+    #[test]
+    fn a_report_on_one_cluster_does_not_mention_clusters() {
+        assert!(!show(Format::Json, &report()).contains("\"cluster"));
+        assert!(!show(Format::Sarif, &report()).contains("cluster"));
     }
 
     #[test]

@@ -23,7 +23,8 @@ const MAX_MESSAGE_LENGTH: usize = 1000;
 /// Writes the report.
 pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     let report = shown.report;
-    let suites: Vec<&[Violation]> = report.violations.chunk_by(|one, other| one.namespace == other.namespace).collect();
+    let suite = |violation: &Violation| (violation.cluster.clone(), violation.namespace.clone());
+    let suites: Vec<&[Violation]> = report.violations.chunk_by(|one, other| suite(one) == suite(other)).collect();
     let clean_checks: Vec<&CheckReport> =
         report.checks.iter().filter(|check| check.failed == 0 && check.not_evaluated == 0).collect();
     let counts = Counts {
@@ -38,7 +39,7 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     write_checks(&clean_checks, report, &mut xml)?;
     for violations in suites {
         let counts = Counts { tests: violations.len(), failures: violations.len(), errors: 0, skipped: Some(0) };
-        counts.open("testsuite", &name(&violations[0].namespace), &mut xml)?;
+        counts.open("testsuite", &with_cluster(&violations[0], "/", name(&violations[0].namespace)), &mut xml)?;
         let mut names = Names::default();
         for violation in violations {
             write_violation(violation, shown, &mut names, &mut xml)?;
@@ -134,6 +135,7 @@ fn write_violation(violation: &Violation, shown: &Shown, names: &mut Names, xml:
         case_name.push_str(&format!("/{}", name(container)));
     }
     let class = format!("{}.{}.{}", name(namespace), name(kind), name(object));
+    let class = with_cluster(violation, ".", class);
     let message = text(&violation.message);
     let mut body = text(&super::sentence(violation, MAX_MESSAGE_LENGTH));
     let place = shown.place(violation);
@@ -149,6 +151,14 @@ fn write_violation(violation: &Violation, shown: &Shown, names: &mut Names, xml:
     }
     let element = BytesStart::new("failure").with_attributes([("type", severity.as_str()), ("message", &message)]);
     write_case(case(&class, &names.unique(case_name), file), element, Some(&body), xml)
+}
+
+/// Adds the cluster of a violation, if there is one, before a name.
+fn with_cluster(violation: &Violation, separator: &str, rest: String) -> String {
+    match &violation.cluster {
+        Some(cluster) => format!("{}{separator}{rest}", name(cluster)),
+        None => rest,
+    }
 }
 
 /// Returns the first paragraph of the remedy: the examples that follow are too long to repeat for each violation.

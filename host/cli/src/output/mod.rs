@@ -35,7 +35,8 @@ use kube_devops_core::{CheckInfo, Report, Severity, Source, Violation};
 use kube_devops_manifests::STANDARD_INPUT;
 use palette::Palette;
 
-pub(crate) use plain::number;
+pub(crate) use json::write_value as write_json;
+pub(crate) use plain::{name, number};
 
 /// The output format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -53,6 +54,12 @@ pub enum Format {
     Junit,
     /// Workflow commands of GitHub Actions.
     Github,
+}
+
+/// Returns a text as one escaped line of bounded length.
+pub(crate) fn one_line(text: &str) -> String {
+    const MAX_LENGTH: usize = 1000;
+    plain::one_line(text, MAX_LENGTH)
 }
 
 /// Writes a human-readable table of namespaces.
@@ -77,6 +84,8 @@ pub struct Shown<'a> {
     pub module_arguments: &'a str,
     /// The name of the program in commands, `kube-devops` or `kubectl devops`.
     pub program: &'a str,
+    /// Whether text has a table of the clusters.
+    pub per_cluster: bool,
     /// Whether text can have colours.
     pub colours: bool,
     /// The width of text in columns.
@@ -166,8 +175,11 @@ impl<'a> Place<'a> {
 
 /// Formats a violation as a self-contained sentence: the object, the container and the message.
 fn sentence(violation: &Violation, max_length: usize) -> String {
-    let Violation { namespace, kind, name, container, message, .. } = violation;
-    let object = format!("{} {}/{}", plain::name(kind), plain::name(namespace), plain::name(name));
+    let Violation { cluster, namespace, kind, name, container, message, .. } = violation;
+    let mut object = format!("{} {}/{}", plain::name(kind), plain::name(namespace), plain::name(name));
+    if let Some(cluster) = cluster {
+        object.push_str(&format!(" in cluster {}", plain::name(cluster)));
+    }
     let message = plain::one_line(message, max_length);
     match container {
         Some(container) => format!("{object}, container {}: {message}", plain::name(container)),

@@ -145,7 +145,8 @@ fn write_results<S: serde::Serializer>(shown: &&Shown, serializer: S) -> std::re
 }
 
 fn result(violation: &Violation, place: Option<Place>, seen: &mut HashMap<[u8; 32], usize>) -> Result {
-    let mut qualified = vec![&*violation.namespace, &violation.kind, &violation.name];
+    let mut qualified: Vec<&str> = violation.cluster.as_deref().into_iter().collect();
+    qualified.extend([&*violation.namespace, &violation.kind, &violation.name]);
     qualified.extend(violation.container.as_deref());
     let logical = LogicalLocation::builder()
         .name(plain::name(violation.container.as_deref().unwrap_or(&violation.name)))
@@ -154,14 +155,16 @@ fn result(violation: &Violation, place: Option<Place>, seen: &mut HashMap<[u8; 3
         .build();
     let mut location = Location::builder().logical_locations(vec![logical]).build();
     location.physical_location = place.map(physical_location);
-    let properties = PropertyBag::builder()
-        .additional_properties(BTreeMap::from([
-            ("severity".to_owned(), violation.severity.as_str().into()),
-            ("weight".to_owned(), violation.weight.into()),
-            ("magnitude".to_owned(), violation.magnitude.into()),
-            ("namespace".to_owned(), plain::name(&violation.namespace).into()),
-        ]))
-        .build();
+    let mut properties = BTreeMap::from([
+        ("severity".to_owned(), violation.severity.as_str().into()),
+        ("weight".to_owned(), violation.weight.into()),
+        ("magnitude".to_owned(), violation.magnitude.into()),
+        ("namespace".to_owned(), plain::name(&violation.namespace).into()),
+    ]);
+    if let Some(cluster) = &violation.cluster {
+        properties.insert("cluster".to_owned(), plain::name(cluster).into());
+    }
+    let properties = PropertyBag::builder().additional_properties(properties).build();
     Result::builder()
         .rule_id(plain::name(&violation.check))
         .level(match Level::from(violation.severity) {
@@ -179,9 +182,12 @@ fn result(violation: &Violation, place: Option<Place>, seen: &mut HashMap<[u8; 3
 /// Returns an identifier of the violation that does not depend on line numbers and messages. Violations with equal
 /// identifiers are numbered.
 fn fingerprint(violation: &Violation, seen: &mut HashMap<[u8; 32], usize>) -> String {
-    let Violation { check, namespace, kind, name, container, field, .. } = violation;
+    let Violation { check, cluster, namespace, kind, name, container, field, .. } = violation;
     let mut hasher = Sha256::new();
-    for part in [Some(&**check), Some(namespace), Some(kind), Some(name), container.as_deref(), field.as_deref()] {
+    // Only if there is one, so that the identifiers of manifests do not depend on the existence of this part.
+    let cluster = cluster.as_deref().map(Some);
+    let parts = [Some(&**check), Some(namespace), Some(kind), Some(name), container.as_deref(), field.as_deref()];
+    for part in parts.into_iter().chain(cluster) {
         // The lengths delimit the parts, regardless of their content.
         hasher.update(part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
         hasher.update(part.unwrap_or_default());
@@ -219,10 +225,11 @@ fn plain_text(text: &str) -> String {
 mod tests {
     use std::collections::HashSet;
 
+    use kube_devops_core::Severity;
     use serde_json::Value;
 
     use super::super::Format;
-    use super::super::fixture::{assert_escaped, clean, hostile, report, show};
+    use super::super::fixture::{assert_escaped, clean, hostile, report, show, violation};
     use super::*;
 
     fn log(report: &Report) -> Value {
@@ -285,6 +292,16 @@ mod tests {
         report.violations.push(report.violations[0].clone());
         let twice = fingerprints(&report);
         assert_ne!(twice.first(), twice.last());
+    }
+
+    #[test]
+    fn the_same_violation_in_another_cluster_has_another_identifier() {
+        let here = violation("latest-tag", Severity::High, 5, "no tag");
+        let there = Violation { cluster: Some("there".into()), ..here.clone() };
+        let elsewhere = Violation { cluster: Some("elsewhere".into()), ..here.clone() };
+        let mut seen = HashMap::new();
+        let identifiers = [&here, &there, &elsewhere].map(|violation| fingerprint(violation, &mut seen));
+        assert!(identifiers.iter().all(|identifier| identifier.ends_with(":1")), "{identifiers:?}");
     }
 
     #[test]

@@ -10,6 +10,8 @@ type Object<'a> = (&'a str, usize, usize);
 
 /// A workload, or a pod without a controller, and its violations.
 pub struct Workload<'a> {
+    /// `None` in the report on manifests or on one cluster.
+    pub cluster: Option<&'a str>,
     pub namespace: &'a str,
     pub kind: &'a str,
     pub name: &'a str,
@@ -33,7 +35,7 @@ pub struct Line<'a> {
 /// severity are therefore never listed after less severe ones with a higher total penalty.
 pub fn most_severe_first(violations: &[Violation]) -> Vec<Workload<'_>> {
     // Manifests of several environments can contain the same object: the place in the file distinguishes them.
-    type Key<'a> = (&'a str, &'a str, &'a str, Option<Object<'a>>);
+    type Key<'a> = (Option<&'a str>, &'a str, &'a str, &'a str, Option<Object<'a>>);
     let mut found: BTreeMap<Key, usize> = BTreeMap::new();
     let mut workloads: Vec<Workload> = Vec::new();
     let mut last: Option<(Key, usize)> = None;
@@ -43,13 +45,15 @@ pub fn most_severe_first(violations: &[Violation]) -> Vec<Workload<'_>> {
             None => (&*violation.kind, &*violation.name, violation.source.as_ref().map(Source::object)),
         };
         let namespace = &*violation.namespace;
-        let key = (namespace, kind, name, source);
+        let cluster = violation.cluster.as_deref();
+        let key = (cluster, namespace, kind, name, source);
         let index = match last {
             // The violations of an object are consecutive.
             Some((last, index)) if last == key => index,
             _ => *found.entry(key).or_insert_with(|| {
                 let severity = violation.severity;
                 workloads.push(Workload {
+                    cluster,
                     namespace,
                     kind,
                     name,
@@ -71,8 +75,8 @@ pub fn most_severe_first(violations: &[Violation]) -> Vec<Workload<'_>> {
         workload.violations.push(violation);
     }
     workloads.sort_by_cached_key(|workload| {
-        let Workload { namespace, kind, name, penalty, severity, .. } = workload;
-        (Reverse(*severity), Reverse(*penalty), *namespace, *kind, *name)
+        let Workload { cluster, namespace, kind, name, penalty, severity, .. } = workload;
+        (Reverse(*severity), Reverse(*penalty), *cluster, *namespace, *kind, *name)
     });
     workloads
 }

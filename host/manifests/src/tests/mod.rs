@@ -7,6 +7,7 @@ mod documents;
 mod files;
 mod lines;
 mod lists;
+mod objects;
 mod values;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! The report for a user at a terminal: the most severe violations first, the summary last.
 
+mod clusters;
 mod errors;
 mod namespaces;
 mod summary;
@@ -27,6 +28,7 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     page.violations(out)?;
     page.errors(out)?;
     page.not_evaluated(out)?;
+    page.clusters(out)?;
     page.namespaces(out)?;
     page.hints(out)?;
     page.skipped(out)?;

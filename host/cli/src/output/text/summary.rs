@@ -94,6 +94,10 @@ impl Page<'_> {
     pub(super) fn summary(&self, out: &mut dyn Write) -> io::Result<()> {
         let report = self.shown.report;
         writeln!(out, "===== DevOps Governance Summary =====")?;
+        if !report.clusters.is_empty() {
+            let evaluated = report.clusters.iter().filter(|cluster| cluster.evaluated).count();
+            summary_line("Clusters Evaluated", format_args!("{evaluated} of {}", report.clusters.len()), out)?;
+        }
         summary_line("Workload Pods Analyzed", report.subjects, out)?;
         for (label, count) in report.summary() {
             summary_line(label, count, out)?;

@@ -4,7 +4,7 @@ use kube_devops_core::report::{NamespaceReport, ReportError};
 use kube_devops_core::{Report, Severity};
 
 use super::super::Format;
-use super::super::fixture::{assert_escaped, clean, hostile, report, show, show_for, violation};
+use super::super::fixture::{assert_escaped, clean, clusters, hostile, report, show, show_for, violation};
 
 #[test]
 fn fits_a_wide_terminal() {
@@ -28,6 +28,11 @@ fn without_escape_sequences(text: &str) -> String {
     let mut plain = parts.next().unwrap_or_default().to_owned();
     plain.extend(parts.map(|part| part.split_once('m').map_or(part, |(_, rest)| rest)));
     plain
+}
+
+#[test]
+fn shows_the_clusters() {
+    insta::assert_snapshot!(show(Format::Text, &clusters()));
 }
 
 #[test]
@@ -59,7 +64,7 @@ fn shows_the_most_severe_and_counts_the_rest() {
         report.violations.push(violation);
     }
     report.violations[2_999].weight = 50;
-    let error = ReportError { message: "unreadable".to_owned(), check: None, source: None };
+    let error = ReportError::new("unreadable".to_owned());
     report.errors = vec![error; 25];
     let namespace = report.namespaces.remove(0);
     report.namespaces = (0..30).map(|score| NamespaceReport { score, ..namespace.clone() }).rev().collect();

@@ -55,6 +55,9 @@ impl Page<'_> {
     fn workload(&self, workload: &Workload, lines: &[Line], check_width: usize, out: &mut dyn Write) -> io::Result<()> {
         let (bold, dimmed) = (self.palette.bold(), self.palette.dimmed());
         write!(out, "{bold}{} {}{bold:#} in {}", name(workload.kind), name(workload.name), name(workload.namespace))?;
+        if let Some(cluster) = workload.cluster {
+            write!(out, ", cluster {}", name(cluster))?;
+        }
         if let Some(pods) = workload.pods {
             write!(out, " ({})", number(pods, "pod"))?;
         }

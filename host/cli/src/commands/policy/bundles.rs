@@ -1,4 +1,4 @@
-//! `policy`: bundles, and policies created from them.
+//! Bundles, and policies created from them.
 
 use std::fmt::Write;
 
@@ -7,30 +7,30 @@ use kube_devops_cluster::policies;
 use kube_devops_core::{Bundle, Enforcement};
 use kube_devops_engine::Catalog;
 
-use super::{Outcome, print};
-use crate::arguments::PolicyCommand;
+use super::super::{Outcome, print};
+use crate::arguments::ModuleArguments;
 use crate::modules;
 
-/// Runs the command.
-pub fn run(command: &PolicyCommand) -> Result<Outcome> {
-    match command {
-        PolicyCommand::BundleList { modules } => {
-            let mut text = String::from("Available policy bundles:\n");
-            for bundle in modules::catalog(&modules.modules)?.bundles().values() {
-                let _ = writeln!(text, "  {:<11} — {}", bundle.name, bundle.title);
-            }
-            print(&text)
-        }
-        PolicyCommand::BundleShow { name, modules } => {
-            let catalog = modules::catalog(&modules.modules)?;
-            print(&details(&catalog, &modules::bundle(&catalog, name)?))
-        }
-        PolicyCommand::BundleApply { name, namespace, policy_name, modules } => {
-            let catalog = modules::catalog(&modules.modules)?;
-            let policy = policies::from_bundle(&modules::bundle(&catalog, name)?, namespace, policy_name)?;
-            print(&serde_norway::to_string(&policy)?)
-        }
+/// Lists the bundles.
+pub fn list(further: &ModuleArguments) -> Result<Outcome> {
+    let mut text = String::from("Available policy bundles:\n");
+    for bundle in modules::catalog(&further.modules)?.bundles().values() {
+        let _ = writeln!(text, "  {:<11} — {}", bundle.name, bundle.title);
     }
+    print(&text)
+}
+
+/// Shows the contents of a bundle.
+pub fn show(name: &str, further: &ModuleArguments) -> Result<Outcome> {
+    let catalog = modules::catalog(&further.modules)?;
+    print(&details(&catalog, &modules::bundle(&catalog, name)?))
+}
+
+/// Prints a bundle as a policy.
+pub fn apply(name: &str, namespace: &str, policy_name: &str, further: &ModuleArguments) -> Result<Outcome> {
+    let catalog = modules::catalog(&further.modules)?;
+    let policy = policies::from_bundle(&modules::bundle(&catalog, name)?, namespace, policy_name)?;
+    print(&serde_norway::to_string(&policy)?)
 }
 
 fn details(catalog: &Catalog, bundle: &Bundle) -> String {

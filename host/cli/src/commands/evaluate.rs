@@ -1,0 +1,147 @@
+//! What `analyze` and `multi-cluster analyze` share: the rules, the report and the gates.
+
+use std::fs::{self, Permissions};
+use std::io::stdout;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use kube_devops_cluster::{policies, policy_file};
+use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Severity, Subject, SystemNamespaces};
+use kube_devops_engine::{Checks, RuleSet};
+
+use super::Outcome;
+use crate::arguments::EvaluationArguments;
+use crate::modules;
+use crate::output::{self, Format, Shown};
+use crate::terminal;
+
+/// The rules to evaluate with, and the output of the report.
+pub struct Evaluator<'a> {
+    rules: RuleSet,
+    checks: Vec<CheckInfo>,
+    arguments: &'a EvaluationArguments,
+    program: &'a str,
+}
+
+impl<'a> Evaluator<'a> {
+    /// Loads the rules of the selected bundle or policy, or of all checks.
+    pub fn new(arguments: &'a EvaluationArguments, program: &'a str) -> Result<Self> {
+        if arguments.outputs.iter().filter(|target| target.file.is_none()).count() > 1 {
+            bail!(
+                "multiple output formats for standard output; write all but one to a file, as in -o sarif=result.sarif"
+            );
+        }
+        let catalog = modules::catalog(&arguments.modules.modules)?;
+        let checks = catalog.checks();
+        let policy = match (&arguments.bundle, &arguments.policy) {
+            (Some(bundle), _) => modules::bundle(&catalog, bundle)?.policy(),
+            (None, Some(file)) => read_policy(file, &checks)?,
+            (None, None) => checks.policy_of_all(),
+        };
+        let rules = checks.rule_set(&policy)?;
+        Ok(Self { rules, checks: checks.infos().cloned().collect(), arguments, program })
+    }
+
+    /// Returns what the rules need in addition to the usual facts.
+    pub fn needs(&self) -> Needs {
+        self.rules.needs()
+    }
+
+    /// Evaluates subjects.
+    pub fn evaluate(&self, subjects: &[Subject]) -> Vec<CheckOutcome> {
+        self.rules.evaluate(subjects)
+    }
+
+    /// Writes the report in all formats. `target` describes the origin of the subjects.
+    pub fn write(&self, report: &Report, target: &str, per_cluster: bool) -> Result<()> {
+        let modules = self.arguments.modules.modules.iter();
+        let module_arguments: String = modules.map(|reference| format!(" --module {reference}")).collect();
+        let shown = Shown {
+            report,
+            checks: &self.checks,
+            target,
+            program: self.program,
+            module_arguments: &module_arguments,
+            per_cluster,
+            colours: terminal::colours(),
+            width: terminal::width(),
+        };
+        for target in &self.arguments.outputs {
+            match &target.file {
+                None => {
+                    output::write(target.format, &shown, &mut stdout().lock()).context("failed to write the report")?
+                }
+                Some(file) => write_to_file(target.format, &shown, file)
+                    .with_context(|| format!("failed to write the report to {}", file.display()))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a report to a file atomically, without colours.
+fn write_to_file(format: Format, shown: &Shown<'_>, file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut written = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
+    output::write(format, &Shown { colours: false, ..*shown }, &mut written)?;
+    written.persist(file)?;
+    Ok(())
+}
+
+fn read_policy(file: &Path, checks: &Checks) -> Result<Policy> {
+    let text = fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
+    let object = policy_file::parse(&text).with_context(|| file.display().to_string())?;
+    let name = object.metadata.name.unwrap_or_default();
+    let policy =
+        policies::policy(&name, &object.spec, checks).with_context(|| format!("invalid policy {}", file.display()))?;
+    if policy.rules.is_empty() {
+        bail!("{}: the policy enables no check", file.display());
+    }
+    Ok(policy)
+}
+
+/// Removes the subjects in system namespaces and returns their number.
+pub fn exclude_system_namespaces(subjects: &mut Vec<Subject>, arguments: &EvaluationArguments) -> usize {
+    if arguments.include_system {
+        return 0;
+    }
+    let system = SystemNamespaces::default().and(arguments.system_namespaces.iter().cloned());
+    let before = subjects.len();
+    subjects.retain(|subject| !system.contains(&subject.namespace));
+    before - subjects.len()
+}
+
+/// Compares the report with the gates, and prints those that are not met.
+pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
+    let mut outcome = Outcome::Success;
+    let mut not_met = |reason: String| {
+        eprintln!("gate not met: {reason}");
+        outcome = Outcome::GateNotMet;
+    };
+    let bar: Option<Severity> = arguments.fail_on.as_deref().and_then(|severity| severity.parse().ok());
+    if let (Some(bar), Some(highest)) = (bar, report.highest_severity().filter(|highest| Some(*highest) >= bar)) {
+        let count = report.violations.iter().filter(|violation| violation.severity >= bar).count();
+        let violations = output::number(count, "violation");
+        not_met(format!("{violations} with severity {bar} or higher, the highest is {highest}"));
+    }
+    if let (Some(bar), Some(score)) = (arguments.min_score, report.score)
+        && score < bar
+    {
+        not_met(format!("the health score {score} is below {bar}"));
+    }
+    if let (Some(bar), Some(compliance)) = (arguments.min_compliance, report.compliance)
+        && compliance < bar
+    {
+        not_met(format!("the compliance of {compliance} % is below {bar} %"));
+    }
+    let has_gate = bar.is_some() || arguments.min_score.is_some() || arguments.min_compliance.is_some();
+    if report.subjects == 0 && (has_gate || arguments.fail_on_empty) {
+        not_met("nothing was evaluated".to_owned());
+    }
+    if !report.errors.is_empty() {
+        eprintln!("{}: not everything was evaluated", output::number(report.errors.len(), "error"));
+        return Outcome::Failure;
+    }
+    outcome
+}

@@ -1,0 +1,172 @@
+//! `policy diff`: what an import would change.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail};
+use futures::StreamExt;
+use futures::stream;
+use kube_devops_cluster::connection::Connection;
+use kube_devops_cluster::gitops::{self, ApplyError, Compared, StoredKind, without_server_fields};
+use kube_devops_cluster::key::ObjectKey;
+use serde_json::Value;
+use similar::TextDiff;
+
+use super::document::document;
+use super::files::{self, DeclaredPolicy, PolicyFiles};
+use super::import::failure;
+use super::{Outcome, PARALLEL, export, print, with_cluster};
+use crate::arguments::{ClusterArguments, DiffArguments};
+use crate::output::{self, number};
+use crate::terminal::print_message;
+
+/// The name of the side on which a policy does not exist.
+const NONE: &str = "/dev/null";
+
+/// Runs the command.
+pub fn run(cluster: &ClusterArguments, arguments: &DiffArguments) -> Result<Outcome> {
+    let source = &arguments.source;
+    let objects = files::read(source);
+    with_cluster(cluster, async |connection| {
+        let default_namespace = connection.client.default_namespace();
+        let files = PolicyFiles::of(objects, source.namespace.as_deref(), default_namespace);
+        if files.policies.is_empty() && files.failures == 0 {
+            bail!("no DevOpsPolicy in {}; nothing was compared", files::names(&source.paths));
+        }
+        let compared = compare(&connection, &files.policies, &source.field_manager).await?;
+        let failures = files.failures + compared.failures;
+        let mut differ = compared.differ;
+        if arguments.cluster_only {
+            differ |= print_cluster_only(&connection, &files.policies).await?;
+        }
+        if failures > 0 {
+            eprintln!("{}: not everything was compared", number(failures, "error"));
+            return Ok(Outcome::Failure);
+        }
+        Ok(if differ { Outcome::Differences } else { Outcome::Success })
+    })
+}
+
+#[derive(Default)]
+struct Comparison {
+    differ: bool,
+    failures: usize,
+}
+
+/// Compares the policies with the stored ones, and prints the differences in their order.
+async fn compare(connection: &Connection, policies: &[DeclaredPolicy], manager: &str) -> Result<Comparison> {
+    let origin = export::origin(connection);
+    let compare =
+        async |policy: &DeclaredPolicy| gitops::compare(connection, &policy.key, &policy.value, manager).await;
+    let mut results = stream::iter(policies).map(compare).buffered(PARALLEL).enumerate();
+    let mut comparison = Comparison::default();
+    while let Some((index, result)) = results.next().await {
+        let policy = &policies[index];
+        match result {
+            Ok(Compared { live, merged, conflict }) => {
+                if let Some(conflict) = conflict {
+                    let message = format!("{}: DevOpsPolicy {}: {conflict}", policy.place, policy.key);
+                    print_message("warning", &format!("{message}\nAn import needs --force-conflicts"));
+                }
+                let from_file = output::one_line(&policy.place);
+                let text =
+                    difference(&policy.key, live.as_ref().map(|live| (&*origin, live)), Some((&from_file, &merged)));
+                comparison.differ |= !text.is_empty();
+                print(&text)?;
+            }
+            Err(ApplyError::Cluster(error)) => {
+                return Err(error).context(format!("stopped after {index} of {}", number(policies.len(), "policy")));
+            }
+            Err(error) => {
+                comparison.failures += 1;
+                print_message("error", &failure(policy, &error));
+            }
+        }
+    }
+    Ok(comparison)
+}
+
+/// Prints the policies of the namespaces of the files that the files do not contain. Returns whether there are any.
+async fn print_cluster_only(connection: &Connection, policies: &[DeclaredPolicy]) -> Result<bool> {
+    let declared: BTreeSet<&ObjectKey> = policies.iter().map(|policy| &policy.key).collect();
+    let namespaces: BTreeSet<String> = declared.iter().map(|key| key.namespace.to_string()).collect();
+    let namespaces: Vec<String> = namespaces.into_iter().collect();
+    if namespaces.is_empty() {
+        return Ok(false);
+    }
+    let origin = export::origin(connection);
+    let mut differ = false;
+    for stored in gitops::list(connection, StoredKind::Policy, &namespaces).await? {
+        let text = |field: &str| stored["metadata"][field].as_str().unwrap_or_default();
+        let key = ObjectKey { namespace: text("namespace").into(), name: text("name").into() };
+        if !declared.contains(&key) {
+            differ = true;
+            print(&difference(&key, Some((&origin, &stored)), None))?;
+        }
+    }
+    Ok(differ)
+}
+
+/// Returns the unified diff of two states of a policy, each with its origin; empty if they are equal.
+fn difference(key: &ObjectKey, live: Option<(&str, &Value)>, merged: Option<(&str, &Value)>) -> String {
+    let text = |side: Option<(&str, &Value)>| {
+        side.map(|(_, object)| document(&without_server_fields(object))).unwrap_or_default()
+    };
+    let label = |side: Option<(&str, &Value)>| match side {
+        Some((origin, _)) => {
+            let (namespace, name) = (output::name(&key.namespace), output::name(&key.name));
+            format!("DevOpsPolicy {namespace}/{name} in {origin}")
+        }
+        None => NONE.to_owned(),
+    };
+    let (before, after) = (text(live), text(merged));
+    if before == after {
+        return String::new();
+    }
+    let diff = TextDiff::from_lines(&before, &after);
+    diff.unified_diff().header(&label(live), &label(merged)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn policy(count: u32, version: &str) -> Value {
+        json!({
+            "kind": "DevOpsPolicy", "metadata": { "name": "a", "resourceVersion": version }, "spec": { "maxRestartCount": count },
+        })
+    }
+
+    fn key() -> ObjectKey {
+        ObjectKey { namespace: "shop".into(), name: "a".into() }
+    }
+
+    #[test]
+    fn a_difference_is_a_unified_diff_with_the_origin_of_both_sides() {
+        let text = difference(&key(), Some(("cluster", &policy(3, "1"))), Some(("a.yaml:5", &policy(4, "1"))));
+        let expected = "\
+--- DevOpsPolicy shop/a in cluster
++++ DevOpsPolicy shop/a in a.yaml:5
+@@ -2,4 +2,4 @@
+ metadata:
+   name: a
+ spec:
+-  maxRestartCount: 3
++  maxRestartCount: 4
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn fields_of_the_server_are_no_differences_and_missing_policies_are_empty() {
+        assert_eq!(difference(&key(), Some(("cluster", &policy(3, "1"))), Some(("a.yaml:5", &policy(3, "2")))), "");
+        let only_file = difference(&key(), None, Some(("a.yaml:5", &policy(3, ""))));
+        assert!(
+            only_file.starts_with("--- /dev/null\n+++ DevOpsPolicy shop/a in a.yaml:5\n@@ -0,0 +1,5 @@\n+kind"),
+            "{only_file}"
+        );
+        let only_cluster = difference(&key(), Some(("cluster", &policy(3, ""))), None);
+        assert!(only_cluster.contains("\n+++ /dev/null\n@@ -1,5 +0,0 @@\n-kind"), "{only_cluster}");
+    }
+}

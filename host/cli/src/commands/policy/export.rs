@@ -1,0 +1,106 @@
+//! `policy export`: the policies of a cluster as manifests.
+
+use anyhow::Result;
+use kube_devops_cluster::connection::Connection;
+use kube_devops_cluster::gitops::{self, StoredKind};
+use serde_json::{Value, json};
+
+use super::document::document;
+use super::{Outcome, print, with_cluster};
+use crate::arguments::{ClusterArguments, ExportArguments, ExportFormat};
+use crate::output;
+
+/// Runs the command.
+pub fn run(cluster: &ClusterArguments, arguments: &ExportArguments) -> Result<Outcome> {
+    with_cluster(cluster, async |connection| {
+        let namespaces = match (arguments.all_namespaces, arguments.namespaces.as_slice()) {
+            (true, _) => Vec::new(),
+            (false, []) => vec![connection.client.default_namespace().to_owned()],
+            (false, names) => names.to_vec(),
+        };
+        let mut objects = gitops::list(&connection, StoredKind::Policy, &namespaces).await?;
+        if arguments.audit_results {
+            objects.extend(gitops::list(&connection, StoredKind::AuditResult, &namespaces).await?);
+        }
+        if objects.is_empty() {
+            match namespaces.as_slice() {
+                [] => eprintln!("no policies found"),
+                names => eprintln!("no policies found in {}", names.join(", ")),
+            }
+        }
+        print(&text(&objects, &origin(&connection), arguments.output)?)
+    })
+}
+
+/// Describes the cluster, for comments and headings.
+pub fn origin(connection: &Connection) -> String {
+    let server = output::name(&connection.server);
+    match &connection.context {
+        Some(context) => format!("{server} (context {})", output::name(context)),
+        None => server,
+    }
+}
+
+fn text(objects: &[Value], origin: &str, format: ExportFormat) -> Result<String> {
+    let field = |object: &Value, field: &str| output::name(object["metadata"][field].as_str().unwrap_or_default());
+    let kind = |object: &Value| object["kind"].as_str().unwrap_or_default().to_owned();
+    Ok(match format {
+        ExportFormat::Yaml => {
+            let documents: Vec<String> = objects
+                .iter()
+                .map(|object| {
+                    let (namespace, name) = (field(object, "namespace"), field(object, "name"));
+                    let text = document(&gitops::exported(object));
+                    format!("# {} {namespace}/{name} from {origin}\n{text}", kind(object))
+                })
+                .collect();
+            documents.join("---\n")
+        }
+        ExportFormat::Json => {
+            let items: Vec<Value> = objects.iter().map(gitops::exported).collect();
+            let mut text = Vec::new();
+            output::write_json(&json!({ "apiVersion": "v1", "kind": "List", "items": items }), &mut text)?;
+            String::from_utf8(text)?
+        }
+        ExportFormat::Name => {
+            let line = |object: &Value| {
+                let kind = kind(object).to_lowercase();
+                format!("{kind}.devops.stochastic.io/{}\n", field(object, "name"))
+            };
+            objects.iter().map(line).collect()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_document_states_where_it_comes_from() {
+        let policy = |name: &str| {
+            json!({
+                "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
+                "metadata": { "name": name, "namespace": "shop", "uid": "1" }, "spec": { "forbidLatestTag": true },
+            })
+        };
+        let policies = [policy("a"), policy("b")];
+        let yaml = text(&policies, "https://one (context dev)", ExportFormat::Yaml).unwrap_or_default();
+        let expected = "\
+# DevOpsPolicy shop/a from https://one (context dev)
+apiVersion: devops.stochastic.io/v1
+kind: DevOpsPolicy
+metadata:
+  name: a
+  namespace: shop
+spec:
+  forbidLatestTag: true
+---
+# DevOpsPolicy shop/b from https://one (context dev)
+";
+        assert!(yaml.starts_with(expected), "{yaml}");
+        let names = text(&policies, "", ExportFormat::Name).unwrap_or_default();
+        assert_eq!(names, "devopspolicy.devops.stochastic.io/a\ndevopspolicy.devops.stochastic.io/b\n");
+        assert_eq!(text(&[], "", ExportFormat::Yaml).unwrap_or_default(), "");
+    }
+}

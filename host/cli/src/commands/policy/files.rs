@@ -1,0 +1,201 @@
+//! The policies of files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chrono::DateTime;
+use kube_devops_cluster::gitops::without_server_fields;
+use kube_devops_cluster::key::ObjectKey;
+use kube_devops_core::report::ReportError;
+use kube_devops_core::{Needs, Source};
+use kube_devops_manifests::{Limits, ManifestObject, Objects, ReadOptions, STANDARD_INPUT, read_objects};
+use serde_json::Value;
+
+use crate::arguments::SourceArguments;
+use crate::output::number;
+use crate::progress::Progress;
+use crate::terminal::print_message;
+
+/// Group and kind of policies.
+const KIND: (&str, &str) = ("devops.stochastic.io", "DevOpsPolicy");
+
+/// A policy of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeclaredPolicy {
+    /// Its namespace and name.
+    pub key: ObjectKey,
+    /// The policy as it is applied, with its namespace and without the fields that the API server sets.
+    pub value: Value,
+    /// Its file and line.
+    pub place: String,
+}
+
+/// The policies of files, and the number of documents and policies that cannot be used.
+#[derive(Debug, Default, PartialEq)]
+pub struct PolicyFiles {
+    /// The policies, in the order of the files.
+    pub policies: Vec<DeclaredPolicy>,
+    /// The number of errors, which were printed.
+    pub failures: usize,
+}
+
+/// Reads the objects of the files. Prints the errors, and the objects that are no policies.
+pub fn read(source: &SourceArguments) -> Objects {
+    let _progress = Progress::new("reading manifests");
+    let options = ReadOptions {
+        now: DateTime::UNIX_EPOCH,
+        default_namespace: String::new(),
+        exclude: Vec::new(),
+        stdin_name: None,
+        needs: Needs::default(),
+        limits: Limits::default(),
+    };
+    let objects = read_objects(&source.paths, &[KIND], &options);
+    for error in &objects.errors {
+        print_message("error", &error_text(error));
+    }
+    for object in &objects.skipped {
+        let name = match (object.namespace.as_str(), object.name.as_str()) {
+            (_, "") => String::new(),
+            ("", name) => format!(" {name}"),
+            (namespace, name) => format!(" {namespace}/{name}"),
+        };
+        let kind = if object.kind.is_empty() { "a document without a kind" } else { &object.kind };
+        print_message("skipped", &format!("{}: {kind}{name} is not a DevOpsPolicy", place(&object.source)));
+    }
+    if objects.files_not_read > 0 {
+        let files = number(objects.files_not_read, "file");
+        print_message("skipped", &format!("{files}: patches of a kustomization, or excluded by .kube-devopsignore"));
+    }
+    objects
+}
+
+/// Returns the paths as the user named them, for messages.
+pub fn names(paths: &[PathBuf]) -> String {
+    let name = |path: &PathBuf| match path.as_os_str() == "-" {
+        true => STANDARD_INPUT.to_owned(),
+        false => path.display().to_string(),
+    };
+    paths.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+fn place(source: &Source) -> String {
+    format!("{}:{}", source.file, source.line)
+}
+
+fn error_text(error: &ReportError) -> String {
+    match &error.source {
+        Some(source) => format!("{} (document {}): {}", place(source), source.document, error.message),
+        None => error.message.clone(),
+    }
+}
+
+impl PolicyFiles {
+    /// Returns the policies of objects. Prints the reasons why an object cannot be used.
+    pub fn of(objects: Objects, chosen: Option<&str>, default_namespace: &str) -> Self {
+        let (policies, errors) = declare(objects.objects, chosen, default_namespace);
+        errors.iter().for_each(|error| print_message("error", error));
+        Self { policies, failures: objects.errors.len() + errors.len() }
+    }
+}
+
+/// Returns the policies of objects, and the reasons why objects cannot be used. A policy without a namespace has the chosen
+/// or the default one; a policy with a namespace must have the chosen one, as for kubectl.
+fn declare(
+    objects: Vec<ManifestObject>,
+    chosen: Option<&str>,
+    default_namespace: &str,
+) -> (Vec<DeclaredPolicy>, Vec<String>) {
+    let mut policies: Vec<DeclaredPolicy> = Vec::with_capacity(objects.len());
+    let mut errors = Vec::new();
+    let mut known: BTreeMap<ObjectKey, String> = BTreeMap::new();
+    for ManifestObject { value, source } in objects {
+        let place = place(&source);
+        let mut error = |message: String| errors.push(format!("{place}: {message}"));
+        let text = |field: &str| value["metadata"][field].as_str().unwrap_or_default();
+        let name = text("name");
+        if name.is_empty() {
+            error("a DevOpsPolicy without a name; add metadata.name".to_owned());
+            continue;
+        }
+        let version = value["apiVersion"].as_str().unwrap_or_default();
+        if version != "devops.stochastic.io/v1" {
+            error(format!("DevOpsPolicy {name}: unknown apiVersion {version:?}; write devops.stochastic.io/v1"));
+            continue;
+        }
+        let namespace = match (text("namespace"), chosen) {
+            ("", chosen) => chosen.unwrap_or(default_namespace),
+            (own, Some(chosen)) if own != chosen => {
+                error(format!(
+                    "DevOpsPolicy {own}/{name} is not in the namespace {chosen} of -n; omit -n, or the namespace of the policy"
+                ));
+                continue;
+            }
+            (own, _) => own,
+        };
+        let key = ObjectKey { namespace: namespace.into(), name: name.into() };
+        if let Some(first) = known.get(&key) {
+            error(format!("duplicate DevOpsPolicy {key}; the first one is at {first}; remove one of them"));
+            continue;
+        }
+        let mut value = without_server_fields(&value);
+        value["metadata"]["namespace"] = (&*key.namespace).into();
+        known.insert(key.clone(), place.clone());
+        policies.push(DeclaredPolicy { key, value, place });
+    }
+    (policies, errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(metadata: Value, line: usize) -> ManifestObject {
+        let value = json!({
+            "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy", "metadata": metadata, "spec": {},
+        });
+        ManifestObject { value, source: Source { file: "a.yaml".into(), document: 1, line, object_line: line } }
+    }
+
+    fn declared(objects: &[Value], chosen: Option<&str>) -> (Vec<String>, Vec<String>) {
+        let objects = objects.iter().enumerate().map(|(index, metadata)| object(metadata.clone(), index + 1)).collect();
+        let (policies, errors) = declare(objects, chosen, "current");
+        (policies.iter().map(|policy| policy.key.to_string()).collect(), errors)
+    }
+
+    #[test]
+    fn a_policy_without_a_namespace_has_the_chosen_or_the_default_one() {
+        let metadata = [json!({ "name": "a" }), json!({ "name": "b", "namespace": "shop" })];
+        assert_eq!(declared(&metadata, None), (vec!["current/a".to_owned(), "shop/b".to_owned()], vec![]));
+        assert_eq!(declared(&metadata, Some("shop")).0, ["shop/a", "shop/b"]);
+        let (policies, errors) = declared(&metadata, Some("other"));
+        assert_eq!(policies, ["other/a"]);
+        assert!(errors[0].starts_with("a.yaml:2: DevOpsPolicy shop/b is not in the namespace other"), "{errors:?}");
+    }
+
+    #[test]
+    fn policies_without_a_name_and_duplicates_are_errors() {
+        let metadata = [
+            json!({ "name": "a" }),
+            json!({ "generateName": "a-" }),
+            json!({ "name": "a", "namespace": "current" }),
+            json!(null),
+        ];
+        let (policies, errors) = declared(&metadata, None);
+        assert_eq!(policies, ["current/a"]);
+        assert_eq!(errors.len(), 3);
+        assert!(errors[1].contains("duplicate DevOpsPolicy current/a; the first one is at a.yaml:1"), "{errors:?}");
+    }
+
+    #[test]
+    fn another_version_is_an_error_and_server_fields_are_removed() {
+        let mut other = object(json!({ "name": "a" }), 1);
+        other.value["apiVersion"] = "devops.stochastic.io/v2".into();
+        let stored = object(json!({ "name": "b", "uid": "1", "resourceVersion": "2" }), 5);
+        let (policies, errors) = declare(vec![other, stored], None, "shop");
+        assert_eq!(policies[0].value["metadata"], json!({ "name": "b", "namespace": "shop" }));
+        assert!(errors[0].contains("unknown apiVersion \"devops.stochastic.io/v2\""), "{errors:?}");
+    }
+}

@@ -1,0 +1,39 @@
+//! `policy`: bundles, and policies between files and clusters.
+//!
+//! ```text
+//!   files --> policies (PolicyFiles) --.--> import: server-side apply, deletion of what the files do not contain
+//!                                      '--> diff: dry run on the API server, unified diff
+//!   cluster --> export: YAML documents
+//! ```
+
+mod bundles;
+mod diff;
+mod document;
+mod export;
+mod files;
+mod import;
+
+use anyhow::Result;
+
+use super::{Outcome, print, with_cluster};
+use crate::arguments::{ClusterArguments, PolicyCommand};
+
+/// The number of policies that are applied or compared at the same time.
+const PARALLEL: usize = 8;
+
+/// The plural and group of policies, as kubectl prints them.
+const RESOURCE: &str = "devopspolicy.devops.stochastic.io";
+
+/// Runs the command.
+pub fn run(cluster: &ClusterArguments, command: &PolicyCommand) -> Result<Outcome> {
+    match command {
+        PolicyCommand::BundleList { modules } => bundles::list(modules),
+        PolicyCommand::BundleShow { name, modules } => bundles::show(name, modules),
+        PolicyCommand::BundleApply { name, namespace, policy_name, modules } => {
+            bundles::apply(name, namespace, policy_name, modules)
+        }
+        PolicyCommand::Export(arguments) => export::run(cluster, arguments),
+        PolicyCommand::Import(arguments) => import::run(cluster, arguments),
+        PolicyCommand::Diff(arguments) => diff::run(cluster, arguments),
+    }
+}

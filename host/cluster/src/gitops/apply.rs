@@ -1,0 +1,188 @@
+//! The server-side apply of policies, and its dry run.
+
+use kube::api::{DynamicObject, Patch, PatchParams, ValidationDirective};
+use kube::{Api, Error};
+use serde_json::Value;
+
+use super::list::{failed, is_not_served};
+use super::{StoredKind, policies, value};
+use crate::ClusterError;
+use crate::connection::Connection;
+use crate::install::ApplyOutcome;
+use crate::key::ObjectKey;
+
+/// The options of an apply.
+#[derive(Debug, Clone)]
+pub struct ApplyOptions {
+    /// The field manager.
+    pub manager: String,
+    /// Whether fields of other managers are taken over.
+    pub force: bool,
+    /// Whether the API server only validates the request.
+    pub dry_run: bool,
+}
+
+/// The reason why a policy was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Other field managers own fields with other values. The message names the managers and the fields.
+    #[error("{0}")]
+    Conflict(String),
+    /// The API server rejects the policy because of its content.
+    #[error("{0}")]
+    Invalid(String),
+    /// The API server rejects the request for another reason.
+    #[error("{0}")]
+    Rejected(String),
+    /// No policy can be applied.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+/// Applies a policy. The key names its namespace and name.
+///
+/// # Errors
+///
+/// If the API server rejects it or cannot be reached. Nothing is changed then.
+pub async fn apply(
+    connection: &Connection,
+    key: &ObjectKey,
+    policy: &Value,
+    options: &ApplyOptions,
+) -> Result<ApplyOutcome, ApplyError> {
+    let api = policies(&connection.client, &key.namespace);
+    let before = stored(connection, &api, key).await?;
+    let after = patch(connection, &api, key, policy, options).await?;
+    Ok(match before {
+        None => ApplyOutcome::Created,
+        Some(before) if is_unchanged(&before, &after, options.dry_run) => ApplyOutcome::Unchanged,
+        Some(_) => ApplyOutcome::Configured,
+    })
+}
+
+/// A policy that is stored, and what an apply would store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    /// The stored policy.
+    pub live: Option<Value>,
+    /// What would be stored, with the defaults of the API server.
+    pub merged: Value,
+    /// The conflict without `force`.
+    pub conflict: Option<String>,
+}
+
+/// Compares a policy with the stored one, by a dry run on the API server. Fields of other managers count as taken over.
+///
+/// # Errors
+///
+/// If the API server rejects the policy or cannot be reached.
+pub async fn compare(
+    connection: &Connection,
+    key: &ObjectKey,
+    policy: &Value,
+    manager: &str,
+) -> Result<Compared, ApplyError> {
+    let api = policies(&connection.client, &key.namespace);
+    let live = stored(connection, &api, key).await?;
+    let mut options = ApplyOptions { manager: manager.to_owned(), force: false, dry_run: true };
+    match patch(connection, &api, key, policy, &options).await {
+        Err(ApplyError::Conflict(message)) => {
+            options.force = true;
+            let merged = patch(connection, &api, key, policy, &options).await?;
+            Ok(Compared { live, merged, conflict: Some(message) })
+        }
+        merged => Ok(Compared { live, merged: merged?, conflict: None }),
+    }
+}
+
+async fn stored(
+    connection: &Connection,
+    api: &Api<DynamicObject>,
+    key: &ObjectKey,
+) -> Result<Option<Value>, ApplyError> {
+    match api.get(&key.name).await {
+        Ok(object) => value(&object, StoredKind::Policy).map(Some).map_err(|error| apply_error(connection, key, error)),
+        Err(Error::Api(status)) if status.is_not_found() && !is_not_served(&status) => Ok(None),
+        Err(error) => Err(apply_error(connection, key, error)),
+    }
+}
+
+async fn patch(
+    connection: &Connection,
+    api: &Api<DynamicObject>,
+    key: &ObjectKey,
+    policy: &Value,
+    options: &ApplyOptions,
+) -> Result<Value, ApplyError> {
+    let parameters = PatchParams {
+        dry_run: options.dry_run,
+        force: options.force,
+        field_manager: Some(options.manager.clone()),
+        field_validation: Some(ValidationDirective::Strict),
+    };
+    let object = api.patch(&key.name, &parameters, &Patch::Apply(policy)).await;
+    object.and_then(|object| value(&object, StoredKind::Policy)).map_err(|error| apply_error(connection, key, error))
+}
+
+fn apply_error(connection: &Connection, key: &ObjectKey, error: Error) -> ApplyError {
+    let message = match &error {
+        Error::Api(status) if status.code != 401 && !is_not_served(status) => status.message.clone(),
+        Error::BuildRequest(error) => return ApplyError::Rejected(error.to_string()),
+        _ => return failed(connection, error, &format!("apply the policy {key}")).into(),
+    };
+    match &error {
+        Error::Api(status) if status.is_conflict() && message.starts_with("Apply failed") => {
+            ApplyError::Conflict(message)
+        }
+        Error::Api(status) if matches!(status.code, 400 | 422 | 500) && !message.contains("webhook") => {
+            ApplyError::Invalid(message)
+        }
+        _ => ApplyError::Rejected(message),
+    }
+}
+
+/// Reports whether an apply changed nothing. A dry run does not set the version, so that the contents are compared.
+fn is_unchanged(before: &Value, after: &Value, dry_run: bool) -> bool {
+    if !dry_run {
+        return before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"];
+    }
+    let content = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("resourceVersion");
+            let entries = metadata.get_mut("managedFields").and_then(Value::as_array_mut);
+            for entry in entries.into_iter().flatten().filter_map(Value::as_object_mut) {
+                entry.remove("time");
+            }
+        }
+        object
+    };
+    content(before) == content(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn policy(version: &str, time: &str, count: u32) -> Value {
+        json!({
+            "metadata": { "resourceVersion": version, "managedFields": [{ "manager": "a", "time": time }] },
+            "spec": { "maxRestartCount": count },
+        })
+    }
+
+    #[test]
+    fn an_apply_is_unchanged_if_the_version_is_the_same() {
+        assert!(is_unchanged(&policy("1", "t", 3), &policy("1", "t", 3), false));
+        assert!(!is_unchanged(&policy("1", "t", 3), &policy("2", "t", 3), false));
+    }
+
+    #[test]
+    fn a_dry_run_is_unchanged_if_the_content_is_the_same() {
+        assert!(is_unchanged(&policy("1", "t", 3), &policy("2", "u", 3), true));
+        assert!(!is_unchanged(&policy("1", "t", 3), &policy("1", "t", 4), true));
+        assert!(is_unchanged(&json!(null), &json!(null), true));
+    }
+}

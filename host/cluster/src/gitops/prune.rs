@@ -1,0 +1,193 @@
+//! The deletion of policies that an import has applied and the files do not contain any more.
+
+use std::collections::BTreeSet;
+
+use kube::Error;
+use kube::api::{DeleteParams, Preconditions};
+use serde_json::Value;
+
+use super::{StoredKind, policies, value};
+use crate::connection::Connection;
+use crate::key::ObjectKey;
+
+/// A stored policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPolicy {
+    /// The namespace and name.
+    pub key: ObjectKey,
+    uid: String,
+    resource_version: String,
+}
+
+/// What to delete, and what not.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PrunePlan {
+    /// The policies to delete.
+    pub delete: Vec<StoredPolicy>,
+    /// Imported policies that are kept, with the reason.
+    pub keep: Vec<(ObjectKey, String)>,
+}
+
+/// Decides which of the stored policies are deleted: those that were applied by the field manager, are not declared, and are
+/// managed by nothing else. A policy that another client manages as well may be needed by that client.
+pub fn plan(stored: &[Value], declared: &BTreeSet<ObjectKey>, manager: &str) -> PrunePlan {
+    let mut plan = PrunePlan::default();
+    for policy in stored {
+        let metadata = &policy["metadata"];
+        let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+        let key = ObjectKey { namespace: text("namespace").into(), name: text("name").into() };
+        let is_deleted = !metadata["deletionTimestamp"].is_null();
+        if declared.contains(&key) || is_deleted || !is_applied_by(metadata, manager) {
+            continue;
+        }
+        let others = other_managers(metadata, manager);
+        if let Some(owner) = controller(metadata) {
+            plan.keep.push((key, format!("{owner} controls it")));
+        } else if !others.is_empty() {
+            plan.keep.push((key, format!("its spec is also managed by {}", others.join(", "))));
+        } else {
+            let (uid, resource_version) = (text("uid").to_owned(), text("resourceVersion").to_owned());
+            plan.delete.push(StoredPolicy { key, uid, resource_version });
+        }
+    }
+    plan
+}
+
+fn managed_fields(metadata: &Value) -> impl Iterator<Item = &Value> {
+    metadata["managedFields"].as_array().into_iter().flatten()
+}
+
+/// Reports whether the field manager has applied the object itself, not a subresource such as the status.
+fn is_applied_by(metadata: &Value, manager: &str) -> bool {
+    managed_fields(metadata).any(|entry| {
+        entry["manager"] == manager
+            && entry["operation"] == "Apply"
+            && entry["subresource"].as_str().is_none_or(str::is_empty)
+    })
+}
+
+/// Returns the other managers of fields of the spec, as `"NAME"`.
+fn other_managers(metadata: &Value, manager: &str) -> Vec<String> {
+    let others = managed_fields(metadata)
+        .filter(|entry| entry["manager"] != manager && entry["fieldsV1"].get("f:spec").is_some())
+        .map(|entry| format!("{:?}", entry["manager"].as_str().unwrap_or_default()));
+    let others: BTreeSet<String> = others.collect();
+    others.into_iter().collect()
+}
+
+fn controller(metadata: &Value) -> Option<String> {
+    let owners = metadata["ownerReferences"].as_array()?;
+    let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+    let text = |field: &str| owner[field].as_str().unwrap_or_default();
+    Some(format!("{} {}", text("kind"), text("name")))
+}
+
+/// The number of attempts to delete a policy whose version changes, usually by a new status.
+const ATTEMPTS: usize = 3;
+
+/// Deletes a policy, unless another client has started to manage it after it was read.
+///
+/// # Errors
+///
+/// If the API server does not delete it, or it must be kept now.
+pub async fn delete(
+    connection: &Connection,
+    policy: &StoredPolicy,
+    manager: &str,
+    dry_run: bool,
+) -> Result<(), String> {
+    const CHANGED: &str = "it was changed after it was listed";
+    let (api, key) = (policies(&connection.client, &policy.key.namespace), &policy.key);
+    let mut policy = policy.clone();
+    for _ in 0..ATTEMPTS {
+        let preconditions =
+            Preconditions { uid: Some(policy.uid.clone()), resource_version: Some(policy.resource_version.clone()) };
+        let parameters = DeleteParams { dry_run, preconditions: Some(preconditions), ..DeleteParams::default() };
+        match api.delete(&key.name, &parameters).await {
+            Ok(_) => return Ok(()),
+            Err(Error::Api(status)) if status.is_not_found() => return Ok(()),
+            Err(Error::Api(status)) if status.is_conflict() => {}
+            Err(error) => return Err(reason(connection, key, error)),
+        }
+        let stored = match api.get_opt(&key.name).await {
+            Ok(Some(stored)) => value(&stored, StoredKind::Policy).map_err(|error| reason(connection, key, error))?,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(reason(connection, key, error)),
+        };
+        match plan(&[stored], &BTreeSet::new(), manager).delete.pop() {
+            Some(current) if current.uid == policy.uid => policy = current,
+            _ => return Err(CHANGED.to_owned()),
+        }
+    }
+    Err(CHANGED.to_owned())
+}
+
+fn reason(connection: &Connection, key: &ObjectKey, error: Error) -> String {
+    match error {
+        Error::Api(status) => status.message.clone(),
+        error => connection.error(error, &format!("delete the policy {key}")).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::gitops::IMPORT_MANAGER;
+
+    fn entry(manager: &str, operation: &str, fields: Value) -> Value {
+        json!({ "manager": manager, "operation": operation, "fieldsV1": fields })
+    }
+
+    fn ours() -> Value {
+        entry(IMPORT_MANAGER, "Apply", json!({ "f:spec": { "f:forbidLatestTag": {} } }))
+    }
+
+    fn policy(name: &str, managed_fields: &[Value]) -> Value {
+        json!({ "metadata": {
+            "name": name, "namespace": "shop", "uid": "u", "resourceVersion": "7", "managedFields": managed_fields,
+        } })
+    }
+
+    fn planned(stored: &[Value]) -> (Vec<String>, Vec<String>) {
+        let declared = BTreeSet::from([ObjectKey { namespace: "shop".into(), name: "declared".into() }]);
+        let plan = plan(stored, &declared, IMPORT_MANAGER);
+        let deleted = plan.delete.iter().map(|policy| policy.key.name.to_string()).collect();
+        (deleted, plan.keep.into_iter().map(|(key, reason)| format!("{}: {reason}", key.name)).collect())
+    }
+
+    #[test]
+    fn only_imported_policies_that_are_not_declared_are_deleted() {
+        let kubectl = entry("kubectl-client-side-apply", "Update", json!({ "f:spec": {} }));
+        let update = entry(IMPORT_MANAGER, "Update", json!({ "f:spec": {} }));
+        let mut status = entry(IMPORT_MANAGER, "Apply", json!({ "f:status": {} }));
+        status["subresource"] = "status".into();
+        let mut deleted = policy("deleted", &[ours()]);
+        deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let stored = [
+            policy("declared", &[ours()]),
+            policy("gone", &[ours()]),
+            policy("foreign", &[kubectl]),
+            policy("no-apply", &[update]),
+            policy("only-status", &[status]),
+            policy("unmanaged", &[]),
+            deleted,
+        ];
+        assert_eq!(planned(&stored), (vec!["gone".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn policies_that_others_manage_are_kept() {
+        let edited = entry("kubectl-edit", "Update", json!({ "f:spec": { "f:maxRestartCount": {} } }));
+        let annotated = entry("kubectl-annotate", "Update", json!({ "f:metadata": { "f:annotations": {} } }));
+        let operator = entry("kube-devops", "Apply", json!({ "f:status": {} }));
+        let mut owned = policy("owned", &[ours()]);
+        owned["metadata"]["ownerReferences"] = json!([{ "kind": "Tenant", "name": "shop", "controller": true }]);
+        let stored = [policy("edited", &[ours(), edited]), policy("annotated", &[ours(), annotated, operator]), owned];
+        let (deleted, kept) = planned(&stored);
+        assert_eq!(deleted, ["annotated"]);
+        let expected = ["edited: its spec is also managed by \"kubectl-edit\"", "owned: Tenant shop controls it"];
+        assert_eq!(kept, expected);
+    }
+}
