@@ -1,4 +1,5 @@
 // registries: images must come from the registries in the settings.
+import log from "devops:policy/log@0.2.0";
 
 const info = {
   id: "registries",
@@ -56,4 +57,16 @@ function evaluate(rules, subjects) {
   return findings;
 }
 
-export const check = { describe: () => [info], Rule, evaluate };
+// The host sees only that an exception ends the call, so its text is logged.
+function logged(call) {
+  return (...values) => {
+    try {
+      return call(...values);
+    } catch (error) {
+      log.log("error", `${error} ${error?.stack ?? ""}`);
+      throw error;
+    }
+  };
+}
+
+export const check = { describe: logged(() => [info]), Rule, evaluate: logged(evaluate) };

@@ -1,12 +1,12 @@
 //! The checks and bundles of the program and of further modules, loaded in one place.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
-use kube_devops_cluster::modules::content::digest;
+use kube_devops_cluster::modules::content::component;
 use kube_devops_core::Bundle;
 use kube_devops_engine::{Catalog, Engine, Grants, Limits, LoadedModule};
 
@@ -78,15 +78,18 @@ pub fn bundle(catalog: &Catalog, name: &str) -> Result<Bundle> {
 /// If it cannot be read or loaded.
 pub fn load(engine: &Engine, reference: &ModuleReference) -> Result<LoadedModule> {
     let ModuleReference::File(path) = reference;
-    let bytes = read(path, engine.limits().module).with_context(|| format!("failed to read the module {reference}"))?;
-    LoadedModule::compile(engine, &bytes, &digest(&bytes), Grants::all())
+    let most = engine.limits().module;
+    let content = read(path, most).and_then(|bytes| Ok(component(&bytes, most)?));
+    let content = content.with_context(|| format!("failed to read the module {reference}"))?;
+    LoadedModule::compile(engine, &content.bytes, &content.digest, Grants::all())
         .with_context(|| format!("failed to load the module {reference}"))
 }
 
 /// Reads a file of at most `most` bytes.
 fn read(path: &Path, most: usize) -> Result<Vec<u8>> {
+    // Opening a named pipe would wait for its other end.
+    ensure!(fs::metadata(path)?.is_file(), "not a file");
     let file = File::open(path)?;
-    ensure!(file.metadata()?.is_file(), "not a file");
     let mut bytes = Vec::new();
     file.take(most as u64 + 1).read_to_end(&mut bytes)?;
     ensure!(bytes.len() <= most, "the file has more than {most} bytes");

@@ -14,6 +14,11 @@ pub trait PolicyRules: Send + Sync {
     /// What the rules need in addition to the usual facts.
     fn needs(&self) -> Needs;
 
+    /// The ids of the checks that do not exist.
+    fn missing(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Evaluates subjects. Returns one evaluation per subject, in their order.
     fn evaluate(&self, subjects: &[&Subject]) -> Vec<Evaluation>;
 
@@ -27,6 +32,10 @@ pub trait PolicyRules: Send + Sync {
 impl PolicyRules for RuleSet {
     fn needs(&self) -> Needs {
         RuleSet::needs(self)
+    }
+
+    fn missing(&self) -> Vec<&str> {
+        RuleSet::missing(self)
     }
 
     fn evaluate(&self, subjects: &[&Subject]) -> Vec<Evaluation> {

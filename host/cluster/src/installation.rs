@@ -1,14 +1,20 @@
 //! The check of an installation: whether its components are ready, and whether API servers reach the webhook.
 
+use std::time::Duration;
+
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Api;
 use kube::api::{GetParams, PostParams};
 use kube::core::Request;
+use tokio::time::timeout;
 
 use crate::ClusterError;
 use crate::connection::Connection;
 use crate::crd::{DevOpsPolicy, DevOpsPolicySpec, INSTALLATION_CHECK};
 use crate::permissions::ObjectNames;
+
+/// The timeout of the request to a component.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A component that serves requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +65,24 @@ pub async fn readiness(
     let what = format!("get /readyz of {}", service.as_str());
     let request = Request::new(path).get("readyz", &GetParams::default());
     let request = request.map_err(|error| connection.error(kube::Error::BuildRequest(error), &what))?;
-    match connection.client.request_text(request).await {
+    let response = match timeout(TIMEOUT, connection.client.request_text(request)).await {
+        Ok(response) => response,
+        // The client retries what the API server cannot deliver.
+        Err(_) => return Ok(Err(no_answer(namespace, prefix, service))),
+    };
+    match response {
         Ok(_) => Ok(Ok(())),
         Err(kube::Error::Api(status)) => Ok(Err(status.message.clone())),
         Err(error) => Err(connection.error(error, &what)),
     }
+}
+
+fn no_answer(namespace: &str, prefix: &str, service: Service) -> String {
+    format!(
+        "no answer within {} s; is there a Service {prefix}-{name} with ready pods in the namespace {namespace}?",
+        TIMEOUT.as_secs(),
+        name = service.as_str()
+    )
 }
 
 /// Lets the API server send a policy to the webhook, without storing it. Returns the reason why the webhook did not answer.

@@ -158,6 +158,7 @@ pub const PERMISSIONS: &[Permission] = {
     const SECRETS: (&str, &str) = ("", "secrets");
     const HOLD: &[&str] = &["get", "update"];
     const DELETE: &[&str] = &["delete"];
+    const RELEASE: &[&str] = &["get", "delete"];
     const REMOVAL: &str = "remove what the components created";
     const CA_BUNDLE: &str = "update the CA bundle of the webhook";
     const ELECTION: &str = "elect a leader";
@@ -212,9 +213,9 @@ pub const PERMISSIONS: &[Permission] = {
         own(LEASES, HOLD, Some(NamedObject::WatchLease), &[Watch], ELECTION),
         own(LEASES, HOLD, Some(NamedObject::ReconcileLease), &[Reconcile], ELECTION),
         own(LEASES, HOLD, Some(NamedObject::WebhookLease), &[Webhook], ELECTION),
-        own(LEASES, DELETE, Some(NamedObject::WatchLease), &[Cleanup], REMOVAL),
-        own(LEASES, DELETE, Some(NamedObject::ReconcileLease), &[Cleanup], REMOVAL),
-        own(LEASES, DELETE, Some(NamedObject::WebhookLease), &[Cleanup], REMOVAL),
+        own(LEASES, RELEASE, Some(NamedObject::WatchLease), &[Cleanup], REMOVAL),
+        own(LEASES, RELEASE, Some(NamedObject::ReconcileLease), &[Cleanup], REMOVAL),
+        own(LEASES, RELEASE, Some(NamedObject::WebhookLease), &[Cleanup], REMOVAL),
         own(("", "configmaps"), &["list", "watch"], None, &[Reconcile, Webhook], "load modules"),
         own(SECRETS, DELETE, Some(NamedObject::CertificateSecret), &[Cleanup], REMOVAL),
         own(SECRETS, &["create"], None, &[Webhook], "store the certificate of the webhook"),

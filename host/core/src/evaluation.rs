@@ -34,7 +34,8 @@ impl Evaluation {
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        let mut totals = Totals { subjects: 1, compliance: self.compliance, ..Totals::default() };
+        let not_evaluated = self.errors.len();
+        let mut totals = Totals { subjects: 1, not_evaluated, compliance: self.compliance, ..Totals::default() };
         self.violations.iter().for_each(|violation| totals.count(violation));
         totals
     }

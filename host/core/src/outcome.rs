@@ -66,7 +66,7 @@ pub struct CheckOutcome {
 
 /// An evaluation that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("check {check} (module {module}) failed: {cause}")]
+#[error("check {check}{} failed: {cause}", of_module(module))]
 pub struct EvaluationError {
     /// The id of the check.
     pub check: String,
@@ -78,6 +78,11 @@ pub struct EvaluationError {
     pub timed_out: bool,
     /// The indices of the subjects that were not evaluated.
     pub subjects: Vec<usize>,
+}
+
+/// Names the module, if there is one.
+fn of_module(module: &str) -> String {
+    if module.is_empty() { String::new() } else { format!(" (module {module})") }
 }
 
 impl CheckOutcome {

@@ -214,7 +214,7 @@ impl Report {
 
     /// Sets the scores and the number of subjects.
     pub(crate) fn set_totals(&mut self, totals: &Totals) {
-        let evaluated = totals.subjects > 0;
+        let evaluated = totals.has_score();
         self.score = evaluated.then(|| totals.score());
         self.classification = evaluated.then(|| totals.classification());
         self.compliance = evaluated.then(|| totals.compliance.percent());
@@ -296,7 +296,9 @@ impl Summary {
             }
             cluster.add(&totals);
             let name = of_namespace.first().map_or("", |index| &*subjects[*index].namespace);
-            namespaces.push(NamespaceReport::new(name, &totals));
+            if totals.subjects == 0 || totals.has_score() {
+                namespaces.push(NamespaceReport::new(name, &totals));
+            }
         }
         Self { cluster, namespaces, checks: sums.into_iter().map(|sum| sum.report).collect(), violations }
     }
@@ -352,7 +354,10 @@ impl<'a> CheckSum<'a> {
                 self.report.failed += 1;
                 totals.compliance.add(self.outcome.weight, true);
             }
-            Some(CheckResult::NotEvaluated) => self.report.not_evaluated += 1,
+            Some(CheckResult::NotEvaluated) => {
+                self.report.not_evaluated += 1;
+                totals.not_evaluated += 1;
+            }
             Some(CheckResult::NotApplicable) | None => {}
         }
         for finding in &self.outcome.findings[self.starts[index] as usize..self.starts[index + 1] as usize] {

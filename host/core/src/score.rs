@@ -68,6 +68,11 @@ impl Compliance {
         }
     }
 
+    /// Whether no pair was added.
+    pub fn is_empty(self) -> bool {
+        self.applicable == 0
+    }
+
     /// Returns the sums of both.
     pub fn plus(self, other: Self) -> Self {
         Self { applicable: self.applicable + other.applicable, failed: self.failed + other.failed }

@@ -13,6 +13,8 @@ use crate::violation::Violation;
 pub struct Totals {
     /// The number of evaluated pods and pod templates.
     pub subjects: usize,
+    /// The number of pairs of subject and check that were not evaluated, because of an error.
+    pub not_evaluated: usize,
     /// The number of violations.
     pub violations: usize,
     /// The sum of the penalties of the violations.
@@ -37,6 +39,7 @@ impl Totals {
     /// Adds the totals of a part.
     pub fn add(&mut self, part: &Self) {
         self.subjects += part.subjects;
+        self.not_evaluated += part.not_evaluated;
         self.violations += part.violations;
         self.penalty += part.penalty;
         self.compliance = self.compliance.plus(part.compliance);
@@ -51,6 +54,7 @@ impl Totals {
     /// Subtracts the totals of a part that was added before.
     pub fn subtract(&mut self, part: &Self) {
         self.subjects -= part.subjects;
+        self.not_evaluated -= part.not_evaluated;
         self.violations -= part.violations;
         self.penalty -= part.penalty;
         self.compliance = self.compliance.minus(part.compliance);
@@ -63,6 +67,12 @@ impl Totals {
             }
         }
         self.by_check.retain(|_, count| *count > 0);
+    }
+
+    /// Whether there is a score: there are subjects, and they were evaluated by at least one check, unless no check applies to
+    /// them. A score without any evaluation would be that of subjects without violations.
+    pub fn has_score(&self) -> bool {
+        self.subjects > 0 && (self.not_evaluated == 0 || !self.compliance.is_empty())
     }
 
     /// Returns the health score.

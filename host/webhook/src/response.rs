@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_core::{CheckInfo, Severity, Violation};
 
@@ -225,7 +226,9 @@ impl ResponsePolicy {
         if denying.len() > MOST_LISTED {
             text += &format!("\nand {} more", denying.len() - MOST_LISTED);
         }
-        if let [check, ..] = explained.as_slice() {
+        // The command knows the checks of the program.
+        let is_built_in = |check: &&&str| POLICY_FIELDS.iter().any(|field| field.check == **check);
+        if let Some(check) = explained.iter().find(is_built_in) {
             text += &format!("\nRun `kube-devops explain {}` for details.", escape_controls(check));
         }
         for EvaluationFailure { text: why, .. } in failures {

@@ -107,7 +107,11 @@ fn checks_are_listed_and_explained() {
 #[test]
 fn an_unknown_check_is_rejected_with_the_available_checks() {
     let ran = call(&["explain", "latest"]).exits(2);
-    assert_eq!(ran.stderr, format!("error: unknown check \"latest\"; available checks: {}\n", CHECKS.join(", ")));
+    let expected = format!(
+        "error: unknown check \"latest\"; available checks: {}; specify the module of another one with --module\n",
+        CHECKS.join(", ")
+    );
+    assert_eq!(ran.stderr, expected);
 }
 
 #[test]

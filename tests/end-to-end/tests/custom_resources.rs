@@ -237,7 +237,7 @@ async fn policies_have_short_names_categories_and_printer_columns() -> Result<()
     plane.kubectl([&patch[..], &[&status.to_string()]].concat()).await?;
     let table = plane.kubectl(["get", "dop", "columns"]).await?;
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["NAME", "SCORE", "STATUS", "VIOLATIONS", "MODE", "AGE"], "{table}");
+    assert_eq!(rows[0], ["NAME", "SCORE", "STATUS", "VIOLATIONS", "MODE", "EVALUATED", "AGE"], "{table}");
     assert_eq!(rows[1][..5], ["columns", "85", "Healthy", "3", "audit"], "{table}");
     let category = plane.kubectl(["get", "governance", "-o", "name"]).await?;
     assert!(category.contains("devopspolicy.devops.stochastic.io/columns"), "{category}");

@@ -42,9 +42,9 @@ impl Source<'_> {
     }
 }
 
-fn module(grants: &[&str]) -> String {
+fn module(name: &str, grants: &[&str]) -> String {
     let object = json!({
-        "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": "reader" },
+        "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": name },
         "spec": { "source": { "configMap": { "name": "checks" } }, "grants": grants },
     });
     object.to_string()
@@ -52,8 +52,18 @@ fn module(grants: &[&str]) -> String {
 
 /// Waits until the condition Ready of the module has a reason and a message with a text. Returns the status.
 async fn expect_ready(operator: &Controller, namespace: &Namespace, reason: &str, text: &str) -> Result<Value> {
-    eventually(DEADLINE, format!("the module to be {reason}"), async || {
-        let object = get(namespace, "policymodule", "reader").await?;
+    expect_ready_of("reader", operator, namespace, reason, text).await
+}
+
+async fn expect_ready_of(
+    name: &str,
+    operator: &Controller,
+    namespace: &Namespace,
+    reason: &str,
+    text: &str,
+) -> Result<Value> {
+    eventually(DEADLINE, format!("the module {name} to be {reason}"), async || {
+        let object = get(namespace, "policymodule", name).await?;
         let conditions = object["status"]["conditions"].as_array().context("no conditions")?;
         let ready = conditions.iter().find(|condition| condition["type"] == "Ready").context("no condition Ready")?;
         let message = ready["message"].as_str().unwrap_or_default();
@@ -92,11 +102,11 @@ async fn a_module_is_loaded_replaced_and_removed_while_the_platform_runs() -> Re
     let source = Source { namespace: system, folder: Folder::new() };
     apply(&namespace, &good_pod("existing").to_string()).await?;
 
-    apply(system, &module(&[])).await?;
+    apply(system, &module("reader", &[])).await?;
     expect_ready(&operator, system, "SourceInvalid", "there is no ConfigMap checks").await?;
     source.set(&bytes).await?;
     expect_ready(&operator, system, "LoadFailed", "imports object, which is not granted").await?;
-    apply(system, &module(&["object"])).await?;
+    apply(system, &module("reader", &["object"])).await?;
     let status = expect_ready(&operator, system, "Active", "").await?;
     assert_eq!(status["checks"], json!(["reader"]));
     let digest = status["digest"].as_str().unwrap().to_owned();
@@ -149,9 +159,23 @@ async fn a_module_is_loaded_replaced_and_removed_while_the_platform_runs() -> Re
     }
     expect_ready(&operator, system, "Active", "").await?;
 
-    // Without the module, its rule is not evaluated, and the others are.
+    // Another module with the same check takes over when the first one is removed, in every replica.
+    apply(system, &module("another", &["object"])).await?;
+    let clash = "the check reader already exists in the PolicyModule reader";
+    expect_ready_of("another", &operator, system, "NameClash", clash).await?;
     system.kubectl(["delete", "policymodule", "reader"]).await?;
+    expect_ready_of("another", &operator, system, "Active", "").await?;
+    expect_denial(&webhook, &namespace).await?;
+
+    // Without the module, its rule is not evaluated, and the others are.
+    system.kubectl(["delete", "policymodule", "another"]).await?;
     expect_status(&operator, &namespace, "custom", "a missing check", |status| {
+        // The other check found nothing, so that there is a score; the policy is not ready.
+        let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+        let conditions = status["conditions"].as_array();
+        if conditions.is_none_or(|conditions| conditions.iter().any(is_ready)) {
+            return false;
+        }
         let conditions = status["conditions"].as_array().into_iter().flatten();
         conditions.into_iter().any(|condition| {
             condition["reason"] == "ChecksFailed"

@@ -49,6 +49,12 @@ pub enum InstalledComponent {
 
 #[derive(Debug, Args)]
 pub struct CleanupArguments {
+    /// Number of seconds to wait for running components to stop
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    pub wait: u16,
+    /// Remove the objects of components that are still running
+    #[arg(long)]
+    pub force: bool,
     /// Namespace of the removed components
     #[arg(short, long, env = "POD_NAMESPACE", default_value = "kube-devops", value_name = "NAME")]
     pub namespace: String,

@@ -24,7 +24,10 @@ pub fn run(arguments: &ExplainArguments, program: &str) -> Result<Outcome> {
         Some(info) => print(&text(info)),
         None => {
             let known: Vec<_> = checks.keys().map(String::as_str).collect();
-            bail!("unknown check {id:?}; available checks: {}", known.join(", "))
+            bail!(
+                "unknown check {id:?}; available checks: {}; specify the module of another one with --module",
+                known.join(", ")
+            )
         }
     }
 }

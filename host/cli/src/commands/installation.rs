@@ -1,8 +1,6 @@
 //! `check --installation`: whether the components of an installation work.
 
-use std::fmt::Write;
-
-use anyhow::Result;
+use anyhow::{Result, bail};
 use kube_devops_cluster::connection::Connection;
 use kube_devops_cluster::installation::{Service, admission, readiness};
 use kube_devops_cluster::permissions::ObjectNames;
@@ -14,23 +12,25 @@ use crate::arguments::{CheckArguments, InstalledComponent};
 pub async fn run(connection: &Connection, arguments: &CheckArguments) -> Result<Outcome> {
     let (namespace, prefix) = (&arguments.namespace, &arguments.name_prefix);
     let excluded: Vec<Service> = arguments.without.iter().copied().map(service).collect();
-    let (mut text, mut outcome) = (String::new(), Outcome::Success);
+    if excluded.len() == Service::ALL.len() {
+        bail!("all components are excluded with --without: there is nothing to check");
+    }
+    let mut outcome = Outcome::Success;
     let mut line = |what: &str, result: Result<(), String>, good: &str| match result {
-        Ok(()) => drop(writeln!(text, "{what:<10}  {good}")),
+        Ok(()) => print(&format!("{what:<10}  {good}\n")),
         Err(reason) => {
             outcome = Outcome::GateNotMet;
-            let _ = writeln!(text, "{what:<10}  FAILED: {reason}");
+            print(&format!("{what:<10}  FAILED: {reason}\n"))
         }
     };
     let installed = Service::ALL.into_iter().filter(|service| !excluded.contains(service));
     for service in installed {
-        line(service.as_str(), readiness(connection, namespace, prefix, service).await?, "ready");
+        line(service.as_str(), readiness(connection, namespace, prefix, service).await?, "ready")?;
     }
     if !excluded.contains(&Service::Webhook) {
         let result = admission(connection, namespace, &ObjectNames::with_prefix(prefix)).await?;
-        line("admission", result, "the API server sends requests to the webhook");
+        line("admission", result, "the API server sends requests to the webhook")?;
     }
-    print(&text)?;
     Ok(outcome)
 }
 

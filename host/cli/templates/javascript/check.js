@@ -1,4 +1,5 @@
 // NAME: pods must have labels.
+import log from "devops:policy/log@0.2.0";
 
 const info = {
   id: "NAME",
@@ -45,4 +46,16 @@ function evaluate(rules, subjects) {
   );
 }
 
-export const check = { describe: () => [info], Rule, evaluate };
+// The host sees only that an exception ends the call, so its text is logged.
+function logged(call) {
+  return (...values) => {
+    try {
+      return call(...values);
+    } catch (error) {
+      log.log("error", `${error} ${error?.stack ?? ""}`);
+      throw error;
+    }
+  };
+}
+
+export const check = { describe: logged(() => [info]), Rule, evaluate: logged(evaluate) };

@@ -1,22 +1,19 @@
 //! DevOpsPolicy: the checks of a namespace, and the response to violations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::check_rule::{CheckRule, NAME};
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use kube_devops_core::Severity;
 use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::quantity;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// A Kubernetes quantity that is not negative, such as `100m` or `1.5Gi`.
 const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$";
-
-/// The id of a check or the name of a bundle.
-const NAME: &str = "^[a-z0-9]+(-[a-z0-9]+)*$";
 
 // Messages for invalid policies: of the API server, for rules of the schema, and of the program, for policies in files.
 const NOTHING_TO_FIX: &str = "enforcementMode enforce has nothing to remediate: set requireLivenessProbe or requireReadinessProbe to true, defaultResources, bundle or checks";
@@ -63,6 +60,12 @@ const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit,
         type_ = "string",
         json_path = ".spec.enforcementMode",
         description = "audit or enforce"
+    ),
+    printcolumn(
+        name = "Evaluated",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Evaluated\")].status",
+        description = "Whether every check evaluated every pod"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -118,31 +121,6 @@ pub struct DevOpsPolicySpec {
     pub checks: Vec<CheckRule>,
 }
 
-/// A check of a policy.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CheckRule {
-    /// The id of the check.
-    #[schemars(regex(pattern = NAME), length(min = 1, max = 63))]
-    pub check: String,
-    /// The settings, which the check validates. Default: those of the check.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    #[schemars(schema_with = "settings_schema")]
-    pub settings: Option<Value>,
-    /// The severity of its violations. Default: that of the check.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub severity: Option<Severity>,
-    /// The cost of a violation in the health score. Default: that of the check.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 100))]
-    pub weight: Option<i32>,
-}
-
-/// The schema of settings: any object. The check validates it.
-fn settings_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
-}
-
 /// The CEL rule that a policy enables a check.
 fn has_a_check() -> String {
     let fields = POLICY_FIELDS.map(|field| format!("has(self.{})", field.field)).join(" || ");
@@ -169,6 +147,10 @@ impl DevOpsPolicySpec {
         }
         if self.enforcement_mode == EnforcementMode::Enforce && !remediates {
             broken.push(NOTHING_TO_FIX.to_owned());
+        }
+        let ids: BTreeSet<&str> = self.checks.iter().map(|rule| rule.check.as_str()).collect();
+        if ids.len() < self.checks.len() {
+            broken.push("checks contains a check twice".to_owned());
         }
         if let Some(resources) = &self.default_resources {
             broken.extend(resources.broken_rules().into_iter().map(str::to_owned));

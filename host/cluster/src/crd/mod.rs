@@ -3,6 +3,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 mod audit_result;
+mod check_rule;
 pub mod condition;
 mod devops_policy;
 mod policy_module;
@@ -11,8 +12,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 pub use audit_result::{AuditedViolation, PolicyAuditResult, PolicyAuditResultSpec};
+pub use check_rule::CheckRule;
 pub use devops_policy::{
-    CheckRule, DefaultProbe, DefaultResources, DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus, EnforcementMode,
+    DefaultProbe, DefaultResources, DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus, EnforcementMode,
     SeverityOverrides, WorkloadState, WorkloadStatus,
 };
 

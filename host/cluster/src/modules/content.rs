@@ -68,7 +68,16 @@ pub fn content(name: &str, map: Option<&ConfigMap>, key: Option<&str>, most: usi
         (None, 1) => &data.values().next().ok_or(ContentError::NoBinaryData)?.0,
         (None, _) => return Err(ContentError::SeveralKeys(known())),
     };
-    let bytes = if stored.starts_with(&GZIP) { uncompressed(stored, most)? } else { stored.clone() };
+    component(stored, most)
+}
+
+/// Returns the component in data that may be compressed with gzip. `most` is the limit of its size.
+///
+/// # Errors
+///
+/// If it is too large, or not valid gzip.
+pub fn component(stored: &[u8], most: usize) -> Result<Content, ContentError> {
+    let bytes = if stored.starts_with(&GZIP) { uncompressed(stored, most)? } else { stored.to_vec() };
     if bytes.len() > most {
         return Err(ContentError::TooLarge(most));
     }

@@ -38,11 +38,13 @@ struct Known {
     resolved: Option<Result<String, ContentError>>,
     /// The version to load.
     next: Option<Load>,
-    /// A version that was loaded and is not active yet.
-    candidate: Option<Arc<LoadedModule>>,
+    /// The newest version that was loaded.
+    newest: Option<Arc<LoadedModule>>,
     /// The active version.
     active: Option<Arc<LoadedModule>>,
     failure: Option<Failure>,
+    /// Why the newest version is not active although it was loaded.
+    clash: Option<Failure>,
 }
 
 /// All modules, by name.
@@ -72,7 +74,15 @@ impl ModuleStore {
                 }
             }
             None => {
-                let known = Known { object, resolved: None, next: None, candidate: None, active: None, failure: None };
+                let known = Known {
+                    object,
+                    resolved: None,
+                    next: None,
+                    newest: None,
+                    active: None,
+                    failure: None,
+                    clash: None,
+                };
                 self.modules.insert(name.clone(), known);
             }
         }
@@ -135,7 +145,6 @@ impl ModuleStore {
             return;
         }
         known.resolved = Some(digest);
-        known.candidate = None;
         known.next = match found {
             Ok(content) => {
                 let grants = Grants { object: known.object.spec.grants.contains(&Grant::Object) };
@@ -165,7 +174,10 @@ impl ModuleStore {
             return;
         }
         match result {
-            Ok(loaded) => known.candidate = Some(loaded),
+            Ok(loaded) => {
+                known.newest = Some(loaded);
+                known.failure = None;
+            }
             Err(message) => known.failure = Some(Failure { reason: "LoadFailed", message }),
         }
     }
@@ -173,26 +185,30 @@ impl ModuleStore {
     /// Activates the versions that were loaded. Returns the checks of `base` and of all modules if one was activated or
     /// removed since `active`, the digests by module of the last call.
     ///
-    /// A version whose names clash with those of other modules is not activated, and the last good version stays.
+    /// Of modules with the same names of checks, the oldest PolicyModule is active, in every replica and regardless of the order in
+    /// which they were loaded. The others become active when it is removed.
     pub fn activate(&mut self, base: &Catalog, active: &mut BTreeMap<String, String>) -> Option<Checks> {
         let mut catalog = base.clone();
-        // Modules that are active keep their names, whatever new modules are called.
-        for known in self.modules.values_mut().filter(|known| known.candidate.is_none()) {
-            if known.active.as_ref().is_some_and(|module| catalog.add(module).is_err()) {
-                known.active = None;
-            }
-        }
-        for known in self.modules.values_mut() {
-            let Some(candidate) = known.candidate.take() else { continue };
-            match catalog.add(&candidate) {
-                Ok(()) => {
-                    known.active = Some(candidate);
-                    known.failure = None;
-                }
-                Err(clash) => {
-                    known.failure = Some(Failure { reason: "NameClash", message: clash.to_string() });
-                    if known.active.as_ref().is_some_and(|module| catalog.add(module).is_err()) {
-                        known.active = None;
+        let mut owners: BTreeMap<String, String> = BTreeMap::new();
+        let mut modules: Vec<(&String, &mut Known)> = self.modules.iter_mut().collect();
+        modules.sort_by_key(|(name, known)| (known.created(), (*name).clone()));
+        for (name, known) in modules {
+            known.clash = None;
+            let previous = known.active.take();
+            for version in [known.newest.clone(), previous].into_iter().flatten() {
+                match catalog.add(&version) {
+                    Ok(()) => {
+                        let names = version.checks.iter().map(|check| check.info().id.clone());
+                        let bundle = version.bundle.iter().map(|module| module.bundle().name.clone());
+                        owners.extend(names.chain(bundle).map(|id| (id, name.clone())));
+                        known.active = Some(version);
+                        break;
+                    }
+                    Err(clash) => {
+                        let owner = owners.get(&clash.name);
+                        let owner = owner.map_or("the program".to_owned(), |name| format!("the PolicyModule {name}"));
+                        let message = format!("the {} {} already exists in {owner}", clash.kind, clash.name);
+                        known.clash.get_or_insert(Failure { reason: "NameClash", message });
                     }
                 }
             }
@@ -217,6 +233,10 @@ impl ModuleStore {
 }
 
 impl Known {
+    fn created(&self) -> i64 {
+        self.object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second())
+    }
+
     fn status(&self, now: DateTime<Utc>) -> PolicyModuleStatus {
         let before = self.object.status.as_ref().map_or(&[][..], |status| &status.conditions);
         let conditions = Conditions { before, generation: self.object.metadata.generation, now };
@@ -229,7 +249,7 @@ impl Known {
             Some(Err(error)) => conditions.of(RESOLVED, false, "SourceInvalid", &error.to_string()),
             None => conditions.of(RESOLVED, false, "Pending", "the source has not been read yet"),
         };
-        let (loaded, ready) = match &self.failure {
+        let (loaded, ready) = match self.failure.as_ref().or(self.clash.as_ref()) {
             Some(Failure { reason, message }) => {
                 let message = format!("{message}{kept}");
                 (conditions.of(LOADED, false, reason, &message), conditions.of(READY, false, reason, &message))

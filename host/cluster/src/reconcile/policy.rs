@@ -304,7 +304,7 @@ impl Policy {
             return None;
         }
         let state = match &self.rules {
-            Rules::Valid(_) => PolicyState::Evaluated(&self.ledger),
+            Rules::Valid(rules) => PolicyState::Evaluated(&self.ledger, rules.missing()),
             Rules::Invalid(reason) | Rules::Failed(reason) => PolicyState::Invalid(reason),
             Rules::SystemNamespace => PolicyState::SystemNamespace,
         };
@@ -316,7 +316,10 @@ impl Policy {
     }
 
     fn audit(&mut self, options: &ReconcileOptions, now: Now) -> Option<Write> {
-        let has_result = self.is_evaluated && !self.everything_is_due && matches!(self.rules, Rules::Valid(_));
+        let has_result = self.is_evaluated
+            && !self.everything_is_due
+            && matches!(self.rules, Rules::Valid(_))
+            && (self.ledger.is_empty() || self.ledger.total().has_score());
         if !has_result || self.is_deleted() {
             return None;
         }

@@ -19,8 +19,8 @@ const LONGEST_LINE: usize = 512;
 
 /// The state of a policy.
 pub enum PolicyState<'a> {
-    /// The pods were evaluated.
-    Evaluated(&'a Ledger),
+    /// The pods were evaluated by the checks that exist; with the ids of the others.
+    Evaluated(&'a Ledger, Vec<&'a str>),
     /// A check rejects its settings, or does not exist.
     Invalid(&'a str),
     /// The namespace is a system namespace, which is excluded.
@@ -43,8 +43,8 @@ pub fn status(
         ..DevOpsPolicyStatus::default()
     };
     match state {
-        PolicyState::Evaluated(ledger) => {
-            let ready = conditions.of(READY, true, "Valid", "the settings of every check are valid");
+        PolicyState::Evaluated(ledger, missing) => {
+            let ready = conditions.ready(missing);
             let conditions = vec![ready, conditions.evaluated(ledger), enforced];
             DevOpsPolicyStatus { conditions, ..found(ledger, status) }
         }
@@ -80,6 +80,14 @@ impl<'a> PolicyConditions<'a> {
         self.0.of(kind, holds, reason, message)
     }
 
+    fn ready(&self, missing: &[&str]) -> Condition {
+        if missing.is_empty() {
+            return self.of(READY, true, "Valid", "the settings of every check are valid");
+        }
+        let message = format!("no such check: {}; it is misspelt, or its module is not loaded", missing.join(", "));
+        self.of(READY, false, "CheckNotFound", &message)
+    }
+
     fn evaluated(&self, ledger: &Ledger) -> Condition {
         let mut failures = ledger.errors();
         let Some(first) = failures.next() else {
@@ -113,6 +121,10 @@ impl<'a> PolicyConditions<'a> {
 fn found(ledger: &Ledger, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
     let total = ledger.total();
     let line = |violation: &Violation| cut(&escape_controls(&violation.line()), LONGEST_LINE);
+    if total.subjects > 0 && !total.has_score() {
+        let message = Some("Not evaluated".to_owned());
+        return DevOpsPolicyStatus { healthy: Some(false), message, ..status };
+    }
     DevOpsPolicyStatus {
         health_score: Some(total.score().into()),
         healthy: Some(total.classification() == Classification::Healthy),
@@ -191,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_list_is_cut_and_the_counts_are_exact() {
-        let status = status(&policy(), &PolicyState::Evaluated(&ledger(250)), Vec::new(), now());
+        let status = status(&policy(), &PolicyState::Evaluated(&ledger(250), Vec::new()), Vec::new(), now());
         assert_eq!((status.violations.len(), status.violation_count), (100, Some(250)));
         assert_eq!(status.violations_by_severity, [("critical".to_owned(), 1), ("medium".to_owned(), 249)].into());
         assert_eq!(status.violations_by_check, [("latest-tag".to_owned(), 250)].into());
@@ -203,10 +215,10 @@ mod tests {
     fn transitions_keep_their_time_until_the_condition_changes() {
         let mut policy = policy();
         let ledger = ledger(2);
-        let first = status(&policy, &PolicyState::Evaluated(&ledger), Vec::new(), now());
+        let first = status(&policy, &PolicyState::Evaluated(&ledger, Vec::new()), Vec::new(), now());
         policy.status = Some(first.clone());
         let later = now() + chrono::TimeDelta::seconds(60);
-        let second = status(&policy, &PolicyState::Evaluated(&ledger), Vec::new(), later);
+        let second = status(&policy, &PolicyState::Evaluated(&ledger, Vec::new()), Vec::new(), later);
         assert!(!differs(Some(&first), &second));
         assert!(differs(None, &second));
         let third = status(&policy, &PolicyState::Invalid("no such check"), Vec::new(), later);
@@ -223,7 +235,7 @@ mod tests {
         let failed =
             Evaluation { errors: vec!["check a (module b) failed: it crashed".to_owned()], ..Evaluation::default() };
         ledger.set(&"other".into(), failed);
-        let status = status(&policy(), &PolicyState::Evaluated(&ledger), Vec::new(), now());
+        let status = status(&policy(), &PolicyState::Evaluated(&ledger, Vec::new()), Vec::new(), now());
         let evaluated = status.conditions.iter().find(|condition| condition.type_ == "Evaluated");
         let evaluated = evaluated.map(|condition| (condition.status.as_str(), condition.reason.as_str()));
         assert_eq!(evaluated, Some(("False", "ChecksFailed")));
@@ -242,7 +254,7 @@ mod tests {
             let mut policy = policy();
             policy.spec.enforcement_mode = mode;
             let workloads = states.iter().map(|state| workload(*state)).collect();
-            let status = status(&policy, &PolicyState::Evaluated(&ledger(1)), workloads, now());
+            let status = status(&policy, &PolicyState::Evaluated(&ledger(1), Vec::new()), workloads, now());
             let condition = status.conditions.into_iter().find(|condition| condition.type_ == ENFORCED);
             condition.map(|condition| (condition.status, condition.reason))
         };
@@ -259,5 +271,17 @@ mod tests {
         assert_eq!((status.health_score, status.healthy), (None, None));
         assert!(status.conditions.iter().all(|condition| condition.reason == "SystemNamespace"));
         assert_eq!(status.conditions.len(), 3);
+    }
+
+    #[test]
+    fn a_policy_whose_checks_do_not_exist_has_no_score() {
+        let mut ledger = Ledger::default();
+        let errors = vec!["check nope failed: there is no such check".to_owned()];
+        ledger.set(&"a".into(), Evaluation { errors, ..Evaluation::default() });
+        let status = status(&policy(), &PolicyState::Evaluated(&ledger, vec!["nope"]), Vec::new(), now());
+        assert_eq!((status.health_score, status.compliance, status.healthy), (None, None, Some(false)));
+        assert_eq!(status.message.as_deref(), Some("Not evaluated"));
+        let reasons: Vec<&str> = status.conditions.iter().map(|condition| condition.reason.as_str()).collect();
+        assert_eq!(reasons[..2], ["CheckNotFound", "ChecksFailed"]);
     }
 }

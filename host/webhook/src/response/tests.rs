@@ -55,7 +55,7 @@ fn failures_fail_open_with_a_warning_or_fail_closed() {
 #[test]
 fn text_of_components_is_bounded_and_escaped() {
     let long = "\u{1b}[31m\n".repeat(10_000);
-    let violations = |severity| (0..200).map(|_| violation("a", severity, &long)).collect::<Vec<_>>();
+    let violations = |severity| (0..200).map(|_| violation("latest-tag", severity, &long)).collect::<Vec<_>>();
     let warned = response(&evaluated(violations(Severity::Low), Vec::new()), false);
     assert!(warned.warnings.iter().map(String::len).sum::<usize>() < 4096);
     assert_eq!(warned.warnings.last().unwrap(), "and 186 more");

@@ -73,6 +73,15 @@ fn misspelt_values_are_rejected_and_global_is_open() -> Result<()> {
         let error = template(&["--set", misspelt]).err().with_context(|| format!("{misspelt} was accepted"))?;
         ensure!(error.to_string().contains("schema"), "{misspelt}: {error}");
     }
+    for (impossible, reason) in [
+        ("webhook.deadlineMilliseconds=9000", "must be less than webhook.timeoutSeconds"),
+        ("pdb.minAvailable=2", "nodes cannot be drained"),
+        ("systemNamespaces[0]=a b", "schema"),
+        ("modules[0].name=a,modules[0].spec.sorce=b", "schema"),
+    ] {
+        let error = template(&["--set", impossible]).err().with_context(|| format!("{impossible} was accepted"))?;
+        ensure!(error.to_string().contains(reason), "{impossible}: {error}");
+    }
     template(&["--set", "global.cattle.systemDefaultRegistry=,enabled=true"])?;
     Ok(())
 }

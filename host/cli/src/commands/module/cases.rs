@@ -14,6 +14,9 @@ use serde_json::Value;
 /// The suffix of the files with expected findings.
 const EXPECTED: &str = ".expected.yaml";
 
+/// The extensions of manifests.
+const EXTENSIONS: [&str; 3] = [".yaml", ".yml", ".json"];
+
 /// The content of the file with the expected findings.
 #[derive(Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -58,14 +61,19 @@ pub fn of(folder: &Path) -> Result<Vec<Case>> {
     let folder = folder.join("cases");
     let entries = fs::read_dir(&folder)
         .with_context(|| format!("failed to read the cases in {}; create NAME.yaml there", folder.display()))?;
-    let mut cases = Vec::new();
+    let (mut cases, mut expectations) = (Vec::new(), Vec::new());
     for entry in entries {
         let manifest = entry?.path();
         let file = manifest.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if let Some(name) = file.strip_suffix(".yaml").filter(|_| !file.ends_with(EXPECTED)) {
+        if let Some(name) = file.strip_suffix(EXPECTED) {
+            expectations.push(name.to_owned());
+        } else if let Some(name) = EXTENSIONS.iter().find_map(|extension| file.strip_suffix(extension)) {
             let expected_file = folder.join(format!("{name}{EXPECTED}"));
             cases.push(Case { name: name.to_owned(), manifest, expected_file });
         }
+    }
+    if let Some(orphan) = expectations.iter().find(|name| !cases.iter().any(|case: &Case| case.name == **name)) {
+        bail!("{orphan}{EXPECTED} belongs to no manifest: there is no {orphan}.yaml in {}", folder.display());
     }
     ensure!(!cases.is_empty(), "{} contains no case; create NAME.yaml there", folder.display());
     cases.sort_by(|one, other| one.name.cmp(&other.name));

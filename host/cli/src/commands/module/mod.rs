@@ -7,12 +7,21 @@ mod new;
 mod test;
 
 use anyhow::Result;
+use tracing_subscriber::EnvFilter;
 
 use super::{Outcome, print};
 use crate::arguments::ModuleCommand;
 
 /// Runs the command.
 pub fn run(command: &ModuleCommand) -> Result<Outcome> {
+    // The log lines of a module, which explain its failures.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
     match command {
         ModuleCommand::New(arguments) => new::run(arguments),
         ModuleCommand::Build(arguments) => build::run(arguments),

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use kube_devops_core::policy_fields::POLICY_FIELDS;
 
 use super::{Outcome, print};
 use crate::arguments::{Language, ModuleNewArguments};
@@ -71,6 +72,13 @@ pub fn run(arguments: &ModuleNewArguments) -> Result<Outcome> {
     ensure!(
         name.len() <= 63 && name.starts_with(|first: char| first.is_ascii_lowercase()) && name.split('-').all(is_valid),
         "{name:?} is not a valid name: it consists of at most 63 lowercase letters, digits and single dashes, and starts with a letter"
+    );
+    // Cargo would find two packages with the name.
+    let reserved = ["kube-devops-sdk", "kube-devops-facts", "schemars", "serde", "serde-json", "wit-bindgen"];
+    ensure!(!reserved.contains(&name), "{name} is the name of a package that the project needs; choose another one");
+    ensure!(
+        !POLICY_FIELDS.iter().any(|field| field.check == name),
+        "there is already a check {name} in the program; choose another name"
     );
     if path.exists() {
         bail!("{} already exists", path.display());

@@ -78,7 +78,9 @@ fn text(results: &[CaseResult], update: bool) -> String {
     }
     let failed = results.iter().filter(|(_, failure)| failure.is_some()).count();
     let _ = writeln!(text, "{}, {failed} failed", number(results.len(), "case"));
-    if failed > 0 && !update {
+    let has_differences =
+        results.iter().any(|(_, failure)| failure.as_ref().is_some_and(|text| text.starts_with("--- expected")));
+    if has_differences && !update {
         text.push_str("If the findings are correct, accept them with --update.\n");
     }
     text
