@@ -99,7 +99,7 @@ pub enum CallError {
         count: usize,
     },
     /// The module returned a finding for a subject or container that is not in the batch.
-    #[error("it returned a finding for subject {subject}, container {container:?}, which is not in the batch")]
+    #[error("it returned a finding for {}, which is not in the batch", place(*subject, *container))]
     Stranger {
         /// The index of the subject.
         subject: u32,
@@ -109,6 +109,14 @@ pub enum CallError {
     /// The module reads complete objects, and there is none.
     #[error("it reads complete objects, and this one is not available")]
     NoObject,
+}
+
+/// The place of a finding: a subject, or one of its containers.
+fn place(subject: u32, container: Option<u32>) -> String {
+    match container {
+        Some(container) => format!("container {container} of subject {subject}"),
+        None => format!("subject {subject}"),
+    }
 }
 
 impl CallError {

@@ -1,11 +1,14 @@
 //! Benchmarks of the five built-in checks: as components, and as native Rust code.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kube_devops_core::{Container, ContainerKind, Phase, Place, Status, Subject};
-use kube_devops_engine::{Checks, Engine, Limits, RuleSet, write_facts};
+use kube_devops_engine::{Checks, Engine, Grants, Limits, LoadedModule, RuleSet, write_facts};
 use kube_devops_facts::{Batch, Writer};
 use kube_devops_sdk as sdk;
 
@@ -100,5 +103,43 @@ fn checks(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, checks);
+/// The rules of a component of the tests: its first `count` checks.
+fn guest(name: &str, count: usize) -> RuleSet {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let built =
+        kube_devops_build_components::build(&[root.join("tests/guests")], &root.join("target/components")).unwrap();
+    let component = built.into_iter().find(|component| component.folder == name).unwrap();
+    let engine = Engine::new(Limits::default()).unwrap();
+    let loaded = LoadedModule::compile(&engine, &component.bytes, name, Grants::all()).unwrap();
+    let checks: BTreeMap<_, _> =
+        loaded.checks.into_iter().take(count).map(|check| (check.info().id.clone(), Arc::new(check))).collect();
+    assert_eq!(checks.len(), count);
+    let checks = Checks::new(checks, Limits::default());
+    checks.rule_set(&checks.policy_of_all()).unwrap()
+}
+
+/// One and thirty checks of one component, and the same check with and without the export `packed`, as in other languages.
+fn packs(criterion: &mut Criterion) {
+    let one_core = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let mut group = criterion.benchmark_group("packs");
+    let cases = [
+        ("1 check", "pack", 1),
+        ("30 checks", "pack", 30),
+        ("a check that returns all facts, with packed", "echo", 1),
+        ("a check that returns all facts, without packed", "typed", 1),
+    ];
+    for (what, name, count) in cases {
+        let rules = guest(name, count);
+        for pods in [1, 1_000] {
+            let subjects: Vec<Subject> = (0..pods).map(|index| subject(index, true)).collect();
+            group.throughput(Throughput::Elements(pods as u64));
+            group.bench_function(format!("{what}, {pods} pods"), |bencher| {
+                one_core.install(|| bencher.iter(|| black_box(rules.evaluate(black_box(&subjects)))));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, checks, packs);
 criterion_main!(benches);

@@ -187,6 +187,22 @@ async fn audit_results_are_exported_on_request_and_not_imported() -> Result<()> 
 }
 
 #[tokio::test]
+async fn modules_are_exported_on_request_and_apply_back_unchanged() -> Result<()> {
+    let namespace = plane().await?.namespace("modules").await?;
+    let module = json!({
+        "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": "labels" },
+        "spec": { "source": { "configMap": { "name": "labels" } }, "grants": ["object"] },
+    });
+    namespace.kubectl_with_input(["apply", "-f", "-"], &module.to_string()).await?;
+    let export = call(&namespace, &["export", "--modules"]).exits(0).stdout;
+    assert!(export.contains("# PolicyModule labels from https://"), "{export}");
+    let applied = namespace.kubectl_with_input(["apply", "-f", "-"], &export).await?;
+    assert!(applied.contains("policymodule.devops.stochastic.io/labels unchanged"), "{applied}");
+    assert!(!call(&namespace, &["export", "-A"]).exits(0).stdout.contains("PolicyModule"));
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_import_prints_what_it_does_to_each_policy() -> Result<()> {
     let namespace = plane().await?.namespace("import").await?;
     let folder = Folder::with([

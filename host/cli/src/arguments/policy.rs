@@ -90,6 +90,9 @@ pub struct ExportArguments {
     /// Export all namespaces
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
+    /// Export PolicyModules as well, which belong to no namespace
+    #[arg(long)]
+    pub modules: bool,
     /// Export PolicyAuditResults as well, the records of past evaluations
     #[arg(long)]
     pub audit_results: bool,

@@ -25,6 +25,7 @@ pub async fn list(
     let resource = kind.resource();
     let client = &connection.client;
     let apis: Vec<(Option<&String>, Api<DynamicObject>)> = match namespaces {
+        _ if kind == StoredKind::Module => vec![(None, Api::all_with(client.clone(), &resource))],
         [] => vec![(None, Api::all_with(client.clone(), &resource))],
         names => names.iter().map(|name| (Some(name), Api::namespaced_with(client.clone(), name, &resource))).collect(),
     };

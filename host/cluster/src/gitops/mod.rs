@@ -19,7 +19,7 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
 
-use crate::crd::{DevOpsPolicy, PolicyAuditResult};
+use crate::crd::{DevOpsPolicy, PolicyAuditResult, PolicyModule};
 
 pub use apply::{ApplyError, ApplyOptions, Compared, apply, compare};
 pub use fields::{exported, without_server_fields};
@@ -35,6 +35,8 @@ pub enum StoredKind {
     Policy,
     /// PolicyAuditResult.
     AuditResult,
+    /// PolicyModule, which belongs to no namespace.
+    Module,
 }
 
 impl StoredKind {
@@ -43,6 +45,7 @@ impl StoredKind {
         match self {
             Self::Policy => ApiResource::erase::<DevOpsPolicy>(&()),
             Self::AuditResult => ApiResource::erase::<PolicyAuditResult>(&()),
+            Self::Module => ApiResource::erase::<PolicyModule>(&()),
         }
     }
 }

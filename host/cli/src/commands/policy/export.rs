@@ -19,6 +19,9 @@ pub fn run(cluster: &ClusterArguments, arguments: &ExportArguments) -> Result<Ou
             (false, names) => names.to_vec(),
         };
         let mut objects = gitops::list(&connection, StoredKind::Policy, &namespaces).await?;
+        if arguments.modules {
+            objects.extend(gitops::list(&connection, StoredKind::Module, &[]).await?);
+        }
         if arguments.audit_results {
             objects.extend(gitops::list(&connection, StoredKind::AuditResult, &namespaces).await?);
         }
@@ -49,9 +52,11 @@ fn text(objects: &[Value], origin: &str, format: ExportFormat) -> Result<String>
             let documents: Vec<String> = objects
                 .iter()
                 .map(|object| {
-                    let (namespace, name) = (field(object, "namespace"), field(object, "name"));
+                    let namespace = object["metadata"]["namespace"].as_str();
+                    let namespace = namespace.map(|name| format!("{}/", output::name(name))).unwrap_or_default();
+                    let name = field(object, "name");
                     let text = document(&gitops::exported(object));
-                    format!("# {} {namespace}/{name} from {origin}\n{text}", kind(object))
+                    format!("# {} {namespace}{name} from {origin}\n{text}", kind(object))
                 })
                 .collect();
             documents.join("---\n")
