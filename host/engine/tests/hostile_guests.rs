@@ -68,10 +68,7 @@ fn findings_outside_of_the_batch_are_rejected() {
     let checks = BTreeMap::from([("stranger".to_owned(), Arc::new(load(&engine, "stranger").unwrap()))]);
     let rules = Checks::new(checks, limits()).rule_set(&policy(&["stranger"], "")).unwrap();
     let outcomes = rules.evaluate(&[subject("a")]);
-    assert_eq!(
-        outcomes[0].errors[0].cause,
-        "it returned a finding for subject 1, which is not in the batch"
-    );
+    assert_eq!(outcomes[0].errors[0].cause, "it returned a finding for subject 1, which is not in the batch");
 }
 
 #[test]
