@@ -22,7 +22,7 @@ annotations:
 
 {{/*
 How API servers reach a path of the webhook. Arguments: root, path.
-There is no caBundle for a managed certificate: the webhook sets it with a field manager of its own, so that an upgrade does not conflict.
+There is no caBundle for a managed certificate: the webhook sets it with a separate field manager, so that an upgrade does not conflict.
 */}}
 {{- define "kube-devops.clientConfig" -}}
 {{- $certificate := .root.Values.webhook.certificate -}}

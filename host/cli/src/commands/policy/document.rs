@@ -18,7 +18,7 @@ pub fn document(object: &Value) -> String {
     text
 }
 
-/// Writes a value on lines of its own.
+/// Writes a value on separate lines.
 fn write(value: &Value, indent: usize, text: &mut String) {
     match value {
         Value::Object(entries) if !entries.is_empty() => {
@@ -215,7 +215,7 @@ spec:
             };
             let read = read_objects(&[file], &[("example.com", "Policy")], &options);
             prop_assert!(read.errors.is_empty(), "{:?} in {text}", read.errors);
-            // A number without a fraction has no type of its own in YAML.
+            // A number without a fraction has no separate type in YAML.
             prop_assert_eq!(&document(&read.objects[0].value), &text);
             let by_other: Value = serde_norway::from_str(&text).expect("valid YAML");
             prop_assert_eq!(&document(&by_other), &text);
