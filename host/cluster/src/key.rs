@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kube::api::ObjectMeta;
 use kube_devops_core::text::cut;
+use serde_json::Value;
 
 /// The namespace and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +21,12 @@ impl ObjectKey {
     pub fn of(metadata: &ObjectMeta) -> Self {
         let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
         Self { namespace: text(&metadata.namespace), name: text(&metadata.name) }
+    }
+
+    /// Returns the key of an object in its JSON form.
+    pub fn of_value(object: &Value) -> Self {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().into();
+        Self { namespace: text("namespace"), name: text("name") }
     }
 }
 

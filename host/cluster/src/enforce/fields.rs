@@ -14,7 +14,8 @@ pub fn of_others<'o>(object: &'o Value, manager: &str) -> impl Iterator<Item = &
     others.map(|entry| &entry["fieldsV1"])
 }
 
-fn entries(object: &Value) -> impl Iterator<Item = &Value> {
+/// Returns the entries of `managedFields` of an object.
+pub fn entries(object: &Value) -> impl Iterator<Item = &Value> {
     object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten()
 }
 

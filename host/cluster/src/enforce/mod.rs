@@ -12,7 +12,7 @@
 
 mod added;
 mod decide;
-mod fields;
+pub(crate) mod fields;
 mod follow;
 mod job;
 mod plan;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{StoredKind, policies, value};
 use crate::connection::Connection;
+use crate::enforce::fields;
 use crate::key::ObjectKey;
 
 /// A stored policy.
@@ -35,12 +36,13 @@ pub fn plan(stored: &[Value], declared: &BTreeSet<ObjectKey>, manager: &str) -> 
     for policy in stored {
         let metadata = &policy["metadata"];
         let text = |field: &str| metadata[field].as_str().unwrap_or_default();
-        let key = ObjectKey { namespace: text("namespace").into(), name: text("name").into() };
+        let key = ObjectKey::of_value(policy);
+        let is_imported = fields::applied(policy, manager).is_some();
         let is_deleted = !metadata["deletionTimestamp"].is_null();
-        if declared.contains(&key) || is_deleted || !is_applied_by(metadata, manager) {
+        if declared.contains(&key) || is_deleted || !is_imported {
             continue;
         }
-        let others = other_managers(metadata, manager);
+        let others = other_managers(policy, manager);
         if let Some(owner) = controller(metadata) {
             plan.keep.push((key, format!("{owner} controls it")));
         } else if !others.is_empty() {
@@ -53,22 +55,9 @@ pub fn plan(stored: &[Value], declared: &BTreeSet<ObjectKey>, manager: &str) -> 
     plan
 }
 
-fn managed_fields(metadata: &Value) -> impl Iterator<Item = &Value> {
-    metadata["managedFields"].as_array().into_iter().flatten()
-}
-
-/// Reports whether the field manager has applied the object itself, not a subresource such as the status.
-fn is_applied_by(metadata: &Value, manager: &str) -> bool {
-    managed_fields(metadata).any(|entry| {
-        entry["manager"] == manager
-            && entry["operation"] == "Apply"
-            && entry["subresource"].as_str().is_none_or(str::is_empty)
-    })
-}
-
 /// Returns the other managers of fields of the spec, as `"NAME"`.
-fn other_managers(metadata: &Value, manager: &str) -> Vec<String> {
-    let others = managed_fields(metadata)
+fn other_managers(policy: &Value, manager: &str) -> Vec<String> {
+    let others = fields::entries(policy)
         .filter(|entry| entry["manager"] != manager && entry["fieldsV1"].get("f:spec").is_some())
         .map(|entry| format!("{:?}", entry["manager"].as_str().unwrap_or_default()));
     let others: BTreeSet<String> = others.collect();

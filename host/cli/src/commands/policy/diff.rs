@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::StreamExt;
 use futures::stream;
 use kube_devops_cluster::connection::Connection;
-use kube_devops_cluster::gitops::{self, ApplyError, Compared, StoredKind, without_server_fields};
+use kube_devops_cluster::gitops::{self, ApplyError, Compared, without_server_fields};
 use kube_devops_cluster::key::ObjectKey;
 use serde_json::Value;
 use similar::TextDiff;
@@ -14,7 +14,7 @@ use similar::TextDiff;
 use super::document::document;
 use super::files::{self, DeclaredPolicy, PolicyFiles};
 use super::import::failure;
-use super::{Outcome, PARALLEL, export, print, with_cluster};
+use super::{Outcome, PARALLEL, export, print, stored_beside, with_cluster};
 use crate::arguments::{ClusterArguments, DiffArguments};
 use crate::output::{self, number};
 use crate::terminal::print_message;
@@ -27,11 +27,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &DiffArguments) -> Result<Outc
     let source = &arguments.source;
     let objects = files::read(source);
     with_cluster(cluster, async |connection| {
-        let default_namespace = connection.client.default_namespace();
-        let files = PolicyFiles::of(objects, source.namespace.as_deref(), default_namespace);
-        if files.policies.is_empty() && files.failures == 0 {
-            bail!("no DevOpsPolicy in {}; nothing was compared", files::names(&source.paths));
-        }
+        let files = PolicyFiles::of(objects, source, connection.client.default_namespace(), "compared")?;
         let compared = compare(&connection, &files.policies, &source.field_manager).await?;
         let failures = files.failures + compared.failures;
         let mut differ = compared.differ;
@@ -88,16 +84,10 @@ async fn compare(connection: &Connection, policies: &[DeclaredPolicy], manager: 
 /// Prints the policies of the namespaces of the files that the files do not contain. Returns whether there are any.
 async fn print_cluster_only(connection: &Connection, policies: &[DeclaredPolicy]) -> Result<bool> {
     let declared: BTreeSet<&ObjectKey> = policies.iter().map(|policy| &policy.key).collect();
-    let namespaces: BTreeSet<String> = declared.iter().map(|key| key.namespace.to_string()).collect();
-    let namespaces: Vec<String> = namespaces.into_iter().collect();
-    if namespaces.is_empty() {
-        return Ok(false);
-    }
     let origin = export::origin(connection);
     let mut differ = false;
-    for stored in gitops::list(connection, StoredKind::Policy, &namespaces).await? {
-        let text = |field: &str| stored["metadata"][field].as_str().unwrap_or_default();
-        let key = ObjectKey { namespace: text("namespace").into(), name: text("name").into() };
+    for stored in stored_beside(connection, policies).await? {
+        let key = ObjectKey::of_value(&stored);
         if !declared.contains(&key) {
             differ = true;
             print(&difference(&key, Some((&origin, &stored)), None))?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
 use chrono::DateTime;
 use kube_devops_cluster::gitops::without_server_fields;
 use kube_devops_cluster::key::ObjectKey;
@@ -71,7 +72,7 @@ pub fn read(source: &SourceArguments) -> Objects {
 }
 
 /// Returns the paths as the user named them, for messages.
-pub fn names(paths: &[PathBuf]) -> String {
+fn names(paths: &[PathBuf]) -> String {
     let name = |path: &PathBuf| match path.as_os_str() == "-" {
         true => STANDARD_INPUT.to_owned(),
         false => path.display().to_string(),
@@ -91,11 +92,19 @@ fn error_text(error: &ReportError) -> String {
 }
 
 impl PolicyFiles {
-    /// Returns the policies of objects. Prints the reasons why an object cannot be used.
-    pub fn of(objects: Objects, chosen: Option<&str>, default_namespace: &str) -> Self {
-        let (policies, errors) = declare(objects.objects, chosen, default_namespace);
+    /// Returns the policies of objects of a source. Prints the reasons why an object cannot be used.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to do; `done` is what was not done, such as "imported".
+    pub fn of(objects: Objects, source: &SourceArguments, default_namespace: &str, done: &str) -> Result<Self> {
+        let (policies, errors) = declare(objects.objects, source.namespace.as_deref(), default_namespace);
         errors.iter().for_each(|error| print_message("error", error));
-        Self { policies, failures: objects.errors.len() + errors.len() }
+        let failures = objects.errors.len() + errors.len();
+        if policies.is_empty() && failures == 0 {
+            bail!("no DevOpsPolicy in {}; nothing was {done}", names(&source.paths));
+        }
+        Ok(Self { policies, failures })
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::StreamExt;
 use futures::stream;
 use kube_devops_cluster::connection::Connection;
-use kube_devops_cluster::gitops::{self, ApplyError, ApplyOptions, StoredKind, prune};
+use kube_devops_cluster::gitops::{self, ApplyError, ApplyOptions, prune};
 use kube_devops_cluster::install::ApplyOutcome;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::{policies, policy_file};
 
 use super::files::{self, DeclaredPolicy, PolicyFiles};
-use super::{Outcome, PARALLEL, RESOURCE, print, with_cluster};
+use super::{Outcome, PARALLEL, RESOURCE, print, stored_beside, with_cluster};
 use crate::arguments::{ClusterArguments, ImportArguments};
 use crate::output::number;
 use crate::terminal::print_message;
@@ -22,11 +22,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &ImportArguments) -> Result<Ou
     let source = &arguments.source;
     let objects = files::read(source);
     with_cluster(cluster, async |connection| {
-        let default_namespace = connection.client.default_namespace();
-        let files = PolicyFiles::of(objects, source.namespace.as_deref(), default_namespace);
-        if files.policies.is_empty() && files.failures == 0 {
-            bail!("no DevOpsPolicy in {}; nothing was imported", files::names(&source.paths));
-        }
+        let files = PolicyFiles::of(objects, source, connection.client.default_namespace(), "imported")?;
         let mut failures = files.failures + import(&connection, &files.policies, arguments).await?;
         if arguments.prune && failures == 0 {
             failures += prune(&connection, &files.policies, arguments).await?;
@@ -115,13 +111,7 @@ fn warning(policy: &DeclaredPolicy, outcome: ApplyOutcome) -> Option<String> {
 /// Lists the imported policies that the files do not contain, deletes them, and returns the number of failures.
 async fn prune(connection: &Connection, policies: &[DeclaredPolicy], arguments: &ImportArguments) -> Result<usize> {
     let declared: BTreeSet<ObjectKey> = policies.iter().map(|policy| policy.key.clone()).collect();
-    let namespaces: BTreeSet<String> = declared.iter().map(|key| key.namespace.to_string()).collect();
-    let namespaces: Vec<String> = namespaces.into_iter().collect();
-    // Without namespaces, all would be listed.
-    if namespaces.is_empty() {
-        return Ok(0);
-    }
-    let stored = gitops::list(connection, StoredKind::Policy, &namespaces).await?;
+    let stored = stored_beside(connection, policies).await?;
     let plan = prune::plan(&stored, &declared, &arguments.source.field_manager);
     for (key, reason) in &plan.keep {
         print_message("kept", &format!("DevOpsPolicy {key} is not in the files, but {reason}"));

@@ -13,8 +13,14 @@ mod export;
 mod files;
 mod import;
 
-use anyhow::Result;
+use std::collections::BTreeSet;
 
+use anyhow::Result;
+use kube_devops_cluster::connection::Connection;
+use kube_devops_cluster::gitops::{self, StoredKind};
+use serde_json::Value;
+
+use self::files::DeclaredPolicy;
 use super::{Outcome, print, with_cluster};
 use crate::arguments::{ClusterArguments, PolicyCommand};
 
@@ -36,4 +42,15 @@ pub fn run(cluster: &ClusterArguments, command: &PolicyCommand) -> Result<Outcom
         PolicyCommand::Import(arguments) => import::run(cluster, arguments),
         PolicyCommand::Diff(arguments) => diff::run(cluster, arguments),
     }
+}
+
+/// Lists the stored policies of the namespaces of declared policies.
+async fn stored_beside(connection: &Connection, declared: &[DeclaredPolicy]) -> Result<Vec<Value>> {
+    let namespaces: BTreeSet<&str> = declared.iter().map(|policy| &*policy.key.namespace).collect();
+    let namespaces: Vec<String> = namespaces.into_iter().map(str::to_owned).collect();
+    // Without namespaces, all would be listed.
+    if namespaces.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(gitops::list(connection, StoredKind::Policy, &namespaces).await?)
 }
