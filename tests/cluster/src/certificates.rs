@@ -1,4 +1,4 @@
-//! The CA of one control plane.
+//! The CA of one control plane or registry.
 
 use std::{fmt, fs, path::Path};
 
@@ -9,7 +9,7 @@ use rcgen::{
 
 use crate::real_node;
 
-/// Signs the serving certificate of the API server and the client certificates of users and components.
+/// Signs the serving certificates of servers and the client certificates of users and components.
 pub(crate) struct Ca {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
@@ -23,8 +23,8 @@ pub(crate) struct Certificate {
 }
 
 impl Ca {
-    /// Creates a CA and writes the certificates and keys of the components into `folder`.
-    pub(crate) fn create(folder: &Path) -> Result<Self> {
+    /// Creates a CA.
+    pub(crate) fn new() -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, "test cluster");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -32,15 +32,20 @@ impl Ca {
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.pem();
-        let key_text = key.serialize_pem();
-        let ca = Self { certificate, issuer: Issuer::new(params, key) };
+        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+    }
 
-        let server = ca.for_server()?;
+    /// Creates a CA and writes the certificates and keys of the components into `folder`.
+    pub(crate) fn create(folder: &Path) -> Result<Self> {
+        let ca = Self::new()?;
+        let names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+        let names = names.into_iter().chain([real_node::ADDRESS, real_node::SERVICE_ADDRESS]);
+        let server = ca.for_server("kube-apiserver", names)?;
         let service_accounts = KeyPair::generate()?;
         fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
         for (name, text) in [
             ("ca.crt", &ca.certificate),
-            ("ca.key", &key_text),
+            ("ca.key", &ca.issuer.key().serialize_pem()),
             ("api-server.crt", &server.certificate),
             ("api-server.key", &server.key),
             ("service-accounts.key", &service_accounts.serialize_pem()),
@@ -68,13 +73,17 @@ impl Ca {
             .with_context(|| format!("failed to create a certificate for the user {user:?}"))
     }
 
-    fn for_server(&self) -> Result<Certificate> {
-        let names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
-        let names = names.into_iter().chain([real_node::ADDRESS, real_node::SERVICE_ADDRESS]);
-        let mut params = CertificateParams::new(names.map(str::to_string).collect::<Vec<_>>())?;
-        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+    /// Issues a serving certificate for the host names and addresses `names`.
+    pub(crate) fn for_server(
+        &self,
+        server: &str,
+        names: impl IntoIterator<Item = &'static str>,
+    ) -> Result<Certificate> {
+        let names: Vec<String> = names.into_iter().map(str::to_string).collect();
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name.push(DnType::CommonName, server);
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
-            .context("failed to create the serving certificate of the API server")
+            .with_context(|| format!("failed to create the serving certificate of {server}"))
     }
 
     fn sign(&self, mut params: CertificateParams, purpose: ExtendedKeyUsagePurpose) -> Result<Certificate> {

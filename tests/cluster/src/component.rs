@@ -1,6 +1,6 @@
 //! The components of a control plane and their command lines.
 
-use std::{collections::BTreeSet, fmt, path::Path};
+use std::{collections::BTreeSet, fmt};
 
 use crate::real_node;
 
@@ -130,10 +130,6 @@ impl Component {
             }
         }
         arguments
-    }
-
-    pub(crate) fn log_file(self, folder: &Path) -> std::path::PathBuf {
-        folder.join("logs").join(format!("{}.log", self.program()))
     }
 }
 

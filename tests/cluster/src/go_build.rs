@@ -1,4 +1,4 @@
-//! Builds the tools listed in `go.mod`, once per version of that file.
+//! Builds the tools listed in a `go.mod`, once per version of that file.
 
 use std::{
     env,
@@ -13,9 +13,48 @@ use sha2::{Digest, Sha256};
 
 use crate::tools::log;
 
-/// Embedded, so that a test program copied to another machine can still build.
-const GO_MOD: &str = include_str!("../go.mod");
-const GO_SUM: &str = include_str!("../go.sum");
+/// A Go module with its programs, which are built into a folder of their own. The files are embedded, so that a test program
+/// copied to another machine can still build.
+pub(crate) struct Module {
+    /// The name of its folder in cargo's target folder.
+    folder: &'static str,
+    /// As in "building ...".
+    description: &'static str,
+    /// As in "about ... on two cores".
+    duration: &'static str,
+    go_mod: &'static str,
+    go_sum: &'static str,
+    /// The paths and contents of programs that belong to the module itself.
+    sources: &'static [(&'static str, &'static str)],
+    linker_flags: fn(&Module) -> Result<String>,
+}
+
+/// Kubernetes, Helm and what a control plane for tests needs.
+pub(crate) const CONTROL_PLANE: Module = Module {
+    folder: "control-plane",
+    description: "the control plane",
+    duration: "7 minutes",
+    go_mod: include_str!("../go.mod"),
+    go_sum: include_str!("../go.sum"),
+    sources: &[],
+    linker_flags: Module::kubernetes_linker_flags,
+};
+
+/// OCI registries. Apart from [`CONTROL_PLANE`], so that neither determines versions of dependencies of the other.
+pub(crate) const REGISTRY: Module = Module {
+    folder: "registry",
+    description: "the registry",
+    duration: "2 minutes",
+    go_mod: include_str!("../registry/go.mod"),
+    go_sum: include_str!("../registry/go.sum"),
+    sources: &[
+        ("htpasswd/main.go", include_str!("../registry/htpasswd/main.go")),
+        ("referrers/main.go", include_str!("../registry/referrers/main.go")),
+        ("token-server/main.go", include_str!("../registry/token-server/main.go")),
+    ],
+    linker_flags: |_| Ok("-s -w".to_string()),
+};
+
 /// The files that identify cargo's target folder: the first caches compiler information, the second marks target folders
 /// created by cargo. Either can be missing.
 const TARGET_MARKERS: [&str; 2] = [".rustc_info.json", "CACHEDIR.TAG"];
@@ -24,137 +63,161 @@ const LEVELS_BELOW_TARGET: usize = 4;
 /// The last element of this package path is not the name of the program.
 const ETCD_PACKAGE: &str = "go.etcd.io/etcd/server/v3";
 
-/// Builds the programs of `names` that are missing and returns their folder. Concurrent processes wait for the first.
-pub(crate) fn build(names: &[&str]) -> Result<PathBuf> {
-    build_in(&target_folder()?.join("control-plane"), names)
-}
+impl Module {
+    /// Builds the programs of `names` that are missing and returns their folder. Concurrent processes wait for the first.
+    pub(crate) fn build(&self, names: &[&str]) -> Result<PathBuf> {
+        self.build_in(&target_folder()?.join(self.folder), names)
+    }
 
-fn build_in(root: &Path, names: &[&str]) -> Result<PathBuf> {
-    fs::create_dir_all(root).with_context(|| format!("failed to create {}", root.display()))?;
-    let lock_file = root.join("lock");
-    let lock = File::create(&lock_file).with_context(|| format!("failed to create {}", lock_file.display()))?;
-    let lock_error = || format!("failed to lock {}", lock_file.display());
+    fn build_in(&self, root: &Path, names: &[&str]) -> Result<PathBuf> {
+        fs::create_dir_all(root).with_context(|| format!("failed to create {}", root.display()))?;
+        let lock_file = root.join("lock");
+        let lock = File::create(&lock_file).with_context(|| format!("failed to create {}", lock_file.display()))?;
+        let lock_error = || format!("failed to lock {}", lock_file.display());
 
-    let bin = root.join("bin");
-    let stamp_file = root.join("stamp");
-    let stamp = stamp()?;
-    let is_current = || fs::read_to_string(&stamp_file).is_ok_and(|text| text == stamp);
-    let missing = || names.iter().copied().filter(|name| !bin.join(name).is_file()).collect::<Vec<_>>();
+        let bin = root.join("bin");
+        let stamp_file = root.join("stamp");
+        let stamp = self.stamp()?;
+        let is_current = || fs::read_to_string(&stamp_file).is_ok_and(|text| text == stamp);
+        let missing = || names.iter().copied().filter(|name| !bin.join(name).is_file()).collect::<Vec<_>>();
 
-    // Reading needs only a shared lock, so a process that has to wait for it waits for a build.
-    match lock.try_lock_shared() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            log("another process is building the control plane; waiting for it");
-            lock.lock_shared().with_context(lock_error)?;
+        // Reading needs only a shared lock, so a process that has to wait for it waits for a build.
+        match lock.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                log(&format!("another process is building {}; waiting for it", self.description));
+                lock.lock_shared().with_context(lock_error)?;
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(lock_error),
         }
-        Err(TryLockError::Error(error)) => return Err(error).with_context(lock_error),
+        if is_current() && missing().is_empty() {
+            return Ok(bin);
+        }
+        lock.unlock().and_then(|()| lock.lock()).with_context(lock_error)?;
+        if !is_current() {
+            // Remove the old programs before the stamp is written: the programs in the folder always match the stamp.
+            remove_folder(&bin)?;
+            fs::create_dir_all(&bin).with_context(|| format!("failed to create {}", bin.display()))?;
+            fs::write(&stamp_file, &stamp).with_context(|| format!("failed to write {}", stamp_file.display()))?;
+        }
+        // Another process may have built them between the two locks.
+        let missing = missing();
+        if !missing.is_empty() {
+            self.build_missing(root, &bin, &missing)?;
+        }
+        Ok(bin)
     }
-    if is_current() && missing().is_empty() {
-        return Ok(bin);
-    }
-    lock.unlock().and_then(|()| lock.lock()).with_context(lock_error)?;
-    if !is_current() {
-        // Remove the old programs before the stamp is written: the programs in the folder always match the stamp.
-        remove_folder(&bin)?;
-        fs::create_dir_all(&bin).with_context(|| format!("failed to create {}", bin.display()))?;
-        fs::write(&stamp_file, &stamp).with_context(|| format!("failed to write {}", stamp_file.display()))?;
-    }
-    // Another process may have built them between the two locks.
-    let missing = missing();
-    if !missing.is_empty() {
-        build_missing(root, &bin, &missing)?;
-    }
-    Ok(bin)
-}
 
-fn build_missing(root: &Path, bin: &Path, missing: &[&str]) -> Result<()> {
-    let module = root.join(format!("module-{}", process::id()));
-    remove_folder(&module)?;
-    fs::create_dir_all(&module).with_context(|| format!("failed to create {}", module.display()))?;
-    fs::write(module.join("go.mod"), GO_MOD).and_then(|()| fs::write(module.join("go.sum"), GO_SUM))?;
-    let result = check_go(&module).and_then(|()| {
-        log(&format!(
-            "building {} from source (about 7 minutes on two cores, once; cached in {})",
-            missing.join(", "),
-            bin.display()
-        ));
-        for (number, name) in missing.iter().enumerate() {
-            let start = Instant::now();
-            install(&module, name)?;
-            let built = module.join("bin").join(program_name(package(name)?));
-            // Only complete programs get their final name.
-            fs::rename(&built, bin.join(name)).with_context(|| format!("go did not build {}", built.display()))?;
-            log(&format!("built {name} ({} of {}) in {:.0?}", number + 1, missing.len(), start.elapsed()));
+    fn build_missing(&self, root: &Path, bin: &Path, missing: &[&str]) -> Result<()> {
+        let module = root.join(format!("module-{}", process::id()));
+        remove_folder(&module)?;
+        self.write(&module).with_context(|| format!("failed to write into {}", module.display()))?;
+        let result = self.check_go(&module).and_then(|()| {
+            log(&format!(
+                "building {} from source (about {} on two cores, once; cached in {})",
+                missing.join(", "),
+                self.duration,
+                bin.display()
+            ));
+            for (number, name) in missing.iter().enumerate() {
+                let start = Instant::now();
+                self.install(&module, name)?;
+                let built = module.join("bin").join(program_name(self.package(name)?));
+                // Only complete programs get their final name.
+                fs::rename(&built, bin.join(name)).with_context(|| format!("go did not build {}", built.display()))?;
+                log(&format!("built {name} ({} of {}) in {:.0?}", number + 1, missing.len(), start.elapsed()));
+            }
+            Ok(())
+        });
+        remove_folder(&module)?;
+        result
+    }
+
+    /// Writes the files of the module into `folder`.
+    fn write(&self, folder: &Path) -> std::io::Result<()> {
+        fs::create_dir_all(folder)?;
+        for (path, text) in [("go.mod", self.go_mod), ("go.sum", self.go_sum)].iter().chain(self.sources) {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap_or(folder))?;
+            fs::write(path, text)?;
         }
         Ok(())
-    });
-    remove_folder(&module)?;
-    result
-}
+    }
 
-fn install(module: &Path, name: &str) -> Result<()> {
-    let status = go(module)
-        .env("CGO_ENABLED", "0")
-        .env("GOBIN", module.join("bin"))
-        .args(["install", "-trimpath", "-ldflags", &linker_flags()?, package(name)?])
-        .status()
-        .context("failed to start `go`")?;
-    ensure!(status.success(), "`go install {}` failed ({status}); see its output above", package(name)?);
-    Ok(())
-}
+    fn install(&self, module: &Path, name: &str) -> Result<()> {
+        let status = go(module)
+            .env("CGO_ENABLED", "0")
+            .env("GOBIN", module.join("bin"))
+            .args(["install", "-trimpath", "-ldflags", &(self.linker_flags)(self)?, self.package(name)?])
+            .status()
+            .context("failed to start `go`")?;
+        ensure!(status.success(), "`go install {}` failed ({status}); see its output above", self.package(name)?);
+        Ok(())
+    }
 
-/// Reports a missing or unsuitable Go before anything is built.
-fn check_go(module: &Path) -> Result<()> {
-    let needed = line_of_go_mod("go ").unwrap_or("a recent version");
-    let output = match go(module).args(["list", "-m"]).output() {
-        Ok(output) => output,
-        Err(error) => {
-            bail!("building needs Go {needed} or later; failed to start `go` ({error}); see https://go.dev/dl")
+    /// Reports a missing or unsuitable Go before anything is built.
+    fn check_go(&self, module: &Path) -> Result<()> {
+        let needed = self.line_of_go_mod("go ").unwrap_or("a recent version");
+        let output = match go(module).args(["list", "-m"]).output() {
+            Ok(output) => output,
+            Err(error) => {
+                bail!("building needs Go {needed} or later; failed to start `go` ({error}); see https://go.dev/dl")
+            }
+        };
+        ensure!(
+            output.status.success(),
+            "building needs Go {needed} or later; `go` reports: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
+    }
+
+    /// Returns the linker flags that set the version of kubectl and the API server, which reject the default version 0.0.
+    fn kubernetes_linker_flags(&self) -> Result<String> {
+        let version = self.line_of_go_mod("k8s.io/kubernetes ").context("go.mod requires no k8s.io/kubernetes")?;
+        let mut numbers = version.trim_start_matches('v').split('.');
+        let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        let place = "k8s.io/component-base/version";
+        Ok(format!("-s -w -X {place}.gitVersion={version} -X {place}.gitMajor={major} -X {place}.gitMinor={minor}"))
+    }
+
+    /// Returns the word after `start` on its line in go.mod.
+    fn line_of_go_mod(&self, start: &str) -> Option<&'static str> {
+        self.go_mod.lines().find_map(|line| line.trim().strip_prefix(start)?.split_whitespace().next())
+    }
+
+    /// Returns the package of a program from the tools in go.mod.
+    fn package(&self, name: &str) -> Result<&'static str> {
+        let tools = self.go_mod.split_once("tool (").and_then(|(_, rest)| rest.split_once(')'));
+        let (tools, _) = tools.context("go.mod has no list of tools")?;
+        let mut packages = tools.lines().map(str::trim);
+        packages
+            .find(|package| if name == "etcd" { *package == ETCD_PACKAGE } else { program_name(package) == name })
+            .ok_or_else(|| anyhow!("go.mod lists no tool named {name}"))
+    }
+
+    fn stamp(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        let flags = (self.linker_flags)(self)?;
+        let parts = [self.go_mod, self.go_sum, &flags, env::consts::OS, env::consts::ARCH];
+        for part in parts.into_iter().chain(self.sources.iter().flat_map(|(path, text)| [*path, *text])) {
+            hash.update(part);
+            hash.update([0]);
         }
-    };
-    ensure!(
-        output.status.success(),
-        "building needs Go {needed} or later; `go` reports: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(())
+        Ok(format!("{:x}", hash.finalize()))
+    }
 }
 
 fn go(module: &Path) -> Command {
     let mut command = Command::new("go");
-    // A workspace file or flags of the user would change the build.
+    // A workspace file or flags of the user would change the build, and so would the repository around the folder.
     command
         .current_dir(module)
         .env("GOWORK", "off")
-        .env("GOFLAGS", "-mod=readonly")
+        .env("GOFLAGS", "-mod=readonly -buildvcs=false")
         .env_remove("GOOS")
         .env_remove("GOARCH");
     command
-}
-
-/// Returns the linker flags that set the version of kubectl and the API server, which reject the default version 0.0.
-fn linker_flags() -> Result<String> {
-    let version = line_of_go_mod("k8s.io/kubernetes ").context("go.mod requires no k8s.io/kubernetes")?;
-    let mut numbers = version.trim_start_matches('v').split('.');
-    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-    let place = "k8s.io/component-base/version";
-    Ok(format!("-s -w -X {place}.gitVersion={version} -X {place}.gitMajor={major} -X {place}.gitMinor={minor}"))
-}
-
-/// Returns the word after `start` on its line in go.mod.
-fn line_of_go_mod(start: &str) -> Option<&'static str> {
-    GO_MOD.lines().find_map(|line| line.trim().strip_prefix(start)?.split_whitespace().next())
-}
-
-/// Returns the package of a program from the tools in go.mod.
-fn package(name: &str) -> Result<&'static str> {
-    let tools = GO_MOD.split_once("tool (").and_then(|(_, rest)| rest.split_once(')'));
-    let (tools, _) = tools.context("go.mod has no list of tools")?;
-    let mut packages = tools.lines().map(str::trim);
-    packages
-        .find(|package| if name == "etcd" { *package == ETCD_PACKAGE } else { program_name(package) == name })
-        .ok_or_else(|| anyhow!("go.mod lists no tool named {name}"))
 }
 
 /// Returns the name `go install` gives the program of a package: the last path element that is not a version.
@@ -163,15 +226,6 @@ fn program_name(package: &str) -> &str {
         element.strip_prefix('v').is_some_and(|rest| rest.chars().all(|character| character.is_ascii_digit()))
     };
     package.rsplit('/').find(|element| !is_version(element)).unwrap_or(package)
-}
-
-fn stamp() -> Result<String> {
-    let mut hash = Sha256::new();
-    for part in [GO_MOD, GO_SUM, &linker_flags()?, env::consts::OS, env::consts::ARCH] {
-        hash.update(part);
-        hash.update([0]);
-    }
-    Ok(format!("{:x}", hash.finalize()))
 }
 
 /// Returns cargo's target folder. A test program is in it, wherever it is configured; the fallbacks are for doc tests,
@@ -209,14 +263,17 @@ mod tests {
     #[test]
     fn go_mod_lists_every_program() {
         for component in crate::Component::ALL {
-            package(component.program()).expect("a package");
+            CONTROL_PLANE.package(component.program()).expect("a package");
         }
-        assert_eq!(package("kubectl").expect("a package"), "k8s.io/kubernetes/cmd/kubectl");
-        assert_eq!(package("helm").expect("a package"), "helm.sh/helm/v4/cmd/helm");
+        assert_eq!(CONTROL_PLANE.package("kubectl").expect("a package"), "k8s.io/kubernetes/cmd/kubectl");
+        assert_eq!(CONTROL_PLANE.package("helm").expect("a package"), "helm.sh/helm/v4/cmd/helm");
         for name in ["kubelet", "kube-proxy"] {
-            package(name).expect("a package");
+            CONTROL_PLANE.package(name).expect("a package");
         }
-        package("containerd").expect_err("go.mod does not list it");
+        CONTROL_PLANE.package("containerd").expect_err("go.mod does not list it");
+        for name in ["registry", "referrers", "htpasswd", "token-server"] {
+            REGISTRY.package(name).expect("a package");
+        }
     }
 
     #[test]
@@ -242,8 +299,8 @@ mod tests {
 
     #[test]
     fn the_version_comes_from_go_mod() {
-        let flags = linker_flags().expect("a version");
-        let version = line_of_go_mod("k8s.io/kubernetes ").expect("a version");
+        let flags = CONTROL_PLANE.kubernetes_linker_flags().expect("a version");
+        let version = CONTROL_PLANE.line_of_go_mod("k8s.io/kubernetes ").expect("a version");
         assert!(version.starts_with("v1."), "{version}");
         assert!(flags.contains(&format!("gitVersion={version} ")), "{flags}");
         assert!(flags.contains("gitMajor=1 "), "{flags}");

@@ -34,7 +34,8 @@
 //! ```
 //!
 //! Use [`ControlPlane::shared`] for tests that only create objects, and a separate control plane ([`ControlPlane::start`])
-//! for tests that break something. [`pods`] lists the labels that make a pod crash, stay pending or finish.
+//! for tests that break something. [`pods`] lists the labels that make a pod crash, stay pending or finish. [`registry`] starts
+//! an OCI registry, which needs no control plane.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -53,6 +54,7 @@ pub mod pods;
 mod port;
 mod process;
 pub mod real_node;
+pub mod registry;
 mod supervisor;
 mod tools;
 
@@ -70,5 +72,5 @@ pub fn kubectl() -> anyhow::Result<std::path::PathBuf> {
 
 /// Returns the path of helm, which is built if missing. Blocks, possibly for minutes.
 pub fn helm() -> anyhow::Result<std::path::PathBuf> {
-    tools::Tools::find_program(tools::HELM)
+    tools::Tools::find_programs(&go_build::CONTROL_PLANE, &[tools::HELM])?.path(tools::HELM)
 }

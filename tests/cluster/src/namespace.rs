@@ -43,7 +43,7 @@ impl Namespace {
             let accounts: Api<ServiceAccount> = Api::namespaced(client, name);
             let what = format!("the ServiceAccount default of the namespace {name}");
             eventually(DEADLINE, what, || async { Ok(accounts.get("default").await?) }).await.with_context(|| {
-                format!("{} did not create it{}", controller_manager.component, controller_manager.log_for_error())
+                format!("{} did not create it{}", controller_manager.name, controller_manager.log_for_error())
             })?;
         }
         Ok(namespace)

@@ -43,7 +43,7 @@ pub(crate) async fn ensure(client: &Client, count: usize, kwok: &Process) -> Res
             Ok(())
         })
         .await
-        .with_context(|| format!("{} does not simulate the node{}", kwok.component, kwok.log_for_error()))?;
+        .with_context(|| format!("{} does not simulate the node{}", kwok.name, kwok.log_for_error()))?;
     }
     Ok(())
 }

@@ -9,7 +9,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -23,13 +22,12 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::OnceCell;
 
 use crate::{
-    Builder, Component, DEADLINE, Kubeconfig, Namespace,
+    Builder, Component, Kubeconfig, Namespace,
     certificates::Ca,
-    eventually::poll,
     kubeconfig::{Access, Credential},
     nodes, pods,
     port::ReservedPort,
-    process::Process,
+    process::{Process, log_file},
     real_node,
     supervisor::Supervisor,
     tools::{KUBECTL, Tools},
@@ -136,9 +134,10 @@ impl ControlPlane {
             }
             arguments.extend(builder.arguments.get(&component).cloned().unwrap_or_default());
             let process = Process {
-                component,
+                name: component.program(),
                 program: tools.path(component.program())?,
                 arguments,
+                environment: Vec::new(),
                 folder: folder.clone(),
                 group: supervisor.group(),
                 child: Mutex::new(None),
@@ -311,7 +310,7 @@ impl ControlPlane {
 
     /// Returns the path of the log of a component.
     pub fn log_file(&self, component: Component) -> PathBuf {
-        component.log_file(self.folder())
+        log_file(self.folder(), component.program())
     }
 
     fn process(&self, component: Component) -> Result<&Process> {
@@ -324,40 +323,24 @@ impl ControlPlane {
     /// second.
     async fn wait_for_etcd(&self) -> Result<()> {
         let socket = self.folder().join("etcd.socket");
-        wait_for(self.process(Component::Etcd)?, || async {
-            Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(&SockAddr::unix(&socket)?)?;
-            Ok(())
-        })
-        .await
+        self.process(Component::Etcd)?
+            .wait_for(|| async {
+                Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(&SockAddr::unix(&socket)?)?;
+                Ok(())
+            })
+            .await
     }
 
     async fn wait_for_api_server(&self) -> Result<()> {
         let client = self.client().await?;
-        wait_for(self.process(Component::ApiServer)?, || async {
-            let answer = client.request_text(http::Request::get("/readyz").body(Vec::new())?).await?;
-            ensure!(answer == "ok", "it is not ready: {answer}");
-            Ok(())
-        })
-        .await
+        self.process(Component::ApiServer)?
+            .wait_for(|| async {
+                let answer = client.request_text(http::Request::get("/readyz").body(Vec::new())?).await?;
+                ensure!(answer == "ok", "it is not ready: {answer}");
+                Ok(())
+            })
+            .await
     }
-}
-
-/// Waits until a component responds, or returns an error as soon as it exits.
-async fn wait_for<Answer: Future<Output = Result<()>>>(
-    process: &Process,
-    mut answers: impl FnMut() -> Answer,
-) -> Result<()> {
-    let outcome = poll(DEADLINE, Duration::from_millis(20), "a response", || {
-        let running = process.ensure_running();
-        let answer = answers();
-        async {
-            match running {
-                Ok(()) => answer.await.map(Ok),
-                Err(error) => Ok(Err(error)),
-            }
-        }
-    });
-    outcome.await.with_context(|| format!("{} does not respond{}", process.component, process.log_for_error()))?
 }
 
 impl Drop for ControlPlane {

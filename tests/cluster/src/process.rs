@@ -1,10 +1,10 @@
-//! One running component.
+//! One running process.
 
 use std::{
     fs::{self, OpenOptions},
     io::Write,
     os::unix::process::{CommandExt, ExitStatusExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -13,25 +13,28 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{component::Component, eventually};
+use crate::{DEADLINE, eventually, eventually::poll};
 
 /// On SIGTERM an API server waits up to a minute for its clients to finish.
 const STOP_DEADLINE: Duration = Duration::from_secs(90);
 const LINES_IN_ERRORS: usize = 25;
 
-/// A component with everything needed to start and restart it.
+/// A process with everything needed to start and restart it.
 #[derive(Debug)]
 pub(crate) struct Process {
-    pub(crate) component: Component,
+    /// Identifies it in messages and in the name of its log.
+    pub(crate) name: &'static str,
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
+    /// Environment variables in addition to those of this process.
+    pub(crate) environment: Vec<(&'static str, String)>,
     pub(crate) folder: PathBuf,
     pub(crate) group: i32,
     pub(crate) child: Mutex<Option<Child>>,
 }
 
 impl Process {
-    /// Starts the component unless it already runs. Does not wait until it responds.
+    /// Starts it unless it already runs. Does not wait until it responds.
     pub(crate) fn start(&self) -> Result<()> {
         let mut child = self.lock();
         if child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None))) {
@@ -46,6 +49,7 @@ impl Process {
         writeln!(output, "==> {} {}", self.program.display(), self.arguments.join(" "))?;
         let started = Command::new(&self.program)
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.folder)
             .process_group(self.group)
             .stdin(Stdio::null())
@@ -79,7 +83,7 @@ impl Process {
             Ok(())
         })
         .await
-        .with_context(|| format!("{} does not stop{}", self.component, self.log_for_error()))
+        .with_context(|| format!("{} does not stop{}", self.name, self.log_for_error()))
     }
 
     /// Sends a signal if the process runs.
@@ -89,7 +93,7 @@ impl Process {
         if let Some(child) = child.as_ref() {
             match kill_process(Pid::from_child(child), signal) {
                 Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                Err(error) => bail!("failed to send signal {signal:?} to {}: {error}", self.component),
+                Err(error) => bail!("failed to send signal {signal:?} to {}: {error}", self.name),
             }
         }
         Ok(())
@@ -105,9 +109,7 @@ impl Process {
     /// Returns the exit status, or `None` while the process runs.
     fn exit_status(&self) -> Result<Option<ExitStatus>> {
         match self.lock().as_mut() {
-            Some(child) => {
-                child.try_wait().with_context(|| format!("failed to get the exit status of {}", self.component))
-            }
+            Some(child) => child.try_wait().with_context(|| format!("failed to get the exit status of {}", self.name)),
             None => Ok(Some(ExitStatus::from_raw(0))),
         }
     }
@@ -116,12 +118,30 @@ impl Process {
     pub(crate) fn ensure_running(&self) -> Result<()> {
         match self.exit_status()? {
             None => Ok(()),
-            Some(status) => bail!("{} does not run ({status}){}", self.component, self.log_for_error()),
+            Some(status) => bail!("{} does not run ({status}){}", self.name, self.log_for_error()),
         }
     }
 
+    /// Waits until `answers` succeeds, or returns an error as soon as the process exits.
+    pub(crate) async fn wait_for<T, Answer: Future<Output = Result<T>>>(
+        &self,
+        mut answers: impl FnMut() -> Answer,
+    ) -> Result<T> {
+        let outcome = poll(DEADLINE, Duration::from_millis(20), "a response", || {
+            let running = self.ensure_running();
+            let answer = answers();
+            async {
+                match running {
+                    Ok(()) => answer.await.map(Ok),
+                    Err(error) => Ok(Err(error)),
+                }
+            }
+        });
+        outcome.await.with_context(|| format!("{} does not respond{}", self.name, self.log_for_error()))?
+    }
+
     pub(crate) fn log_file(&self) -> PathBuf {
-        self.component.log_file(&self.folder)
+        log_file(&self.folder, self.name)
     }
 
     /// Returns the path and the last lines of the log, to be appended to an error message. The lines are included because the
@@ -149,4 +169,9 @@ impl Process {
         // No code panics while it is held, and a panicking test must still be able to stop its processes.
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The log of the process `name` in the folder of a control plane or registry.
+pub(crate) fn log_file(folder: &Path, name: &str) -> PathBuf {
+    folder.join("logs").join(format!("{name}.log"))
 }

@@ -1,4 +1,4 @@
-//! Stops a control plane when the test process ends, for any reason.
+//! Stops a control plane or registry when the test process ends, for any reason.
 //!
 //! A destructor is not enough: statics are not dropped at exit, and an abort or a SIGKILL drops nothing. So two small
 //! processes hold the read ends of pipes whose only write ends are in the test process, which the operating system always
@@ -26,7 +26,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// If set, the folders of control planes and their logs are kept.
+/// If set, the folders of control planes and registries and their logs are kept.
 const KEEP_VARIABLE: &str = "TEST_CLUSTER_KEEP";
 
 /// `$1` is the process group, `$2` the folder, `$3` whether to keep the folder. It retries, because a process that is being
@@ -43,7 +43,8 @@ while [ "$tries" -lt 100 ]; do
 done
 "#;
 
-/// The folder and the process group of one control plane. Both are removed when this is dropped or this process ends.
+/// The folder and the process group of one control plane or registry. Both are removed when this is dropped or this
+/// process ends.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     folder: PathBuf,
@@ -69,7 +70,7 @@ impl Supervisor {
             .arg(if keep { "keep" } else { "remove" })
             .process_group(0)
             .spawn()
-            .context("failed to start `sh`, the watchdog of the control plane")?;
+            .context("failed to start `sh`, the watchdog")?;
         let pipe = watchdog.stdin.take();
         let supervisor = Self { folder, anchor, watchdog, pipe };
 

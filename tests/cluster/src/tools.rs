@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{component::Component, go_build, real_node};
+use crate::{
+    component::Component,
+    go_build::{CONTROL_PLANE, Module},
+    real_node,
+};
 
 /// A folder with prebuilt programs; other Kubernetes projects use the same variable.
 const ASSETS_VARIABLE: &str = "KUBEBUILDER_ASSETS";
@@ -27,7 +31,7 @@ impl Tools {
         let (installed, built): (Vec<Component>, Vec<Component>) =
             components.iter().copied().partition(|component| *component == Component::Containerd);
         let names = built.into_iter().map(|component| component.program()).chain([KUBECTL]);
-        let mut tools = Self::find_by_name(&names.collect::<Vec<_>>(), assets()?.as_deref())?;
+        let mut tools = Self::find_by_name(&CONTROL_PLANE, &names.collect::<Vec<_>>(), assets()?.as_deref())?;
         for component in installed {
             let name = component.program();
             let path = real_node::find_program(name).with_context(|| format!("{name} is not installed"))?;
@@ -36,12 +40,12 @@ impl Tools {
         Ok(tools)
     }
 
-    /// Finds a program that no control plane needs, and builds it if missing.
-    pub(crate) fn find_program(name: &str) -> Result<PathBuf> {
-        Self::find_by_name(&[name], assets()?.as_deref())?.path(name)
+    /// Finds programs that no control plane needs, and builds missing ones. Blocks, possibly for minutes.
+    pub(crate) fn find_programs(module: &Module, names: &[&str]) -> Result<Self> {
+        Self::find_by_name(module, names, assets()?.as_deref())
     }
 
-    fn find_by_name(names: &[&str], assets: Option<&Path>) -> Result<Self> {
+    fn find_by_name(module: &Module, names: &[&str], assets: Option<&Path>) -> Result<Self> {
         let mut paths = Vec::new();
         let mut missing = Vec::new();
         if let Some(assets) = assets {
@@ -58,7 +62,7 @@ impl Tools {
             }
         }
         if !missing.is_empty() {
-            let folder = go_build::build(&missing).with_context(|| match assets {
+            let folder = module.build(&missing).with_context(|| match assets {
                 Some(assets) => format!(
                     "{ASSETS_VARIABLE} ({}) does not contain {}, and building from source failed",
                     assets.display(),
@@ -99,8 +103,8 @@ mod tests {
 
     #[test]
     fn the_error_names_an_assets_folder_that_does_not_exist() {
-        let error =
-            Tools::find_by_name(&["etcd"], Some(Path::new("/does/not/exist"))).expect_err("there is no such folder");
+        let error = Tools::find_by_name(&CONTROL_PLANE, &["etcd"], Some(Path::new("/does/not/exist")))
+            .expect_err("there is no such folder");
         assert_eq!(
             error.to_string(),
             "KUBEBUILDER_ASSETS is /does/not/exist, which is not a folder; correct or unset it"
@@ -112,7 +116,7 @@ mod tests {
         let assets = tempfile::tempdir().expect("a folder");
         let etcd = assets.path().join("etcd");
         std::fs::write(&etcd, "").expect("a file");
-        let tools = Tools::find_by_name(&["etcd"], Some(assets.path())).expect("it is there");
+        let tools = Tools::find_by_name(&CONTROL_PLANE, &["etcd"], Some(assets.path())).expect("it is there");
         assert_eq!(tools.path("etcd").expect("it was requested"), etcd);
         tools.path("kwok").expect_err("it was not requested");
     }
