@@ -81,6 +81,8 @@ pub enum NamedObject {
     CertificateSecret,
     /// The ValidatingWebhookConfiguration and the MutatingWebhookConfiguration.
     WebhookConfiguration,
+    /// The pull secret for the registries of modules.
+    PullSecret,
 }
 
 /// The prefix of the names of all objects, by default.
@@ -99,6 +101,8 @@ pub struct ObjectNames {
     pub certificate_secret: String,
     /// The ValidatingWebhookConfiguration and the MutatingWebhookConfiguration.
     pub webhook_configuration: String,
+    /// The pull secret for the registries of modules. The chart can allow further ones.
+    pub pull_secret: String,
 }
 
 impl Default for ObjectNames {
@@ -117,6 +121,7 @@ impl ObjectNames {
             webhook_lease: format!("{prefix}-webhook"),
             certificate_secret: format!("{prefix}-webhook-tls"),
             webhook_configuration: format!("{prefix}-webhook"),
+            pull_secret: format!("{prefix}-registry"),
         }
     }
 
@@ -127,6 +132,7 @@ impl ObjectNames {
             NamedObject::WebhookLease => &self.webhook_lease,
             NamedObject::CertificateSecret => &self.certificate_secret,
             NamedObject::WebhookConfiguration => &self.webhook_configuration,
+            NamedObject::PullSecret => &self.pull_secret,
         }
     }
 }
@@ -217,6 +223,7 @@ pub const PERMISSIONS: &[Permission] = {
         own(LEASES, RELEASE, Some(NamedObject::ReconcileLease), &[Cleanup], REMOVAL),
         own(LEASES, RELEASE, Some(NamedObject::WebhookLease), &[Cleanup], REMOVAL),
         own(("", "configmaps"), &["list", "watch"], None, &[Reconcile, Webhook], "load modules"),
+        own(SECRETS, &["get"], Some(NamedObject::PullSecret), &[Reconcile, Webhook], "pull modules from registries"),
         own(SECRETS, DELETE, Some(NamedObject::CertificateSecret), &[Cleanup], REMOVAL),
         own(SECRETS, &["create"], None, &[Webhook], "store the certificate of the webhook"),
         own(

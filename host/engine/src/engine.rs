@@ -5,11 +5,15 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use wasmtime::Config;
 use wasmtime::component::Component;
 
+use crate::compiled::CompiledCache;
 use crate::idle::Idle;
-use crate::{Limits, LoadError};
+use crate::{Limits, LoadError, PrivateFolder};
 
 /// Returns the configuration for compiling and running modules.
 ///
@@ -37,16 +41,23 @@ struct Inner {
     wasmtime: wasmtime::Engine,
     limits: Limits,
     idle: Idle,
+    compiled: Option<CompiledCache>,
 }
 
 impl Engine {
     /// Creates an engine, with a thread that advances the epoch of running guests on every tick until the engine is
     /// dropped.
     pub fn new(limits: Limits) -> Result<Self, LoadError> {
+        Self::with_cache(limits, None)
+    }
+
+    /// Creates an engine like [`Self::new`], which keeps compiled components in a folder.
+    pub fn with_cache(limits: Limits, cache: Option<&PrivateFolder>) -> Result<Self, LoadError> {
         let wasmtime =
             wasmtime::Engine::new(&configuration(&limits)).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let tick = limits.tick;
-        let inner = Arc::new(Inner { wasmtime, limits, idle: Idle::default() });
+        let compiled = cache.map(|folder| CompiledCache::new(folder, &wasmtime));
+        let inner = Arc::new(Inner { wasmtime, limits, idle: Idle::default(), compiled });
         let watched = Arc::downgrade(&inner);
         thread::Builder::new()
             .name("epoch".to_owned())
@@ -68,6 +79,35 @@ impl Engine {
     /// Returns the wasmtime engine, for loading precompiled components.
     pub fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner.wasmtime
+    }
+
+    /// Returns the folder that was set with [`Self::with_cache`].
+    pub fn cache_folder(&self) -> Option<&Path> {
+        self.inner.compiled.as_ref().map(CompiledCache::parent)
+    }
+
+    /// Returns the compiled component from the cache, or compiles it.
+    pub(crate) fn component(&self, bytes: &[u8]) -> Result<Component, LoadError> {
+        let Some(cache) = &self.inner.compiled else { return self.compile(bytes) };
+        if let Some(component) = cache.load(self.wasmtime(), bytes) {
+            return Ok(component);
+        }
+        let component = self.compile(bytes)?;
+        if let Err(error) = cache.store(bytes, &component) {
+            tracing::warn!("failed to store compiled code, which is compiled again next time: {error}");
+            return Ok(component);
+        }
+        // Mapped code can be dropped from memory while it is not used.
+        Ok(cache.load(self.wasmtime(), bytes).unwrap_or(component))
+    }
+
+    /// Removes the compiled code of all components but those with the given digests.
+    pub fn retain_compiled(&self, digests: &BTreeSet<String>) {
+        if let Some(cache) = &self.inner.compiled
+            && let Err(error) = cache.retain(digests)
+        {
+            tracing::warn!("failed to remove compiled code that is not used: {error}");
+        }
     }
 
     /// Compiles the bytes of a component.

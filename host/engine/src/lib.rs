@@ -10,7 +10,8 @@
 //! clock, no randomness, no environment and no I/O; its time, memory and the size of its results are limited; and a
 //! failed evaluation is an error with check, module and cause, never a pass. This crate must not depend on the source
 //! of modules and subjects, or on the use of the outcomes.
-#![forbid(unsafe_code)]
+// The cache of compiled code is the exception, and argues why it is sound.
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 
 mod batch;
@@ -19,11 +20,13 @@ mod budget;
 mod bundle;
 mod catalog;
 mod check;
+mod compiled;
 mod convert;
 mod describe;
 mod engine;
 mod error;
 mod facts;
+mod folder;
 mod idle;
 mod instance;
 mod limits;
@@ -39,6 +42,7 @@ pub use check::CheckModule;
 pub use convert::write as write_facts;
 pub use engine::{Engine, configuration};
 pub use error::{CallError, LoadError, RuleError};
+pub use folder::{FolderError, PrivateFolder};
 pub use limits::Limits;
 pub use loaded::{Grants, LoadedModule};
 pub(crate) use module::Module;

@@ -49,7 +49,7 @@ impl LoadedModule {
     /// If it is no component, does not implement the contract, or imports more than is granted.
     pub fn compile(engine: &Engine, bytes: &[u8], digest: &str, grants: Grants) -> Result<Self, LoadError> {
         check_header(bytes)?;
-        let component = engine.compile(bytes)?;
+        let component = engine.component(bytes)?;
         let mut loaded = Self::load(engine, &component, digest, grants)?;
         loaded.size = bytes.len();
         Ok(loaded)

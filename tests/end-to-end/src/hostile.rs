@@ -6,16 +6,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use kube_devops_engine::{Catalog, CheckModule, Engine, Limits};
 
-use crate::root;
+use crate::guests::guest;
 
 /// Returns the built-in checks with a replacement for `latest-tag` that crashes on pods named `poison`, never returns for
 /// pods named `tar-pit`, and has no findings for others. It also replaces `high-restarts`, whose settings it rejects.
 /// `temporary` is cargo's temporary folder for tests.
 pub fn checks_of_which_one_fails(temporary: &Path) -> Result<Catalog> {
-    let built = kube_devops_build_components::build(&[root().join("tests/guests")], &temporary.join("../components"))?;
-    let hostile = built.iter().find(|component| component.folder == "hostile").context("the guest is built")?;
+    let hostile = guest("hostile", temporary)?;
     let engine = Engine::new(Limits::default())?;
-    let loaded = CheckModule::load(&engine, &engine.compile(&hostile.bytes)?, "sha256:hostile")?;
+    let loaded = CheckModule::load(&engine, &engine.compile(&hostile)?, "sha256:hostile")?;
     let module = Arc::new(loaded.into_iter().next().context("the guest has a check")?);
     let mut modules = kube_devops_modules::checks(&engine)?;
     modules.insert("latest-tag".to_owned(), module.clone());

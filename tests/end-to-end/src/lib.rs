@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod controller;
+pub mod guests;
 pub mod helm;
 mod hostile;
 pub mod http;

@@ -15,7 +15,8 @@ fn call(folder: &Path, arguments: &[&str]) -> Ran {
     let mut command = kube_devops();
     let home = std::env::var_os("HOME").unwrap_or_default();
     // rustup and npm keep their files in the home.
-    run(command.current_dir(folder).env("HOME", home).args(arguments))
+    let cache = folder.join("cache");
+    run(command.current_dir(folder).env("HOME", home).env("KUBE_DEVOPS_CACHE_DIR", cache).args(arguments))
 }
 
 /// Creates a project in a temporary folder.

@@ -6,23 +6,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use end_to_end::guests::{guest, with_section};
 use end_to_end::objects::good_pod;
 use end_to_end::operator::{Setting, apply, expect_status, get, policy};
 use end_to_end::webhook::Webhook;
-use end_to_end::{Controller, Folder, kube_devops, root, run};
+use end_to_end::{Controller, Folder, kube_devops, run};
 use serde_json::{Value, json};
 use test_cluster::{DEADLINE, Namespace, eventually};
 
 /// The guest `reader`, whose check reads complete objects and reports the image of every pod.
 fn reader() -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../components");
-    let built = kube_devops_build_components::build(&[root().join("tests/guests")], &folder).unwrap();
-    built.into_iter().find(|component| component.folder == "reader").unwrap().bytes
-}
-
-/// The same component with another digest.
-fn with_section(bytes: &[u8], name: u8) -> Vec<u8> {
-    [bytes, &[0, 2, 1, name]].concat()
+    guest("reader", Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap()
 }
 
 /// A ConfigMap with a module in the namespace of the platform.

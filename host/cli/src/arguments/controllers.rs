@@ -1,6 +1,7 @@
 //! Arguments of the controllers.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -25,6 +26,14 @@ pub struct ControllerArguments {
     /// Additional system namespace to exclude; can be specified multiple times
     #[arg(long = "system-namespace", value_name = "NAME")]
     pub system_namespaces: Vec<String>,
+}
+
+/// Where controllers keep modules.
+#[derive(Debug, Args)]
+pub struct ModuleCacheArguments {
+    /// Folder for the modules of registries and for compiled code; without it, both are held in memory only
+    #[arg(long, value_name = "DIR", help_heading = "Modules")]
+    pub module_cache_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +71,8 @@ pub struct ReconcileArguments {
     /// Name of the Lease
     #[arg(long, default_value = "kube-devops-reconcile", value_name = "NAME", help_heading = "Leader election")]
     pub lease_name: String,
+    #[command(flatten)]
+    pub modules: ModuleCacheArguments,
     #[command(flatten)]
     pub controller: ControllerArguments,
 }

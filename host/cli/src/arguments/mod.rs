@@ -18,11 +18,13 @@ pub use cluster::{
     CheckArguments, CleanupArguments, ClusterArguments, CrdCommand, InstalledComponent, ListCommand, ListFormat,
     ListPodsArguments, Selection,
 };
-pub use controllers::{ControllerArguments, ReconcileArguments, WatchArguments};
+pub use controllers::{ControllerArguments, ModuleCacheArguments, ReconcileArguments, WatchArguments};
 pub use deploy::{DeployArguments, DeployCommand, NamespaceArguments, ObservabilityCommand};
 pub use module::{
-    InspectFormat, Language, ModuleArguments, ModuleBuildArguments, ModuleCommand, ModuleInspectArguments,
-    ModuleNewArguments, ModuleTestArguments, TestFormat,
+    CacheArguments, InspectFormat, Language, ModuleArguments, ModuleBuildArguments, ModuleCommand,
+    ModuleInspectArguments, ModuleListArguments, ModuleNewArguments, ModulePruneArguments, ModulePullArguments,
+    ModulePushArguments, ModuleSignArguments, ModuleSourceArguments, ModuleTestArguments, RegistryArguments,
+    TestFormat, VerificationArguments,
 };
 pub use multi_cluster::{ContextFormat, ListContextsArguments, MultiClusterArguments, MultiClusterCommand};
 pub use policy::{

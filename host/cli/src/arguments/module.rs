@@ -3,15 +3,60 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use kube_devops_oci::Reference;
 
 use crate::modules::ModuleReference;
 
 /// Further modules.
 #[derive(Debug, Args)]
 pub struct ModuleArguments {
-    /// Module with further checks or a bundle, such as file:checks.wasm; can be specified multiple times
-    #[arg(long = "module", value_name = "REF")]
+    /// Module with further checks or a bundle: file:PATH, oci://HOST/REPOSITORY:TAG or configmap:NAMESPACE/NAME/KEY; can be
+    /// specified multiple times
+    #[arg(long = "module", value_name = "REF", help_heading = "Modules")]
     pub modules: Vec<ModuleReference>,
+    #[command(flatten)]
+    pub source: ModuleSourceArguments,
+}
+
+/// How modules are read.
+#[derive(Debug, Args)]
+pub struct ModuleSourceArguments {
+    #[command(flatten)]
+    pub verification: VerificationArguments,
+    #[command(flatten)]
+    pub registry: RegistryArguments,
+    #[command(flatten)]
+    pub cache: CacheArguments,
+}
+
+/// How registries are reached.
+#[derive(Debug, Args)]
+pub struct RegistryArguments {
+    /// Credentials for registries; defaults to the files of docker and podman
+    #[arg(long, value_name = "FILE", help_heading = "Modules")]
+    pub registry_config: Option<PathBuf>,
+    /// CA bundle that is trusted for registries, in addition to that of the system
+    #[arg(long, value_name = "FILE", help_heading = "Modules")]
+    pub registry_ca_file: Option<PathBuf>,
+    /// Connect to registries without TLS
+    #[arg(long, help_heading = "Modules")]
+    pub registry_plain_http: bool,
+}
+
+/// Who must have signed modules.
+#[derive(Debug, Args)]
+pub struct VerificationArguments {
+    /// Public key of which there must be a signature of each module; can be specified multiple times, and one of them suffices
+    #[arg(long = "module-key", value_name = "FILE", help_heading = "Modules")]
+    pub module_keys: Vec<PathBuf>,
+}
+
+/// Where modules are kept.
+#[derive(Debug, Args)]
+pub struct CacheArguments {
+    /// Folder for pulled modules and compiled code; defaults to ~/.cache/kube-devops
+    #[arg(long, env = "KUBE_DEVOPS_CACHE_DIR", value_name = "DIR", help_heading = "Modules")]
+    pub cache_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +84,38 @@ Exit code 1 means that a case failed.")]
     /// Show what a module contains and imports
     #[command(after_help = "Example:\n  kube-devops module inspect required-labels/required-labels.wasm")]
     Inspect(ModuleInspectArguments),
+    /// Push a component to a registry
+    #[command(after_help = "\
+Examples:
+  kube-devops module push labels.wasm oci://registry.example.com/checks/labels:1.0
+  kube-devops module push labels.wasm oci://registry.example.com/checks/labels:1.0 --sign-key key.pem
+
+Prints the digest, with which a PolicyModule identifies this version forever.")]
+    Push(ModulePushArguments),
+    /// Pull a module from a registry into the store
+    #[command(after_help = "\
+Examples:
+  kube-devops module pull oci://registry.example.com/checks/labels:1.0 --module-key cosign.pub
+  kube-devops module pull oci://registry.example.com/checks/labels:1.0 -o labels.wasm")]
+    Pull(ModulePullArguments),
+    /// List the modules in the store
+    #[command(after_help = "Example:\n  kube-devops module list")]
+    List(ModuleListArguments),
+    /// Remove modules from the store that no tag refers to, and compiled code that is not used
+    #[command(after_help = "\
+Examples:
+  kube-devops module prune
+  kube-devops module prune --all       remove everything")]
+    Prune(ModulePruneArguments),
+    /// Sign a module in a registry
+    #[command(after_help = "\
+Examples:
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem
+  openssl pkey -in key.pem -pubout -out key.pub
+  kube-devops module sign oci://registry.example.com/checks/labels:1.0 --key key.pem
+
+The signature is the one that `cosign verify --key key.pub` verifies. Modules can be signed with cosign as well.")]
+    Sign(ModuleSignArguments),
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +155,8 @@ pub struct ModuleTestArguments {
     /// Component to test instead of building the project
     #[arg(long = "module", value_name = "REF")]
     pub module: Option<ModuleReference>,
+    #[command(flatten)]
+    pub source: ModuleSourceArguments,
     /// Write the findings as the expected ones
     #[arg(long)]
     pub update: bool,
@@ -98,14 +177,16 @@ pub enum TestFormat {
 
 #[derive(Debug, Args)]
 pub struct ModuleInspectArguments {
-    /// Module, such as file:checks.wasm
+    /// Module: file:PATH, oci://HOST/REPOSITORY:TAG or configmap:NAMESPACE/NAME/KEY
     pub module: ModuleReference,
+    #[command(flatten)]
+    pub source: ModuleSourceArguments,
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: InspectFormat,
 }
 
-/// The output format of `module inspect`.
+/// The output format of `module inspect` and `module list`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum InspectFormat {
     /// Human-readable
@@ -113,4 +194,57 @@ pub enum InspectFormat {
     Text,
     /// JSON
     Json,
+}
+
+#[derive(Debug, Args)]
+pub struct ModulePushArguments {
+    /// File of the component
+    pub file: PathBuf,
+    /// Repository and tag, such as oci://registry.example.com/checks/labels:1.0
+    pub reference: Reference,
+    /// Private key to sign the module with, in PEM format
+    #[arg(long, value_name = "FILE")]
+    pub sign_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub registry: RegistryArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct ModulePullArguments {
+    /// Repository with a tag or a digest, such as oci://registry.example.com/checks/labels:1.0
+    pub reference: Reference,
+    /// File to write the component to as well
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub source: ModuleSourceArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct ModuleListArguments {
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: InspectFormat,
+    #[command(flatten)]
+    pub cache: CacheArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct ModulePruneArguments {
+    /// Remove all modules and all compiled code
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub cache: CacheArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct ModuleSignArguments {
+    /// Repository with a tag or a digest, such as oci://registry.example.com/checks/labels:1.0
+    pub reference: Reference,
+    /// Private key in PEM format: PKCS#8 without a password, ECDSA with P-256
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    #[command(flatten)]
+    pub registry: RegistryArguments,
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use kube_devops_core::Severity;
 use kube_devops_webhook::configuration::TemplatedResource;
 
-use super::ControllerArguments;
+use super::{ControllerArguments, ModuleCacheArguments};
 
 #[derive(Debug, Subcommand)]
 pub enum WebhookCommand {
@@ -101,6 +101,8 @@ pub struct WebhookServeArguments {
     /// Name of the Lease
     #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", help_heading = "Leader election")]
     pub lease_name: String,
+    #[command(flatten)]
+    pub modules: ModuleCacheArguments,
     #[command(flatten)]
     pub controller: ControllerArguments,
 }

@@ -7,13 +7,13 @@ use anyhow::Result;
 use kube_devops_cluster::connection::{Connection, ConnectionOptions};
 use kube_devops_cluster::runtime::election::ElectionOptions;
 use kube_devops_core::SystemNamespaces;
-use kube_devops_engine::Catalog;
+use kube_devops_engine::{Catalog, Engine, Limits, PrivateFolder};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::Outcome;
-use crate::arguments::{ClusterArguments, ControllerArguments};
+use crate::arguments::{ClusterArguments, ControllerArguments, ModuleCacheArguments};
 use crate::modules;
 
 /// The minimum number of worker threads of a controller: one for its work, and one for its endpoints.
@@ -60,8 +60,14 @@ fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
 }
 
 /// Returns the modules of the program, to which controllers add those of the cluster.
-pub fn catalog() -> Result<Catalog> {
-    modules::catalog(&[])
+///
+/// # Errors
+///
+/// If the selected folder for modules cannot be used.
+pub fn catalog(cache: Option<&ModuleCacheArguments>) -> Result<Catalog> {
+    let folder = cache.and_then(|cache| cache.module_cache_dir.as_deref());
+    let folder = folder.map(PrivateFolder::open).transpose()?;
+    modules::embedded(Engine::with_cache(Limits::default(), folder.as_ref())?)
 }
 
 impl ControllerArguments {

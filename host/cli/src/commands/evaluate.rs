@@ -11,7 +11,7 @@ use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Severity,
 use kube_devops_engine::{Checks, RuleSet};
 
 use super::Outcome;
-use crate::arguments::EvaluationArguments;
+use crate::arguments::{ClusterArguments, EvaluationArguments};
 use crate::modules;
 use crate::output::{self, Format, Shown};
 use crate::terminal;
@@ -26,13 +26,13 @@ pub struct Evaluator<'a> {
 
 impl<'a> Evaluator<'a> {
     /// Loads the rules of the selected bundle or policy, or of all checks.
-    pub fn new(arguments: &'a EvaluationArguments, program: &'a str) -> Result<Self> {
+    pub fn new(cluster: &ClusterArguments, arguments: &'a EvaluationArguments, program: &'a str) -> Result<Self> {
         if arguments.outputs.iter().filter(|target| target.file.is_none()).count() > 1 {
             bail!(
                 "multiple output formats for standard output; write all but one to a file, as in -o sarif=result.sarif"
             );
         }
-        let catalog = modules::catalog(&arguments.modules.modules)?;
+        let catalog = modules::catalog(&arguments.modules, cluster)?;
         let checks = catalog.checks();
         let policy = match (&arguments.bundle, &arguments.policy) {
             (Some(bundle), _) => modules::bundle(&catalog, bundle)?.policy(),

@@ -6,12 +6,12 @@ use anyhow::{Result, bail};
 use kube_devops_core::{CheckInfo, Stage};
 
 use super::{Outcome, print};
-use crate::arguments::ExplainArguments;
+use crate::arguments::{ClusterArguments, ExplainArguments};
 use crate::modules;
 
 /// Runs the command.
-pub fn run(arguments: &ExplainArguments, program: &str) -> Result<Outcome> {
-    let checks = modules::catalog(&arguments.modules.modules)?.infos();
+pub fn run(cluster: &ClusterArguments, arguments: &ExplainArguments, program: &str) -> Result<Outcome> {
+    let checks = modules::catalog(&arguments.modules, cluster)?.infos();
     let Some(id) = &arguments.check else {
         let mut text = String::from("Checks:\n");
         for info in checks.values() {

@@ -63,9 +63,9 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
         Command::Check(arguments) => check::run(&cluster, &arguments),
         Command::List(arguments) => list::run(&cluster, &arguments),
         Command::Analyze(arguments) => analyze::run(&cluster, &arguments, program),
-        Command::Explain(arguments) => explain::run(&arguments, program),
+        Command::Explain(arguments) => explain::run(&cluster, &arguments, program),
         Command::Crd(arguments) => crd::run(&cluster, &arguments),
-        Command::Module(command) => module::run(&command),
+        Command::Module(command) => module::run(&cluster, &command),
         Command::Policy(command) => policy::run(&cluster, &command),
         Command::MultiCluster(command) => multi_cluster::run(&cluster, &command, program),
         Command::Watch(arguments) => watch::run(&cluster, &arguments),
@@ -86,7 +86,7 @@ fn print(text: &str) -> Result<Outcome> {
 }
 
 /// Connects to the selected cluster and runs an action with the connection.
-fn with_cluster<T, F: Future<Output = Result<T>>>(
+pub(crate) fn with_cluster<T, F: Future<Output = Result<T>>>(
     arguments: &ClusterArguments,
     action: impl FnOnce(Connection) -> F,
 ) -> Result<T> {

@@ -39,7 +39,7 @@ pub fn run(cluster: &ClusterArguments, command: &MultiClusterCommand, program: &
     let contexts = Contexts::read(cluster.kubeconfig.as_deref())?;
     match command {
         MultiClusterCommand::ListContexts(arguments) => list_contexts(&contexts, arguments),
-        MultiClusterCommand::Analyze(arguments) => analyze(contexts, arguments, program),
+        MultiClusterCommand::Analyze(arguments) => analyze(cluster, contexts, arguments, program),
     }
 }
 
@@ -117,8 +117,13 @@ fn same_servers(contexts: &[ContextInfo], selected: &[String]) -> Vec<String> {
     by_server.into_values().filter(|names| names.len() > 1).map(|names| names.join(", ")).collect()
 }
 
-fn analyze(contexts: Contexts, arguments: &MultiClusterArguments, program: &str) -> Result<Outcome> {
-    let evaluator = Evaluator::new(&arguments.evaluation, program)?;
+fn analyze(
+    cluster: &ClusterArguments,
+    contexts: Contexts,
+    arguments: &MultiClusterArguments,
+    program: &str,
+) -> Result<Outcome> {
+    let evaluator = Evaluator::new(cluster, &arguments.evaluation, program)?;
     let selected = select(&contexts.contexts, &arguments.contexts)?;
     for names in same_servers(&contexts.contexts, &selected) {
         print_message(

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use kube_devops_core::{CheckInfo, Stage};
+use kube_devops_engine::{Engine, Limits};
 
 use crate::arguments::Arguments;
 use crate::modules;
@@ -12,7 +13,7 @@ use crate::modules;
 /// Returns the generated pages by their path below `docs/`.
 pub fn pages() -> Result<BTreeMap<String, String>> {
     let mut pages = BTreeMap::from([("cli.md".to_owned(), commands())]);
-    let checks = modules::catalog(&[])?.infos();
+    let checks = modules::embedded(Engine::new(Limits::default())?)?.infos();
     let mut index = String::from(
         "# Checks\n\nEvery check is a WebAssembly component that describes itself. These pages are generated from the descriptions.\n\n\
          | check | violation | weight | severity | evaluates |\n|---|---|---|---|---|\n",

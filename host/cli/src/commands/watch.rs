@@ -16,7 +16,7 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &WatchArguments) -> Result<Outcome> {
-    let checks = controller::catalog()?.checks();
+    let checks = controller::catalog(None)?.checks();
     let options = WatchOptions {
         address: arguments.addr,
         election: arguments.controller.election(&arguments.lease_name),

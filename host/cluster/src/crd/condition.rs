@@ -13,6 +13,8 @@ pub const EVALUATED: &str = "Evaluated";
 pub const ENFORCED: &str = "Enforced";
 /// The bytes of a module were found.
 pub const RESOLVED: &str = "Resolved";
+/// The current version of a module is signed by one of the keys.
+pub const VERIFIED: &str = "Verified";
 /// The current version of a module was loaded.
 pub const LOADED: &str = "Loaded";
 

@@ -18,7 +18,10 @@ pub use devops_policy::{
     SeverityOverrides, WorkloadState, WorkloadStatus,
 };
 
-pub use policy_module::{ConfigMapSource, Grant, ModuleSource, PolicyModule, PolicyModuleSpec, PolicyModuleStatus};
+pub use policy_module::{
+    ConfigMapSource, Grant, ModuleSource, OciSource, PolicyModule, PolicyModuleSpec, PolicyModuleStatus,
+    ResolvedSource, Verification,
+};
 
 /// The finalizer that delays the deletion of a policy until its rollouts have ended. It is present only during rollouts, so that
 /// the deletion of policies and namespaces does not depend on a running operator.

@@ -2,14 +2,17 @@
 //!
 //! ```text
 //!   watch of PolicyModules --.
-//!                            |--> ModuleStore --> load, one at a time --> activate --> checks for policies
-//!   watch of ConfigMaps -----'                                               '------> statuses, by the leader
+//!   watch of ConfigMaps -----|--> ModuleStore --> load, one at a time --> activate --> checks for policies
+//!   registries <-- fetch ----'                                               '------> statuses, by the leader
 //! ```
 //!
 //! Every replica loads the modules by itself. ConfigMaps are watched by name, and only in the namespace of the platform.
-//! [`store`] decides; this file requests and loads.
+//! [`store`] and [`oci`] decide; this file requests and loads.
 
 pub mod content;
+mod fetch;
+mod known;
+pub mod oci;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -23,21 +26,25 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use kube_devops_engine::{Catalog, Checks, LoadedModule};
+use kube_devops_oci::{Fetched, Store as Cache};
 use prometheus::{IntGaugeVec, Opts, Registry};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::ClusterError;
 use crate::clock::Now;
+use crate::connection::Connection;
 use crate::crd::{PolicyModule, PolicyModuleSpec, PolicyModuleStatus};
 use crate::install::FIELD_MANAGER;
 use crate::key::ObjectKey;
 use crate::lenient::Lenient;
 use crate::runtime::metrics::register;
 use crate::runtime::store::{Store, Watched};
-use store::ModuleStore;
+use fetch::Fetcher;
+use oci::Fetch;
+use store::{Failure, Load, ModuleStore, Used};
 
 /// The longest time that a controller waits for its modules before it is ready.
 const START: Duration = Duration::from_secs(10);
@@ -46,8 +53,13 @@ const START: Duration = Duration::from_secs(10);
 type WatchedModule = kube::core::Object<Lenient<PolicyModuleSpec>, Lenient<PolicyModuleStatus>>;
 /// A ConfigMap, `None` if it does not exist, or the reason why it cannot be read.
 type Source = Result<Option<ConfigMap>, String>;
-/// The result of loading a version: the module, the digest, and the component or the error.
-type LoadResult = (String, String, Result<Arc<LoadedModule>, String>);
+/// The result of fetching a version.
+type FetchResult = (Fetch, Result<Fetched, Failure>);
+/// The result of loading a version.
+type LoadResult = (Load, Result<Arc<LoadedModule>, String>);
+
+/// The most modules that are fetched at the same time, which bounds the memory for them.
+const FETCHES: usize = 4;
 
 /// The checks of the program and of all modules, which change while the program runs.
 #[derive(Clone)]
@@ -83,9 +95,15 @@ pub fn start(
     let help = Opts::new("policy_module_loaded", "Active modules, by their digests");
     let metric = register(registry, IntGaugeVec::new(help, &["module", "digest"]))?;
     let (sender, maps) = mpsc::channel(16);
-    let store = ModuleStore::new(catalog.engine().limits().module);
+    let most = catalog.engine().limits().module;
+    let cache = catalog.engine().cache_folder().map(|folder| Cache::new(folder.to_owned()));
+    let (namespace, store) = (options.namespace.clone(), ModuleStore::new(most));
+    let fetcher = Fetcher { client: client.clone(), namespace, store: cache, most: most as u64 };
     let manager = Manager {
         client,
+        fetcher,
+        fetches: JoinSet::new(),
+        used: Used::default(),
         catalog,
         options,
         store,
@@ -104,6 +122,10 @@ pub fn start(
 
 struct Manager {
     client: Client,
+    fetcher: Fetcher,
+    fetches: JoinSet<FetchResult>,
+    /// What the cache was reduced to last.
+    used: Used,
     catalog: Catalog,
     options: ModuleOptions,
     store: ModuleStore,
@@ -127,8 +149,11 @@ impl Manager {
         let mut deadline = std::pin::pin!(tokio::time::sleep(START));
         let mut leadership = self.options.leadership.clone();
         loop {
+            let wait = self.store.wait(self.is_leader(), Now::read());
             tokio::select! {
                 () = stop.cancelled() => break,
+                () = sleep(wait) => {}
+                Some(fetched) = self.fetches.join_next() => self.fetched(fetched),
                 () = &mut deadline, if !*self.started.borrow() => {
                     tracing::warn!("not all modules were loaded within {START:?}; their checks are not evaluated yet");
                     self.started.send_replace(true);
@@ -176,16 +201,28 @@ impl Manager {
         }
     }
 
-    /// Loads the next version, activates loaded ones, and writes the statuses.
+    fn is_leader(&self) -> bool {
+        self.options.leadership.as_ref().is_some_and(|leadership| *leadership.borrow())
+    }
+
+    /// Fetches and loads the next versions, activates loaded ones, and writes the statuses.
     async fn proceed(&mut self) {
+        while self.fetches.len() < FETCHES
+            && let Some(fetch) = self.store.next_fetch(self.is_leader(), Now::read())
+        {
+            let fetcher = self.fetcher.clone();
+            self.fetches.spawn(async move {
+                let result = fetcher.fetch(&fetch).await;
+                (fetch, result)
+            });
+        }
         if self.loading.is_none()
             && let Some(load) = self.store.next_load()
         {
             let engine = self.catalog.engine().clone();
             self.loading = Some(tokio::task::spawn_blocking(move || {
-                let store::Load { module, content, grants } = load;
-                let loaded = LoadedModule::compile(&engine, &content.bytes, &content.digest, grants);
-                (module, content.digest, loaded.map(Arc::new).map_err(|error| error.to_string()))
+                let loaded = LoadedModule::compile(&engine, &load.content.bytes, &load.content.digest, load.grants);
+                (load, loaded.map(Arc::new).map_err(|error| error.to_string()))
             }));
         }
         if let Some(checks) = self.store.activate(&self.catalog, &mut self.active) {
@@ -196,11 +233,12 @@ impl Manager {
             }
             self.checks.send_replace(Arc::new(checks));
         }
-        if self.watched.is_synced() && self.store.is_settled() && self.loading.is_none() {
+        let is_idle = self.watched.is_synced() && self.store.is_settled() && self.loading.is_none();
+        if is_idle && self.fetches.is_empty() {
             self.started.send_if_modified(|started| !std::mem::replace(started, true));
+            self.reduce_cache().await;
         }
-        let is_leader = self.options.leadership.as_ref().is_some_and(|leadership| *leadership.borrow());
-        if is_leader && self.loading.is_none() {
+        if self.is_leader() && self.loading.is_none() {
             self.write_statuses().await;
         }
     }
@@ -208,13 +246,51 @@ impl Manager {
     fn loaded(&mut self, finished: Result<LoadResult, tokio::task::JoinError>) {
         self.loading = None;
         match finished {
-            Ok((module, digest, result)) => {
+            Ok((load, result)) => {
                 if let Err(error) = &result {
-                    tracing::warn!(module, digest, "failed to load a module: {error}");
+                    tracing::warn!(
+                        module = load.module,
+                        digest = load.content.digest,
+                        "failed to load a module: {error}"
+                    );
                 }
-                self.store.loaded(&module, &digest, result);
+                self.store.loaded(load, result);
             }
             Err(error) => tracing::error!("failed to load a module: {error}"),
+        }
+    }
+
+    fn fetched(&mut self, finished: Result<FetchResult, tokio::task::JoinError>) {
+        match finished {
+            Ok((fetch, result)) => {
+                if let Err(Failure { reason, message, .. }) = &result {
+                    let (module, reference) = (&fetch.module, fetch.reference.to_string());
+                    tracing::warn!(module, reference, reason, "failed to fetch a module: {message}");
+                }
+                self.store.fetched(&fetch, result, Now::read());
+            }
+            Err(error) => tracing::error!("failed to fetch a module: {error}"),
+        }
+    }
+
+    /// Removes from the cache what no module refers to. Nothing is fetched or loaded meanwhile.
+    async fn reduce_cache(&mut self) {
+        let used = self.store.used();
+        if used == self.used {
+            return;
+        }
+        self.used = used.clone();
+        let (engine, cache) = (self.catalog.engine().clone(), self.fetcher.store.clone());
+        let reduce = tokio::task::spawn_blocking(move || {
+            engine.retain_compiled(&used.components);
+            if let Some(Err(error)) =
+                cache.map(|cache| cache.retain(|record| used.manifests.contains(&record.manifest)))
+            {
+                tracing::warn!("failed to remove modules that are not used: {error}");
+            }
+        });
+        if let Err(error) = reduce.await {
+            tracing::error!("failed to remove modules that are not used: {error}");
         }
     }
 
@@ -267,6 +343,20 @@ impl Store for Manager {
     }
 }
 
+/// Reads a ConfigMap; `None` if it does not exist.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub async fn config_map(
+    connection: &Connection,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<ConfigMap>, ClusterError> {
+    let maps: Api<ConfigMap> = Api::namespaced(connection.client.clone(), namespace);
+    maps.get_opt(name).await.map_err(|error| connection.error(error, "read a ConfigMap"))
+}
+
 /// Sends the content of a ConfigMap whenever it changes, and `None` if it does not exist.
 async fn follow(api: Api<ConfigMap>, name: String, sender: mpsc::Sender<(String, Source)>) {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
@@ -290,6 +380,14 @@ async fn follow(api: Api<ConfigMap>, name: String, sender: mpsc::Sender<(String,
         if sender.send((name.clone(), map)).await.is_err() {
             return;
         }
+    }
+}
+
+/// Waits for a time, if there is one.
+async fn sleep(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,51 +1,22 @@
-//! The known modules and their versions, as decisions without requests: what to load next, which version is active, and what
-//! the status says.
+//! The known modules and their versions, as decisions without requests: what to fetch and load next, which version is active, and
+//! what the status says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kube_devops_engine::{Catalog, Checks, Grants, LoadedModule};
+use kube_devops_engine::{Catalog, Checks, LoadedModule};
+use kube_devops_oci::{Digest, Fetched};
 
 use super::content::{Content, ContentError, content};
-use crate::crd::condition::{Conditions, LOADED, READY, RESOLVED};
-use crate::crd::{Grant, PolicyModule, PolicyModuleStatus};
-
-/// A version to load.
-#[derive(Debug, Clone)]
-pub struct Load {
-    /// The name of the PolicyModule.
-    pub module: String,
-    /// The component.
-    pub content: Content,
-    /// What it may import.
-    pub grants: Grants,
-}
-
-/// The reason why the current version is not active.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Failure {
-    reason: &'static str,
-    message: String,
-}
-
-/// A PolicyModule and its versions.
-struct Known {
-    object: PolicyModule,
-    /// What the source contained last; `None` if it is not known yet.
-    resolved: Option<Result<String, ContentError>>,
-    /// The version to load.
-    next: Option<Load>,
-    /// The newest version that was loaded.
-    newest: Option<Arc<LoadedModule>>,
-    /// The active version.
-    active: Option<Arc<LoadedModule>>,
-    failure: Option<Failure>,
-    /// Why the newest version is not active although it was loaded.
-    clash: Option<Failure>,
-}
+use super::known::Known;
+pub use super::known::{Failure, Load};
+use super::oci::{Fetch, View};
+use crate::clock::Now;
+use crate::crd::{PolicyModule, PolicyModuleStatus};
 
 /// All modules, by name.
 #[derive(Default)]
@@ -54,6 +25,15 @@ pub struct ModuleStore {
     maps: BTreeMap<String, Option<ConfigMap>>,
     /// The limit of the size of a module, in bytes.
     most: usize,
+}
+
+/// The versions that a cache has to keep.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Used {
+    /// The digests of manifests.
+    pub manifests: BTreeSet<Digest>,
+    /// The digests of components.
+    pub components: BTreeSet<String>,
 }
 
 impl ModuleStore {
@@ -71,19 +51,12 @@ impl ModuleStore {
                 known.object = object;
                 if is_changed {
                     known.resolved = None;
+                    known.next = None;
+                    known.progress.restart();
                 }
             }
             None => {
-                let known = Known {
-                    object,
-                    resolved: None,
-                    next: None,
-                    newest: None,
-                    active: None,
-                    failure: None,
-                    clash: None,
-                };
-                self.modules.insert(name.clone(), known);
+                self.modules.insert(name.clone(), Known::new(object));
             }
         }
         self.resolve(&name);
@@ -101,13 +74,13 @@ impl ModuleStore {
 
     /// The names of the ConfigMaps that are sources.
     pub fn config_maps(&self) -> BTreeSet<String> {
-        self.modules.values().map(|known| known.object.spec.source.config_map.name.clone()).collect()
+        self.modules.values().filter_map(|known| Some(known.config_map()?.to_owned())).collect()
     }
 
     /// Sets the content of a ConfigMap; `None` if it does not exist.
     pub fn set_config_map(&mut self, name: &str, map: Option<ConfigMap>) {
         self.maps.insert(name.to_owned(), map);
-        let users = self.modules.iter().filter(|(_, known)| known.object.spec.source.config_map.name == name);
+        let users = self.modules.iter().filter(|(_, known)| known.config_map() == Some(name));
         let users: Vec<String> = users.map(|(name, _)| name.clone()).collect();
         for user in users {
             self.resolve(&user);
@@ -120,11 +93,10 @@ impl ModuleStore {
         let waiting = self
             .modules
             .values_mut()
-            .filter(|known| known.object.spec.source.config_map.name == name && !matches!(known.resolved, Some(Ok(_))));
+            .filter(|known| known.config_map() == Some(name) && !matches!(known.resolved, Some(Ok(_))));
         for known in waiting {
             let error = ContentError::Unreadable { name: name.to_owned(), reason: error.to_owned() };
-            known.failure = Some(Failure { reason: "SourceUnreadable", message: error.to_string() });
-            known.resolved = Some(Err(error));
+            known.fail(Failure::of_source("SourceUnreadable", error));
         }
     }
 
@@ -134,27 +106,85 @@ impl ModuleStore {
         self.maps.retain(|name, _| used.contains(name));
     }
 
-    /// Compares the source of a module with its versions.
+    /// Compares the ConfigMap of a module with its versions.
     fn resolve(&mut self, name: &str) {
         let Some(known) = self.modules.get_mut(name) else { return };
-        let source = &known.object.spec.source.config_map;
+        let Some(source) = &known.object.spec.source.config_map else { return };
         let Some(map) = self.maps.get(&source.name) else { return };
         let found = content(&source.name, map.as_ref(), source.key.as_deref(), self.most);
-        let digest = found.as_ref().map(|content| content.digest.clone()).map_err(Clone::clone);
+        let digest = found.as_ref().map(|content| content.digest.clone()).map_err(Failure::from);
         if known.resolved.as_ref() == Some(&digest) {
             return;
         }
         known.resolved = Some(digest);
-        known.next = match found {
+        known.next = None;
+        match found {
             Ok(content) => {
-                let grants = Grants { object: known.object.spec.grants.contains(&Grant::Object) };
-                Some(Load { module: name.to_owned(), content, grants })
+                known.next = Some(Load { module: name.to_owned(), content, grants: known.grants(), origin: None });
             }
-            Err(error) => {
-                known.failure = Some(Failure { reason: "SourceInvalid", message: error.to_string() });
-                None
+            Err(error) => known.fail(Failure::from(&error)),
+        }
+    }
+
+    /// The next version to fetch from a registry, once.
+    pub fn next_fetch(&mut self, is_leader: bool, now: Now) -> Option<Fetch> {
+        for (name, known) in &mut self.modules {
+            let Some(source) = &known.object.spec.source.oci else { continue };
+            let view = View { module: &known.object, source, is_leader, is_active: known.active.is_some(), now };
+            match known.progress.next(view) {
+                Ok(Some((reference, origin))) => {
+                    let keys = known.object.spec.verify.as_ref().map(|verify| verify.public_keys.clone());
+                    let (source, attempt) = (source.clone(), known.progress.attempt);
+                    let keys = keys.unwrap_or_default();
+                    return Some(Fetch { module: name.clone(), attempt, reference, source, keys, origin });
+                }
+                Ok(None) => {}
+                Err(error) => known.fail(Failure::of_source("ReferenceInvalid", error)),
             }
+        }
+        None
+    }
+
+    /// How long to wait for the next version to fetch; `None` if only an event can cause one.
+    pub fn wait(&self, is_leader: bool, now: Now) -> Option<Duration> {
+        let wait = |known: &Known| {
+            let source = known.oci()?;
+            let is_active = known.active.is_some();
+            known.progress.wait(View { module: &known.object, source, is_leader, is_active, now })
         };
+        self.modules.values().filter_map(wait).min()
+    }
+
+    /// Enters the result of fetching a version. It is ignored if the source has changed.
+    pub fn fetched(&mut self, fetch: &Fetch, result: Result<Fetched, Failure>, now: Now) {
+        let Some(known) = self.modules.get_mut(&fetch.module) else { return };
+        if known.progress.attempt != fetch.attempt {
+            return;
+        }
+        match result {
+            Ok(Fetched { record, component }) => {
+                known.progress.succeeded(&fetch.origin, &record.manifest);
+                let content = Content { digest: record.component.to_string(), bytes: component };
+                let origin = Some((fetch.origin.clone(), record.manifest.clone()));
+                let load = Load { module: fetch.module.clone(), content, grants: known.grants(), origin };
+                let resolved = Some(Ok(record.manifest.to_string()));
+                if !load.is_fallback() && known.resolved == resolved && known.failure.is_none() {
+                    // The version of a tag that was resolved again is the same, and loaded already.
+                    known.confirm(load.origin);
+                    return;
+                }
+                if !load.is_fallback() {
+                    known.resolved = resolved;
+                }
+                known.next = Some(load);
+            }
+            Err(failure) => {
+                known.progress.failed(&fetch.origin, now);
+                if !fetch.origin.is_fallback {
+                    known.fail(failure);
+                }
+            }
+        }
     }
 
     /// The next version to load, once.
@@ -162,24 +192,36 @@ impl ModuleStore {
         self.modules.values_mut().find_map(|known| known.next.take())
     }
 
-    /// Whether the source of every module was read, and no version is left to load.
+    /// Whether the ConfigMap of every module was read, and no version is left to fetch or load.
     pub fn is_settled(&self) -> bool {
-        self.modules.values().all(|known| known.resolved.is_some() && known.next.is_none())
+        let is_read = |known: &Known| known.oci().is_some() || known.resolved.is_some();
+        self.modules.values().all(|known| is_read(known) && known.next.is_none() && !known.progress.is_running())
     }
 
     /// Enters the result of loading a version. It is ignored if there is a newer one.
-    pub fn loaded(&mut self, module: &str, digest: &str, result: Result<Arc<LoadedModule>, String>) {
-        let Some(known) = self.modules.get_mut(module) else { return };
-        if !matches!(&known.resolved, Some(Ok(current)) if current == digest) {
-            return;
+    pub fn loaded(&mut self, load: Load, result: Result<Arc<LoadedModule>, String>) {
+        let Some(known) = self.modules.get_mut(&load.module) else { return };
+        let current = match &load.origin {
+            Some((_, manifest)) => manifest.to_string(),
+            None => load.content.digest.clone(),
+        };
+        if load.is_fallback() || matches!(&known.resolved, Some(Ok(resolved)) if *resolved == current) {
+            known.loaded(load, result);
         }
-        match result {
-            Ok(loaded) => {
-                known.newest = Some(loaded);
-                known.failure = None;
+    }
+
+    /// The versions that are used or may be needed again.
+    pub fn used(&self) -> Used {
+        let mut used = Used::default();
+        for known in self.modules.values() {
+            for version in [&known.active, &known.newest].into_iter().flatten() {
+                used.components.insert(version.module.digest.clone());
+                used.manifests.extend(version.origin.iter().map(|(_, digest)| digest.clone()));
             }
-            Err(message) => known.failure = Some(Failure { reason: "LoadFailed", message }),
+            let approved = known.object.status.as_ref().and_then(|status| status.source.as_ref());
+            used.manifests.extend(approved.and_then(|approved| approved.digest.parse().ok()));
         }
+        used
     }
 
     /// Activates the versions that were loaded. Returns the checks of `base` and of all modules if one was activated or
@@ -196,10 +238,10 @@ impl ModuleStore {
             known.clash = None;
             let previous = known.active.take();
             for version in [known.newest.clone(), previous].into_iter().flatten() {
-                match catalog.add(&version) {
+                match catalog.add(&version.module) {
                     Ok(()) => {
-                        let names = version.checks.iter().map(|check| check.info().id.clone());
-                        let bundle = version.bundle.iter().map(|module| module.bundle().name.clone());
+                        let names = version.module.checks.iter().map(|check| check.info().id.clone());
+                        let bundle = version.module.bundle.iter().map(|module| module.bundle().name.clone());
                         owners.extend(names.chain(bundle).map(|id| (id, name.clone())));
                         known.active = Some(version);
                         break;
@@ -208,12 +250,13 @@ impl ModuleStore {
                         let owner = owners.get(&clash.name);
                         let owner = owner.map_or("the program".to_owned(), |name| format!("the PolicyModule {name}"));
                         let message = format!("the {} {} already exists in {owner}", clash.kind, clash.name);
-                        known.clash.get_or_insert(Failure { reason: "NameClash", message });
+                        known.clash.get_or_insert(Failure::of_load("NameClash", message));
                     }
                 }
             }
         }
-        let digest = |(name, known): (&String, &Known)| Some((name.clone(), known.active.as_ref()?.digest.clone()));
+        let digest =
+            |(name, known): (&String, &Known)| Some((name.clone(), known.active.as_ref()?.module.digest.clone()));
         let now: BTreeMap<String, String> = self.modules.iter().filter_map(digest).collect();
         if now == *active {
             return None;
@@ -229,43 +272,6 @@ impl ModuleStore {
             .map(|known| (known.object.clone(), known.status(now)))
             .filter(|(object, status)| object.status.as_ref() != Some(status))
             .collect()
-    }
-}
-
-impl Known {
-    fn created(&self) -> i64 {
-        self.object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second())
-    }
-
-    fn status(&self, now: DateTime<Utc>) -> PolicyModuleStatus {
-        let before = self.object.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        let conditions = Conditions { before, generation: self.object.metadata.generation, now };
-        let kept = match &self.active {
-            Some(active) => format!("; the last good version {} stays active", active.digest),
-            None => String::new(),
-        };
-        let resolved = match &self.resolved {
-            Some(Ok(digest)) => conditions.of(RESOLVED, true, "Found", digest),
-            Some(Err(error)) => conditions.of(RESOLVED, false, "SourceInvalid", &error.to_string()),
-            None => conditions.of(RESOLVED, false, "Pending", "the source has not been read yet"),
-        };
-        let (loaded, ready) = match self.failure.as_ref().or(self.clash.as_ref()) {
-            Some(Failure { reason, message }) => {
-                let message = format!("{message}{kept}");
-                (conditions.of(LOADED, false, reason, &message), conditions.of(READY, false, reason, &message))
-            }
-            None => (
-                conditions.of(LOADED, true, "Loaded", "the current version was loaded"),
-                conditions.of(READY, true, "Active", "policies can use the checks of the current version"),
-            ),
-        };
-        PolicyModuleStatus {
-            observed_generation: self.object.metadata.generation,
-            digest: self.active.as_ref().map(|active| active.digest.clone()),
-            checks: self.active.iter().flat_map(|active| &active.checks).map(|check| check.info().id.clone()).collect(),
-            bundle: self.active.as_ref().and_then(|active| Some(active.bundle.as_ref()?.bundle().name.clone())),
-            conditions: vec![resolved, loaded, ready],
-        }
     }
 }
 

@@ -41,6 +41,11 @@ impl Backoff {
         self.until = None;
     }
 
+    /// The end of the pause, if there is one.
+    pub fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
     /// Whether the pause is over, or there is none.
     pub fn is_over(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| until <= now)

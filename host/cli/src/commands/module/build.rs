@@ -10,13 +10,13 @@ use kube_devops_engine::{Engine, Limits};
 
 use super::{Outcome, print};
 use crate::arguments::ModuleBuildArguments;
-use crate::modules::{self, ModuleReference};
+use crate::modules;
 
 /// Runs the command.
 pub fn run(arguments: &ModuleBuildArguments) -> Result<Outcome> {
     let file = build(&arguments.folder, arguments.output.as_deref())?;
     // What was built is loaded, so that an error appears here and not in a cluster.
-    let module = modules::load(&Engine::new(Limits::default())?, &ModuleReference::File(file.clone()))?;
+    let module = modules::load_file(&Engine::new(Limits::default())?, &file)?;
     print(&format!("{} built: {} bytes, {}\n", file.display(), module.size, module.digest))
 }
 

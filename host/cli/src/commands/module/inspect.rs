@@ -5,17 +5,17 @@ use std::fmt::Write;
 use anyhow::Result;
 use kube_devops_core::text::escape_controls;
 use kube_devops_core::{Bundle, CheckInfo, Stage};
-use kube_devops_engine::{Engine, Limits, LoadedModule};
+use kube_devops_engine::LoadedModule;
 use serde_json::{Value, json};
 
 use super::{Outcome, print};
-use crate::arguments::{InspectFormat, ModuleInspectArguments};
+use crate::arguments::{ClusterArguments, InspectFormat, ModuleInspectArguments};
 use crate::modules;
 
 /// Runs the command.
-pub fn run(arguments: &ModuleInspectArguments) -> Result<Outcome> {
-    let engine = Engine::new(Limits::default())?;
-    let module = modules::load(&engine, &arguments.module)?;
+pub fn run(cluster: &ClusterArguments, arguments: &ModuleInspectArguments) -> Result<Outcome> {
+    let engine = modules::engine(&arguments.source)?;
+    let module = modules::load(&engine, &arguments.module, &arguments.source, cluster)?;
     match arguments.output {
         InspectFormat::Text => print(&text(&module)),
         InspectFormat::Json => print(&format!("{:#}\n", json(&module))),

@@ -4,16 +4,18 @@ mod build;
 mod cases;
 mod inspect;
 mod new;
+mod registry;
+mod store;
 mod test;
 
 use anyhow::Result;
 use tracing_subscriber::EnvFilter;
 
 use super::{Outcome, print};
-use crate::arguments::ModuleCommand;
+use crate::arguments::{ClusterArguments, ModuleCommand};
 
 /// Runs the command.
-pub fn run(command: &ModuleCommand) -> Result<Outcome> {
+pub fn run(cluster: &ClusterArguments, command: &ModuleCommand) -> Result<Outcome> {
     // The log lines of a module, which explain its failures.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
@@ -25,7 +27,12 @@ pub fn run(command: &ModuleCommand) -> Result<Outcome> {
     match command {
         ModuleCommand::New(arguments) => new::run(arguments),
         ModuleCommand::Build(arguments) => build::run(arguments),
-        ModuleCommand::Test(arguments) => test::run(arguments),
-        ModuleCommand::Inspect(arguments) => inspect::run(arguments),
+        ModuleCommand::Test(arguments) => test::run(cluster, arguments),
+        ModuleCommand::Inspect(arguments) => inspect::run(cluster, arguments),
+        ModuleCommand::Push(arguments) => registry::push(arguments),
+        ModuleCommand::Pull(arguments) => registry::pull(arguments),
+        ModuleCommand::List(arguments) => store::list(arguments),
+        ModuleCommand::Prune(arguments) => store::prune(arguments),
+        ModuleCommand::Sign(arguments) => registry::sign(arguments),
     }
 }

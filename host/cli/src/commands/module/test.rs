@@ -6,13 +6,13 @@ use std::fs;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use kube_devops_engine::{Checks, Engine, Limits};
+use kube_devops_engine::Checks;
 use quick_xml::escape::escape;
 use similar::TextDiff;
 
 use super::cases::{self, Case, Expected};
 use super::{Outcome, build, print};
-use crate::arguments::{ModuleTestArguments, TestFormat};
+use crate::arguments::{ClusterArguments, ModuleTestArguments, TestFormat};
 use crate::modules::{self, ModuleReference};
 use crate::output::number;
 
@@ -20,13 +20,13 @@ use crate::output::number;
 type CaseResult = (String, Option<String>);
 
 /// Runs the command.
-pub fn run(arguments: &ModuleTestArguments) -> Result<Outcome> {
+pub fn run(cluster: &ClusterArguments, arguments: &ModuleTestArguments) -> Result<Outcome> {
     let reference = match &arguments.module {
         Some(reference) => reference.clone(),
         None => ModuleReference::File(build::build(&arguments.folder, None)?),
     };
-    let engine = Engine::new(Limits::default())?;
-    let module = modules::load(&engine, &reference)?;
+    let engine = modules::engine(&arguments.source)?;
+    let module = modules::load(&engine, &reference, &arguments.source, cluster)?;
     ensure!(!module.checks.is_empty(), "{reference} contains no check");
     let by_id: BTreeMap<_, _> =
         module.checks.into_iter().map(|check| (check.info().id.clone(), Arc::new(check))).collect();

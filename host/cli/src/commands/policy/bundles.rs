@@ -8,27 +8,33 @@ use kube_devops_core::{Bundle, Enforcement};
 use kube_devops_engine::Catalog;
 
 use super::super::{Outcome, print};
-use crate::arguments::ModuleArguments;
+use crate::arguments::{ClusterArguments, ModuleArguments};
 use crate::modules;
 
 /// Lists the bundles.
-pub fn list(further: &ModuleArguments) -> Result<Outcome> {
+pub fn list(further: &ModuleArguments, cluster: &ClusterArguments) -> Result<Outcome> {
     let mut text = String::from("Available policy bundles:\n");
-    for bundle in modules::catalog(&further.modules)?.bundles().values() {
+    for bundle in modules::catalog(further, cluster)?.bundles().values() {
         let _ = writeln!(text, "  {:<11} — {}", bundle.name, bundle.title);
     }
     print(&text)
 }
 
 /// Shows the contents of a bundle.
-pub fn show(name: &str, further: &ModuleArguments) -> Result<Outcome> {
-    let catalog = modules::catalog(&further.modules)?;
+pub fn show(name: &str, further: &ModuleArguments, cluster: &ClusterArguments) -> Result<Outcome> {
+    let catalog = modules::catalog(further, cluster)?;
     print(&details(&catalog, &modules::bundle(&catalog, name)?))
 }
 
 /// Prints a bundle as a policy.
-pub fn apply(name: &str, namespace: &str, policy_name: &str, further: &ModuleArguments) -> Result<Outcome> {
-    let catalog = modules::catalog(&further.modules)?;
+pub fn apply(
+    name: &str,
+    namespace: &str,
+    policy_name: &str,
+    further: &ModuleArguments,
+    cluster: &ClusterArguments,
+) -> Result<Outcome> {
+    let catalog = modules::catalog(further, cluster)?;
     let policy = policies::from_bundle(&modules::bundle(&catalog, name)?, namespace, policy_name)?;
     print(&serde_norway::to_string(&policy)?)
 }

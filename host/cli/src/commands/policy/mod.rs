@@ -33,10 +33,10 @@ const RESOURCE: &str = "devopspolicy.devops.stochastic.io";
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, command: &PolicyCommand) -> Result<Outcome> {
     match command {
-        PolicyCommand::BundleList { modules } => bundles::list(modules),
-        PolicyCommand::BundleShow { name, modules } => bundles::show(name, modules),
+        PolicyCommand::BundleList { modules } => bundles::list(modules, cluster),
+        PolicyCommand::BundleShow { name, modules } => bundles::show(name, modules, cluster),
         PolicyCommand::BundleApply { name, namespace, policy_name, modules } => {
-            bundles::apply(name, namespace, policy_name, modules)
+            bundles::apply(name, namespace, policy_name, modules, cluster)
         }
         PolicyCommand::Export(arguments) => export::run(cluster, arguments),
         PolicyCommand::Import(arguments) => import::run(cluster, arguments),

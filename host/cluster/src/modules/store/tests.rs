@@ -2,11 +2,13 @@ use k8s_openapi::ByteString;
 use kube_devops_engine::{Engine, Limits};
 
 use super::*;
+use crate::crd::condition::READY;
 use crate::crd::{ConfigMapSource, ModuleSource, PolicyModuleSpec};
 
 fn object(name: &str, map: &str) -> PolicyModule {
-    let source = ModuleSource { config_map: ConfigMapSource { name: map.to_owned(), key: None } };
-    PolicyModule::new(name, PolicyModuleSpec { source, grants: Vec::new() })
+    let config_map = Some(ConfigMapSource { name: map.to_owned(), key: None });
+    let source = ModuleSource { config_map, oci: None };
+    PolicyModule::new(name, PolicyModuleSpec { source, ..PolicyModuleSpec::default() })
 }
 
 fn map(bytes: &str) -> Option<ConfigMap> {
@@ -37,8 +39,8 @@ fn ready(store: &ModuleStore) -> Vec<(String, String, Option<String>)> {
 /// Loads the next version with this result.
 fn load(store: &mut ModuleStore, result: Result<(), &str>) -> String {
     let Some(load) = store.next_load() else { panic!("there is nothing to load") };
-    let digest = load.content.digest;
-    store.loaded(&load.module, &digest, result.map(|()| module(&digest)).map_err(str::to_owned));
+    let digest = load.content.digest.clone();
+    store.loaded(load, result.map(|()| module(&digest)).map_err(str::to_owned));
     digest
 }
 
@@ -112,7 +114,7 @@ fn a_result_of_an_outdated_version_is_ignored() {
     store.set_config_map("checks", map("one"));
     let Some(outdated) = store.next_load() else { panic!("there is a version") };
     store.set_config_map("checks", map("two"));
-    store.loaded("labels", &outdated.content.digest, Ok(module("one")));
+    store.loaded(outdated, Ok(module("one")));
     assert!(store.activate(&base, &mut active).is_none());
     let two = load(&mut store, Ok(()));
     store.activate(&base, &mut active);

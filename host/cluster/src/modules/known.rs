@@ -1,0 +1,213 @@
+//! A PolicyModule, its versions, and its status.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use kube::ResourceExt;
+use kube_devops_engine::{Grants, LoadedModule};
+use kube_devops_oci::{Digest, OciError};
+
+use super::content::{Content, ContentError};
+use super::oci::{Origin, Progress};
+use crate::crd::condition::{Conditions, LOADED, READY, RESOLVED, VERIFIED, time};
+use crate::crd::{Grant, OciSource, PolicyModule, PolicyModuleStatus};
+
+/// A version to load.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// The name of the PolicyModule.
+    pub module: String,
+    /// The component.
+    pub content: Content,
+    /// What it may import.
+    pub grants: Grants,
+    /// Its place in a registry.
+    pub origin: Option<(Origin, Digest)>,
+}
+
+impl Load {
+    /// Whether it is the last good version, and not the current one.
+    pub fn is_fallback(&self) -> bool {
+        self.origin.as_ref().is_some_and(|(origin, _)| origin.is_fallback)
+    }
+}
+
+/// The reason why the current version is not active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The condition that is not met.
+    pub condition: &'static str,
+    /// The reason of the condition.
+    pub reason: &'static str,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Failure {
+    /// The source cannot be read, or contains no module.
+    pub fn of_source(reason: &'static str, message: impl ToString) -> Self {
+        Self { condition: RESOLVED, reason, message: message.to_string() }
+    }
+
+    /// The version cannot be loaded.
+    pub fn of_load(reason: &'static str, message: String) -> Self {
+        Self { condition: LOADED, reason, message }
+    }
+}
+
+impl From<&ContentError> for Failure {
+    fn from(error: &ContentError) -> Self {
+        Self::of_source("SourceInvalid", error)
+    }
+}
+
+impl From<&OciError> for Failure {
+    fn from(error: &OciError) -> Self {
+        let condition = if matches!(error, OciError::Signature(_)) { VERIFIED } else { RESOLVED };
+        Self { condition, reason: error.reason(), message: error.to_string() }
+    }
+}
+
+/// A loaded version.
+#[derive(Clone)]
+pub struct Version {
+    /// The component.
+    pub module: Arc<LoadedModule>,
+    /// Its place in a registry.
+    pub origin: Option<(Origin, Digest)>,
+}
+
+/// A PolicyModule and its versions.
+pub struct Known {
+    /// The object.
+    pub object: PolicyModule,
+    /// What the source contained last; `None` if it is not known yet.
+    pub resolved: Option<Result<String, Failure>>,
+    /// The version to load.
+    pub next: Option<Load>,
+    /// The newest version that was loaded.
+    pub newest: Option<Version>,
+    /// The active version.
+    pub active: Option<Version>,
+    /// Why the current version was not loaded.
+    pub failure: Option<Failure>,
+    /// Why the newest version is not active although it was loaded.
+    pub clash: Option<Failure>,
+    /// The progress with a registry.
+    pub progress: Progress,
+}
+
+impl Known {
+    /// Nothing was loaded yet.
+    pub fn new(object: PolicyModule) -> Self {
+        let progress = Progress::new(&object.name_any());
+        Self { object, resolved: None, next: None, newest: None, active: None, failure: None, clash: None, progress }
+    }
+
+    /// The registry, if it is the source.
+    pub fn oci(&self) -> Option<&OciSource> {
+        self.object.spec.source.oci.as_ref()
+    }
+
+    /// The name of the ConfigMap, if it is the source.
+    pub fn config_map(&self) -> Option<&str> {
+        self.object.spec.source.config_map.as_ref().map(|source| source.name.as_str())
+    }
+
+    /// What the module may import.
+    pub fn grants(&self) -> Grants {
+        Grants { object: self.object.spec.grants.contains(&Grant::Object) }
+    }
+
+    /// When the object was created, in seconds.
+    pub fn created(&self) -> i64 {
+        self.object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second())
+    }
+
+    /// The source cannot be read.
+    pub fn fail(&mut self, failure: Failure) {
+        self.resolved = Some(Err(failure.clone()));
+        self.failure = Some(failure);
+    }
+
+    /// The newest version was resolved again.
+    pub fn confirm(&mut self, origin: Option<(Origin, Digest)>) {
+        for version in [&mut self.active, &mut self.newest].into_iter().flatten() {
+            if version.origin.as_ref().map(|(_, digest)| digest) == origin.as_ref().map(|(_, digest)| digest) {
+                version.origin.clone_from(&origin);
+            }
+        }
+    }
+
+    /// A version was loaded, or cannot be.
+    pub fn loaded(&mut self, load: Load, result: Result<Arc<LoadedModule>, String>) {
+        let version = |module| Version { module, origin: load.origin.clone() };
+        match result {
+            Ok(module) if load.is_fallback() => self.newest = self.newest.take().or_else(|| Some(version(module))),
+            Err(_) if load.is_fallback() => {}
+            Ok(module) => {
+                self.newest = Some(version(module));
+                self.failure = None;
+            }
+            Err(message) => {
+                self.failure = Some(Failure::of_load("LoadFailed", message));
+                self.progress.rejected();
+            }
+        }
+    }
+
+    /// Returns the status.
+    pub fn status(&self, now: DateTime<Utc>) -> PolicyModuleStatus {
+        let before = self.object.status.as_ref();
+        let conditions = Conditions {
+            before: before.map_or(&[][..], |status| &status.conditions),
+            generation: self.object.metadata.generation,
+            now,
+        };
+        let active = self.active.as_ref();
+        let kept = match active {
+            Some(active) => format!("; the last good version {} stays active", active.module.digest),
+            None => String::new(),
+        };
+        let failure = self.failure.as_ref().or(self.clash.as_ref());
+        let is_unverified = failure.is_some_and(|failure| failure.condition == VERIFIED);
+        let mut list = vec![match (&self.resolved, failure) {
+            (Some(Ok(found)), _) => conditions.of(RESOLVED, true, "Found", found),
+            (_, Some(_)) if is_unverified => conditions.of(RESOLVED, true, "Found", "the source was found"),
+            (Some(Err(Failure { reason, message, .. })), _) => conditions.of(RESOLVED, false, reason, message),
+            (None, _) => conditions.of(RESOLVED, false, "Pending", "the source has not been read yet"),
+        }];
+        match failure {
+            Some(Failure { reason, message, .. }) if is_unverified => {
+                list.push(conditions.of(VERIFIED, false, reason, message));
+            }
+            _ if self.object.spec.verify.is_some() && matches!(self.resolved, Some(Ok(_))) => {
+                list.push(conditions.of(VERIFIED, true, "Signed", "the current version is signed by one of the keys"));
+            }
+            _ => {}
+        }
+        match failure {
+            Some(Failure { reason, message, .. }) => {
+                let message = format!("{message}{kept}");
+                list.push(conditions.of(LOADED, false, reason, &message));
+                list.push(conditions.of(READY, false, reason, &message));
+            }
+            None => {
+                list.push(conditions.of(LOADED, true, "Loaded", "the current version was loaded"));
+                list.push(conditions.of(READY, true, "Active", "policies can use the checks of the current version"));
+            }
+        }
+        let module = active.map(|active| &active.module);
+        // Without an active version, the last good one is still where a new replica looks for it.
+        let source = active.and_then(|active| active.origin.as_ref()).map(|(origin, digest)| origin.resolved(digest));
+        PolicyModuleStatus {
+            observed_generation: self.object.metadata.generation,
+            digest: module.map(|module| module.digest.clone()),
+            source: source.or_else(|| before?.source.clone().filter(|_| self.oci().is_some() && active.is_none())),
+            next_retry: self.progress.next_retry.filter(|_| self.oci().is_some()).map(time),
+            checks: module.iter().flat_map(|module| &module.checks).map(|check| check.info().id.clone()).collect(),
+            bundle: module.and_then(|module| Some(module.bundle.as_ref()?.bundle().name.clone())),
+            conditions: list,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Which version of a module in a registry is fetched when, as decisions without requests.
+//!
+//! A digest is fetched by every replica. A tag is resolved by the leader alone; the others fetch what the status says, so that
+//! all of them load the same version. Failures are tried again after pauses, without an end.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kube_devops_oci::{Digest, InvalidReference, Reference};
+use tokio::time::Instant;
+
+use crate::clock::Now;
+use crate::crd::condition::time;
+use crate::crd::{OciSource, PolicyModule, ResolvedSource};
+use crate::runtime::backoff::Backoff;
+
+/// The annotation with which a user asks for a tag to be resolved again: each new value is one request.
+pub const RESOLVE: &str = "devops.stochastic.io/resolve";
+/// The pauses after failures.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// A version to fetch.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// The name of the PolicyModule.
+    pub module: String,
+    /// Identifies the source; a result for another one is ignored.
+    pub attempt: u64,
+    /// What to fetch. A tag is to be resolved.
+    pub reference: Reference,
+    /// How to reach the registry.
+    pub source: OciSource,
+    /// The keys in PEM format of which one must have signed the module.
+    pub keys: Vec<String>,
+    /// Where the version stands in the order of preference.
+    pub origin: Origin,
+}
+
+/// A version of a module in its registry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Origin {
+    /// The reference in the PolicyModule.
+    pub reference: String,
+    /// When it was resolved.
+    pub time: DateTime<Utc>,
+    /// The value of the annotation then.
+    pub request: Option<String>,
+    /// Whether it is the last good version, because the current one cannot be had.
+    pub is_fallback: bool,
+}
+
+/// What a decision depends on.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The PolicyModule.
+    pub module: &'a PolicyModule,
+    /// Its source.
+    pub source: &'a OciSource,
+    /// Whether this replica is the leader.
+    pub is_leader: bool,
+    /// Whether a version of the module is active.
+    pub is_active: bool,
+    /// The time.
+    pub now: Now,
+}
+
+impl<'a> View<'a> {
+    /// The last good version, according to the leader.
+    fn approved(&self) -> Option<&'a ResolvedSource> {
+        self.module.status.as_ref()?.source.as_ref()
+    }
+}
+
+/// The progress of fetching the module of one source.
+#[derive(Debug)]
+pub struct Progress {
+    /// Increases with each change of the source.
+    pub attempt: u64,
+    /// When the next attempt is made after a failure.
+    pub next_retry: Option<DateTime<Utc>>,
+    running: bool,
+    backoff: Backoff,
+    /// The versions that were fetched since the source changed.
+    fetched: Vec<Digest>,
+    /// What the leader resolved last.
+    resolved: Option<Origin>,
+    /// Whether the current version cannot be fetched or loaded.
+    has_failed: bool,
+    /// Whether the last good version was fetched after the last failure.
+    has_fallen_back: bool,
+}
+
+impl Progress {
+    /// Nothing was fetched yet. `module` is the name of the PolicyModule.
+    pub fn new(module: &str) -> Self {
+        Self {
+            attempt: 0,
+            next_retry: None,
+            running: false,
+            backoff: Backoff::of(&module, PAUSES),
+            fetched: Vec::new(),
+            resolved: None,
+            has_failed: false,
+            has_fallen_back: false,
+        }
+    }
+
+    /// The source, the keys or the grants changed.
+    pub fn restart(&mut self) {
+        self.attempt += 1;
+        self.running = false;
+        self.backoff.succeeded();
+        self.next_retry = None;
+        self.fetched.clear();
+        self.has_failed = false;
+        self.has_fallen_back = false;
+    }
+
+    /// Whether a version is being fetched.
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// Returns what to fetch now, once.
+    ///
+    /// # Errors
+    ///
+    /// If the reference is not valid.
+    pub fn next(&mut self, view: View<'_>) -> Result<Option<(Reference, Origin)>, InvalidReference> {
+        let reference: Reference = view.source.reference.parse()?;
+        if self.running {
+            return Ok(None);
+        }
+        let wanted = self.wanted(&reference, view).filter(|_| self.backoff.is_over(view.now.instant));
+        let wanted = wanted.or_else(|| self.fallback(view));
+        self.running = wanted.is_some();
+        self.has_fallen_back |= wanted.as_ref().is_some_and(|(_, origin)| origin.is_fallback);
+        Ok(wanted)
+    }
+
+    fn wanted(&self, reference: &Reference, view: View<'_>) -> Option<(Reference, Origin)> {
+        let View { source, now, .. } = view;
+        let request = request(view.module);
+        let origin = Origin { reference: source.reference.clone(), time: now.utc, request, is_fallback: false };
+        if let Some(digest) = reference.digest() {
+            return (!self.fetched.contains(digest)).then(|| (reference.clone(), origin));
+        }
+        let approved = view.approved().filter(|approved| approved.reference == source.reference);
+        if view.is_leader && self.is_due(approved, &origin, source, now) {
+            return Some((reference.clone(), origin));
+        }
+        // What the leader resolved itself is newer than the status.
+        let approved = approved.filter(|_| !view.is_leader || self.resolved.is_none())?;
+        let digest = approved.digest.parse().ok().filter(|digest| !self.fetched.contains(digest))?;
+        Some((reference.with_digest(digest), known(approved, false)))
+    }
+
+    /// Returns the last good version if there is nothing better: for a replica that starts while the current version is bad.
+    fn fallback(&self, view: View<'_>) -> Option<(Reference, Origin)> {
+        let approved = view.approved().filter(|_| self.has_failed && !self.has_fallen_back && !view.is_active)?;
+        let reference: Reference = approved.reference.parse().ok()?;
+        let digest = approved.digest.parse().ok()?;
+        Some((reference.with_digest(digest), known(approved, true)))
+    }
+
+    /// Whether the leader has to resolve the tag.
+    fn is_due(&self, approved: Option<&ResolvedSource>, wanted: &Origin, source: &OciSource, now: Now) -> bool {
+        let last = self.resolved.clone().or_else(|| Some(known(approved?, false)));
+        let Some(last) = last else { return true };
+        let has_expired = interval(source).is_some_and(|interval| last.time + interval <= now.utc);
+        last.reference != wanted.reference || last.request != wanted.request || has_expired
+    }
+
+    /// How long to wait for the next attempt; `None` if only an event can cause one.
+    pub fn wait(&self, view: View<'_>) -> Option<Duration> {
+        let retry = self.backoff.until().map(|until| until.saturating_duration_since(view.now.instant));
+        let approved = view.approved().filter(|approved| approved.reference == view.source.reference);
+        let last = self.resolved.as_ref().map(|origin| origin.time);
+        let last = last.or_else(|| Some(known(approved?, false).time)).filter(|_| view.is_leader);
+        let expiry = last.zip(interval(view.source)).map(|(last, interval)| last + interval - view.now.utc);
+        let expiry = expiry.map(|expiry| expiry.to_std().unwrap_or_default());
+        retry.into_iter().chain(expiry).max().filter(|_| !self.running)
+    }
+
+    /// A version was fetched.
+    pub fn succeeded(&mut self, origin: &Origin, digest: &Digest) {
+        self.running = false;
+        if origin.is_fallback {
+            return;
+        }
+        self.fetched.push(digest.clone());
+        self.backoff.succeeded();
+        self.next_retry = None;
+        self.has_failed = false;
+        self.resolved = Some(origin.clone());
+    }
+
+    /// A version could not be fetched.
+    pub fn failed(&mut self, origin: &Origin, now: Now) {
+        self.running = false;
+        if origin.is_fallback {
+            return;
+        }
+        self.has_failed = true;
+        self.has_fallen_back = false;
+        self.backoff.failed(now.instant);
+        self.next_retry = self.backoff.until().map(|until| moment(until, now));
+    }
+
+    /// The version that was fetched cannot be loaded, and never will be.
+    pub fn rejected(&mut self) {
+        self.has_failed = true;
+    }
+}
+
+/// Returns the moment of the wall clock for one of the monotonic clock.
+fn moment(until: Instant, now: Now) -> DateTime<Utc> {
+    now.utc + TimeDelta::from_std(until.saturating_duration_since(now.instant)).unwrap_or_default()
+}
+
+/// The value of the annotation with which a user asks for a resolution.
+fn request(module: &PolicyModule) -> Option<String> {
+    module.metadata.annotations.as_ref()?.get(RESOLVE).map(|value| value.chars().take(100).collect())
+}
+
+fn interval(source: &OciSource) -> Option<TimeDelta> {
+    source.interval_seconds.map(|seconds| TimeDelta::seconds(seconds.into()))
+}
+
+/// The version that a status describes.
+fn known(approved: &ResolvedSource, is_fallback: bool) -> Origin {
+    let time = DateTime::from_timestamp(approved.time.0.as_second(), 0).unwrap_or_default();
+    Origin { reference: approved.reference.clone(), time, request: approved.request.clone(), is_fallback }
+}
+
+impl Origin {
+    /// The version in a status.
+    pub fn resolved(&self, digest: &Digest) -> ResolvedSource {
+        ResolvedSource {
+            reference: self.reference.clone(),
+            digest: digest.to_string(),
+            time: time(self.time),
+            request: self.request.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The cache of compiled components, and the only unsafe code of the engine.
+//!
+//! ```text
+//!   compiled/<hash of the engine>/<digest of the component>.cwasm    native code, mapped into memory when it is used
+//!   compiled/<hash of the engine>/<digest of the component>.sum      its checksum, written last
+//! ```
+//!
+//! The hash of the engine contains the version of wasmtime, its settings and the features of the processor. Anything unexpected is
+//! a miss: the component is compiled again.
+#![allow(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+use wasmtime::component::Component;
+
+use crate::PrivateFolder;
+
+/// A cache of compiled components.
+#[derive(Debug, Clone)]
+pub(crate) struct CompiledCache {
+    /// The folders of all engines.
+    root: PathBuf,
+    /// The folder of this engine.
+    folder: PathBuf,
+}
+
+impl CompiledCache {
+    pub(crate) fn new(folder: &PrivateFolder, engine: &wasmtime::Engine) -> Self {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        env!("CARGO_PKG_VERSION").hash(&mut hasher);
+        let root = folder.path().join("compiled");
+        let folder = root.join(format!("{:016x}", hasher.finish()));
+        Self { root, folder }
+    }
+
+    /// The folder of the cache.
+    pub(crate) fn parent(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
+    /// Returns the compiled component, mapped from its file; `None` if there is none.
+    pub(crate) fn load(&self, engine: &wasmtime::Engine, component: &[u8]) -> Option<Component> {
+        let (file, sum) = self.files(component);
+        let expected = fs::read_to_string(sum).ok()?;
+        if checksum(&fs::read(&file).ok()?) != expected {
+            return None;
+        }
+        // SAFETY: wasmtime requires that the file was written by `Component::serialize` and is not modified while it is mapped.
+        // The folder is private: it belongs to the user of this program and nobody else can write in it, which `PrivateFolder`
+        // guarantees. In it, only `store` creates files with this name, from `serialize` of an engine with the same hash. It
+        // never changes a file, but replaces it by renaming. The checksum excludes damage by the disk. Wasmtime checks
+        // that the code matches the configuration of the engine and the processor.
+        unsafe { Component::deserialize_file(engine, &file) }.ok()
+    }
+
+    /// Stores a compiled component.
+    pub(crate) fn store(&self, component: &[u8], compiled: &Component) -> io::Result<()> {
+        let native = compiled.serialize().map_err(io::Error::other)?;
+        fs::create_dir_all(&self.folder)?;
+        let (file, sum) = self.files(component);
+        self.write(&file, &native)?;
+        self.write(&sum, checksum(&native).as_bytes())
+    }
+
+    /// Removes the code of other engines, and that of all components but those with the given digests.
+    pub(crate) fn retain(&self, digests: &BTreeSet<String>) -> io::Result<()> {
+        for folder in entries(&self.root)? {
+            if folder != self.folder {
+                fs::remove_dir_all(folder)?;
+            }
+        }
+        for file in entries(&self.folder)? {
+            let digest = file.file_stem().map(|name| format!("sha256:{}", name.to_string_lossy()));
+            if digest.is_none_or(|digest| !digests.contains(&digest)) {
+                fs::remove_file(file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&self, component: &[u8]) -> (PathBuf, PathBuf) {
+        let name = checksum(component);
+        (self.folder.join(format!("{name}.cwasm")), self.folder.join(format!("{name}.sum")))
+    }
+
+    fn write(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut temporary = NamedTempFile::new_in(&self.folder)?;
+        temporary.write_all(bytes)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(file)?;
+        Ok(())
+    }
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{Limits, configuration};
+
+    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn cache() -> (tempfile::TempDir, wasmtime::Engine, CompiledCache) {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = wasmtime::Engine::new(&configuration(&Limits::default())).unwrap();
+        let cache = CompiledCache::new(&PrivateFolder::open(&folder.path().join("cache")).unwrap(), &engine);
+        (folder, engine, cache)
+    }
+
+    #[test]
+    fn damaged_truncated_and_missing_files_are_misses() {
+        let (_folder, engine, cache) = cache();
+        assert!(cache.load(&engine, COMPONENT).is_none());
+        let compiled = Component::from_binary(&engine, COMPONENT).unwrap();
+        cache.store(COMPONENT, &compiled).unwrap();
+        assert!(cache.load(&engine, COMPONENT).is_some());
+        let (file, sum) = cache.files(COMPONENT);
+        let native = fs::read(&file).unwrap();
+        for damaged in [&native[..native.len() / 2], b"", &[&native[..], b"x"].concat()] {
+            fs::write(&file, damaged).unwrap();
+            assert!(cache.load(&engine, COMPONENT).is_none());
+        }
+        cache.store(COMPONENT, &compiled).unwrap();
+        assert!(cache.load(&engine, COMPONENT).is_some());
+        fs::remove_file(sum).unwrap();
+        assert!(cache.load(&engine, COMPONENT).is_none());
+    }
+
+    #[test]
+    fn code_that_nothing_refers_to_is_removed() {
+        let (_folder, engine, cache) = cache();
+        let compiled = Component::from_binary(&engine, COMPONENT).unwrap();
+        cache.store(COMPONENT, &compiled).unwrap();
+        let other = cache.root.join("0123");
+        fs::create_dir_all(&other).unwrap();
+        cache.retain(&BTreeSet::from([format!("sha256:{}", checksum(COMPONENT))])).unwrap();
+        assert!(cache.load(&engine, COMPONENT).is_some() && !other.exists());
+        cache.retain(&BTreeSet::new()).unwrap();
+        assert!(cache.load(&engine, COMPONENT).is_none());
+    }
+}

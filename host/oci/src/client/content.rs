@@ -1,0 +1,196 @@
+//! Manifests, blobs and tags of a repository.
+
+use bytes::Bytes;
+use http::{Method, header};
+
+use super::{Call, Repository, absolute};
+use crate::artifact::{ACCEPTED_MANIFESTS, Descriptor, Document, Index, Layout, MANIFEST, Manifest, Module};
+use crate::{Digest, OciError};
+
+/// The largest manifest, in bytes: the limit of the distribution specification.
+const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
+
+/// A module that was pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// The digest of its component.
+    pub digest: Digest,
+    /// The component.
+    pub component: Vec<u8>,
+}
+
+impl Repository {
+    /// Returns the digest of a version, which is a tag or a digest.
+    ///
+    /// # Errors
+    ///
+    /// If the registry does not have it or cannot be reached.
+    pub async fn resolve(&self, version: &str) -> Result<Digest, OciError> {
+        self.within(async { Ok(self.manifest(version).await?.0) }).await
+    }
+
+    /// Pulls the module whose manifest has the given digest. `most` is the limit of its size, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// If it does not exist, is too large, is no module, or does not have its digest.
+    pub async fn pull(&self, digest: &Digest, most: u64) -> Result<Pulled, OciError> {
+        self.within(async {
+            let layer = self.component(digest).await?;
+            if layer.size > most {
+                return Err(OciError::TooLarge { what: "the module".to_owned(), limit: most });
+            }
+            let component = self.blob(&layer, "the component").await?;
+            Ok(Pulled { digest: layer.digest, component })
+        })
+        .await
+    }
+
+    /// Returns the descriptor of the component of a module.
+    async fn component(&self, digest: &Digest) -> Result<Descriptor, OciError> {
+        let (_, document) = self.manifest(digest.as_str()).await?;
+        let manifest = match document {
+            Document::Manifest(manifest) => manifest,
+            Document::Index(index) => {
+                let (_, inner) = self.manifest(index.component()?.digest.as_str()).await?;
+                match inner {
+                    Document::Manifest(manifest) => manifest,
+                    Document::Index(_) => return Err(OciError::Manifest("it is an index of indexes".to_owned())),
+                }
+            }
+        };
+        manifest.component().cloned()
+    }
+
+    /// Pushes a module with a tag, and returns the digest of its manifest.
+    ///
+    /// # Errors
+    ///
+    /// If the registry cannot be reached or rejects it.
+    pub async fn push(&self, tag: &str, module: &Module<'_>) -> Result<Digest, OciError> {
+        self.within(async {
+            let layout = Layout::of(module);
+            self.push_blob(module.component).await?;
+            self.push_blob(&layout.configuration).await?;
+            self.push_manifest(tag, layout.manifest).await
+        })
+        .await
+    }
+
+    /// Returns a manifest or an index and its digest.
+    pub(crate) async fn manifest(&self, version: &str) -> Result<(Digest, Document), OciError> {
+        let what = format!("the manifest {version}");
+        let headers = [(header::ACCEPT, ACCEPTED_MANIFESTS)];
+        let url = self.url(&format!("manifests/{version}"));
+        let bytes = self.get(url, &headers, &what, LARGEST_MANIFEST).await?;
+        let digest = Digest::of(&bytes);
+        if let Ok(requested) = version.parse::<Digest>()
+            && requested != digest
+        {
+            return Err(OciError::Digest { what, found: digest.to_string() });
+        }
+        Ok((digest, Document::read(&bytes)?))
+    }
+
+    /// Returns a blob, and compares its size and digest.
+    pub(crate) async fn blob(&self, descriptor: &Descriptor, what: &str) -> Result<Vec<u8>, OciError> {
+        let url = self.url(&format!("blobs/{}", descriptor.digest));
+        // A byte more than stated is enough to know that the manifest is wrong.
+        let bytes = self.get(url, &[], &format!("{what} {}", descriptor.digest), descriptor.size).await?;
+        if bytes.len() as u64 != descriptor.size {
+            return Err(OciError::Size { expected: descriptor.size, found: bytes.len() as u64 });
+        }
+        let found = Digest::of(&bytes);
+        if found != descriptor.digest {
+            return Err(OciError::Digest { what: format!("{what} {}", descriptor.digest), found: found.to_string() });
+        }
+        Ok(bytes)
+    }
+
+    /// Returns the manifests that refer to a manifest, at most `most`.
+    pub(crate) async fn referrers(&self, digest: &Digest, most: usize) -> Result<Vec<Descriptor>, OciError> {
+        let url = self.url(&format!("referrers/{digest}"));
+        let found = match self.get(url, &[], "the referrers", LARGEST_MANIFEST).await {
+            Ok(bytes) => serde_json::from_slice::<Index>(&bytes).map(|index| index.manifests).unwrap_or_default(),
+            // A registry without referrers answers with one of many errors; clients store them with a tag then.
+            Err(OciError::NotFound { .. } | OciError::Status { status: 400..=499, .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let tagged = match self.manifest(&format!("sha256-{}", digest.hexadecimal())).await {
+            Ok((_, Document::Index(index))) => index.manifests,
+            Ok((_, Document::Manifest(_))) | Err(OciError::NotFound { .. } | OciError::Manifest(_)) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut all: Vec<Descriptor> = Vec::new();
+        for descriptor in found.into_iter().chain(tagged) {
+            if all.len() < most && all.iter().all(|known| known.digest != descriptor.digest) {
+                all.push(descriptor);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns a manifest that exists; `None` if it does not.
+    pub(crate) async fn existing_manifest(&self, version: &str) -> Result<Option<Manifest>, OciError> {
+        match self.manifest(version).await {
+            Ok((_, Document::Manifest(manifest))) => Ok(Some(*manifest)),
+            Ok((_, Document::Index(_))) | Err(OciError::NotFound { .. } | OciError::Manifest(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Pushes a blob, unless the registry has it.
+    pub(crate) async fn push_blob(&self, bytes: &[u8]) -> Result<(), OciError> {
+        let (digest, what) = (Digest::of(bytes), "the blob");
+        let url = self.url(&format!("blobs/{digest}"));
+        let head = Call { method: Method::HEAD, url, headers: &[], body: Bytes::new(), what };
+        match self.call(head).await {
+            Ok(_) => return Ok(()),
+            Err(OciError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let url = self.url("blobs/uploads/");
+        let start =
+            Call { method: Method::POST, url: url.clone(), headers: &[], body: Bytes::new(), what: "the repository" };
+        let started = self.call(start).await?;
+        let location = started.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+        let base = url.parse().map_err(|_| self.protocol("its address is not valid".to_owned()))?;
+        let location = location.and_then(|location| absolute(&base, location));
+        let location = location.ok_or_else(|| self.protocol("an upload has no location".to_owned()))?;
+        let separator = if location.contains('?') { '&' } else { '?' };
+        let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
+        let body = Bytes::copy_from_slice(bytes);
+        let url = format!("{location}{separator}digest={digest}");
+        self.call(Call { method: Method::PUT, url, headers: &headers, body, what: "the upload" }).await?;
+        Ok(())
+    }
+
+    /// Pushes a manifest with a tag.
+    pub(crate) async fn push_manifest(&self, tag: &str, manifest: Vec<u8>) -> Result<Digest, OciError> {
+        let digest = Digest::of(&manifest);
+        let url = self.url(&format!("manifests/{tag}"));
+        let headers = [(header::CONTENT_TYPE, MANIFEST)];
+        let call = Call { method: Method::PUT, url, headers: &headers, body: manifest.into(), what: "the repository" };
+        self.call(call).await?;
+        Ok(digest)
+    }
+
+    async fn get(
+        &self,
+        url: String,
+        headers: &[(header::HeaderName, &str)],
+        what: &str,
+        limit: u64,
+    ) -> Result<Vec<u8>, OciError> {
+        let response = self.call(Call { method: Method::GET, url, headers, body: Bytes::new(), what }).await?;
+        self.transport.read(response, &self.host, what, limit).await
+    }
+
+    /// Limits the time of all requests of a command.
+    pub(crate) async fn within<T>(&self, command: impl Future<Output = Result<T, OciError>>) -> Result<T, OciError> {
+        match tokio::time::timeout(self.deadline, command).await {
+            Ok(result) => result,
+            Err(_) => Err(OciError::Timeout { host: self.host.clone(), limit: self.deadline }),
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! A repository in a registry, by the protocol of the OCI distribution specification 1.1.
+
+mod content;
+mod token;
+mod transport;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+pub use content::Pulled;
+
+use crate::credentials::{Credential, Keychain, Secret};
+use crate::{OciError, Reference};
+use token::Challenge;
+use transport::Transport;
+
+/// The attempts of a request, with a backoff between them.
+const ATTEMPTS: u32 = 3;
+/// The longest wait that a registry can ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The most redirections of a request.
+const REDIRECTIONS: usize = 5;
+/// The largest error and the largest token, in bytes.
+const SMALL: u64 = 1024 * 1024;
+
+/// How to reach a registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// Certificates in PEM format that are trusted in addition to those of the system.
+    pub ca_bundle: Option<Vec<u8>>,
+    /// Whether to connect without TLS. For this machine, it is tried without this option if the registry does not use TLS.
+    pub plain_http: bool,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+}
+
+/// The time limits for requests, so that a slow registry cannot hold anything up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Timeouts {
+    /// The limit for the head of an answer, and for each part of its body. Default: 30 s.
+    pub idle: Duration,
+    /// The limit for all requests of a command. Default: 180 s.
+    pub deadline: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(30), deadline: Duration::from_secs(180) }
+    }
+}
+
+/// What a client may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read.
+    Pull,
+    /// Read and write.
+    Push,
+}
+
+/// A repository, with the credentials for it.
+pub struct Repository {
+    transport: Transport,
+    scheme: &'static str,
+    /// The host of the API.
+    host: String,
+    name: String,
+    scope: String,
+    credentials: Vec<Credential>,
+    state: Mutex<State>,
+    deadline: Duration,
+}
+
+/// The progress of the authentication.
+#[derive(Default)]
+struct State {
+    challenge: Option<Challenge>,
+    /// The number of credentials that were tried.
+    tried: usize,
+    authorization: Option<HeaderValue>,
+}
+
+/// A request, which is sent several times.
+struct Call<'a> {
+    method: Method,
+    url: String,
+    headers: &'a [(header::HeaderName, &'a str)],
+    body: Bytes,
+    /// What is requested, for errors.
+    what: &'a str,
+}
+
+impl Repository {
+    /// Prepares requests to the repository of a reference. Credentials are looked up once.
+    ///
+    /// # Errors
+    ///
+    /// If the options are invalid, or the credentials cannot be read.
+    pub async fn open(
+        reference: &Reference,
+        keychain: &Keychain,
+        options: &Options,
+        access: Access,
+    ) -> Result<Self, OciError> {
+        let (host, name) = api(reference);
+        let action = if access == Access::Push { "pull,push" } else { "pull" };
+        let mut repository = Self {
+            transport: Transport::new(options.ca_bundle.as_deref(), options.timeouts.idle)?,
+            scheme: if options.plain_http { "http" } else { "https" },
+            scope: format!("repository:{name}:{action}"),
+            credentials: keychain.find(reference.host(), reference.repository()).await?,
+            host,
+            name,
+            state: Mutex::default(),
+            deadline: options.timeouts.deadline,
+        };
+        if reference.is_loopback() && !options.plain_http && repository.is_without_tls().await {
+            repository.scheme = "http";
+        }
+        Ok(repository)
+    }
+
+    async fn is_without_tls(&self) -> bool {
+        let request = Request::get(format!("https://{}/v2/", self.host)).body(Full::default());
+        match request {
+            Ok(request) => self.transport.send(request).await.is_err_and(|error| error.is_plain),
+            Err(_) => false,
+        }
+    }
+
+    /// The address of a resource of the repository.
+    fn url(&self, path: &str) -> String {
+        format!("{}://{}/v2/{}/{path}", self.scheme, self.host, self.name)
+    }
+
+    /// Sends a request until it is answered with success. Transient errors are tried again.
+    async fn call(&self, call: Call<'_>) -> Result<Response<Incoming>, OciError> {
+        let mut attempt = 1;
+        loop {
+            match self.follow(&call).await {
+                Err(error) if error.is_transient() && attempt < ATTEMPTS => {
+                    let wait = wait(&error, attempt);
+                    tracing::debug!("{error}; trying again in {wait:?}");
+                    tokio::time::sleep(wait).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Sends a request, follows redirections, and authenticates.
+    async fn follow(&self, call: &Call<'_>) -> Result<Response<Incoming>, OciError> {
+        let mut url = call.url.clone();
+        let mut redirections = 0;
+        loop {
+            let target: Uri = url.parse().map_err(|_| self.protocol(format!("{url:?} is not an address")))?;
+            let is_registry = self.is_registry(&target);
+            let response = self.send(call, &target, is_registry).await?;
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response);
+            }
+            if status.is_redirection() && matches!(call.method, Method::GET | Method::HEAD) {
+                redirections += 1;
+                url = self.redirection(&target, &response, redirections)?;
+                continue;
+            }
+            let is_denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            if is_denied && is_registry && self.authenticate(&response).await? {
+                continue;
+            }
+            return Err(self.failure(call, &target, response).await);
+        }
+    }
+
+    async fn send(&self, call: &Call<'_>, target: &Uri, is_registry: bool) -> Result<Response<Incoming>, OciError> {
+        let mut request = Request::builder().method(call.method.clone()).uri(target.clone());
+        let agent = concat!("kube-devops/", env!("CARGO_PKG_VERSION"));
+        request = request.header(header::USER_AGENT, agent);
+        for (name, value) in call.headers {
+            request = request.header(name, *value);
+        }
+        // Other hosts, such as the storage behind a registry, never get credentials.
+        if is_registry && let Some(authorization) = self.state().authorization.clone() {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        self.exchange(request.body(Full::new(call.body.clone())), target).await
+    }
+
+    async fn exchange(
+        &self,
+        request: Result<Request<Full<Bytes>>, http::Error>,
+        target: &Uri,
+    ) -> Result<Response<Incoming>, OciError> {
+        let request = request.map_err(|error| self.protocol(format!("a request to it is not valid: {error}")))?;
+        let host = target.authority().map_or(self.host.as_str(), |authority| authority.as_str());
+        let sent = self.transport.send(request).await;
+        sent.map_err(|error| OciError::Connection { host: host.to_owned(), reason: error.reason })
+    }
+
+    fn is_registry(&self, target: &Uri) -> bool {
+        target.scheme_str() == Some(self.scheme)
+            && target.authority().is_some_and(|authority| authority.as_str() == self.host)
+    }
+
+    /// Returns the target of a redirection.
+    fn redirection(&self, from: &Uri, response: &Response<Incoming>, count: usize) -> Result<String, OciError> {
+        let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+        let location = location.ok_or_else(|| self.protocol("a redirection has no location".to_owned()))?;
+        let target =
+            absolute(from, location).ok_or_else(|| self.protocol("a location is not an address".to_owned()))?;
+        let denied = |reason| OciError::Redirect {
+            host: self.host.clone(),
+            target: target.split('?').next().unwrap_or_default().chars().take(200).collect(),
+            reason,
+        };
+        if count > REDIRECTIONS {
+            return Err(denied("there are too many redirections"));
+        }
+        if from.scheme_str() == Some("https") && !target.starts_with("https://") {
+            return Err(denied("it does not use TLS"));
+        }
+        Ok(target)
+    }
+
+    /// Answers a challenge with the next credentials. Returns whether there are any.
+    async fn authenticate(&self, response: &Response<Incoming>) -> Result<bool, OciError> {
+        if let Some(challenge) = Challenge::of(response.headers()) {
+            self.state().challenge = Some(challenge);
+        }
+        let Some(challenge) = self.state().challenge.clone() else { return Ok(false) };
+        loop {
+            let tried = self.state().tried;
+            // Without credentials, a token server may issue a token for public repositories. With credentials it is not
+            // asked for one: the error would be that of an anonymous request.
+            if tried >= self.credentials.len().max(1) {
+                return Ok(false);
+            }
+            self.state().tried = tried + 1;
+            let secret = self.credentials.get(tried).map(|credential| &credential.secret);
+            match self.authorization(&challenge, secret).await {
+                Ok(Some(authorization)) => {
+                    self.state().authorization = Some(authorization);
+                    return Ok(true);
+                }
+                Ok(None) => {}
+                Err(error) if matches!(error, OciError::Denied { .. }) && tried + 1 < self.credentials.len() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Returns the header that answers a challenge.
+    async fn authorization(
+        &self,
+        challenge: &Challenge,
+        secret: Option<&Secret>,
+    ) -> Result<Option<HeaderValue>, OciError> {
+        match (challenge, secret) {
+            (_, Some(Secret::Access(token))) => Ok(token::bearer(token)),
+            (Challenge::Basic, Some(Secret::Basic { user, password })) => Ok(token::basic(user, password)),
+            (Challenge::Basic, _) => Ok(None),
+            (Challenge::Bearer { realm, service }, secret) => {
+                let token = self.token(realm, service.as_deref(), secret).await?;
+                Ok(token::bearer(&token))
+            }
+        }
+    }
+
+    async fn token(&self, realm: &str, service: Option<&str>, secret: Option<&Secret>) -> Result<String, OciError> {
+        let invalid = || self.protocol(format!("the address of its token server is not valid: {realm:?}"));
+        let server: Uri = realm.parse().map_err(|_| invalid())?;
+        if !token::is_allowed(&server, self.scheme) {
+            return Err(invalid());
+        }
+        let (url, body) = match secret {
+            Some(Secret::Identity(identity)) => (realm.to_owned(), Some(token::form(identity, service, &self.scope))),
+            _ => (token::address(realm, service, &self.scope), None),
+        };
+        let target: Uri = url.parse().map_err(|_| invalid())?;
+        let mut request = Request::builder().uri(target.clone());
+        if body.is_some() {
+            request = request.method(Method::POST).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        if let Some(Secret::Basic { user, password }) = secret
+            && let Some(authorization) = token::basic(user, password)
+        {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let response = self.exchange(request.body(Full::new(body.unwrap_or_default().into())), &target).await?;
+        let host = target.authority().map(ToString::to_string).unwrap_or_default();
+        match response.status() {
+            status if status.is_success() => {}
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                return Err(self.denied(response.status(), &format!("by its token server {host}, ")));
+            }
+            _ => return Err(self.status_error(host, response).await),
+        }
+        let answer = self.transport.read(response, &host, "the answer of the token server", SMALL).await?;
+        token::token(&answer).ok_or_else(|| self.protocol(format!("its token server {host} returned no token")))
+    }
+
+    /// Returns the error for an answer that is no success.
+    async fn failure(&self, call: &Call<'_>, target: &Uri, response: Response<Incoming>) -> OciError {
+        let host = target.authority().map(ToString::to_string).unwrap_or_default();
+        match response.status() {
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => self.denied(status, ""),
+            StatusCode::NOT_FOUND => OciError::NotFound { host, what: format!("{} in {}", call.what, self.name) },
+            _ => self.status_error(host, response).await,
+        }
+    }
+
+    /// Returns the error for an unexpected status, with the message of the registry.
+    async fn status_error(&self, host: String, response: Response<Incoming>) -> OciError {
+        let status = response.status().as_u16();
+        let seconds =
+            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let body = self.transport.read(response, &host, "an error", SMALL).await.unwrap_or_default();
+        let detail = message(&body).map(|message| format!(": {message}")).unwrap_or_default();
+        OciError::Status { host, status, detail, retry_after: seconds.map(Duration::from_secs) }
+    }
+
+    fn denied(&self, status: StatusCode, by: &str) -> OciError {
+        let origins: Vec<&str> = self.credentials.iter().map(|credential| credential.origin.as_str()).collect();
+        let detail = if origins.is_empty() {
+            format!("{by}without credentials, because none were found for it; a private repository needs them")
+        } else {
+            format!("{by}with the credentials of {}", origins.join("; and of "))
+        };
+        OciError::Denied { host: self.host.clone(), repository: self.name.clone(), status: status.as_u16(), detail }
+    }
+
+    fn protocol(&self, reason: String) -> OciError {
+        OciError::Protocol { host: self.host.clone(), reason: reason.chars().take(300).collect() }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // No holder of the lock can panic during a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the host of the API and the name of the repository, which differ from the reference for Docker Hub.
+fn api(reference: &Reference) -> (String, String) {
+    let name = reference.repository().to_owned();
+    match reference.host() {
+        "docker.io" | "index.docker.io" => {
+            let name = if name.contains('/') { name } else { format!("library/{name}") };
+            ("registry-1.docker.io".to_owned(), name)
+        }
+        host => (host.to_owned(), name),
+    }
+}
+
+/// Returns the address of a location, which may be relative to another address.
+fn absolute(base: &Uri, location: &str) -> Option<String> {
+    if location.starts_with("https://") || location.starts_with("http://") {
+        return Some(location.to_owned());
+    }
+    let root = format!("{}://{}", base.scheme_str()?, base.authority()?);
+    if location.starts_with("//") || location.is_empty() {
+        return None;
+    }
+    if location.starts_with('/') {
+        return Some(format!("{root}{location}"));
+    }
+    let (folder, _) = base.path().rsplit_once('/')?;
+    Some(format!("{root}{folder}/{location}"))
+}
+
+/// Reads the message of an error of the distribution specification.
+fn message(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Errors {
+        errors: Vec<Entry>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let errors: Errors = serde_json::from_slice(body).ok()?;
+    let first = errors.errors.into_iter().next()?;
+    let text = format!("{} {}", first.code, first.message);
+    Some(text.trim().chars().filter(|character| !character.is_control()).take(200).collect())
+}
+
+/// Returns the wait before the next attempt.
+fn wait(error: &OciError, attempt: u32) -> Duration {
+    let asked = match error {
+        OciError::Status { retry_after, .. } => *retry_after,
+        _ => None,
+    };
+    asked.unwrap_or(Duration::from_millis(250 * 2_u64.pow(attempt))).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_relative_to_the_address() {
+        let base: Uri = Uri::from_static("https://host:5000/v2/a/blobs/x");
+        assert_eq!(absolute(&base, "/b?c=1").as_deref(), Some("https://host:5000/b?c=1"));
+        assert_eq!(absolute(&base, "y").as_deref(), Some("https://host:5000/v2/a/blobs/y"));
+        assert_eq!(absolute(&base, "http://other/").as_deref(), Some("http://other/"));
+        assert_eq!(absolute(&base, "//other/"), None);
+    }
+
+    #[test]
+    fn a_registry_can_ask_for_a_limited_wait() {
+        let error =
+            |retry_after| OciError::Status { host: String::new(), status: 429, detail: String::new(), retry_after };
+        assert_eq!(wait(&error(Some(Duration::from_secs(3600))), 1), LONGEST_WAIT);
+        assert_eq!(wait(&error(None), 1), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn messages_are_short_and_contain_no_control_characters() {
+        let body = br#"{"errors": [{"code": "DENIED", "message": "no\u001b[31m access"}]}"#;
+        assert_eq!(message(body).as_deref(), Some("DENIED no[31m access"));
+        assert_eq!(message(b"<html>"), None);
+    }
+
+    #[test]
+    fn docker_hub_has_another_host_for_its_api() {
+        let reference = |text: &str| text.parse::<Reference>().map(|reference| api(&reference));
+        let hub = Ok(("registry-1.docker.io".to_owned(), "library/a".to_owned()));
+        assert_eq!(reference("docker.io/a:1"), hub);
+        assert_eq!(reference("host.example/a:1"), Ok(("host.example".to_owned(), "a".to_owned())));
+    }
+}

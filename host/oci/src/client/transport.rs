@@ -1,0 +1,184 @@
+//! HTTP requests to registries, within limits of time and size.
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::OciError;
+
+/// The time limit for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+type AnyError = Box<dyn Error + Send + Sync>;
+type Connection = TokioIo<TcpStream>;
+
+/// Sends requests.
+pub(super) struct Transport {
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    /// The time limit for the head of an answer, and for each part of its body.
+    idle: Duration,
+}
+
+impl Transport {
+    /// `ca_bundle` is trusted in addition to the certificates of the system.
+    pub(super) fn new(ca_bundle: Option<&[u8]>, idle: Duration) -> Result<Self, OciError> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if let Some(bundle) = ca_bundle {
+            let invalid = |reason: String| OciError::Configuration(format!("the CA bundle is invalid: {reason}"));
+            let mut count = 0;
+            for certificate in CertificateDer::pem_slice_iter(bundle) {
+                let certificate = certificate.map_err(|error| invalid(error.to_string()))?;
+                roots.add(certificate).map_err(|error| invalid(error.to_string()))?;
+                count += 1;
+            }
+            if count == 0 {
+                return Err(invalid("it contains no certificate in PEM format".to_owned()));
+            }
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| OciError::Configuration(format!("failed to configure TLS: {error}")))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(CONNECT));
+        let connector = Connector { http, proxies: Arc::new(Matcher::from_env()) };
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), idle })
+    }
+
+    /// Sends a request, and returns the head of the answer.
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
+        match tokio::time::timeout(self.idle, self.client.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(SendError::from(&error)),
+            Err(_) => Err(SendError { reason: format!("no answer within {:?}", self.idle), is_plain: false }),
+        }
+    }
+
+    /// Reads at most `limit` bytes of a body. `what` is its name in errors.
+    pub(super) async fn read(
+        &self,
+        response: Response<Incoming>,
+        host: &str,
+        what: &str,
+        limit: u64,
+    ) -> Result<Vec<u8>, OciError> {
+        let too_large = || OciError::TooLarge { what: what.to_owned(), limit };
+        let stated = response.headers().get(http::header::CONTENT_LENGTH);
+        let stated = stated.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if stated.is_some_and(|stated| stated > limit) {
+            return Err(too_large());
+        }
+        let mut body = response.into_body();
+        let mut bytes = Vec::new();
+        loop {
+            let frame = match tokio::time::timeout(self.idle, body.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => {
+                    let reason = format!("the connection was interrupted: {error}");
+                    return Err(OciError::Connection { host: host.to_owned(), reason });
+                }
+                Ok(None) => return Ok(bytes),
+                Err(_) => return Err(OciError::Timeout { host: host.to_owned(), limit: self.idle }),
+            };
+            if let Ok(data) = frame.into_data() {
+                if bytes.len() as u64 + data.len() as u64 > limit {
+                    return Err(too_large());
+                }
+                bytes.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+/// The reason why a request was not answered.
+pub(super) struct SendError {
+    pub(super) reason: String,
+    /// Whether the other side does not use TLS.
+    pub(super) is_plain: bool,
+}
+
+impl From<&hyper_util::client::legacy::Error> for SendError {
+    fn from(error: &hyper_util::client::legacy::Error) -> Self {
+        let first: &(dyn Error + 'static) = error;
+        let chain: Vec<&(dyn Error + 'static)> =
+            std::iter::successors(Some(first), |error| (*error).source()).collect();
+        let tls = chain.iter().find_map(|error| tls_error(*error));
+        let reason = chain.last().map(ToString::to_string).unwrap_or_default();
+        match tls {
+            Some(rustls::Error::InvalidMessage(_)) => Self {
+                reason: "it does not use TLS; allow plain HTTP if the network is trusted".to_owned(),
+                is_plain: true,
+            },
+            Some(rustls::Error::InvalidCertificate(_)) => Self {
+                reason: format!("its certificate is not trusted ({reason}); specify the CA bundle of its CA"),
+                is_plain: false,
+            },
+            _ => Self { reason, is_plain: false },
+        }
+    }
+}
+
+/// Finds the error of TLS, which is wrapped in errors of I/O.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    error.downcast_ref().or_else(|| tls_error(error.downcast_ref::<std::io::Error>()?.get_ref()?))
+}
+
+/// Connects directly or through the proxy of the environment, `HTTPS_PROXY` and `NO_PROXY`.
+#[derive(Clone)]
+struct Connector {
+    http: HttpConnector,
+    proxies: Arc<Matcher>,
+}
+
+impl Service<Uri> for Connector {
+    type Response = Connection;
+    type Error = AnyError;
+    type Future = Pin<Box<dyn Future<Output = Result<Connection, AnyError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), AnyError>> {
+        self.http.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let proxy = self.proxies.intercept(&target).filter(|_| target.scheme_str() == Some("https"));
+        match proxy {
+            Some(proxy) => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.http.clone());
+                if let Some(authorization) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(authorization.clone());
+                }
+                Box::pin(async move {
+                    tunnel.call(target).await.map_err(|error| format!("the proxy failed: {error}").into())
+                })
+            }
+            None => {
+                let connection = self.http.call(target);
+                Box::pin(async move { connection.await.map_err(Into::into) })
+            }
+        }
+    }
+}

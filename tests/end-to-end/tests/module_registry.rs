@@ -1,0 +1,172 @@
+//! `module push`, `pull`, `list`, `prune` and `sign`, and modules of registries in `analyze`, with real registries.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::Path;
+
+use anyhow::Result;
+use end_to_end::guests::{guest, with_section};
+use end_to_end::objects::{documents, good_pod};
+use end_to_end::{Folder, Ran, kube_devops, run};
+use rcgen::KeyPair;
+use test_cluster::registry::{Authentication, Registry, RegistryOptions};
+
+/// Files for the commands, and their store.
+struct Setting {
+    folder: Folder,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let folder = Folder::new();
+        folder.write("reader.wasm", guest("reader", Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap());
+        folder.write("pods.yaml", documents(&[good_pod("web")]));
+        Self { folder }
+    }
+
+    fn call(&self, arguments: &[&str]) -> Ran {
+        let cache = self.folder.path().join("cache");
+        run(kube_devops().current_dir(self.folder.path()).env("KUBE_DEVOPS_CACHE_DIR", cache).args(arguments))
+    }
+
+    fn call_with(&self, arguments: &[&str], options: &[&str]) -> Ran {
+        self.call(&[arguments, options].concat())
+    }
+
+    /// Writes a key pair for signatures.
+    fn key(&self, name: &str) {
+        let key = KeyPair::generate().unwrap();
+        self.folder.write(format!("{name}.pem"), key.serialize_pem());
+        self.folder.write(format!("{name}.pub"), key.public_key_pem());
+    }
+}
+
+/// The number of violations of the check of the module.
+fn violations(report: &serde_json::Value) -> usize {
+    report["violations"].as_array().unwrap().iter().filter(|violation| violation["check"] == "reader").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_is_pushed_pulled_and_used_with_tls_and_tokens() -> Result<()> {
+    let (user, password) = ("jane".to_owned(), "s3cret".to_owned());
+    let authentication = Authentication::Token { user, password, anonymous_pull: false };
+    let options = RegistryOptions { tls: true, authentication, ..RegistryOptions::default() };
+    let registry = Registry::start(options).await?;
+    let (host, setting) = (registry.host(), Setting::new());
+    setting.folder.write("ca.crt", registry.ca_pem().unwrap());
+    let login = |user: &str| format!(r#"{{"auths": {{"{host}": {{"username": "{user}", "password": "s3cret"}}}}}}"#);
+    setting.folder.write("login.json", login("jane"));
+    setting.folder.write("other.json", login("joe"));
+    let reference = format!("oci://{host}/checks/reader:1.0");
+    let push = ["module", "push", "reader.wasm", &reference];
+    let trusted = ["--registry-ca-file", "ca.crt"];
+    let options = ["--registry-ca-file", "ca.crt", "--registry-config", "login.json"];
+
+    // What is missing is named.
+    let failed = setting.call(&push).exits(2).stderr;
+    assert!(failed.contains("its certificate is not trusted") && failed.contains("CA bundle"), "{failed}");
+    let failed = setting.call_with(&push, &trusted).exits(2).stderr;
+    assert!(failed.contains("denied access to checks/reader") && failed.contains("without credentials"), "{failed}");
+    let failed =
+        setting.call_with(&push, &["--registry-ca-file", "ca.crt", "--registry-config", "other.json"]).exits(2);
+    assert!(failed.stderr.contains("other.json") && failed.stderr.contains("user joe"), "{}", failed.stderr);
+    assert!(!failed.stderr.contains("s3cret"), "{}", failed.stderr);
+    setting.folder.write("text.wasm", "not a module");
+    let failed = setting.call_with(&["module", "push", "text.wasm", &reference], &options).exits(2).stderr;
+    assert!(failed.contains("is not WebAssembly"), "{failed}");
+
+    let pushed = setting.call_with(&push, &options).exits(0).stdout;
+    let pinned = pushed.lines().last().unwrap().to_owned();
+    assert!(pushed.starts_with(&format!("{reference} pushed\noci://{host}/checks/reader@sha256:")), "{pushed}");
+    assert_eq!(setting.call_with(&push, &options).exits(0).stdout, pushed, "a push of the same module changes nothing");
+
+    let pulled = setting.call_with(&["module", "pull", &reference, "-o", "pulled.wasm"], &options).exits(0).stdout;
+    assert!(pulled.contains("Signature   not verified"), "{pulled}");
+    let component = std::fs::read(setting.folder.path().join("pulled.wasm"))?;
+    assert_eq!(component, std::fs::read(setting.folder.path().join("reader.wasm"))?);
+    let inspected = setting.call_with(&["module", "inspect", &reference], &options).exits(0).stdout;
+    assert!(inspected.contains("Check       reader:"), "{inspected}");
+
+    let analyze = ["analyze", "-f", "pods.yaml", "-o", "json", "--module"];
+    let report = setting.call_with(&[&analyze[..], &[reference.as_str()]].concat(), &options).exits(0).json();
+    assert_eq!(violations(&report), 1, "{report:#}");
+    let missing = format!("oci://{host}/checks/reader:2.0");
+    let failed = setting.call_with(&[&analyze[..], &[missing.as_str()]].concat(), &options).exits(2).stderr;
+    assert!(failed.contains("does not have the manifest 2.0 in checks/reader"), "{failed}");
+
+    // A digest needs no registry once it is in the store; a tag could have changed.
+    drop(registry);
+    let report = setting.call_with(&[&analyze[..], &[pinned.as_str()]].concat(), &options).exits(0).json();
+    assert_eq!(violations(&report), 1);
+    let failed = setting.call_with(&[&analyze[..], &[reference.as_str()]].concat(), &options).exits(2).stderr;
+    assert!(failed.contains(&format!("failed to reach {host}")), "{failed}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signatures_are_required_with_a_key() -> Result<()> {
+    for referrers in [false, true] {
+        let registry = Registry::start(RegistryOptions { referrers, ..RegistryOptions::default() }).await?;
+        let (reference, setting) = (format!("oci://{}/checks/reader:1.0", registry.host()), Setting::new());
+        setting.key("one");
+        setting.key("two");
+        // This machine is reached without TLS without an option.
+        setting.call(&["module", "push", "reader.wasm", &reference]).exits(0);
+        let analyze = ["analyze", "-f", "pods.yaml", "-o", "json", "--module", &reference, "--module-key"];
+        let failed = setting.call_with(&analyze, &["one.pub"]).exits(2).stderr;
+        assert!(failed.contains("the module is not signed"), "{failed}");
+
+        let signed = setting.call(&["module", "sign", &reference, "--key", "two.pem"]).exits(0).stdout;
+        assert!(signed.contains("@sha256:") && signed.ends_with(" signed\n"), "{signed}");
+        let failed = setting.call_with(&analyze, &["one.pub"]).exits(2).stderr;
+        assert!(failed.contains("a signature is not by one of the keys"), "{failed}");
+        setting.call(&["module", "sign", &reference, "--key", "one.pem"]).exits(0);
+        for key in ["one.pub", "two.pub"] {
+            let report = setting.call_with(&analyze, &[key]).exits(0).json();
+            assert_eq!(violations(&report), 1, "{key}");
+        }
+        let failed = setting.call_with(&analyze, &["one.pem"]).exits(2).stderr;
+        assert!(failed.contains("it is a private key"), "{failed}");
+        let unsigned = ["analyze", "-f", "pods.yaml", "--module", "reader.wasm", "--module-key", "one.pub"];
+        assert!(setting.call(&unsigned).exits(2).stderr.contains("only modules of registries have signatures"));
+
+        // Pushed and signed at once.
+        let second = format!("oci://{}/checks/second:1.0", registry.host());
+        setting.call(&["module", "push", "reader.wasm", &second, "--sign-key", "one.pem"]).exits(0);
+        setting.call(&["module", "pull", &second, "--module-key", "one.pub"]).exits(0);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_is_listed_and_pruned() -> Result<()> {
+    let registry = Registry::start(RegistryOptions::default()).await?;
+    let (reference, setting) = (format!("oci://{}/checks/reader:1.0", registry.host()), Setting::new());
+    let empty = setting.call(&["module", "list"]).exits(0).stdout;
+    assert_eq!(empty, "The store contains no modules.\n");
+    for name in *b"ab" {
+        let component = std::fs::read(setting.folder.path().join("reader.wasm"))?;
+        setting.folder.write("next.wasm", with_section(&component, name));
+        setting.call(&["module", "push", "next.wasm", &reference]).exits(0);
+        setting.call(&["module", "inspect", &reference]).exits(0);
+    }
+    let listed = setting.call(&["module", "list", "-o", "json"]).exits(0).json();
+    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed:#}");
+    assert_eq!(listed[0]["tag"], "1.0");
+    let compiled = |setting: &Setting| -> usize {
+        let files = walkdir::WalkDir::new(setting.folder.path().join("cache/compiled")).into_iter();
+        files
+            .filter(|entry| {
+                entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "cwasm"))
+            })
+            .count()
+    };
+    assert_eq!(compiled(&setting), 2);
+    let pruned = setting.call(&["module", "prune"]).exits(0).stdout;
+    assert!(pruned.starts_with("1 module removed, "), "{pruned}");
+    assert_eq!((setting.call(&["module", "list"]).exits(0).stdout.lines().count(), compiled(&setting)), (2, 1));
+    let pruned = setting.call(&["module", "prune", "--all"]).exits(0).stdout;
+    assert!(pruned.starts_with("1 module removed, "), "{pruned}");
+    assert_eq!(compiled(&setting), 0);
+    Ok(())
+}
