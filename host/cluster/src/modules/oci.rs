@@ -84,6 +84,8 @@ pub struct Progress {
     fetched: Vec<Digest>,
     /// What the leader resolved last.
     resolved: Option<Origin>,
+    /// The value of the annotation at the last attempt.
+    request: Option<String>,
     /// Whether the current version cannot be fetched or loaded.
     has_failed: bool,
     /// Whether the last good version was fetched after the last failure.
@@ -100,6 +102,7 @@ impl Progress {
             backoff: Backoff::of(&module, PAUSES),
             fetched: Vec::new(),
             resolved: None,
+            request: None,
             has_failed: false,
             has_fallen_back: false,
         }
@@ -130,6 +133,12 @@ impl Progress {
         let reference: Reference = view.source.reference.parse()?;
         if self.running {
             return Ok(None);
+        }
+        let request = request(view.module);
+        if self.request != request {
+            // A user who asks for a resolution does not want to wait for the end of a pause.
+            self.request = request;
+            self.backoff.succeeded();
         }
         let wanted = self.wanted(&reference, view).filter(|_| self.backoff.is_over(view.now.instant));
         let wanted = wanted.or_else(|| self.fallback(view));

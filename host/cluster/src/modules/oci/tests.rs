@@ -133,6 +133,11 @@ fn failures_are_tried_again_after_pauses_without_an_end() {
     }
     assert!(pauses[0] <= 6 && pauses[8] >= 300 && pauses[8] <= 360, "{pauses:?}");
     assert!(leader.fetch(&tagged, "a", now).is_some() && leader.progress.next_retry.is_none());
+    // A user can ask for an attempt at once.
+    let mut other = Replica::new(true);
+    let Some((_, origin)) = other.next(&tagged, now) else { panic!("nothing is fetched") };
+    other.progress.failed(&origin, now);
+    assert!(other.next(&tagged, now).is_none() && other.next(&requested(&tagged, "now"), now).is_some());
 }
 
 #[test]

@@ -1,0 +1,214 @@
+//! PolicyModule: modules of a registry are resolved, verified, loaded by all replicas, replaced and kept.
+#![forbid(unsafe_code)]
+// A scenario is read from top to bottom.
+#![allow(clippy::too_many_lines, clippy::unwrap_used, missing_docs)]
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use end_to_end::guests::{guest, with_section};
+use end_to_end::objects::good_pod;
+use end_to_end::operator::{Setting, apply, get, policy};
+use end_to_end::webhook::Webhook;
+use end_to_end::{Controller, Folder, kube_devops, run};
+use kube_devops_oci::Digest;
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+use test_cluster::registry::{Authentication, Registry, RegistryOptions};
+use test_cluster::{DEADLINE, Namespace, eventually};
+
+/// The name that the permissions of the components contain.
+const PULL_SECRET: &str = "kube-devops-registry";
+
+/// A registry with TLS and a password, and the files to push to it.
+struct Source {
+    registry: Registry,
+    files: Folder,
+    component: Vec<u8>,
+    key: KeyPair,
+}
+
+impl Source {
+    async fn start() -> Result<Self> {
+        let authentication = Authentication::Basic { user: "jane".to_owned(), password: "s3cret".to_owned() };
+        let options = RegistryOptions { tls: true, authentication, ..RegistryOptions::default() };
+        let (registry, key) = (Registry::start(options).await?, KeyPair::generate()?);
+        let component = guest("reader", Path::new(env!("CARGO_TARGET_TMPDIR")))?;
+        let files = Folder::new();
+        files.write("ca.crt", registry.ca_pem().unwrap());
+        files.write("key.pem", key.serialize_pem());
+        files.write("other.pem", KeyPair::generate()?.serialize_pem());
+        let login = json!({ "auths": { registry.host(): { "username": "jane", "password": "s3cret" } } });
+        files.write("login.json", login.to_string());
+        Ok(Self { registry, files, component, key })
+    }
+
+    fn reference(&self, tag: &str) -> String {
+        format!("{}/checks/reader:{tag}", self.registry.host())
+    }
+
+    /// Pushes a component with a tag, signed by a key.
+    fn push(&self, component: &[u8], tag: &str, key: Option<&str>) {
+        self.files.write("reader.wasm", component);
+        let reference = self.reference(tag);
+        let mut arguments = vec!["module", "push", "reader.wasm", &reference, "--registry-ca-file", "ca.crt"];
+        arguments.extend(["--registry-config", "login.json"]);
+        arguments.extend(key.into_iter().flat_map(|key| ["--sign-key", key]));
+        run(kube_devops().current_dir(self.files.path()).args(arguments)).exits(0);
+    }
+
+    fn module(&self, tag: &str) -> Value {
+        json!({
+            "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": "reader" },
+            "spec": {
+                "source": { "oci": {
+                    "reference": self.reference(tag), "pullSecret": PULL_SECRET, "caBundle": self.registry.ca_pem(),
+                } },
+                "verify": { "publicKeys": [self.key.public_key_pem()] },
+                "grants": ["object"],
+            },
+        })
+    }
+
+    async fn set_password(&self, namespace: &Namespace, password: &str) -> Result<()> {
+        let server = format!("--docker-server={}", self.registry.host());
+        let password = format!("--docker-password={password}");
+        let create = [
+            "create",
+            "secret",
+            "docker-registry",
+            PULL_SECRET,
+            "--docker-username=jane",
+            "--dry-run=client",
+            "-o",
+            "json",
+        ];
+        let secret = namespace.kubectl(create.into_iter().chain([server.as_str(), password.as_str()])).await?;
+        apply(namespace, &secret).await
+    }
+}
+
+/// Asks for a resolution at once.
+async fn resolve(namespace: &Namespace, value: &str) -> Result<()> {
+    let annotation = format!("devops.stochastic.io/resolve={value}");
+    namespace.kubectl(["annotate", "--overwrite", "policymodule", "reader", &annotation]).await?;
+    Ok(())
+}
+
+/// Waits until the condition Ready has a reason, and a message with a text. Returns the status.
+async fn expect(operator: &Controller, namespace: &Namespace, reason: &str, text: &str) -> Result<Value> {
+    eventually(DEADLINE, format!("the module to be {reason}"), async || {
+        let object = get(namespace, "policymodule", "reader").await?;
+        let conditions = object["status"]["conditions"].as_array().context("no conditions")?;
+        let ready = conditions.iter().find(|condition| condition["type"] == "Ready").context("no condition Ready")?;
+        let message = ready["message"].as_str().unwrap_or_default();
+        ensure!(ready["reason"] == reason && message.contains(text), "{:#}", object["status"]);
+        Ok(object["status"].clone())
+    })
+    .await
+    .with_context(|| operator.log())
+}
+
+fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {
+    let conditions = status["conditions"].as_array().unwrap();
+    let found = conditions.iter().find(|condition| condition["type"] == kind);
+    found.map_or("", |condition| condition["status"].as_str().unwrap())
+}
+
+fn series(component: &[u8]) -> String {
+    format!("policy_module_loaded{{digest=\"{}\",module=\"reader\"}}", Digest::of(component))
+}
+
+/// Tries to create a pod without violations of the built-in checks, and returns the error.
+async fn denial(namespace: &Namespace) -> Option<String> {
+    let pod = good_pod("new").to_string();
+    let created = namespace.kubectl_with_input(["create", "--dry-run=server", "-f", "-"], &pod).await;
+    created.err().map(|error| format!("{error:#}"))
+}
+
+async fn expect_denial(webhook: &Controller, namespace: &Namespace) -> Result<()> {
+    eventually(DEADLINE, "the webhook to deny a pod", async || {
+        let error = denial(namespace).await.context("the pod was admitted")?;
+        ensure!(error.contains("(reader, high, policy custom)"), "{error}");
+        Ok(())
+    })
+    .await
+    .with_context(|| webhook.log())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_of_a_registry_is_verified_replaced_and_kept() -> Result<()> {
+    let (source, setting) = (Source::start().await?, Setting::start().await?);
+    let cache = Folder::new();
+    let folder = |name: &str| cache.path().join(name).display().to_string();
+    let (operator_cache, webhook_cache) = (folder("operator"), folder("webhook"));
+    let mut operator = setting.operator_with(&["--module-cache-dir", &operator_cache]).await?;
+    let webhook = Webhook::start_for_operator(&setting, &["--module-cache-dir", &webhook_cache]).await?;
+    let (system, namespace) = (setting.namespace(), setting.plane.namespace("shop").await?);
+    let first = source.component.clone();
+
+    // Everything that is missing is named, and tried again when the user says so.
+    apply(system, &source.module("1").to_string()).await?;
+    let status = expect(&operator, system, "PullSecretMissing", "there is no Secret kube-devops-registry").await?;
+    ensure!(status["nextRetry"].is_string() && condition(&status, "Resolved") == "False", "{status:#}");
+    source.set_password(system, "wrong").await?;
+    resolve(system, "a").await?;
+    expect(&operator, system, "AccessDenied", "the Secret kube-devops-registry, key").await?;
+    source.set_password(system, "s3cret").await?;
+    resolve(system, "b").await?;
+    expect(&operator, system, "NotFound", "does not have the manifest 1 in checks/reader").await?;
+    source.push(&first, "1", None);
+    resolve(system, "c").await?;
+    let status = expect(&operator, system, "SignatureInvalid", "the module is not signed").await?;
+    ensure!(condition(&status, "Verified") == "False" && condition(&status, "Resolved") == "True", "{status:#}");
+    source.push(&first, "1", Some("other.pem"));
+    resolve(system, "d").await?;
+    expect(&operator, system, "SignatureInvalid", "a signature is not by one of the keys").await?;
+    source.push(&first, "1", Some("key.pem"));
+    resolve(system, "e").await?;
+    let status = expect(&operator, system, "Active", "").await?;
+    ensure!(condition(&status, "Verified") == "True" && status["nextRetry"].is_null(), "{status:#}");
+    assert_eq!(status["source"]["reference"], json!(source.reference("1")));
+    operator.expect_metric(&series(&first), Some(1.0)).await?;
+    webhook.process.expect_metric(&series(&first), Some(1.0)).await?;
+
+    let spec = json!({ "forbidLatestTag": true, "checks": [{ "check": "reader", "severity": "high" }] });
+    apply(&namespace, &policy("custom", &spec)).await?;
+    expect_denial(&webhook.process, &namespace).await?;
+
+    // A new version of the tag takes over without a request that is not evaluated by the check.
+    let second = with_section(&first, b'a');
+    source.push(&second, "1", Some("key.pem"));
+    resolve(system, "f").await?;
+    eventually(DEADLINE, "the next version", async || {
+        let error = denial(&namespace).await.context("a pod was admitted")?;
+        assert!(error.contains("(reader, high, policy custom)"), "{error}");
+        ensure!(webhook.process.metric(&series(&second))? == Some(1.0));
+        Ok(())
+    })
+    .await
+    .with_context(|| webhook.process.log())?;
+    operator.expect_metric(&series(&second), Some(1.0)).await?;
+    let good = get(system, "policymodule", "reader").await?["status"]["source"]["digest"].clone();
+
+    // An unsigned version changes nothing, also for a replica that starts now.
+    source.push(&with_section(&first, b'b'), "1", None);
+    resolve(system, "g").await?;
+    let text = format!("the last good version {} stays active", Digest::of(&second));
+    let status = expect(&operator, system, "SignatureInvalid", &text).await?;
+    assert_eq!(status["source"]["digest"], good);
+    operator.stop().await?;
+    let operator = setting.operator_with(&["--module-cache-dir", &folder("new")]).await?;
+    operator.expect_metric(&series(&second), Some(1.0)).await?;
+    expect(&operator, system, "SignatureInvalid", &text).await?;
+    drop(operator);
+
+    // Without the registry, a replica with a cache has the module, and is ready.
+    drop(source.registry);
+    let operator = setting.operator_with(&["--module-cache-dir", &operator_cache]).await?;
+    operator.ready().await?;
+    operator.expect_metric(&series(&second), Some(1.0)).await?;
+    expect(&operator, system, "RegistryUnreachable", &text).await?;
+    expect_denial(&webhook.process, &namespace).await?;
+    Ok(())
+}
