@@ -53,7 +53,7 @@ impl CompiledCache {
             return None;
         }
         // SAFETY: wasmtime requires that the file was written by `Component::serialize` and is not modified while it is mapped.
-        // The folder is private: it belongs to the user of this program and nobody else can write in it, which `PrivateFolder`
+        // The folder is private: it belongs to the user of this program and other users cannot write in it, which `PrivateFolder`
         // guarantees. In it, only `store` creates files with this name, from `serialize` of an engine with the same hash. It
         // never changes a file, but replaces it by renaming. The checksum excludes damage by the disk. Wasmtime checks
         // that the code matches the configuration of the engine and the processor.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The permission of others and of the group to write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// A folder that belongs to the user of this program, and in which nobody else can write.
+/// A folder that belongs to the user of this program, and in which other users cannot write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrivateFolder(PathBuf);
 
@@ -23,7 +23,7 @@ pub enum FolderError {
         /// The reason.
         error: io::Error,
     },
-    /// It belongs to somebody else.
+    /// It belongs to another user.
     #[error("the folder {0} belongs to another user; specify one of yours, or remove it")]
     Foreign(PathBuf),
     /// Others can write in it.

@@ -50,7 +50,7 @@ pub async fn fetch(store: Option<&Store>, request: Request<'_>) -> Result<Fetche
         Some(digest) => digest.clone(),
         None => registry.resolve(request.reference.version()).await?,
     };
-    // The signature comes first: what nobody vouches for is not even read.
+    // The signature is verified first: an unsigned module is not even read.
     let signer = match request.keys {
         [] => None,
         keys => Some(registry.verify(&manifest, keys).await?),

@@ -78,9 +78,25 @@ pub fn validating(options: &ConfigurationOptions) -> ValidatingWebhookConfigurat
         metadata: ObjectMeta { name: Some(options.name.clone()), ..ObjectMeta::default() },
         webhooks: Some(vec![
             webhook(options, "workloads", rules, Some(not_a_system_namespace(options)), conditions),
-            webhook(options, "policies", vec![rule("devops.stochastic.io", &["devopspolicies"])], None, vec![changed]),
+            webhook(
+                options,
+                "policies",
+                vec![rule("devops.stochastic.io", &["devopspolicies"])],
+                None,
+                vec![changed.clone()],
+            ),
+            modules(options, changed),
         ]),
     }
+}
+
+/// The webhook for modules. Its errors are hints for administrators, who must be able to replace a module at any time.
+fn modules(options: &ConfigurationOptions, changed: MatchCondition) -> ValidatingWebhook {
+    let mut rule = rule("devops.stochastic.io", &["policymodules"]);
+    rule.scope = Some("Cluster".to_owned());
+    let mut webhook = webhook(options, "modules", vec![rule], None, vec![changed]);
+    webhook.failure_policy = Some("Ignore".to_owned());
+    webhook
 }
 
 /// The configuration for updates of remediated workloads. It never makes a request fail.

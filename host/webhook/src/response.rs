@@ -101,8 +101,8 @@ pub enum Verdict {
         /// Whether violations only warn: a pod of a built-in controller, whose template was admitted.
         is_controlled: bool,
     },
-    /// It is an invalid policy.
-    InvalidPolicy(String),
+    /// It is an invalid policy or module.
+    Invalid(String),
 }
 
 impl Verdict {
@@ -130,7 +130,7 @@ impl Verdict {
             _ if !allowed => 3,
             Self::Skipped => 0,
             Self::Evaluated { violations, .. } if violations.is_empty() => 1,
-            Self::Evaluated { .. } | Self::InvalidPolicy(_) => 2,
+            Self::Evaluated { .. } | Self::Invalid(_) => 2,
         }
     }
 
@@ -138,7 +138,7 @@ impl Verdict {
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Evaluated { failures, .. } => failures.first().map(|failure| failure.reason),
-            Self::Skipped | Self::InvalidPolicy(_) => None,
+            Self::Skipped | Self::Invalid(_) => None,
         }
     }
 
@@ -147,7 +147,7 @@ impl Verdict {
         let mut response = Response::allowed(uid);
         match self {
             Self::Skipped => {}
-            Self::InvalidPolicy(reason) => {
+            Self::Invalid(reason) => {
                 response.allowed = false;
                 let message = cut(&escape_controls(reason), LONGEST_LINE);
                 response.status = Some(Denial { code: 422, reason: "Invalid", message });

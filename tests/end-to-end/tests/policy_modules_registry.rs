@@ -147,6 +147,12 @@ async fn a_module_of_a_registry_is_verified_replaced_and_kept() -> Result<()> {
     let (system, namespace) = (setting.namespace(), setting.plane.namespace("shop").await?);
     let first = source.component.clone();
 
+    // The webhook names the field that is wrong.
+    let mut invalid = source.module("1");
+    invalid["spec"]["source"]["oci"]["reference"] = json!("reader:1");
+    let denied = format!("{:#}", apply(system, &invalid.to_string()).await.unwrap_err());
+    ensure!(denied.contains("spec.source.oci.reference") && denied.contains("has no repository"), "{denied}");
+
     // Everything that is missing is named, and tried again when the user says so.
     apply(system, &source.module("1").to_string()).await?;
     let status = expect(&operator, system, "PullSecretMissing", "there is no Secret kube-devops-registry").await?;

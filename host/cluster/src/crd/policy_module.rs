@@ -96,7 +96,7 @@ pub struct OciSource {
     /// `devops.stochastic.io/resolve` changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 31536000))]
-    pub interval_seconds: Option<u32>,
+    pub interval_seconds: Option<i32>,
 }
 
 /// The required signature of a module.

@@ -9,18 +9,19 @@
 //! Every replica loads the modules by itself. ConfigMaps are watched by name, and only in the namespace of the platform.
 //! [`store`] and [`oci`] decide; this file requests and loads.
 
+mod config_maps;
 pub mod content;
 mod fetch;
 mod known;
 pub mod oci;
 pub mod store;
+pub mod validate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ApiResource, Patch, PatchParams};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -35,13 +36,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ClusterError;
 use crate::clock::Now;
-use crate::connection::Connection;
 use crate::crd::{PolicyModule, PolicyModuleSpec, PolicyModuleStatus};
 use crate::install::FIELD_MANAGER;
 use crate::key::ObjectKey;
 use crate::lenient::Lenient;
 use crate::runtime::metrics::register;
 use crate::runtime::store::{Store, Watched};
+pub use config_maps::config_map;
+use config_maps::{Source, follow};
 use fetch::Fetcher;
 use oci::Fetch;
 use store::{Failure, Load, ModuleStore, Used};
@@ -51,8 +53,6 @@ const START: Duration = Duration::from_secs(10);
 
 /// A PolicyModule of the watch.
 type WatchedModule = kube::core::Object<Lenient<PolicyModuleSpec>, Lenient<PolicyModuleStatus>>;
-/// A ConfigMap, `None` if it does not exist, or the reason why it cannot be read.
-type Source = Result<Option<ConfigMap>, String>;
 /// The result of fetching a version.
 type FetchResult = (Fetch, Result<Fetched, Failure>);
 /// The result of loading a version.
@@ -340,46 +340,6 @@ impl Store for Manager {
     fn keys(&self) -> Vec<ObjectKey> {
         let names = self.store.names().into_iter();
         names.map(|name| ObjectKey { namespace: "".into(), name: name.into() }).collect()
-    }
-}
-
-/// Reads a ConfigMap; `None` if it does not exist.
-///
-/// # Errors
-///
-/// If it cannot be read.
-pub async fn config_map(
-    connection: &Connection,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<ConfigMap>, ClusterError> {
-    let maps: Api<ConfigMap> = Api::namespaced(connection.client.clone(), namespace);
-    maps.get_opt(name).await.map_err(|error| connection.error(error, "read a ConfigMap"))
-}
-
-/// Sends the content of a ConfigMap whenever it changes, and `None` if it does not exist.
-async fn follow(api: Api<ConfigMap>, name: String, sender: mpsc::Sender<(String, Source)>) {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-    let mut listed = None;
-    while let Some(event) = events.next().await {
-        let map = match event {
-            Ok(Event::Apply(map)) => Ok(Some(map)),
-            Ok(Event::Delete(_)) => Ok(None),
-            Ok(Event::Init) => {
-                listed = None;
-                continue;
-            }
-            Ok(Event::InitApply(map)) => {
-                listed = Some(map);
-                continue;
-            }
-            Ok(Event::InitDone) => Ok(listed.take()),
-            Err(error) => Err(error.to_string()),
-        };
-        if sender.send((name.clone(), map)).await.is_err() {
-            return;
-        }
     }
 }
 

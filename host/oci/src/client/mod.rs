@@ -1,22 +1,24 @@
 //! A repository in a registry, by the protocol of the OCI distribution specification 1.1.
 
+mod authentication;
 mod content;
 mod token;
 mod transport;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 pub use content::Pulled;
+pub use transport::check_ca_bundle;
 
-use crate::credentials::{Credential, Keychain, Secret};
+use crate::credentials::{Credential, Keychain};
 use crate::{OciError, Reference};
-use token::Challenge;
+use authentication::State;
 use transport::Transport;
 
 /// The attempts of a request, with a backoff between them.
@@ -74,15 +76,6 @@ pub struct Repository {
     credentials: Vec<Credential>,
     state: Mutex<State>,
     deadline: Duration,
-}
-
-/// The progress of the authentication.
-#[derive(Default)]
-struct State {
-    challenge: Option<Challenge>,
-    /// The number of credentials that were tried.
-    tried: usize,
-    authorization: Option<HeaderValue>,
 }
 
 /// A request, which is sent several times.
@@ -229,83 +222,6 @@ impl Repository {
         Ok(target)
     }
 
-    /// Answers a challenge with the next credentials. Returns whether there are any.
-    async fn authenticate(&self, response: &Response<Incoming>) -> Result<bool, OciError> {
-        if let Some(challenge) = Challenge::of(response.headers()) {
-            self.state().challenge = Some(challenge);
-        }
-        let Some(challenge) = self.state().challenge.clone() else { return Ok(false) };
-        loop {
-            let tried = self.state().tried;
-            // Without credentials, a token server may issue a token for public repositories. With credentials it is not
-            // asked for one: the error would be that of an anonymous request.
-            if tried >= self.credentials.len().max(1) {
-                return Ok(false);
-            }
-            self.state().tried = tried + 1;
-            let secret = self.credentials.get(tried).map(|credential| &credential.secret);
-            match self.authorization(&challenge, secret).await {
-                Ok(Some(authorization)) => {
-                    self.state().authorization = Some(authorization);
-                    return Ok(true);
-                }
-                Ok(None) => {}
-                Err(error) if matches!(error, OciError::Denied { .. }) && tried + 1 < self.credentials.len() => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Returns the header that answers a challenge.
-    async fn authorization(
-        &self,
-        challenge: &Challenge,
-        secret: Option<&Secret>,
-    ) -> Result<Option<HeaderValue>, OciError> {
-        match (challenge, secret) {
-            (_, Some(Secret::Access(token))) => Ok(token::bearer(token)),
-            (Challenge::Basic, Some(Secret::Basic { user, password })) => Ok(token::basic(user, password)),
-            (Challenge::Basic, _) => Ok(None),
-            (Challenge::Bearer { realm, service }, secret) => {
-                let token = self.token(realm, service.as_deref(), secret).await?;
-                Ok(token::bearer(&token))
-            }
-        }
-    }
-
-    async fn token(&self, realm: &str, service: Option<&str>, secret: Option<&Secret>) -> Result<String, OciError> {
-        let invalid = || self.protocol(format!("the address of its token server is not valid: {realm:?}"));
-        let server: Uri = realm.parse().map_err(|_| invalid())?;
-        if !token::is_allowed(&server, self.scheme) {
-            return Err(invalid());
-        }
-        let (url, body) = match secret {
-            Some(Secret::Identity(identity)) => (realm.to_owned(), Some(token::form(identity, service, &self.scope))),
-            _ => (token::address(realm, service, &self.scope), None),
-        };
-        let target: Uri = url.parse().map_err(|_| invalid())?;
-        let mut request = Request::builder().uri(target.clone());
-        if body.is_some() {
-            request = request.method(Method::POST).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        }
-        if let Some(Secret::Basic { user, password }) = secret
-            && let Some(authorization) = token::basic(user, password)
-        {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        let response = self.exchange(request.body(Full::new(body.unwrap_or_default().into())), &target).await?;
-        let host = target.authority().map(ToString::to_string).unwrap_or_default();
-        match response.status() {
-            status if status.is_success() => {}
-            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(self.denied(response.status(), &format!("by its token server {host}, ")));
-            }
-            _ => return Err(self.status_error(host, response).await),
-        }
-        let answer = self.transport.read(response, &host, "the answer of the token server", SMALL).await?;
-        token::token(&answer).ok_or_else(|| self.protocol(format!("its token server {host} returned no token")))
-    }
-
     /// Returns the error for an answer that is no success.
     async fn failure(&self, call: &Call<'_>, target: &Uri, response: Response<Incoming>) -> OciError {
         let host = target.authority().map(ToString::to_string).unwrap_or_default();
@@ -326,23 +242,8 @@ impl Repository {
         OciError::Status { host, status, detail, retry_after: seconds.map(Duration::from_secs) }
     }
 
-    fn denied(&self, status: StatusCode, by: &str) -> OciError {
-        let origins: Vec<&str> = self.credentials.iter().map(|credential| credential.origin.as_str()).collect();
-        let detail = if origins.is_empty() {
-            format!("{by}without credentials, because none were found for it; a private repository needs them")
-        } else {
-            format!("{by}with the credentials of {}", origins.join("; and of "))
-        };
-        OciError::Denied { host: self.host.clone(), repository: self.name.clone(), status: status.as_u16(), detail }
-    }
-
     fn protocol(&self, reason: String) -> OciError {
         OciError::Protocol { host: self.host.clone(), reason: reason.chars().take(300).collect() }
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // No holder of the lock can panic during a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

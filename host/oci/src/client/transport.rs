@@ -43,17 +43,8 @@ impl Transport {
     pub(super) fn new(ca_bundle: Option<&[u8]>, idle: Duration) -> Result<Self, OciError> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(bundle) = ca_bundle {
-            let invalid = |reason: String| OciError::Configuration(format!("the CA bundle is invalid: {reason}"));
-            let mut count = 0;
-            for certificate in CertificateDer::pem_slice_iter(bundle) {
-                let certificate = certificate.map_err(|error| invalid(error.to_string()))?;
-                roots.add(certificate).map_err(|error| invalid(error.to_string()))?;
-                count += 1;
-            }
-            if count == 0 {
-                return Err(invalid("it contains no certificate in PEM format".to_owned()));
-            }
+        for certificate in ca_bundle.map(certificates).transpose()?.into_iter().flatten() {
+            roots.add(certificate).map_err(invalid)?;
         }
         let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -112,6 +103,29 @@ impl Transport {
             }
         }
     }
+}
+
+/// Returns the certificates of a CA bundle in PEM format.
+fn certificates(bundle: &[u8]) -> Result<Vec<CertificateDer<'static>>, OciError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bundle).collect();
+    match certificates.map_err(invalid)? {
+        certificates if certificates.is_empty() => Err(invalid("it contains no certificate in PEM format")),
+        certificates => Ok(certificates),
+    }
+}
+
+fn invalid(reason: impl ToString) -> OciError {
+    OciError::Configuration(format!("the CA bundle is invalid: {}", reason.to_string()))
+}
+
+/// Checks that a CA bundle consists of certificates in PEM format.
+///
+/// # Errors
+///
+/// If it contains no certificate, or an invalid one.
+pub fn check_ca_bundle(bundle: &[u8]) -> Result<(), OciError> {
+    let mut roots = RootCertStore::empty();
+    certificates(bundle)?.into_iter().try_for_each(|certificate| roots.add(certificate).map_err(invalid))
 }
 
 /// The reason why a request was not answered.

@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use super::Secret;
 
-/// The time limit. A helper may ask a cloud, but nobody can answer a question of it.
+/// The time limit. A helper may ask a cloud, but there is no user who could answer a question.
 const LIMIT: Duration = Duration::from_secs(20);
 /// The most bytes that are read of an answer.
 const ANSWER: u64 = 64 * 1024;

@@ -68,7 +68,7 @@ impl Repository {
     /// If the registry cannot be reached or rejects it.
     pub async fn sign(&self, name: &str, digest: &Digest, key: &SigningKey) -> Result<(), OciError> {
         self.within(async {
-            // A signature of what does not exist helps nobody.
+            // A signature of a manifest that does not exist would be useless.
             self.manifest(digest.as_str()).await?;
             let payload = simple::payload(name, digest);
             let mut layer = Descriptor::of(simple::MEDIA_TYPE, &payload);

@@ -9,6 +9,8 @@ pub enum Gate {
     Skip,
     /// Its object is a DevOpsPolicy, whose settings are validated.
     Policy,
+    /// Its object is a PolicyModule.
+    Module,
     /// Its object may run pods, which are evaluated.
     Workload,
 }
@@ -21,6 +23,7 @@ pub fn gate(request: &Header<'_>, options: &AdmissionOptions) -> Gate {
     if request.resource.group == "devops.stochastic.io" {
         return match (&*request.resource.resource, &*request.sub_resource) {
             ("devopspolicies", "") => Gate::Policy,
+            ("policymodules", "") => Gate::Module,
             _ => Gate::Skip,
         };
     }
@@ -140,6 +143,8 @@ mod tests {
         assert_eq!(gate(&policy, &options()), Gate::Policy);
         let status = Header { resource: resource(), sub_resource: "status".into(), ..request() };
         assert_eq!(gate(&status, &options()), Gate::Skip);
+        let module = Resource { resource: "policymodules".into(), ..resource() };
+        assert_eq!(gate(&Header { resource: module, namespace: "".into(), ..request() }, &options()), Gate::Module);
         let other = Resource { resource: "policyauditresults".into(), ..resource() };
         assert_eq!(gate(&Header { resource: other, ..request() }, &options()), Gate::Skip);
     }

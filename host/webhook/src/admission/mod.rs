@@ -3,10 +3,13 @@
 //! ```text
 //!   body --> review --> gate --> workload: subject --> rules of the namespace --> violations --.
 //!                        |                                                                     |--> verdict --> response
-//!                        '-----> policy: settings of a DevOpsPolicy ---------------------------'
+//!                        |-----> policy: settings of a DevOpsPolicy ---------------------------|
+//!                        '-----> module: references and keys of a PolicyModule ----------------'
 //! ```
 
+mod changed;
 mod gate;
+mod module;
 mod policy;
 mod workload;
 
@@ -154,6 +157,7 @@ impl Admission {
         match gate::gate(request, &self.options) {
             Gate::Skip => return Verdict::Skipped,
             Gate::Policy => return policy::verdict(&self.current().checks, body),
+            Gate::Module => return module::verdict(body),
             Gate::Workload => {}
         }
         if !self.index.is_synced() {
@@ -243,7 +247,7 @@ fn log(request: &Header<'_>, verdict: &Verdict, response: &Response) {
     if !response.allowed {
         let what = match verdict {
             Verdict::Evaluated { subject, .. } => Cow::Owned(shown(subject)),
-            Verdict::Skipped | Verdict::InvalidPolicy(_) => Cow::Borrowed("the policy"),
+            Verdict::Skipped | Verdict::Invalid(_) => Cow::Borrowed("the policy or module"),
         };
         let violations = response.audit_annotations.get("violations").map_or("", String::as_str);
         tracing::info!(

@@ -5,14 +5,14 @@ use kube_devops_cluster::crd::{DevOpsPolicy, INSTALLATION_CHECK};
 use kube_devops_cluster::policies;
 use kube_devops_engine::Checks;
 
+use super::changed::changed;
 use crate::response::{Reason, Verdict};
-use crate::review::parse_raw;
 
 /// The verdict about a policy. Changes that the API server makes by itself are skipped.
 pub fn verdict(checks: &Checks, body: &[u8]) -> Verdict {
     let policy = match changed_policy(body) {
         Ok(Some(policy)) if policy.annotations().contains_key(INSTALLATION_CHECK) => {
-            return Verdict::InvalidPolicy(format!("the annotation {INSTALLATION_CHECK} tests the way to the webhook"));
+            return Verdict::Invalid(format!("the annotation {INSTALLATION_CHECK} tests the way to the webhook"));
         }
         Ok(Some(policy)) => policy,
         Ok(None) => return Verdict::Skipped,
@@ -31,19 +31,13 @@ pub fn verdict(checks: &Checks, body: &[u8]) -> Verdict {
             is_controlled: false,
         },
         Err(error) if error.is_temporary() => Verdict::failed(Reason::CheckFailed, error.to_string()),
-        Err(error) => Verdict::InvalidPolicy(error.to_string()),
+        Err(error) => Verdict::Invalid(error.to_string()),
     }
 }
 
 /// The new policy of a review; `None` if its spec does not change, or it is being deleted.
 fn changed_policy(body: &[u8]) -> Result<Option<DevOpsPolicy>, String> {
-    let (_, object, before) = parse_raw(body).map_err(|error| error.to_string())?.split();
-    let object = object.ok_or("the review has no object")?;
-    let policy: DevOpsPolicy = serde_json::from_str(object.get()).map_err(|error| error.to_string())?;
-    let before = before.and_then(|object| serde_json::from_str::<DevOpsPolicy>(object.get()).ok());
-    let is_unchanged =
-        before.is_some_and(|before| before.spec == policy.spec) || policy.metadata.deletion_timestamp.is_some();
-    Ok((!is_unchanged).then_some(policy))
+    changed(body, |policy: &DevOpsPolicy| &policy.spec)
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ fn a_fix_is_cut_to_its_first_sentence() {
 fn skipped_requests_are_admitted_and_invalid_policies_are_denied() {
     let skipped = response(&Verdict::Skipped, true);
     assert!(skipped.allowed && skipped.warnings.is_empty() && skipped.audit_annotations.is_empty());
-    let denied = response(&Verdict::InvalidPolicy("latest-tag rejects its settings\u{1b}".to_owned()), false);
+    let denied = response(&Verdict::Invalid("latest-tag rejects its settings\u{1b}".to_owned()), false);
     let denial = denied.status.unwrap();
     assert_eq!((denied.allowed, denial.code, denial.reason), (false, 422, "Invalid"));
     assert!(!denial.message.contains('\u{1b}'), "{denial:?}");
@@ -117,7 +117,7 @@ fn the_label_of_a_verdict_is_its_outcome() {
         (evaluated(found(), Vec::new()), true, "warned"),
         (evaluated(found(), Vec::new()), false, "denied"),
         (evaluated(found(), failure()), true, "not_evaluated"),
-        (Verdict::InvalidPolicy(String::new()), false, "denied"),
+        (Verdict::Invalid(String::new()), false, "denied"),
         (Verdict::failed(Reason::Overload, "busy"), true, "not_evaluated"),
     ] {
         assert_eq!(Verdict::NAMES[verdict.position(allowed)], expected, "{verdict:?}");

@@ -9,7 +9,7 @@ fn digest(content: &str) -> Digest {
     Digest::of(content.as_bytes())
 }
 
-fn module(reference: &str, interval_seconds: Option<u32>) -> PolicyModule {
+fn module(reference: &str, interval_seconds: Option<i32>) -> PolicyModule {
     let oci = Some(OciSource { reference: reference.to_owned(), interval_seconds, ..OciSource::default() });
     let source = ModuleSource { config_map: None, oci };
     PolicyModule::new("labels", PolicyModuleSpec { source, ..PolicyModuleSpec::default() })
