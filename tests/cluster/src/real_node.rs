@@ -21,7 +21,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 
 use crate::{
-    Component, DEADLINE, eventually, nodes,
+    Component, DEADLINE, eventually, nodes, registry,
     tools::{Tools, log},
 };
 
@@ -84,6 +84,7 @@ pub fn isolated(name: &str, test: impl Future<Output = Result<()>>) -> Result<()
     // Building them may need the network, which the namespaces do not have.
     let components: Vec<_> = Component::ALL.into_iter().chain(Component::NODE).collect();
     Tools::find(&components).context("failed to find the programs of the node")?;
+    registry::programs().context("failed to find the programs of registries")?;
     let status = Command::new("unshare")
         .args([
             "--net",

@@ -36,6 +36,7 @@ use crate::{
     certificates::Ca,
     go_build::REGISTRY,
     process::{Process, log_file},
+    real_node::ADDRESS,
     supervisor::Supervisor,
     tools::Tools,
 };
@@ -59,6 +60,21 @@ pub struct RegistryOptions {
     pub authentication: Authentication,
     /// Serve the referrers API. Not with [`Authentication::Token`].
     pub referrers: bool,
+    /// Listen on the address of a real node, which its pods can reach, within [`real_node::isolated`](crate::real_node::isolated). Not with
+    /// [`Authentication::Token`], nor with the referrers API.
+    pub on_node: bool,
+}
+
+impl RegistryOptions {
+    fn address(&self) -> &'static str {
+        if self.on_node { ADDRESS } else { "127.0.0.1" }
+    }
+}
+
+/// Builds the programs of registries if they are missing.
+pub(crate) fn programs() -> Result<Tools> {
+    // All programs at once: those of the module itself take a second.
+    Tools::find_programs(&REGISTRY, &[DISTRIBUTION, REFERRERS, TOKEN_SERVER, HTPASSWD])
 }
 
 /// How clients of a registry authenticate.
@@ -115,8 +131,6 @@ impl Registry {
         if options.referrers && matches!(options.authentication, Authentication::Token { .. }) {
             bail!("the registry with the referrers API does not support token authentication");
         }
-        // All programs at once: those of the module itself take a second.
-        let programs = || Tools::find_programs(&REGISTRY, &[DISTRIBUTION, REFERRERS, TOKEN_SERVER, HTPASSWD]);
         let tools = tokio::task::spawn_blocking(programs).await??;
         let mut registry = Self::prepare(options)?;
         let realm = registry.start_token_server(&tools).await?;
@@ -140,7 +154,7 @@ impl Registry {
         let mut ca = None;
         if options.tls || matches!(options.authentication, Authentication::Token { .. }) {
             let created = Ca::new().context("failed to create certificates")?;
-            let server = created.for_server("registry", ["127.0.0.1", "localhost"])?;
+            let server = created.for_server("registry", ["127.0.0.1", "localhost", ADDRESS])?;
             for (name, text) in
                 [("ca.crt", created.certificate()), ("server.crt", &server.certificate), ("server.key", &server.key)]
             {
@@ -172,7 +186,7 @@ impl Registry {
         let mut configuration = json!({
             "version": "0.1",
             "storage": { "filesystem": { "rootdirectory": "storage" }, "delete": { "enabled": true } },
-            "http": { "addr": "127.0.0.1:0" },
+            "http": { "addr": format!("{}:0", self.options.address()) },
         });
         if self.options.tls {
             configuration["http"]["tls"] = json!({ "certificate": "server.crt", "key": "server.key" });

@@ -75,7 +75,8 @@ async fn everyone_has_access_without_authentication() -> Result<()> {
 #[tokio::test]
 async fn basic_authentication_requires_the_password() -> Result<()> {
     for (tls, referrers) in [(false, false), (true, false), (false, true), (true, true)] {
-        let registry = Registry::start(RegistryOptions { tls, authentication: basic(), referrers }).await?;
+        let registry =
+            Registry::start(RegistryOptions { tls, authentication: basic(), referrers, on_node: false }).await?;
         let response = get(&registry, "/v2/", None).await?;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Basic realm=\"test registry\"");
@@ -88,7 +89,9 @@ async fn basic_authentication_requires_the_password() -> Result<()> {
 #[tokio::test]
 async fn token_authentication_requires_a_token_of_the_token_server() -> Result<()> {
     for tls in [false, true] {
-        let registry = Registry::start(RegistryOptions { tls, authentication: token(false), referrers: false }).await?;
+        let registry =
+            Registry::start(RegistryOptions { tls, authentication: token(false), ..RegistryOptions::default() })
+                .await?;
         assert_eq!(status(&registry, "/v2/", Some(CREDENTIAL)).await?, StatusCode::UNAUTHORIZED);
         assert_eq!(request_token(&registry, None).await?.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(request_token(&registry, Some(WRONG_CREDENTIAL)).await?.status(), StatusCode::UNAUTHORIZED);

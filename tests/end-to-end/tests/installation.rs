@@ -12,14 +12,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use end_to_end::guests::guest;
 use end_to_end::helm::{helm, output};
 use end_to_end::objects::{bad_container_with_port, bad_pod, good_pod, selecting_workload};
-use end_to_end::operator::{apply, get};
-use end_to_end::{Folder, program, root};
+use end_to_end::operator::{apply, get, policy};
+use end_to_end::{Folder, kube_devops, program, root, run};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use rcgen::KeyPair;
 use serde_json::{Value, json};
+use test_cluster::registry::{Authentication, Registry, RegistryOptions};
 use test_cluster::{ControlPlane, Namespace, eventually, real_node};
 use tokio_util::sync::CancellationToken;
 
@@ -147,6 +150,84 @@ fn web() -> Value {
     selecting_workload("Deployment", "web", [container])
 }
 
+/// Custom checks in a registry that only pods of the node and this test can reach.
+struct Modules {
+    registry: Registry,
+    files: Folder,
+    namespace: Namespace,
+}
+
+impl Modules {
+    /// Pushes and signs a module, and enables its check in a namespace of its own.
+    async fn start(release: &Installation) -> Result<Self> {
+        let authentication = Authentication::Basic { user: "robot".to_owned(), password: "s3cret".to_owned() };
+        let options = RegistryOptions { tls: true, authentication, on_node: true, ..RegistryOptions::default() };
+        let registry = Registry::start(options).await?;
+        let (files, key) = (Folder::new(), KeyPair::generate()?);
+        files.write("reader.wasm", guest("reader", Path::new(env!("CARGO_TARGET_TMPDIR")))?);
+        files.write("ca.crt", registry.ca_pem().unwrap());
+        files.write("key.pem", key.serialize_pem());
+        let login = json!({ "auths": { registry.host(): { "username": "robot", "password": "s3cret" } } }).to_string();
+        let login = files.write("login.json", login);
+        let reference = format!("{}/checks/reader:1.0", registry.host());
+        let mut push = kube_devops();
+        push.current_dir(files.path()).args(["module", "push", "reader.wasm", &reference, "--sign-key", "key.pem"]);
+        run(push.args(["--registry-ca-file", "ca.crt", "--registry-config", "login.json"])).exits(0);
+
+        let login = format!("--from-file=.dockerconfigjson={}", login.display());
+        let secret = ["create", "secret", "generic", "kube-devops-registry", "-n", "kube-devops", &login];
+        release.kubectl(&[&secret[..], &["--type=kubernetes.io/dockerconfigjson"]].concat()).await?;
+        let module = json!({
+            "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": "reader" },
+            "spec": {
+                "source": { "oci": {
+                    "reference": reference, "pullSecret": "kube-devops-registry", "caBundle": registry.ca_pem(),
+                } },
+                "verify": { "publicKeys": [key.public_key_pem()] },
+                "grants": ["object"],
+            },
+        });
+        let namespace = release.plane.namespace("custom").await?;
+        apply(&namespace, &module.to_string()).await?;
+        let spec = json!({ "checks": [{ "check": "reader", "severity": "high" }] });
+        apply(&namespace, &good_pod("existing").to_string()).await?;
+        apply(&namespace, &policy("custom", &spec)).await?;
+        Ok(Self { registry, files, namespace })
+    }
+
+    /// Waits until the operator reports and the webhook denies what `analyze` finds.
+    async fn expect(&self) -> Result<()> {
+        let context = || format!("{}\n{}", self.registry.host(), self.registry.log().unwrap_or_default());
+        eventually(DEADLINE, "the custom check at all doors", async || {
+            let module = get(&self.namespace, "policymodule", "reader").await?;
+            ensure!(module["status"]["checks"] == json!(["reader"]), "{:#}", module["status"]);
+            let status = get(&self.namespace, "devopspolicy", "custom").await?["status"].take();
+            ensure!(status["violationsByCheck"] == json!({ "reader": 1 }), "{status:#}");
+            let pod = good_pod("new").to_string();
+            let created = self.namespace.kubectl_with_input(["create", "--dry-run=server", "-f", "-"], &pod).await;
+            let error = created.err().context("the pod was admitted")?.to_string();
+            ensure!(error.contains("(reader, high, policy custom)"), "{error}");
+            Ok(())
+        })
+        .await
+        .with_context(context)?;
+        self.files.write("policy.yaml", policy("custom", &json!({ "checks": [{ "check": "reader" }] })));
+        self.files.write("pod.yaml", good_pod("existing").to_string());
+        let mut analyze = kube_devops();
+        analyze.current_dir(self.files.path()).args(["analyze", "-f", "pod.yaml", "--policy", "policy.yaml"]);
+        let report = run(analyze.args(["-o", "json", "--module", "reader.wasm"])).exits(0).json();
+        ensure!(report["violations"].as_array().map(Vec::len) == Some(1), "{report:#}");
+        Ok(())
+    }
+
+    /// Removes what the release does not.
+    async fn remove(self, release: &Installation) -> Result<()> {
+        release.kubectl(&["delete", "policymodule", "reader"]).await?;
+        release.kubectl(&["delete", "secret", "kube-devops-registry", "-n", "kube-devops"]).await?;
+        Ok(())
+    }
+}
+
 #[test]
 fn a_release_works_on_a_real_node() -> Result<()> {
     real_node::isolated("a_release_works_on_a_real_node", async {
@@ -171,6 +252,8 @@ fn a_release_works_on_a_real_node() -> Result<()> {
         release.release(&["install", "kube-devops", "chart"], "v1").await?;
         release.helm(&["test", "kube-devops", "--logs"]).await?;
         expect_denial(&shop).await?;
+        let modules = Modules::start(&release).await?;
+        modules.expect().await?;
 
         eventually(DEADLINE, "a crash in the status and in the score", async || {
             let status = get(&shop, "devopspolicy", "restricted").await?["status"].take();
@@ -215,6 +298,8 @@ fn a_release_works_on_a_real_node() -> Result<()> {
         creator.stop().await.context("during the upgrade")?;
         let names = release.kubectl(&["get", "crd", definition, "-o", "jsonpath={.spec.names.shortNames}"]).await?;
         assert_eq!(names, "[\"dop\"]");
+        // The new pods fetched the module for themselves.
+        modules.expect().await?;
         let images = "jsonpath={.items[*].spec.template.spec.containers[0].image}";
         let images = release.kubectl(&["get", "deployments", "-n", "kube-devops", "-o", images]).await?;
         assert_eq!(images, ["localhost/kube-devops:v2"; 3].join(" "));
@@ -223,6 +308,7 @@ fn a_release_works_on_a_real_node() -> Result<()> {
         release.helm(&["rollback", "kube-devops", "1", "--wait", "--timeout", "150s"]).await?;
         creator.stop().await.context("during the rollback")?;
         release.helm(&["test", "kube-devops"]).await?;
+        modules.remove(&release).await?;
 
         release.helm(&["uninstall", "kube-devops", "--wait", "--timeout", "150s"]).await?;
         let kinds = "deployments,services,serviceaccounts,configmaps,secrets,leases,roles,rolebindings,jobs,clusterroles,\
