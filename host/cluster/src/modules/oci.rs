@@ -82,8 +82,8 @@ pub struct Progress {
     backoff: Backoff,
     /// The versions that were fetched since the source changed.
     fetched: Vec<Digest>,
-    /// What the leader resolved last.
-    resolved: Option<Origin>,
+    /// What this replica resolved or fetched last as the current version.
+    resolved: Option<(Origin, Digest)>,
     /// The value of the annotation at the last attempt.
     request: Option<String>,
     /// Whether the current version cannot be fetched or loaded.
@@ -158,8 +158,12 @@ impl Progress {
         if view.is_leader && self.is_due(approved, &origin, source, now) {
             return Some((reference.clone(), origin));
         }
-        // What the leader resolved itself is newer than the status.
-        let approved = approved.filter(|_| !view.is_leader || self.resolved.is_none())?;
+        // What the leader resolved itself is newer than the status. It is fetched again after a change of keys or grants.
+        if let Some((origin, digest)) = self.resolved.as_ref().filter(|_| view.is_leader) {
+            let is_fetched = self.fetched.contains(digest);
+            return (!is_fetched).then(|| (reference.with_digest(digest.clone()), origin.clone()));
+        }
+        let approved = approved?;
         let digest = approved.digest.parse().ok().filter(|digest| !self.fetched.contains(digest))?;
         Some((reference.with_digest(digest), known(approved, false)))
     }
@@ -174,7 +178,8 @@ impl Progress {
 
     /// Whether the leader has to resolve the tag.
     fn is_due(&self, approved: Option<&ResolvedSource>, wanted: &Origin, source: &OciSource, now: Now) -> bool {
-        let last = self.resolved.clone().or_else(|| Some(known(approved?, false)));
+        let last = self.resolved.as_ref().map(|(origin, _)| origin.clone());
+        let last = last.or_else(|| Some(known(approved?, false)));
         let Some(last) = last else { return true };
         let has_expired = interval(source).is_some_and(|interval| last.time + interval <= now.utc);
         last.reference != wanted.reference || last.request != wanted.request || has_expired
@@ -184,7 +189,7 @@ impl Progress {
     pub fn wait(&self, view: View<'_>) -> Option<Duration> {
         let retry = self.backoff.until().map(|until| until.saturating_duration_since(view.now.instant));
         let approved = view.approved().filter(|approved| approved.reference == view.source.reference);
-        let last = self.resolved.as_ref().map(|origin| origin.time);
+        let last = self.resolved.as_ref().map(|(origin, _)| origin.time);
         let last = last.or_else(|| Some(known(approved?, false).time)).filter(|_| view.is_leader);
         let expiry = last.zip(interval(view.source)).map(|(last, interval)| last + interval - view.now.utc);
         let expiry = expiry.map(|expiry| expiry.to_std().unwrap_or_default());
@@ -201,7 +206,7 @@ impl Progress {
         self.backoff.succeeded();
         self.next_retry = None;
         self.has_failed = false;
-        self.resolved = Some(origin.clone());
+        self.resolved = Some((origin.clone(), digest.clone()));
     }
 
     /// A version could not be fetched.

@@ -118,6 +118,26 @@ fn a_tag_is_resolved_again_on_request_after_an_interval_and_when_it_changes() {
 }
 
 #[test]
+fn a_change_of_keys_or_grants_fetches_the_same_version_again() {
+    let now = Now::read();
+    let tagged = module(TAG, None);
+    let known = approved(&tagged, TAG, "a", now);
+    for is_leader in [true, false] {
+        let mut replica = Replica::new(is_leader);
+        replica.fetch(&known, "a", now);
+        assert!(replica.next(&known, now).is_none());
+        replica.progress.restart();
+        assert_eq!(replica.fetch(&known, "a", now), Some(digest("a").to_string()), "{is_leader}");
+        assert!(replica.next(&known, now).is_none());
+    }
+    // Also before the status contains the version that the leader resolved.
+    let mut leader = Replica::new(true);
+    leader.fetch(&tagged, "b", now);
+    leader.progress.restart();
+    assert_eq!(leader.next(&tagged, now).map(|(wanted, _)| wanted), Some(digest("b").to_string()));
+}
+
+#[test]
 fn failures_are_tried_again_after_pauses_without_an_end() {
     let mut now = Now::read();
     let tagged = module(TAG, None);
