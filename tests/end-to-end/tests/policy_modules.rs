@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::guests::{guest, with_section};
-use end_to_end::objects::good_pod;
+use end_to_end::objects::{good_container, good_pod, selecting_workload};
 use end_to_end::operator::{Setting, apply, expect_status, get, policy};
 use end_to_end::webhook::Webhook;
 use end_to_end::{Controller, Folder, kube_devops, run};
@@ -183,5 +183,41 @@ async fn a_module_is_loaded_replaced_and_removed_while_the_platform_runs() -> Re
     })
     .await?;
     ensure!(webhook.process.sum("webhook_fail_open_total")? > 0.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_removed_label_is_denied_and_a_restart_is_not() -> Result<()> {
+    let bytes = tokio::task::spawn_blocking(|| guest("labels", Path::new(env!("CARGO_TARGET_TMPDIR")))).await??;
+    let setting = Setting::start().await?;
+    let (operator, namespace) = (setting.operator().await?, setting.plane.namespace("shop").await?);
+    let webhook = Webhook::start_for_operator(&setting, &[]).await?;
+    let system = setting.namespace();
+    Source { namespace: system, folder: Folder::new() }.set(&bytes).await?;
+    apply(system, &module("labels", &[])).await?;
+    expect_ready_of("labels", &operator, system, "Active", "").await?;
+    for (name, team) in [("bare", json!({})), ("owned", json!({ "team": "shop" }))] {
+        let mut existing = selecting_workload("Deployment", name, [good_container("web")]);
+        let labels = existing["spec"]["template"]["metadata"]["labels"].as_object_mut().context("labels")?;
+        labels.extend(team.as_object().cloned().unwrap_or_default());
+        apply(&namespace, &existing.to_string()).await?;
+    }
+    apply(&namespace, &policy("custom", &json!({ "checks": [{ "check": "labels", "severity": "high" }] }))).await?;
+    eventually(DEADLINE, "the webhook to deny a pod", async || {
+        ensure!(denial(&namespace).await.is_some());
+        Ok(())
+    })
+    .await
+    .with_context(|| webhook.process.log())?;
+
+    // Of an existing workload with violations, the pods can be replaced, and other labels can be changed.
+    namespace.kubectl(["rollout", "restart", "deployment", "bare"]).await?;
+    let label = |value: &str| format!(r#"{{"spec":{{"template":{{"metadata":{{"labels":{value}}}}}}}}}"#);
+    let patch = ["patch", "deployment", "--type=merge", "-p"];
+    namespace.kubectl(patch.into_iter().chain([label(r#"{"tier":"front"}"#).as_str(), "bare"])).await?;
+    namespace.kubectl(patch.into_iter().chain([label(r#"{"tier":"front"}"#).as_str(), "owned"])).await?;
+    let denied = namespace.kubectl(patch.into_iter().chain([label(r#"{"team":null}"#).as_str(), "owned"])).await;
+    let denied = format!("{:#}", denied.unwrap_err());
+    ensure!(denied.contains("has no label team") && denied.contains("(labels, high, policy custom)"), "{denied}");
     Ok(())
 }

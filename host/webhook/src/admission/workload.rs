@@ -39,12 +39,20 @@ pub fn verdict(
     // If the existing object cannot be evaluated, the new one is evaluated as a whole.
     let before = before.and_then(|object| self::subject(request, object, needs).ok().flatten());
     let whole = needs.objects.then(|| WholeObjects::read(body)).flatten();
-    let is_unchanged = before.as_ref().is_some_and(|before| has_same_pods(before, &subject));
-    if is_unchanged && whole.as_ref().is_none_or(WholeObjects::have_same_spec) {
+    let change = before.as_ref().map_or(Change::Pods, |before| change(before, &subject));
+    if change == Change::None && whole.as_ref().is_none_or(WholeObjects::have_same_spec) {
         return Verdict::Skipped;
     }
-    subject.object = whole.map(|whole| complete_object(whole.now));
-    let (mut violations, failures) = evaluate(&subject, policies, deadline);
+    let (now, whole_before) = whole.map_or((None, None), |whole| (Some(whole.now), whole.before));
+    subject.object = now.map(complete_object);
+    let (mut violations, mut failures) = evaluate(&subject, policies, deadline);
+    if let (Change::Metadata, Some(before)) = (change, &before) {
+        let mut before = before.clone();
+        before.object = whole_before.map(complete_object);
+        let (known, failed) = evaluate(&before, policies, deadline);
+        violations.retain(|found| known.iter().all(|known| place(known) != place(found)));
+        failures.extend(failed);
+    }
     if request.sub_resource == "ephemeralcontainers" {
         let added = added_containers(before.as_ref(), &subject);
         violations.retain(|found| found.violation.container.as_deref().is_some_and(|name| added.contains(&name)));
@@ -99,9 +107,24 @@ fn subject(request: &Header<'_>, mut object: Object, needs: Needs) -> Result<Opt
     object.extract(&context).map(Extraction::into_subject).map_err(|error| error.to_string())
 }
 
-/// Whether two subjects run the same pods, regardless of their names, labels and annotations.
-fn has_same_pods(before: &Subject, now: &Subject) -> bool {
-    before.restart_policy == now.restart_policy && before.pod == now.pod && before.containers == now.containers
+/// What differs between two subjects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Nothing that is evaluated.
+    None,
+    /// Labels or annotations in a pod template. Only new violations count, so that an existing workload can be restarted.
+    Metadata,
+    /// The pods. The object is evaluated as a whole.
+    Pods,
+}
+
+/// Compares two subjects. Labels of an existing pod can be changed without a violation: controllers do so all the time.
+fn change(before: &Subject, now: &Subject) -> Change {
+    if before.restart_policy != now.restart_policy || before.pod != now.pod || before.containers != now.containers {
+        return Change::Pods;
+    }
+    let has_same_metadata = before.labels == now.labels && before.annotations == now.annotations;
+    if has_same_metadata || &*now.kind == "Pod" { Change::None } else { Change::Metadata }
 }
 
 /// The names of the new ephemeral containers.
@@ -141,6 +164,11 @@ fn specified(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
 /// The check, the container, the field and the message of a violation.
 type Place = (Arc<str>, Option<Arc<str>>, Option<Arc<str>>, Arc<str>);
 
+fn place(found: &PolicyViolation) -> Place {
+    let Violation { check, container, field, message, .. } = &found.violation;
+    (check.clone(), container.clone(), field.clone(), message.clone())
+}
+
 /// The violations of all policies, each once.
 #[derive(Default)]
 struct Violations {
@@ -151,9 +179,7 @@ struct Violations {
 impl Violations {
     /// Adds a violation. If several policies have the same, the most severe one counts.
     fn add(&mut self, found: PolicyViolation) {
-        let Violation { check, container, field, message, .. } = &found.violation;
-        let place = (check.clone(), container.clone(), field.clone(), message.clone());
-        match self.places.entry(place) {
+        match self.places.entry(place(&found)) {
             Entry::Vacant(entry) => {
                 entry.insert(self.list.len());
                 self.list.push(found);
@@ -247,6 +273,23 @@ mod tests {
             verdict(&request("CREATE"), Ok((Some(pod("1", "nginx:1")), None)), b"", &policies, Instant::now());
         let Verdict::Evaluated { subject, .. } = created else { panic!("{created:?}") };
         assert_eq!(subject, "Pod web in namespace shop");
+    }
+
+    #[test]
+    fn labels_of_a_template_are_a_change_of_its_pods_and_those_of_a_pod_are_not() {
+        let subject = |kind: &str, label: &str, annotation: &str, image: &str| Subject {
+            kind: kind.into(),
+            labels: vec![("team".to_owned(), label.to_owned())],
+            annotations: vec![("restarted".to_owned(), annotation.to_owned())],
+            containers: vec![Container { image: image.to_owned(), ..testing::container("app") }],
+            ..testing::pod("web")
+        };
+        let before = subject("Deployment", "a", "1", "nginx");
+        assert_eq!(change(&before, &before), Change::None);
+        assert_eq!(change(&before, &subject("Deployment", "b", "1", "nginx")), Change::Metadata);
+        assert_eq!(change(&before, &subject("Deployment", "a", "2", "nginx")), Change::Metadata);
+        assert_eq!(change(&before, &subject("Deployment", "b", "1", "other")), Change::Pods);
+        assert_eq!(change(&subject("Pod", "a", "1", "nginx"), &subject("Pod", "b", "2", "nginx")), Change::None);
     }
 
     #[test]
