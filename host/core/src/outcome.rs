@@ -81,7 +81,7 @@ pub struct EvaluationError {
 }
 
 /// Names the module, if there is one.
-fn of_module(module: &str) -> String {
+pub(crate) fn of_module(module: &str) -> String {
     if module.is_empty() { String::new() } else { format!(" (module {module})") }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Severity;
 pub use crate::clusters::{ClusterOutcome, ClusterReport};
-use crate::outcome::{CheckOutcome, CheckResult};
+use crate::outcome::{CheckOutcome, CheckResult, of_module};
 use crate::policy_fields::POLICY_FIELDS;
 use crate::score::{Classification, Grade};
 use crate::subject::{Source, Subject};
@@ -382,7 +382,12 @@ fn report_error(error: &crate::EvaluationError, subjects: &[Subject]) -> ReportE
         list.push_str(&format!(" and {} more", names.len() - MAX_NAMES));
     }
     ReportError {
-        message: format!("check {} (module {}) failed to evaluate {list}: {}", error.check, error.module, error.cause),
+        message: format!(
+            "check {}{} failed to evaluate {list}: {}",
+            error.check,
+            of_module(&error.module),
+            error.cause
+        ),
         check: Some(error.check.clone()),
         source: match error.subjects.as_slice() {
             [only] => subjects.get(*only).and_then(|subject| subject.source.clone()),

@@ -106,6 +106,9 @@ impl fmt::Display for Reference {
 }
 
 fn parse(text: &str) -> Result<Reference, String> {
+    if let Some((scheme, _)) = text.split_once("://") {
+        return Err(format!("the scheme {scheme}:// is unknown; write oci:// or nothing in its place"));
+    }
     let (name, digest) = match text.split_once('@') {
         Some((name, digest)) => (name, Some(digest.parse::<Digest>().map_err(|error| error.to_string())?)),
         None => (text, None),
@@ -215,6 +218,8 @@ mod tests {
     fn invalid_references_are_errors_with_a_reason() {
         let invalid = [
             ("labels", "no repository"),
+            ("registry://host.example/a:1", "write oci:// or nothing"),
+            ("https://host.example/a:1", "write oci:// or nothing"),
             ("checks/labels:1", "is not a host"),
             ("oci://host.example/Labels", "is not a repository"),
             ("host.example/a//b", "is not a repository"),

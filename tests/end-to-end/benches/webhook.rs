@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,12 +17,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use end_to_end::guests::numbered_checks;
 use end_to_end::http::{Connection, Http, Trust};
 use end_to_end::operator::{Setting, policy};
 use end_to_end::webhook::{Webhook, namespace_with_bundle, review_of};
 use kube::runtime::watcher::Event;
 use kube_devops_core::{Severity, SystemNamespaces};
-use kube_devops_engine::{Checks, Engine, Limits};
+use kube_devops_engine::{Catalog, Engine, Grants, Limits, LoadedModule};
 use kube_devops_webhook::admission::{Admission, AdmissionOptions};
 use kube_devops_webhook::certificate::{CertificateNames, ServerCertificate, issue};
 use kube_devops_webhook::{Indexer, PolicyIndex, review, server};
@@ -34,6 +36,8 @@ use test_cluster::ControlPlane;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CONNECTIONS: usize = 8;
+/// The most modules with custom checks.
+const CUSTOM: usize = 50;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 
@@ -185,7 +189,12 @@ fn report(measured: &[Measured]) {
 /// Returns the admission logic of the webhook with policies of one and of three checks.
 fn admission() -> Result<Arc<Admission>> {
     let engine = Engine::new(Limits::default())?;
-    let checks = Arc::new(Checks::new(kube_devops_modules::checks(&engine)?, engine.limits().clone()));
+    let mut catalog = Catalog::new(engine.clone(), kube_devops_modules::checks(&engine)?, []);
+    let custom = numbered_checks(CUSTOM, Path::new(env!("CARGO_TARGET_TMPDIR")))?;
+    for (id, component) in &custom {
+        catalog.add(&LoadedModule::compile(&engine, component, id, Grants::default())?)?;
+    }
+    let checks = Arc::new(catalog.checks());
     let index = Arc::new(PolicyIndex::default());
     let options = AdmissionOptions {
         deny: Severity::High,
@@ -204,6 +213,12 @@ fn admission() -> Result<Arc<Admission>> {
         let spec = Value::from_iter(fields[..count].iter().map(|&field| (field, Value::Bool(true))));
         let mut object: Value = serde_json::from_str(&policy("policy", &spec))?;
         object["metadata"]["namespace"] = namespace.into();
+        indexer.apply(Event::InitApply(serde_json::from_value(object)?));
+    }
+    for count in [1, 10, CUSTOM] {
+        let enabled: Vec<Value> = custom[..count].iter().map(|(id, _)| json!({ "check": id })).collect();
+        let mut object: Value = serde_json::from_str(&policy("policy", &json!({ "checks": enabled })))?;
+        object["metadata"]["namespace"] = format!("custom-{count}").into();
         indexer.apply(Event::InitApply(serde_json::from_value(object)?));
     }
     indexer.apply(Event::InitDone);
@@ -230,6 +245,9 @@ fn within_one_server(admission: &Arc<Admission>, runtime: &tokio::runtime::Runti
         Measured::new("a namespace without policies", "/validate", "free"),
         Measured::new("one check", "/validate", "one"),
         Measured::new("three checks", "/validate", "three"),
+        Measured::new("1 module with a custom check", "/validate", "custom-1"),
+        Measured::new("10 modules with custom checks", "/validate", "custom-10"),
+        Measured::new("50 modules with custom checks", "/validate", "custom-50"),
     ];
     println!("a review of {} bytes, {CONNECTIONS} connections\n", measured[0].body.len());
     for round in 0..=ROUNDS {
@@ -258,7 +276,15 @@ fn by_part(admission: &Admission) -> Result<()> {
     let review = body("free");
     println!("\n| part, one core | us |\n|---|---|");
     println!("| parse the review | {:.1} |", micros(|| drop(std::hint::black_box(review::parse(&review)))));
-    for (name, namespace) in [("no policy", "free"), ("one check", "one"), ("three checks", "three")] {
+    let namespaces = [
+        ("no policy", "free"),
+        ("one check", "one"),
+        ("three checks", "three"),
+        ("1 custom check", "custom-1"),
+        ("10 custom checks", "custom-10"),
+        ("50 custom checks", "custom-50"),
+    ];
+    for (name, namespace) in namespaces {
         let body = body(namespace);
         let time = micros(|| {
             let response = admission.answer(&body, Instant::now()).map(|response| response.to_json());

@@ -13,7 +13,7 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::response::Response;
 use end_to_end::Controller;
-use end_to_end::guests::guest;
+use end_to_end::guests::{guest, replaced};
 use end_to_end::operator::{Setting, apply, get};
 use kube_devops_oci::Digest;
 use kube_devops_oci::artifact::{COMPONENT, Layout, Module};
@@ -80,6 +80,7 @@ type Case = (&'static str, Served, &'static str, &'static str);
 fn cases(good: &[u8]) -> Vec<Case> {
     let size = format!("\"size\":{}", good.len());
     let newer = replaced(good, b"devops:policy/check@0.2.0", b"devops:policy/check@0.9.0");
+    assert_ne!(newer, good);
     let broken = [&good[..8], &[0xff; 64]].concat();
     let media_type = "application/vnd.oci.image.layer.v1.tar";
     let lying = Served { component: Answer::Endless, ..Served::component(good) };
@@ -106,16 +107,6 @@ fn cases(good: &[u8]) -> Vec<Case> {
         ("429", Served::manifest(Answer::Status(429)), "RegistryFailed", "status 429"),
         ("500", Served::manifest(Answer::Status(500)), "RegistryFailed", "status 500"),
     ]
-}
-
-fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    let positions: Vec<usize> = (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
-    assert!(!positions.is_empty());
-    for position in positions {
-        bytes[position..position + to.len()].copy_from_slice(to);
-    }
-    bytes
 }
 
 /// Serves what `served` contains, and returns the host.

@@ -102,7 +102,7 @@ Examples:
   kube-devops policy diff policies/"
     )]
     Policy(PolicyCommand),
-    /// Write, build, test and inspect modules with custom checks
+    /// Write, build, test, inspect and publish modules with custom checks
     #[command(subcommand, after_help = "Example:\n  kube-devops module new required-labels")]
     Module(ModuleCommand),
     /// Evaluate several clusters at once

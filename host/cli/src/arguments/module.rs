@@ -38,7 +38,7 @@ pub struct RegistryArguments {
     /// CA bundle that is trusted for registries, in addition to that of the system
     #[arg(long, value_name = "FILE", help_heading = "Modules")]
     pub registry_ca_file: Option<PathBuf>,
-    /// Connect to registries without TLS
+    /// Connect to registries without TLS; registries on this machine are tried without it anyway
     #[arg(long, help_heading = "Modules")]
     pub registry_plain_http: bool,
 }

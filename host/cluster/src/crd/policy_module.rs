@@ -81,7 +81,7 @@ pub struct OciSource {
     /// tag when it changes, and all replicas load that version.
     #[schemars(length(min = 1, max = 512))]
     pub reference: String,
-    /// The name of a Secret with the type `kubernetes.io/dockerconfigjson` in the namespace of the platform.
+    /// The name of a Secret with the type `kubernetes.io/dockerconfigjson` or `kubernetes.io/dockercfg` in the namespace of the platform.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub pull_secret: Option<String>,

@@ -1,0 +1,96 @@
+//! Fifty modules: the time to load them without and with compiled code in the cache, and their memory.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use end_to_end::Folder;
+use end_to_end::guests::numbered_checks;
+use kube_devops_core::testing::{container, pod};
+use kube_devops_engine::{Catalog, Engine, Grants, Limits, LoadedModule, PrivateFolder};
+use kube_devops_oci::{Digest, Reference, Store, store::Record};
+
+/// The allocator of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const COUNT: usize = 50;
+/// The process that measures one start; its value is the folder of the cache.
+const CHILD: &str = "BENCH_MODULES_CACHE";
+
+fn reference(name: &str) -> Reference {
+    format!("registry.example.com/checks/{name}:1").parse().unwrap()
+}
+
+/// Fills the store of pulled modules, as a registry would.
+fn fill(store: &Store) -> Result<()> {
+    for (name, component) in numbered_checks(COUNT, Path::new(env!("CARGO_TARGET_TMPDIR")))? {
+        let record = Record {
+            repository: format!("registry.example.com/checks/{name}"),
+            tag: None,
+            manifest: Digest::of(name.as_bytes()),
+            component: Digest::of(&component),
+            size: component.len() as u64,
+            signers: Default::default(),
+            pulled: 0,
+        };
+        store.put(&record, &component)?;
+    }
+    Ok(())
+}
+
+/// The resident memory of this process in MB, now and at most.
+fn memory() -> Result<(f64, f64)> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let figure = |name: &str| -> Result<f64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("the figure exists")?;
+        Ok(line.split_whitespace().nth(1).context("a number")?.parse::<f64>()? / 1000.0)
+    };
+    Ok((figure("VmRSS")?, figure("VmHWM")?))
+}
+
+/// Loads all modules from a cache, evaluates a pod with their checks, and prints the time and the memory.
+fn start(cache: &Path) -> Result<()> {
+    let started = Instant::now();
+    let folder = PrivateFolder::open(cache)?;
+    let engine = Engine::with_cache(Limits::default(), Some(&folder))?;
+    let store = Store::new(cache.to_owned());
+    let mut catalog = Catalog::new(engine.clone(), Default::default(), []);
+    for number in 0..COUNT {
+        let name = format!("latest-{number:03}");
+        let (record, component) =
+            store.get(&reference(&name), &Digest::of(name.as_bytes())).context("the module is in the store")?;
+        catalog.add(&LoadedModule::compile(&engine, &component, record.component.as_str(), Grants::default())?)?;
+    }
+    let loaded = started.elapsed();
+    let checks = catalog.checks();
+    let rules = checks.rule_set(&checks.policy_of_all())?;
+    let mut subject = pod("web");
+    subject.containers = vec![container("web")];
+    let outcomes = rules.evaluate(&[subject]);
+    ensure!(outcomes.len() == COUNT);
+    let (resident, peak) = memory()?;
+    println!("{:.0} ms, {resident:.0} MB after an evaluation, {peak:.0} MB peak", loaded.as_secs_f64() * 1000.0);
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    if let Some(cache) = env::var_os(CHILD) {
+        return start(Path::new(&cache));
+    }
+    let folder = Folder::new();
+    let cache = folder.path().join("cache");
+    fill(&Store::new(PrivateFolder::open(&cache)?.path().to_owned()))?;
+    for name in ["cold: compiles all modules", "warm", "warm", "warm"] {
+        print!("{COUNT} modules, {name}: ");
+        std::io::Write::flush(&mut std::io::stdout())?;
+        let status = Command::new(env::current_exe()?).env(CHILD, &cache).status()?;
+        ensure!(status.success());
+    }
+    Ok(())
+}
