@@ -7,18 +7,10 @@ use std::path::PathBuf;
 
 use corpus::{DEPLOYMENTS, documents, json, list};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kube_devops_core::Needs;
-use kube_devops_manifests::{Limits, Manifests, ReadOptions, read};
+use kube_devops_manifests::{Manifests, ReadOptions, read};
 
 fn read_file(path: &PathBuf) -> Manifests {
-    let options = ReadOptions {
-        now: chrono::Utc::now(),
-        default_namespace: "default".to_owned(),
-        exclude: Vec::new(),
-        stdin_name: None,
-        needs: Needs::default(),
-        limits: Limits::default(),
-    };
+    let options = ReadOptions::new(chrono::Utc::now());
     let manifests = read(std::slice::from_ref(path), &[], &options);
     assert_eq!((manifests.subjects.len(), manifests.extent.errors.len()), (DEPLOYMENTS, 0));
     manifests

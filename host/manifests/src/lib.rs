@@ -81,6 +81,20 @@ pub struct ReadOptions {
     pub limits: Limits,
 }
 
+impl ReadOptions {
+    /// Returns the options that exclude nothing, with the usual limits and facts, and the namespace `default`.
+    pub fn new(now: DateTime<Utc>) -> Self {
+        Self {
+            now,
+            default_namespace: "default".to_owned(),
+            exclude: Vec::new(),
+            stdin_name: None,
+            needs: Needs::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
 /// Size limits. A file or document that exceeds a limit is an error.
 #[derive(Debug, Clone)]
 pub struct Limits {

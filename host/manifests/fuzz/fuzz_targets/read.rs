@@ -3,21 +3,13 @@
 //! `cargo +nightly fuzz run read` in `host/manifests`.
 #![no_main]
 
-use kube_devops_core::Needs;
-use kube_devops_manifests::{Limits, ReadOptions, Rendered, read};
+use kube_devops_manifests::{ReadOptions, Rendered, read};
 use libfuzzer_sys::fuzz_target;
 
 // A panic of the YAML parser is caught and reported as an error of the document. With the panic hook of libfuzzer, the
 // process would exit before.
 fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |text: &str| {
-    let options = ReadOptions {
-        now: chrono::DateTime::UNIX_EPOCH,
-        default_namespace: "default".to_owned(),
-        exclude: Vec::new(),
-        stdin_name: None,
-        needs: Needs::default(),
-        limits: Limits::default(),
-    };
+    let options = ReadOptions::new(chrono::DateTime::UNIX_EPOCH);
     let rendered = Rendered { name: "fuzz".into(), folder: None, text: text.to_owned() };
     let manifests = read(&[], &[rendered], &options);
     let lines = 1 + text.matches('\n').count();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use kube_devops_core::{Policy, RuleConfig, evaluations};
 use kube_devops_engine::Checks;
-use kube_devops_manifests::{self as manifests, Limits, ReadOptions};
+use kube_devops_manifests::{self as manifests, ReadOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -102,14 +102,7 @@ impl Case {
             None => RuleConfig::default_of(id),
         };
         let rules = checks.rule_set(&Policy { name: self.name.clone(), rules: ids.iter().map(rule).collect() })?;
-        let options = ReadOptions {
-            now: chrono::Utc::now(),
-            default_namespace: "default".to_owned(),
-            exclude: Vec::new(),
-            stdin_name: None,
-            needs: rules.needs(),
-            limits: Limits::default(),
-        };
+        let options = ReadOptions { needs: rules.needs(), ..ReadOptions::new(chrono::Utc::now()) };
         let read = manifests::read(std::slice::from_ref(&self.manifest), &[], &options);
         if let Some(error) = read.extent.errors.first() {
             let line = error.source.as_ref().map_or(0, |source| source.line);

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use kube_devops_engine::Checks;
+use kube_devops_engine::{Catalog, Checks};
 use quick_xml::escape::escape;
 use similar::TextDiff;
 
@@ -28,9 +27,9 @@ pub fn run(cluster: &ClusterArguments, arguments: &ModuleTestArguments) -> Resul
     let engine = modules::engine(&arguments.source)?;
     let module = modules::load(&engine, &reference, &arguments.source, cluster)?;
     ensure!(!module.checks.is_empty(), "{reference} contains no check");
-    let by_id: BTreeMap<_, _> =
-        module.checks.into_iter().map(|check| (check.info().id.clone(), Arc::new(check))).collect();
-    let checks = Checks::new(by_id, engine.limits().clone());
+    let mut catalog = Catalog::new(engine, BTreeMap::new(), []);
+    catalog.add(&module)?;
+    let checks = catalog.checks();
     let mut results = Vec::new();
     for case in cases::of(&arguments.folder)? {
         let failure = match result(&case, &checks, arguments.update) {

@@ -96,8 +96,7 @@ fn is_plain(text: &str) -> bool {
 mod tests {
     use std::fs;
 
-    use kube_devops_core::Needs;
-    use kube_devops_manifests::{Limits, ReadOptions, read_objects};
+    use kube_devops_manifests::{ReadOptions, read_objects};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -205,14 +204,7 @@ spec:
             let folder = tempfile::tempdir().expect("a temporary folder");
             let file = folder.path().join("policy.yaml");
             fs::write(&file, &text).expect("a file can be written");
-            let options = ReadOptions {
-                now: chrono::DateTime::UNIX_EPOCH,
-                default_namespace: "default".to_owned(),
-                exclude: Vec::new(),
-                stdin_name: None,
-                needs: Needs::default(),
-                limits: Limits::default(),
-            };
+            let options = ReadOptions::new(chrono::DateTime::UNIX_EPOCH);
             let read = read_objects(&[file], &[("example.com", "Policy")], &options);
             prop_assert!(read.errors.is_empty(), "{:?} in {text}", read.errors);
             // A number without a fraction has no separate type in YAML.

@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 use chrono::DateTime;
 use kube_devops_cluster::gitops::without_server_fields;
 use kube_devops_cluster::key::ObjectKey;
+use kube_devops_core::Source;
 use kube_devops_core::report::ReportError;
-use kube_devops_core::{Needs, Source};
-use kube_devops_manifests::{Limits, ManifestObject, Objects, ReadOptions, STANDARD_INPUT, read_objects};
+use kube_devops_manifests::{ManifestObject, Objects, ReadOptions, STANDARD_INPUT, read_objects};
 use serde_json::Value;
 
 use crate::arguments::SourceArguments;
@@ -43,14 +43,7 @@ pub struct PolicyFiles {
 /// Reads the objects of the files. Prints the errors, and the objects that are no policies.
 pub fn read(source: &SourceArguments) -> Objects {
     let _progress = Progress::new("reading manifests");
-    let options = ReadOptions {
-        now: DateTime::UNIX_EPOCH,
-        default_namespace: String::new(),
-        exclude: Vec::new(),
-        stdin_name: None,
-        needs: Needs::default(),
-        limits: Limits::default(),
-    };
+    let options = ReadOptions { default_namespace: String::new(), ..ReadOptions::new(DateTime::UNIX_EPOCH) };
     let objects = read_objects(&source.paths, &[KIND], &options);
     for error in &objects.errors {
         print_message("error", &error_text(error));
