@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use crate::split::Lines;
 
 /// The place of an item of a list.
@@ -30,6 +32,10 @@ pub(crate) struct List {
 pub(crate) fn split(text: &str) -> Option<List> {
     // Every item would need the directives.
     if text.starts_with('%') {
+        return None;
+    }
+    // Most documents are not lists.
+    if !text.starts_with("items:") && memmem::find(text.as_bytes(), b"\nitems:").is_none() {
         return None;
     }
     let mut state = State::Before;
