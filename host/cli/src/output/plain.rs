@@ -64,7 +64,8 @@ pub fn escape_beyond_ascii(text: &str) -> Cow<'_, str> {
         let same: &str = character.encode_utf8(&mut buffer);
         (!character.is_ascii() && escape(same) != same) || character == '\u{7f}'
     };
-    if !text.contains(must_escape) {
+    // Most texts are ASCII, which needs no decoding.
+    if text.bytes().all(|byte| byte < 0x7f) || !text.contains(must_escape) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len());
