@@ -30,7 +30,8 @@ impl Fetcher {
     /// If the pull secret, the keys or the module cannot be had.
     pub async fn fetch(&self, wanted: &Fetch) -> Result<Fetched, Failure> {
         let key = |pem: &String| PublicKey::from_pem(pem);
-        let keys: Result<Vec<PublicKey>, _> = wanted.keys.iter().map(key).collect();
+        let keys = wanted.identity.spec.verify.iter().flat_map(|verify| &verify.public_keys);
+        let keys: Result<Vec<PublicKey>, _> = keys.map(key).collect();
         let keys = keys.map_err(|error| Failure::of_source("KeyInvalid", error))?;
         let keychain = self.keychain(wanted.source.pull_secret.as_deref()).await?;
         let options = Options {

@@ -8,7 +8,7 @@ use kube_devops_engine::{Grants, LoadedModule};
 use kube_devops_oci::{Digest, OciError};
 
 use super::content::{Content, ContentError};
-use super::oci::{Origin, Progress};
+use super::oci::{Identity, Origin, Progress};
 use crate::crd::condition::{Conditions, LOADED, READY, RESOLVED, VERIFIED, time};
 use crate::crd::{Grant, OciSource, PolicyModule, PolicyModuleStatus};
 
@@ -17,6 +17,8 @@ use crate::crd::{Grant, OciSource, PolicyModule, PolicyModuleStatus};
 pub struct Load {
     /// The name of the PolicyModule.
     pub module: String,
+    /// The object that it is loaded for. The result is ignored if there is another one.
+    pub identity: Identity,
     /// The component.
     pub content: Content,
     /// What it may import.
@@ -114,9 +116,10 @@ impl Known {
         self.object.spec.source.config_map.as_ref().map(|source| source.name.as_str())
     }
 
-    /// What the module may import.
-    pub fn grants(&self) -> Grants {
-        Grants { object: self.object.spec.grants.contains(&Grant::Object) }
+    /// A version to load.
+    pub fn load(&self, content: Content, origin: Option<(Origin, Digest)>) -> Load {
+        let grants = Grants { object: self.object.spec.grants.contains(&Grant::Object) };
+        Load { module: self.object.name_any(), identity: Identity::of(&self.object), content, grants, origin }
     }
 
     /// When the object was created, in seconds.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::clock::Now;
 use crate::crd::condition::time;
-use crate::crd::{OciSource, PolicyModule, ResolvedSource};
+use crate::crd::{OciSource, PolicyModule, PolicyModuleSpec, ResolvedSource};
 use crate::runtime::backoff::Backoff;
 
 /// The annotation with which a user asks for a tag to be resolved again: each new value is one request.
@@ -24,16 +24,30 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_sec
 pub struct Fetch {
     /// The name of the PolicyModule.
     pub module: String,
-    /// Identifies the source; a result for another one is ignored.
-    pub attempt: u64,
+    /// The object that it is fetched for. The result is ignored if there is another one.
+    pub identity: Identity,
     /// What to fetch. A tag is to be resolved.
     pub reference: Reference,
     /// How to reach the registry.
     pub source: OciSource,
-    /// The keys in PEM format of which one must have signed the module.
-    pub keys: Vec<String>,
     /// Where the version stands in the order of preference.
     pub origin: Origin,
+}
+
+/// An object and its spec. A deleted and a new object with the same name have different ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identity {
+    /// The uid of the object.
+    pub uid: Option<String>,
+    /// The spec.
+    pub spec: PolicyModuleSpec,
+}
+
+impl Identity {
+    /// The current identity of an object.
+    pub fn of(module: &PolicyModule) -> Self {
+        Self { uid: module.metadata.uid.clone(), spec: module.spec.clone() }
+    }
 }
 
 /// A version of a module in its registry.
@@ -74,8 +88,6 @@ impl<'a> View<'a> {
 /// The progress of fetching the module of one source.
 #[derive(Debug)]
 pub struct Progress {
-    /// Increases with each change of the source.
-    pub attempt: u64,
     /// When the next attempt is made after a failure.
     pub next_retry: Option<DateTime<Utc>>,
     running: bool,
@@ -96,7 +108,6 @@ impl Progress {
     /// Nothing was fetched yet. `module` is the name of the PolicyModule.
     pub fn new(module: &str) -> Self {
         Self {
-            attempt: 0,
             next_retry: None,
             running: false,
             backoff: Backoff::of(&module, PAUSES),
@@ -110,7 +121,6 @@ impl Progress {
 
     /// The source, the keys or the grants changed.
     pub fn restart(&mut self) {
-        self.attempt += 1;
         self.running = false;
         self.backoff.succeeded();
         self.next_retry = None;

@@ -14,7 +14,7 @@ use kube_devops_oci::{Digest, Fetched};
 use super::content::{Content, ContentError, content};
 use super::known::Known;
 pub use super::known::{Failure, Load};
-use super::oci::{Fetch, View};
+use super::oci::{Fetch, Identity, View};
 use crate::clock::Now;
 use crate::crd::{PolicyModule, PolicyModuleStatus};
 
@@ -45,6 +45,10 @@ impl ModuleStore {
     /// Adds or replaces a PolicyModule.
     pub fn set(&mut self, object: PolicyModule) {
         let name = object.name_any();
+        // A deleted and recreated object has nothing of the previous one, even if the deletion was not seen.
+        if self.modules.get(&name).is_some_and(|known| known.object.uid() != object.uid()) {
+            self.modules.remove(&name);
+        }
         match self.modules.get_mut(&name) {
             Some(known) => {
                 let is_changed = known.object.spec != object.spec;
@@ -120,7 +124,7 @@ impl ModuleStore {
         known.next = None;
         match found {
             Ok(content) => {
-                known.next = Some(Load { module: name.to_owned(), content, grants: known.grants(), origin: None });
+                known.next = Some(known.load(content, None));
             }
             Err(error) => known.fail(Failure::from(&error)),
         }
@@ -133,10 +137,8 @@ impl ModuleStore {
             let view = View { module: &known.object, source, is_leader, is_active: known.active.is_some(), now };
             match known.progress.next(view) {
                 Ok(Some((reference, origin))) => {
-                    let keys = known.object.spec.verify.as_ref().map(|verify| verify.public_keys.clone());
-                    let (source, attempt) = (source.clone(), known.progress.attempt);
-                    let keys = keys.unwrap_or_default();
-                    return Some(Fetch { module: name.clone(), attempt, reference, source, keys, origin });
+                    let (source, identity) = (source.clone(), Identity::of(&known.object));
+                    return Some(Fetch { module: name.clone(), identity, reference, source, origin });
                 }
                 Ok(None) => {}
                 Err(error) => known.fail(Failure::of_source("ReferenceInvalid", error)),
@@ -158,7 +160,7 @@ impl ModuleStore {
     /// Enters the result of fetching a version. It is ignored if the source has changed.
     pub fn fetched(&mut self, fetch: &Fetch, result: Result<Fetched, Failure>, now: Now) {
         let Some(known) = self.modules.get_mut(&fetch.module) else { return };
-        if known.progress.attempt != fetch.attempt {
+        if fetch.identity != Identity::of(&known.object) {
             return;
         }
         match result {
@@ -166,7 +168,7 @@ impl ModuleStore {
                 known.progress.succeeded(&fetch.origin, &record.manifest);
                 let content = Content { digest: record.component.to_string(), bytes: component };
                 let origin = Some((fetch.origin.clone(), record.manifest.clone()));
-                let load = Load { module: fetch.module.clone(), content, grants: known.grants(), origin };
+                let load = known.load(content, origin);
                 let resolved = Some(Ok(record.manifest.to_string()));
                 if !load.is_fallback() && known.resolved == resolved && known.failure.is_none() {
                     // The version of a tag that was resolved again is the same, and loaded already.
@@ -205,6 +207,9 @@ impl ModuleStore {
             Some((_, manifest)) => manifest.to_string(),
             None => load.content.digest.clone(),
         };
+        if load.identity != Identity::of(&known.object) {
+            return;
+        }
         if load.is_fallback() || matches!(&known.resolved, Some(Ok(resolved)) if *resolved == current) {
             known.loaded(load, result);
         }

@@ -122,6 +122,27 @@ fn a_result_of_an_outdated_version_is_ignored() {
 }
 
 #[test]
+fn a_recreated_module_has_nothing_of_the_deleted_one() {
+    let (base, mut active) = (catalog(), BTreeMap::new());
+    let mut store = ModuleStore::new(100);
+    let with_uid = |uid: &str| {
+        let mut module = object("labels", "checks");
+        module.metadata.uid = Some(uid.to_owned());
+        module
+    };
+    store.set(with_uid("1"));
+    store.set_config_map("checks", map("one"));
+    let Some(outdated) = store.next_load() else { panic!("there is a version") };
+    store.set(with_uid("2"));
+    store.loaded(outdated, Ok(module("one")));
+    assert!(store.activate(&base, &mut active).is_none(), "the result is that of the deleted object");
+    load(&mut store, Ok(()));
+    assert!(store.activate(&base, &mut active).is_some());
+    store.set(with_uid("3"));
+    assert!(store.activate(&base, &mut active).is_some() && active.is_empty());
+}
+
+#[test]
 fn a_status_is_written_once() {
     let mut store = ModuleStore::new(100);
     store.set(object("labels", "checks"));
