@@ -10,9 +10,10 @@
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -63,7 +64,8 @@ impl CompiledCache {
     /// Stores a compiled component.
     pub(crate) fn store(&self, component: &[u8], compiled: &Component) -> io::Result<()> {
         let native = compiled.serialize().map_err(io::Error::other)?;
-        fs::create_dir_all(&self.folder)?;
+        // Also with a permissive umask, other users cannot write.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let (file, sum) = self.files(component);
         self.write(&file, &native)?;
         self.write(&sum, checksum(&native).as_bytes())
@@ -72,7 +74,7 @@ impl CompiledCache {
     /// Removes the code of other engines, and that of all components but those with the given digests.
     pub(crate) fn retain(&self, digests: &BTreeSet<String>) -> io::Result<()> {
         for folder in entries(&self.root)? {
-            if folder != self.folder {
+            if folder != self.folder && folder.is_dir() {
                 fs::remove_dir_all(folder)?;
             }
         }

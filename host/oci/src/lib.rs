@@ -25,7 +25,7 @@ pub use client::{Access, Options, Pulled, Repository, Timeouts};
 pub use credentials::Keychain;
 pub use digest::{Digest, InvalidDigest};
 pub use error::OciError;
-pub use fetch::{Fetched, fetch};
+pub use fetch::Fetched;
 pub use reference::{InvalidReference, Reference, SCHEME};
 pub use signature::{PublicKey, SignatureError, SigningKey};
 pub use store::Store;

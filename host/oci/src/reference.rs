@@ -69,10 +69,14 @@ impl Reference {
 
     /// Reports whether the host is this machine, where a connection without TLS cannot be read by others.
     pub fn is_loopback(&self) -> bool {
-        let host = host_name(&self.host);
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        is_loopback(host_name(&self.host))
     }
+}
+
+/// Reports whether a host without a port is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Returns the host without its port.

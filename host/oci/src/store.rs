@@ -9,8 +9,9 @@
 //! when they are read: a damaged file is one that is missing.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -117,7 +118,8 @@ impl Store {
     fn write(&self, file: &Path, bytes: &[u8]) -> Result<(), OciError> {
         let folder = file.parent().unwrap_or(&self.folder);
         let write = || -> io::Result<()> {
-            fs::create_dir_all(folder)?;
+            // Also with a permissive umask, other users cannot write.
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             let mut temporary = NamedTempFile::new_in(folder)?;
             temporary.write_all(bytes)?;
             temporary.as_file().sync_all()?;
@@ -140,7 +142,9 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, OciError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(store_error("read", folder, &error)),
     };
-    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+    // Another process may be writing a temporary file, whose name starts with a dot.
+    let is_complete = |file: &PathBuf| file.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."));
+    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_complete).collect())
 }
 
 fn remove(file: &Path) -> Result<(), OciError> {

@@ -11,8 +11,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use kube_devops_oci::artifact::{COMPONENT, Layout, Module};
-use kube_devops_oci::fetch::Request as FetchRequest;
-use kube_devops_oci::{Digest, Keychain, OciError, Options, Reference, Timeouts, fetch};
+use kube_devops_oci::fetch::{Request as FetchRequest, fetch};
+use kube_devops_oci::{Digest, Keychain, OciError, Options, Reference, Timeouts};
 use support::{Server, answer, with_header};
 
 const BYTES: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -27,7 +27,7 @@ fn manifest() -> String {
 async fn pull(reference: &Reference, keychain: &Keychain) -> Result<Vec<u8>, OciError> {
     let timeouts = Timeouts { idle: Duration::from_millis(300), deadline: Duration::from_secs(20) };
     let options = Options { plain_http: true, timeouts, ..Options::default() };
-    let request = FetchRequest { reference, options: &options, keychain, keys: &[], most: MOST, now: 0 };
+    let request = FetchRequest { reference, options: &options, keychain, keys: &[], most: MOST, budget: None, now: 0 };
     Ok(fetch(None, request).await?.component)
 }
 

@@ -186,13 +186,17 @@ async fn a_module_of_a_registry_is_verified_replaced_and_kept() -> Result<()> {
     let mut changed = source.module("1");
     changed["spec"]["verify"]["publicKeys"] = json!([KeyPair::generate()?.public_key_pem()]);
     apply(system, &changed.to_string()).await?;
-    expect(&operator, system, "SignatureInvalid", "a signature is not by one of the keys").await?;
+    let status = expect(&operator, system, "SignatureInvalid", "a signature is not by one of the keys").await?;
+    ensure!(status["digest"].is_null(), "a version that the new keys do not trust is not used: {status:#}");
+    operator.expect_metric(&series(&first), None).await?;
+    webhook.process.expect_metric(&series(&first), None).await?;
     changed = source.module("1");
     changed["spec"]["grants"] = json!([]);
     apply(system, &changed.to_string()).await?;
     expect(&operator, system, "LoadFailed", "which is not granted").await?;
     apply(system, &source.module("1").to_string()).await?;
     expect(&operator, system, "Active", "").await?;
+    expect_denial(&webhook.process, &namespace).await?;
 
     // A new version of the tag takes over without a request that is not evaluated by the check.
     let second = with_section(&first, b'a');

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use kube_devops_cluster::clock::Now;
 use kube_devops_engine::PrivateFolder;
-use kube_devops_oci::fetch::Request;
-use kube_devops_oci::{Access, Fetched, Keychain, Options, PublicKey, Reference, Repository, Store, fetch};
+use kube_devops_oci::fetch::{Request, fetch};
+use kube_devops_oci::{Access, Fetched, Keychain, Options, PublicKey, Reference, Repository, Store};
 
 use crate::arguments::{CacheArguments, RegistryArguments, VerificationArguments};
 
@@ -86,7 +86,7 @@ pub async fn pull(
 ) -> Result<Fetched> {
     let (options, keychain, keys) = (registry.options()?, registry.keychain()?, verification.keys()?);
     let now = Now::read().utc.timestamp();
-    let request = Request { reference, options: &options, keychain: &keychain, keys: &keys, most, now };
+    let request = Request { reference, options: &options, keychain: &keychain, keys: &keys, most, budget: None, now };
     Ok(fetch(store, request).await?)
 }
 

@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use kube_devops_oci::fetch::Request;
-use kube_devops_oci::{Fetched, Keychain, Options, PublicKey, Store, fetch};
+use kube_devops_oci::fetch::{Budget, Request, fetch, stored};
+use kube_devops_oci::{Fetched, Keychain, Options, PublicKey, Store};
 
 use super::oci::Fetch;
 use super::store::Failure;
@@ -20,6 +20,8 @@ pub struct Fetcher {
     pub store: Option<Store>,
     /// The limit of the size of a module, in bytes.
     pub most: u64,
+    /// The memory for modules that are being fetched or wait to be loaded.
+    pub budget: Budget,
 }
 
 impl Fetcher {
@@ -33,6 +35,13 @@ impl Fetcher {
         let keys = wanted.identity.spec.verify.iter().flat_map(|verify| &verify.public_keys);
         let keys: Result<Vec<PublicKey>, _> = keys.map(key).collect();
         let keys = keys.map_err(|error| Failure::of_source("KeyInvalid", error))?;
+        if keys.is_empty() && wanted.identity.spec.verify.is_some() {
+            return Err(Failure::of_source("KeyInvalid", "verify contains no key"));
+        }
+        // What the cache has needs neither the registry nor the pull secret.
+        if let Some(fetched) = stored(self.store.as_ref(), &wanted.reference, &keys, self.most) {
+            return Ok(fetched);
+        }
         let keychain = self.keychain(wanted.source.pull_secret.as_deref()).await?;
         let options = Options {
             ca_bundle: wanted.source.ca_bundle.clone().map(String::into_bytes),
@@ -45,6 +54,7 @@ impl Fetcher {
             keychain: &keychain,
             keys: &keys,
             most: self.most,
+            budget: Some(&self.budget),
             now: Now::read().utc.timestamp(),
         };
         fetch(self.store.as_ref(), request).await.map_err(|error| Failure::from(&error))

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
-use kube_devops_engine::{Grants, LoadedModule};
+use kube_devops_engine::{Grants, LoadError, LoadedModule};
+use kube_devops_oci::fetch::Reserved;
 use kube_devops_oci::{Digest, OciError};
 
 use super::content::{Content, ContentError};
 use super::oci::{Identity, Origin, Progress};
+use crate::clock::Now;
 use crate::crd::condition::{Conditions, LOADED, READY, RESOLVED, VERIFIED, time};
 use crate::crd::{Grant, OciSource, PolicyModule, PolicyModuleStatus};
 
 /// A version to load.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Load {
     /// The name of the PolicyModule.
     pub module: String,
@@ -25,6 +27,8 @@ pub struct Load {
     pub grants: Grants,
     /// Its place in a registry.
     pub origin: Option<(Origin, Digest)>,
+    /// The memory for the component in the budget of all modules.
+    pub reserved: Option<Reserved>,
 }
 
 impl Load {
@@ -43,17 +47,35 @@ pub struct Failure {
     pub reason: &'static str,
     /// What is wrong.
     pub message: String,
+    /// The manifest that is not signed as required.
+    pub unsigned: Option<Digest>,
+}
+
+/// The reason why a version cannot be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadFailure {
+    /// What is wrong.
+    pub message: String,
+    /// Whether the same bytes may be loaded later.
+    pub is_temporary: bool,
+}
+
+impl From<&LoadError> for LoadFailure {
+    fn from(error: &LoadError) -> Self {
+        let is_temporary = matches!(error, LoadError::CompileTime(_) | LoadError::Engine(_));
+        Self { message: error.to_string(), is_temporary }
+    }
 }
 
 impl Failure {
     /// The source cannot be read, or contains no module.
     pub fn of_source(reason: &'static str, message: impl ToString) -> Self {
-        Self { condition: RESOLVED, reason, message: message.to_string() }
+        Self { condition: RESOLVED, reason, message: message.to_string(), unsigned: None }
     }
 
     /// The version cannot be loaded.
     pub fn of_load(reason: &'static str, message: String) -> Self {
-        Self { condition: LOADED, reason, message }
+        Self { condition: LOADED, reason, message, unsigned: None }
     }
 }
 
@@ -65,8 +87,11 @@ impl From<&ContentError> for Failure {
 
 impl From<&OciError> for Failure {
     fn from(error: &OciError) -> Self {
-        let condition = if matches!(error, OciError::Signature(_)) { VERIFIED } else { RESOLVED };
-        Self { condition, reason: error.reason(), message: error.to_string() }
+        let (condition, unsigned) = match error {
+            OciError::Signature(error) => (VERIFIED, Some(error.digest().clone())),
+            _ => (RESOLVED, None),
+        };
+        Self { condition, reason: error.reason(), message: error.to_string(), unsigned }
     }
 }
 
@@ -117,9 +142,10 @@ impl Known {
     }
 
     /// A version to load.
-    pub fn load(&self, content: Content, origin: Option<(Origin, Digest)>) -> Load {
+    pub fn load(&self, content: Content) -> Load {
         let grants = Grants { object: self.object.spec.grants.contains(&Grant::Object) };
-        Load { module: self.object.name_any(), identity: Identity::of(&self.object), content, grants, origin }
+        let (module, identity) = (self.object.name_any(), Identity::of(&self.object));
+        Load { module, identity, content, grants, origin: None, reserved: None }
     }
 
     /// When the object was created, in seconds.
@@ -129,6 +155,10 @@ impl Known {
 
     /// The source cannot be read.
     pub fn fail(&mut self, failure: Failure) {
+        if let Some(unsigned) = &failure.unsigned {
+            // The keys have changed: what they do not trust is not used any longer.
+            self.revoke(|version| version.origin.as_ref().is_some_and(|(_, digest)| digest == unsigned));
+        }
         self.resolved = Some(Err(failure.clone()));
         self.failure = Some(failure);
     }
@@ -142,8 +172,17 @@ impl Known {
         }
     }
 
+    /// Stops using versions.
+    fn revoke(&mut self, is_revoked: impl Fn(&Version) -> bool) {
+        for version in [&mut self.active, &mut self.newest] {
+            if version.as_ref().is_some_and(&is_revoked) {
+                *version = None;
+            }
+        }
+    }
+
     /// A version was loaded, or cannot be.
-    pub fn loaded(&mut self, load: Load, result: Result<Arc<LoadedModule>, String>) {
+    pub fn loaded(&mut self, load: Load, result: Result<Arc<LoadedModule>, LoadFailure>, now: Now) {
         let version = |module| Version { module, origin: load.origin.clone() };
         match result {
             Ok(module) if load.is_fallback() => self.newest = self.newest.take().or_else(|| Some(version(module))),
@@ -152,9 +191,17 @@ impl Known {
                 self.newest = Some(version(module));
                 self.failure = None;
             }
-            Err(message) => {
+            Err(LoadFailure { message, is_temporary: true }) => {
+                self.failure = Some(Failure::of_load("LoadInterrupted", message));
+                self.progress.interrupted(now);
+                // A ConfigMap is not fetched again.
+                self.next = self.next.take().or_else(|| self.oci().is_none().then_some(load));
+            }
+            Err(LoadFailure { message, is_temporary: false }) => {
                 self.failure = Some(Failure::of_load("LoadFailed", message));
                 self.progress.rejected();
+                // The grants have changed: the same bytes were loaded before.
+                self.revoke(|version| version.module.digest == load.content.digest);
             }
         }
     }
@@ -194,6 +241,11 @@ impl Known {
                 let message = format!("{message}{kept}");
                 list.push(conditions.of(LOADED, false, reason, &message));
                 list.push(conditions.of(READY, false, reason, &message));
+            }
+            None if active.is_none() => {
+                let message = "the current version is being loaded";
+                list.push(conditions.of(LOADED, false, "Pending", message));
+                list.push(conditions.of(READY, false, "Pending", message));
             }
             None => {
                 list.push(conditions.of(LOADED, true, "Loaded", "the current version was loaded"));

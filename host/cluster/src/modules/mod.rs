@@ -18,15 +18,17 @@ pub mod store;
 pub mod validate;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kube::api::{ApiResource, Patch, PatchParams};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use kube_devops_engine::{Catalog, Checks, LoadedModule};
+use kube_devops_oci::fetch::Budget;
 use kube_devops_oci::{Fetched, Store as Cache};
 use prometheus::{IntGaugeVec, Opts, Registry};
 use serde_json::json;
@@ -46,7 +48,7 @@ pub use config_maps::config_map;
 use config_maps::{Source, follow};
 use fetch::Fetcher;
 use oci::Fetch;
-use store::{Failure, Load, ModuleStore, Used};
+use store::{Failure, Load, LoadFailure, ModuleStore, Used};
 
 /// The longest time that a controller waits for its modules before it is ready.
 const START: Duration = Duration::from_secs(10);
@@ -56,10 +58,12 @@ type WatchedModule = kube::core::Object<Lenient<PolicyModuleSpec>, Lenient<Polic
 /// The result of fetching a version.
 type FetchResult = (Fetch, Result<Fetched, Failure>);
 /// The result of loading a version.
-type LoadResult = (Load, Result<Arc<LoadedModule>, String>);
+type LoadResult = (Load, Result<Arc<LoadedModule>, LoadFailure>);
 
-/// The most modules that are fetched at the same time, which bounds the memory for them.
+/// The most modules that are fetched, or wait to be loaded, at the same time.
 const FETCHES: usize = 4;
+/// The memory for all of them, in bytes: one module of the largest size, and usual ones beside it.
+const BUDGET: usize = 40 * 1024 * 1024;
 
 /// The checks of the program and of all modules, which change while the program runs.
 #[derive(Clone)]
@@ -98,12 +102,13 @@ pub fn start(
     let most = catalog.engine().limits().module;
     let cache = catalog.engine().cache_folder().map(|folder| Cache::new(folder.to_owned()));
     let (namespace, store) = (options.namespace.clone(), ModuleStore::new(most));
-    let fetcher = Fetcher { client: client.clone(), namespace, store: cache, most: most as u64 };
+    let fetcher =
+        Fetcher { client: client.clone(), namespace, store: cache, most: most as u64, budget: Budget::new(BUDGET) };
     let manager = Manager {
         client,
         fetcher,
         fetches: JoinSet::new(),
-        used: Used::default(),
+        used: None,
         catalog,
         options,
         store,
@@ -124,8 +129,8 @@ struct Manager {
     client: Client,
     fetcher: Fetcher,
     fetches: JoinSet<FetchResult>,
-    /// What the cache was reduced to last.
-    used: Used,
+    /// What the cache was reduced to last; `None` if something was added to it since.
+    used: Option<Used>,
     catalog: Catalog,
     options: ModuleOptions,
     store: ModuleStore,
@@ -149,7 +154,7 @@ impl Manager {
         let mut deadline = std::pin::pin!(tokio::time::sleep(START));
         let mut leadership = self.options.leadership.clone();
         loop {
-            let wait = self.store.wait(self.is_leader(), Now::read());
+            let wait = self.store.wait(self.is_leader(), Now::read()).filter(|_| self.can_fetch());
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep(wait) => {}
@@ -201,18 +206,24 @@ impl Manager {
         }
     }
 
+    fn can_fetch(&self) -> bool {
+        self.fetches.len() + self.store.waiting() < FETCHES
+    }
+
     fn is_leader(&self) -> bool {
         self.options.leadership.as_ref().is_some_and(|leadership| *leadership.borrow())
     }
 
     /// Fetches and loads the next versions, activates loaded ones, and writes the statuses.
     async fn proceed(&mut self) {
-        while self.fetches.len() < FETCHES
+        while self.can_fetch()
             && let Some(fetch) = self.store.next_fetch(self.is_leader(), Now::read())
         {
             let fetcher = self.fetcher.clone();
             self.fetches.spawn(async move {
-                let result = fetcher.fetch(&fetch).await;
+                let fetched = AssertUnwindSafe(fetcher.fetch(&fetch)).catch_unwind().await;
+                let result =
+                    fetched.unwrap_or_else(|_| Err(Failure::of_source("Crashed", "fetching the module crashed")));
                 (fetch, result)
             });
         }
@@ -221,8 +232,14 @@ impl Manager {
         {
             let engine = self.catalog.engine().clone();
             self.loading = Some(tokio::task::spawn_blocking(move || {
-                let loaded = LoadedModule::compile(&engine, &load.content.bytes, &load.content.digest, load.grants);
-                (load, loaded.map(Arc::new).map_err(|error| error.to_string()))
+                let compile = || LoadedModule::compile(&engine, &load.content.bytes, &load.content.digest, load.grants);
+                let result = match catch_unwind(AssertUnwindSafe(compile)) {
+                    Ok(loaded) => loaded.map(Arc::new).map_err(|error| LoadFailure::from(&error)),
+                    Err(_) => {
+                        Err(LoadFailure { message: "loading the module crashed".to_owned(), is_temporary: false })
+                    }
+                };
+                (load, result)
             }));
         }
         if let Some(checks) = self.store.activate(&self.catalog, &mut self.active) {
@@ -247,14 +264,14 @@ impl Manager {
         self.loading = None;
         match finished {
             Ok((load, result)) => {
-                if let Err(error) = &result {
+                if let Err(LoadFailure { message, .. }) = &result {
                     tracing::warn!(
                         module = load.module,
                         digest = load.content.digest,
-                        "failed to load a module: {error}"
+                        "failed to load a module: {message}"
                     );
                 }
-                self.store.loaded(load, result);
+                self.store.loaded(load, result, Now::read());
             }
             Err(error) => tracing::error!("failed to load a module: {error}"),
         }
@@ -263,6 +280,7 @@ impl Manager {
     fn fetched(&mut self, finished: Result<FetchResult, tokio::task::JoinError>) {
         match finished {
             Ok((fetch, result)) => {
+                self.used = None;
                 if let Err(Failure { reason, message, .. }) = &result {
                     let (module, reference) = (&fetch.module, fetch.reference.to_string());
                     tracing::warn!(module, reference, reason, "failed to fetch a module: {message}");
@@ -276,10 +294,10 @@ impl Manager {
     /// Removes from the cache what no module refers to. Nothing is fetched or loaded meanwhile.
     async fn reduce_cache(&mut self) {
         let used = self.store.used();
-        if used == self.used {
+        if self.used.as_ref() == Some(&used) {
             return;
         }
-        self.used = used.clone();
+        self.used = Some(used.clone());
         let (engine, cache) = (self.catalog.engine().clone(), self.fetcher.store.clone());
         let reduce = tokio::task::spawn_blocking(move || {
             engine.retain_compiled(&used.components);

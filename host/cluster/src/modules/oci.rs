@@ -92,14 +92,16 @@ pub struct Progress {
     pub next_retry: Option<DateTime<Utc>>,
     running: bool,
     backoff: Backoff,
-    /// The versions that were fetched since the source changed.
-    fetched: Vec<Digest>,
+    /// The current version that was fetched last since the source changed.
+    fetched: Option<Digest>,
     /// What this replica resolved or fetched last as the current version.
     resolved: Option<(Origin, Digest)>,
     /// The value of the annotation at the last attempt.
     request: Option<String>,
     /// Whether the current version cannot be fetched or loaded.
     has_failed: bool,
+    /// The pauses between attempts to fetch the last good version.
+    fallback: Backoff,
     /// Whether the last good version was fetched after the last failure.
     has_fallen_back: bool,
 }
@@ -111,21 +113,23 @@ impl Progress {
             next_retry: None,
             running: false,
             backoff: Backoff::of(&module, PAUSES),
-            fetched: Vec::new(),
+            fetched: None,
             resolved: None,
             request: None,
             has_failed: false,
+            fallback: Backoff::of(&(module, "fallback"), PAUSES),
             has_fallen_back: false,
         }
     }
 
     /// The source, the keys or the grants changed.
     pub fn restart(&mut self) {
+        self.next_retry = None;
         self.running = false;
         self.backoff.succeeded();
-        self.next_retry = None;
-        self.fetched.clear();
+        self.fetched = None;
         self.has_failed = false;
+        self.fallback.succeeded();
         self.has_fallen_back = false;
     }
 
@@ -140,7 +144,6 @@ impl Progress {
     ///
     /// If the reference is not valid.
     pub fn next(&mut self, view: View<'_>) -> Result<Option<(Reference, Origin)>, InvalidReference> {
-        let reference: Reference = view.source.reference.parse()?;
         if self.running {
             return Ok(None);
         }
@@ -149,38 +152,55 @@ impl Progress {
             // A user who asks for a resolution does not want to wait for the end of a pause.
             self.request = request;
             self.backoff.succeeded();
+            self.fallback.succeeded();
         }
-        let wanted = self.wanted(&reference, view).filter(|_| self.backoff.is_over(view.now.instant));
-        let wanted = wanted.or_else(|| self.fallback(view));
+        let reference: Result<Reference, _> = view.source.reference.parse();
+        self.has_failed |= reference.is_err();
+        let wanted = reference.as_ref().ok().and_then(|reference| self.wanted(reference, view));
+        let wanted = wanted.filter(|_| self.backoff.is_over(view.now.instant));
+        let wanted = wanted.or_else(|| self.last_good(view).filter(|_| self.fallback.is_over(view.now.instant)));
         self.running = wanted.is_some();
-        self.has_fallen_back |= wanted.as_ref().is_some_and(|(_, origin)| origin.is_fallback);
-        Ok(wanted)
+        match (wanted, reference) {
+            (None, Err(error)) => Err(error),
+            (wanted, _) => Ok(wanted),
+        }
     }
 
     fn wanted(&self, reference: &Reference, view: View<'_>) -> Option<(Reference, Origin)> {
         let View { source, now, .. } = view;
-        let request = request(view.module);
-        let origin = Origin { reference: source.reference.clone(), time: now.utc, request, is_fallback: false };
+        let is_fetched = |digest: &Digest| self.fetched.as_ref() == Some(digest);
+        let origin = Origin {
+            reference: source.reference.clone(),
+            time: now.utc,
+            request: request(view.module),
+            is_fallback: false,
+        };
         if let Some(digest) = reference.digest() {
-            return (!self.fetched.contains(digest)).then(|| (reference.clone(), origin));
+            return (!is_fetched(digest)).then(|| (reference.clone(), origin));
         }
         let approved = view.approved().filter(|approved| approved.reference == source.reference);
-        if view.is_leader && self.is_due(approved, &origin, source, now) {
+        // A leader that starts loads the version that all others have before it resolves the tag again.
+        let is_starting = !view.is_active && self.fetched.is_none() && !self.has_failed && approved.is_some();
+        if view.is_leader && !is_starting && self.is_due(approved, &origin, source, now) {
             return Some((reference.clone(), origin));
         }
         // What the leader resolved itself is newer than the status. It is fetched again after a change of keys or grants.
         if let Some((origin, digest)) = self.resolved.as_ref().filter(|_| view.is_leader) {
-            let is_fetched = self.fetched.contains(digest);
-            return (!is_fetched).then(|| (reference.with_digest(digest.clone()), origin.clone()));
+            return (!is_fetched(digest)).then(|| (reference.with_digest(digest.clone()), origin.clone()));
         }
         let approved = approved?;
-        let digest = approved.digest.parse().ok().filter(|digest| !self.fetched.contains(digest))?;
+        let digest = approved.digest.parse().ok().filter(|digest| !is_fetched(digest))?;
         Some((reference.with_digest(digest), known(approved, false)))
     }
 
-    /// Returns the last good version if there is nothing better: for a replica that starts while the current version is bad.
-    fn fallback(&self, view: View<'_>) -> Option<(Reference, Origin)> {
-        let approved = view.approved().filter(|_| self.has_failed && !self.has_fallen_back && !view.is_active)?;
+    /// Returns the last good version if there is nothing better: for a replica that starts while the current version is bad, or is
+    /// not resolved yet.
+    fn last_good(&self, view: View<'_>) -> Option<(Reference, Origin)> {
+        let approved = view.approved().filter(|_| !view.is_active && !self.has_fallen_back)?;
+        let is_unresolved = !view.is_leader && approved.reference != view.source.reference;
+        if !self.has_failed && !is_unresolved {
+            return None;
+        }
         let reference: Reference = approved.reference.parse().ok()?;
         let digest = approved.digest.parse().ok()?;
         Some((reference.with_digest(digest), known(approved, true)))
@@ -188,31 +208,45 @@ impl Progress {
 
     /// Whether the leader has to resolve the tag.
     fn is_due(&self, approved: Option<&ResolvedSource>, wanted: &Origin, source: &OciSource, now: Now) -> bool {
-        let last = self.resolved.as_ref().map(|(origin, _)| origin.clone());
-        let last = last.or_else(|| Some(known(approved?, false)));
-        let Some(last) = last else { return true };
+        let Some(last) = self.last(approved) else { return true };
         let has_expired = interval(source).is_some_and(|interval| last.time + interval <= now.utc);
         last.reference != wanted.reference || last.request != wanted.request || has_expired
     }
 
-    /// How long to wait for the next attempt; `None` if only an event can cause one.
+    /// The last resolution of the tag.
+    fn last(&self, approved: Option<&ResolvedSource>) -> Option<Origin> {
+        let own = self.resolved.as_ref().map(|(origin, _)| origin.clone());
+        own.or_else(|| Some(known(approved?, false)))
+    }
+
+    /// How long to wait until [`Self::next`] returns something without an event.
     pub fn wait(&self, view: View<'_>) -> Option<Duration> {
-        let retry = self.backoff.until().map(|until| until.saturating_duration_since(view.now.instant));
+        if self.running {
+            return None;
+        }
+        let pause = |backoff: &Backoff| {
+            backoff.until().map_or(Duration::ZERO, |until| until.saturating_duration_since(view.now.instant))
+        };
+        let reference: Option<Reference> = view.source.reference.parse().ok();
+        let retry = reference.as_ref().and_then(|reference| self.wanted(reference, view)).map(|_| pause(&self.backoff));
+        let fallback = self.last_good(view).map(|_| pause(&self.fallback));
+        let is_tag = reference.is_some_and(|reference| reference.digest().is_none());
         let approved = view.approved().filter(|approved| approved.reference == view.source.reference);
-        let last = self.resolved.as_ref().map(|(origin, _)| origin.time);
-        let last = last.or_else(|| Some(known(approved?, false).time)).filter(|_| view.is_leader);
-        let expiry = last.zip(interval(view.source)).map(|(last, interval)| last + interval - view.now.utc);
+        let last = self.last(approved).filter(|_| view.is_leader && is_tag && retry.is_none());
+        let expiry = last.zip(interval(view.source)).map(|(last, interval)| last.time + interval - view.now.utc);
         let expiry = expiry.map(|expiry| expiry.to_std().unwrap_or_default());
-        retry.into_iter().chain(expiry).max().filter(|_| !self.running)
+        [retry, fallback, expiry].into_iter().flatten().min()
     }
 
     /// A version was fetched.
     pub fn succeeded(&mut self, origin: &Origin, digest: &Digest) {
         self.running = false;
         if origin.is_fallback {
+            self.has_fallen_back = true;
+            self.fallback.succeeded();
             return;
         }
-        self.fetched.push(digest.clone());
+        self.fetched = Some(digest.clone());
         self.backoff.succeeded();
         self.next_retry = None;
         self.has_failed = false;
@@ -223,6 +257,7 @@ impl Progress {
     pub fn failed(&mut self, origin: &Origin, now: Now) {
         self.running = false;
         if origin.is_fallback {
+            self.fallback.failed(now.instant);
             return;
         }
         self.has_failed = true;
@@ -231,9 +266,18 @@ impl Progress {
         self.next_retry = self.backoff.until().map(|until| moment(until, now));
     }
 
-    /// The version that was fetched cannot be loaded, and never will be.
+    /// The current version cannot be loaded, and never will be.
     pub fn rejected(&mut self) {
         self.has_failed = true;
+        self.has_fallen_back = false;
+    }
+
+    /// The current version cannot be loaded now, and is fetched again after a pause.
+    pub fn interrupted(&mut self, now: Now) {
+        self.rejected();
+        self.fetched = None;
+        self.backoff.failed(now.instant);
+        self.next_retry = self.backoff.until().map(|until| moment(until, now));
     }
 }
 

@@ -13,7 +13,7 @@ use kube_devops_oci::{Digest, Fetched};
 
 use super::content::{Content, ContentError, content};
 use super::known::Known;
-pub use super::known::{Failure, Load};
+pub use super::known::{Failure, Load, LoadFailure};
 use super::oci::{Fetch, Identity, View};
 use crate::clock::Now;
 use crate::crd::{PolicyModule, PolicyModuleStatus};
@@ -124,7 +124,7 @@ impl ModuleStore {
         known.next = None;
         match found {
             Ok(content) => {
-                known.next = Some(known.load(content, None));
+                known.next = Some(known.load(content));
             }
             Err(error) => known.fail(Failure::from(&error)),
         }
@@ -164,11 +164,11 @@ impl ModuleStore {
             return;
         }
         match result {
-            Ok(Fetched { record, component }) => {
+            Ok(Fetched { record, component, reserved }) => {
                 known.progress.succeeded(&fetch.origin, &record.manifest);
                 let content = Content { digest: record.component.to_string(), bytes: component };
                 let origin = Some((fetch.origin.clone(), record.manifest.clone()));
-                let load = known.load(content, origin);
+                let load = Load { origin, reserved, ..known.load(content) };
                 let resolved = Some(Ok(record.manifest.to_string()));
                 if !load.is_fallback() && known.resolved == resolved && known.failure.is_none() {
                     // The version of a tag that was resolved again is the same, and loaded already.
@@ -189,6 +189,11 @@ impl ModuleStore {
         }
     }
 
+    /// The number of versions that were fetched and are not being loaded yet.
+    pub fn waiting(&self) -> usize {
+        self.modules.values().filter(|known| known.next.is_some()).count()
+    }
+
     /// The next version to load, once.
     pub fn next_load(&mut self) -> Option<Load> {
         self.modules.values_mut().find_map(|known| known.next.take())
@@ -201,7 +206,7 @@ impl ModuleStore {
     }
 
     /// Enters the result of loading a version. It is ignored if there is a newer one.
-    pub fn loaded(&mut self, load: Load, result: Result<Arc<LoadedModule>, String>) {
+    pub fn loaded(&mut self, load: Load, result: Result<Arc<LoadedModule>, LoadFailure>, now: Now) {
         let Some(known) = self.modules.get_mut(&load.module) else { return };
         let current = match &load.origin {
             Some((_, manifest)) => manifest.to_string(),
@@ -211,7 +216,7 @@ impl ModuleStore {
             return;
         }
         if load.is_fallback() || matches!(&known.resolved, Some(Ok(resolved)) if *resolved == current) {
-            known.loaded(load, result);
+            known.loaded(load, result, now);
         }
     }
 

@@ -14,10 +14,26 @@ use crate::credentials::Secret;
 /// The progress of the authentication.
 #[derive(Default)]
 pub(super) struct State {
-    challenge: Option<Challenge>,
+    pub(super) challenge: Option<Challenge>,
     /// The number of credentials that were tried.
     tried: usize,
     pub(super) authorization: Option<HeaderValue>,
+    /// Whether a request with it succeeded.
+    is_proven: bool,
+}
+
+impl State {
+    /// Uses the same credentials once more if they were accepted before: their token has expired.
+    fn renew(&mut self) {
+        if std::mem::take(&mut self.is_proven) {
+            self.tried = self.tried.saturating_sub(1);
+        }
+    }
+
+    /// A request succeeded.
+    pub(super) fn succeeded(&mut self, is_registry: bool) {
+        self.is_proven = is_registry && self.authorization.is_some();
+    }
 }
 
 impl Repository {
@@ -27,6 +43,7 @@ impl Repository {
             self.state().challenge = Some(challenge);
         }
         let Some(challenge) = self.state().challenge.clone() else { return Ok(false) };
+        self.state().renew();
         loop {
             let tried = self.state().tried;
             // Without credentials, a token server may issue a token for public repositories. With credentials it is not

@@ -5,18 +5,21 @@ use http::{Method, header};
 
 use super::{Call, Repository, absolute};
 use crate::artifact::{ACCEPTED_MANIFESTS, Descriptor, Document, Index, Layout, MANIFEST, Manifest, Module};
+use crate::fetch::{Budget, Reserved};
 use crate::{Digest, OciError};
 
 /// The largest manifest, in bytes: the limit of the distribution specification.
 const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
 
 /// A module that was pulled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Pulled {
     /// The digest of its component.
     pub digest: Digest,
     /// The component.
     pub component: Vec<u8>,
+    /// The memory for the component in the budget.
+    pub reserved: Option<Reserved>,
 }
 
 impl Repository {
@@ -29,19 +32,24 @@ impl Repository {
         self.within(async { Ok(self.manifest(version).await?.0) }).await
     }
 
-    /// Pulls the module whose manifest has the given digest. `most` is the limit of its size, in bytes.
+    /// Pulls the module whose manifest has the given digest. `most` is the limit of its size, in bytes, and `budget` that of all
+    /// modules at the same time.
     ///
     /// # Errors
     ///
     /// If it does not exist, is too large, is no module, or does not have its digest.
-    pub async fn pull(&self, digest: &Digest, most: u64) -> Result<Pulled, OciError> {
+    pub async fn pull(&self, digest: &Digest, most: u64, budget: Option<&Budget>) -> Result<Pulled, OciError> {
         self.within(async {
             let layer = self.component(digest).await?;
             if layer.size > most {
                 return Err(OciError::TooLarge { what: "the module".to_owned(), limit: most });
             }
+            let reserved = match budget {
+                Some(budget) => budget.reserve(layer.size).await,
+                None => None,
+            };
             let component = self.blob(&layer, "the component").await?;
-            Ok(Pulled { digest: layer.digest, component })
+            Ok(Pulled { digest: layer.digest, component, reserved })
         })
         .await
     }
@@ -111,9 +119,10 @@ impl Repository {
     pub(crate) async fn referrers(&self, digest: &Digest, most: usize) -> Result<Vec<Descriptor>, OciError> {
         let url = self.url(&format!("referrers/{digest}"));
         let found = match self.get(url, &[], "the referrers", LARGEST_MANIFEST).await {
-            Ok(bytes) => serde_json::from_slice::<Index>(&bytes).map(|index| index.manifests).unwrap_or_default(),
+            Ok(bytes) => Index::known_manifests(&bytes),
+            Err(error) if error.is_transient() => return Err(error),
             // A registry without referrers answers with one of many errors; clients store them with a tag then.
-            Err(OciError::NotFound { .. } | OciError::Status { status: 400..=499, .. }) => Vec::new(),
+            Err(OciError::NotFound { .. } | OciError::Status { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
         let tagged = match self.manifest(&format!("sha256-{}", digest.hexadecimal())).await {
@@ -157,6 +166,9 @@ impl Repository {
         let base = url.parse().map_err(|_| self.protocol("its address is not valid".to_owned()))?;
         let location = location.and_then(|location| absolute(&base, location));
         let location = location.ok_or_else(|| self.protocol("an upload has no location".to_owned()))?;
+        if self.scheme == "https" && !location.starts_with("https://") {
+            return Err(self.protocol("it redirects an upload to a place without TLS".to_owned()));
+        }
         let separator = if location.contains('?') { '&' } else { '?' };
         let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
         let body = Bytes::copy_from_slice(bytes);

@@ -115,7 +115,22 @@ impl Repository {
         if reference.is_loopback() && !options.plain_http && repository.is_without_tls().await {
             repository.scheme = "http";
         }
+        if !repository.credentials.is_empty() {
+            repository.log_in().await?;
+        }
         Ok(repository)
+    }
+
+    /// Asks for the challenge, because a registry may answer an anonymous request for a private repository as if there were none.
+    async fn log_in(&self) -> Result<(), OciError> {
+        let url = format!("{}://{}/v2/", self.scheme, self.host);
+        let call = Call { method: Method::GET, url, headers: &[], body: Bytes::new(), what: "the API" };
+        match self.call(call).await {
+            // Access to the API says nothing about the repository.
+            Ok(_) | Err(OciError::NotFound { .. }) => Ok(()),
+            Err(OciError::Denied { .. }) if self.state().challenge.is_none() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn is_without_tls(&self) -> bool {
@@ -157,6 +172,7 @@ impl Repository {
             let response = self.send(call, &target, is_registry).await?;
             let status = response.status();
             if status.is_success() {
+                self.state().succeeded(is_registry);
                 return Ok(response);
             }
             if status.is_redirection() && matches!(call.method, Method::GET | Method::HEAD) {

@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::OciError;
+use crate::reference::is_loopback;
 
 /// The time limit for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -178,8 +179,14 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
-        let proxy = self.proxies.intercept(&target).filter(|_| target.scheme_str() == Some("https"));
+        // This machine is never reached through a proxy, whose localhost is another one.
+        let is_remote = !target.host().is_some_and(is_loopback);
+        let proxy = self.proxies.intercept(&target).filter(|_| is_remote && target.scheme_str() == Some("https"));
         match proxy {
+            Some(proxy) if proxy.uri().scheme_str() != Some("http") => {
+                let error = "only proxies with http:// in HTTPS_PROXY are supported";
+                Box::pin(async move { Err(error.into()) })
+            }
             Some(proxy) => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), self.http.clone());
                 if let Some(authorization) = proxy.basic_auth() {

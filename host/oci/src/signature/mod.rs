@@ -43,6 +43,15 @@ pub enum SignatureError {
     },
 }
 
+impl SignatureError {
+    /// The digest of the manifest that is not signed as required.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Self::Unsigned(digest) | Self::Untrusted { digest, .. } => digest,
+        }
+    }
+}
+
 /// Returns the tag of the signatures of a manifest.
 fn tag(digest: &Digest) -> String {
     format!("sha256-{}.sig", digest.hexadecimal())
@@ -102,7 +111,8 @@ impl Repository {
         keys: &[PublicKey],
         reasons: &mut Vec<String>,
     ) -> Result<Option<Digest>, OciError> {
-        for layer in manifest.layers.iter().take(MOST) {
+        // The newest signatures, which are the last ones, count.
+        for layer in manifest.layers.iter().rev().take(MOST) {
             let is_simple = layer.media_type == simple::MEDIA_TYPE;
             if !is_simple && !layer.media_type.starts_with(bundle::MEDIA_TYPE) {
                 continue;

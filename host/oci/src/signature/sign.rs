@@ -8,7 +8,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
-use super::{simple, tag};
+use super::{MOST, simple, tag};
 use crate::artifact::{Descriptor, MANIFEST, Manifest};
 use crate::client::Repository;
 use crate::{Digest, OciError};
@@ -75,6 +75,8 @@ impl Repository {
             layer.annotations.insert(simple::ANNOTATION.to_owned(), BASE64_STANDARD.encode(key.sign(&payload)?));
             let existing = self.existing_manifest(&tag(digest)).await?;
             let mut layers = existing.map(|manifest| manifest.layers).unwrap_or_default();
+            // Older signatures than a client reads are of no use.
+            layers.drain(..layers.len().saturating_sub(MOST - 1));
             layers.push(layer);
             let digests: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
             let configuration = json!({

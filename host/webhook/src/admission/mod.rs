@@ -141,6 +141,8 @@ impl Admission {
             }
         };
         let verdict = match self.places.try_acquire() {
+            // Administrators must be able to replace a module at any time.
+            _ if gate::gate(&request, &self.options) == Gate::Module => module::verdict(body),
             Ok(_place) => self.verdict(&request, objects, body, arrived + self.options.deadline),
             Err(_) => {
                 let text = format!("more than {} requests are being evaluated", self.options.most_at_once);
@@ -155,9 +157,9 @@ impl Admission {
 
     fn verdict(&self, request: &Header<'_>, objects: Reviewed, body: &[u8], deadline: Instant) -> Verdict {
         match gate::gate(request, &self.options) {
-            Gate::Skip => return Verdict::Skipped,
+            // Modules have their verdict already.
+            Gate::Skip | Gate::Module => return Verdict::Skipped,
             Gate::Policy => return policy::verdict(&self.current().checks, body),
-            Gate::Module => return module::verdict(body),
             Gate::Workload => {}
         }
         if !self.index.is_synced() {

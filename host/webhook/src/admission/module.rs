@@ -4,14 +4,18 @@ use kube_devops_cluster::crd::PolicyModule;
 use kube_devops_cluster::modules::validate::validate;
 
 use super::changed::changed;
-use crate::response::{Reason, Verdict};
+use crate::response::Verdict;
 
 /// The verdict about a module.
 pub fn verdict(body: &[u8]) -> Verdict {
     let module = match changed::<PolicyModule, _>(body, |module| &module.spec) {
         Ok(Some(module)) => module,
         Ok(None) => return Verdict::Skipped,
-        Err(error) => return Verdict::failed(Reason::Malformed, format!("failed to read the module: {error}")),
+        Err(error) => {
+            // A newer version of the custom resource may have other fields. The status of the module says more.
+            tracing::warn!("a PolicyModule was not validated: failed to read it: {error}");
+            return Verdict::Skipped;
+        }
     };
     match validate(&module.spec) {
         Ok(()) => Verdict::Skipped,
@@ -41,6 +45,6 @@ mod tests {
             matches!(&denied, Verdict::Invalid(reason) if reason.contains("spec.source.oci.reference")),
             "{denied:?}"
         );
-        assert_eq!(verdict(b"{}").reason(), Some(Reason::Malformed));
+        assert_eq!(verdict(b"{}"), Verdict::Skipped, "it never fails closed");
     }
 }

@@ -40,7 +40,8 @@ pub fn verdict(
     let before = before.and_then(|object| self::subject(request, object, needs).ok().flatten());
     let whole = needs.objects.then(|| WholeObjects::read(body)).flatten();
     let change = before.as_ref().map_or(Change::Pods, |before| change(before, &subject));
-    if change == Change::None && whole.as_ref().is_none_or(WholeObjects::have_same_spec) {
+    let change = change.max(whole.as_ref().map_or(Change::None, WholeObjects::change));
+    if change == Change::None {
         return Verdict::Skipped;
     }
     let (now, whole_before) = whole.map_or((None, None), |whole| (Some(whole.now), whole.before));
@@ -108,13 +109,13 @@ fn subject(request: &Header<'_>, mut object: Object, needs: Needs) -> Result<Opt
 }
 
 /// What differs between two subjects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
     /// Nothing that is evaluated.
     None,
     /// Labels or annotations in a pod template. Only new violations count, so that an existing workload can be restarted.
     Metadata,
-    /// The pods. The object is evaluated as a whole.
+    /// The pods, or another part of an object that is read as a whole. The object is evaluated as a whole.
     Pods,
 }
 
@@ -149,9 +150,31 @@ impl WholeObjects {
         Some(Self { now: serde_json::from_str(now?.get()).ok()?, before })
     }
 
-    /// Whether they differ only in metadata and status.
-    fn have_same_spec(&self) -> bool {
-        self.before.as_ref().is_some_and(|before| specified(before).eq(specified(&self.now)))
+    /// What differs besides metadata and status.
+    fn change(&self) -> Change {
+        let Some(before) = &self.before else { return Change::Pods };
+        if specified(before).eq(specified(&self.now)) {
+            return Change::None;
+        }
+        let without = |object: &Value| {
+            let mut object = object.clone();
+            remove_template_metadata(&mut object);
+            object
+        };
+        let (before, now) = (without(before), without(&self.now));
+        if specified(&before).eq(specified(&now)) { Change::Metadata } else { Change::Pods }
+    }
+}
+
+/// Removes the metadata of pod templates, also within the template of a Job.
+fn remove_template_metadata(object: &mut Value) {
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    for field in ["template", "jobTemplate"] {
+        let Some(template) = spec.get_mut(field) else { continue };
+        if field == "template" {
+            template.as_object_mut().map(|template| template.remove("metadata"));
+        }
+        remove_template_metadata(template);
     }
 }
 
@@ -294,12 +317,19 @@ mod tests {
 
     #[test]
     fn whole_objects_are_compared_without_metadata_and_status() {
-        let have_same_spec = |now: Value, before: Option<Value>| WholeObjects { now, before }.have_same_spec();
+        let change =
+            |now: &Value, before: Option<&Value>| WholeObjects { now: now.clone(), before: before.cloned() }.change();
         let one = json!({ "metadata": { "a": 1 }, "spec": { "b": 1 }, "status": {} });
         let other = json!({ "metadata": { "a": 2 }, "spec": { "b": 1 } });
-        assert!(have_same_spec(one.clone(), Some(other)));
-        assert!(!have_same_spec(one.clone(), Some(json!({ "spec": { "b": 2 } }))));
-        assert!(!have_same_spec(one, None));
+        assert_eq!(change(&one, Some(&other)), Change::None);
+        assert_eq!(change(&one, Some(&json!({ "spec": { "b": 2 } }))), Change::Pods);
+        assert_eq!(change(&one, None), Change::Pods);
+        // A changed label of a template does not hide another change.
+        let workload = |label: u8, replicas: u8| json!({ "spec": { "replicas": replicas, "template": { "metadata": { "labels": { "a": label } }, "spec": {} } } });
+        let job = |label: u8| json!({ "spec": { "jobTemplate": workload(label, 1) } });
+        assert_eq!(change(&workload(1, 1), Some(&workload(2, 1))), Change::Metadata);
+        assert_eq!(change(&workload(1, 1), Some(&workload(2, 2))), Change::Pods);
+        assert_eq!(change(&job(1), Some(&job(2))), Change::Metadata);
     }
 
     #[test]

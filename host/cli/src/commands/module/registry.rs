@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use kube_devops_engine::{Engine, Grants, Limits, LoadedModule};
 use kube_devops_oci::artifact::Module;
 use kube_devops_oci::{Digest, Reference, Repository, SigningKey};
@@ -15,7 +15,8 @@ use crate::output::number;
 /// Pushes a component. What cannot be loaded is not pushed, so that an error appears here and not in a cluster.
 pub fn push(arguments: &ModulePushArguments) -> Result<Outcome> {
     let (reference, engine) = (&arguments.reference, Engine::new(Limits::default())?);
-    let tag = reference.tag().context("a digest cannot be pushed; specify a tag")?;
+    ensure!(reference.digest().is_none(), "a digest cannot be pushed; specify a tag alone");
+    let tag = reference.version();
     let content = modules::file(&arguments.file, engine.limits().module)
         .with_context(|| format!("failed to read the module {}", arguments.file.display()))?;
     let loaded = LoadedModule::compile(&engine, &content.bytes, &content.digest, Grants::all())

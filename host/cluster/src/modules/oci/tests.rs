@@ -186,6 +186,80 @@ fn a_replica_without_a_version_falls_back_to_the_last_good_one() {
 }
 
 #[test]
+fn a_tag_that_moves_back_is_followed() {
+    let now = Now::read();
+    let tagged = module(TAG, None);
+    let mut other = Replica::new(false);
+    for version in ["a", "b", "a"] {
+        let known = approved(&tagged, TAG, version, now);
+        assert_eq!(other.fetch(&known, version, now), Some(digest(version).to_string()));
+        assert!(other.next(&known, now).is_none());
+    }
+}
+
+#[test]
+fn a_replica_that_starts_before_a_new_tag_is_resolved_has_the_last_good_version() {
+    let now = Now::read();
+    let known = approved(&module("host.example/labels:2", None), TAG, "good", now);
+    let mut other = Replica::new(false);
+    let Some((wanted, origin)) = other.next(&known, now) else { panic!("there is a last good version") };
+    assert!(wanted == digest("good").to_string() && origin.is_fallback);
+    // A failure is tried again after a pause.
+    other.progress.failed(&origin, now);
+    assert!(other.next(&known, now).is_none());
+    let wait = other.progress.wait(other.view(&known, now)).unwrap_or_default();
+    assert!(wait >= Duration::from_secs(5), "{wait:?}");
+    let Some((_, origin)) = other.next(&known, now + wait) else { panic!("it is tried again") };
+    other.progress.succeeded(&origin, &digest("good"));
+    assert!(other.next(&known, now + wait).is_none() && other.progress.wait(other.view(&known, now)).is_none());
+}
+
+#[test]
+fn a_leader_that_starts_loads_the_known_version_before_it_resolves_an_expired_tag() {
+    let now = Now::read();
+    let known = approved(&module(TAG, Some(60)), TAG, "a", now);
+    let mut leader = Replica::new(true);
+    let later = now + Duration::from_secs(600);
+    assert_eq!(leader.fetch(&known, "a", later), Some(digest("a").to_string()));
+    assert_eq!(leader.fetch(&known, "b", later).as_deref(), Some("1"));
+    // If that version is gone, the tag is resolved nevertheless.
+    let mut leader = Replica::new(true);
+    let Some((_, origin)) = leader.next(&known, later) else { panic!("nothing is fetched") };
+    leader.progress.failed(&origin, later);
+    let much_later = later + Duration::from_secs(600);
+    assert_eq!(leader.next(&known, much_later).map(|(wanted, _)| wanted).as_deref(), Some("1"));
+}
+
+#[test]
+fn nothing_is_waited_for_that_cannot_be_fetched() {
+    let now = Now::read();
+    let (version, later) = (digest("a"), now + Duration::from_secs(600));
+    let pinned = module(&format!("host.example/labels@{version}"), Some(60));
+    let mut leader = Replica::new(true);
+    leader.fetch(&pinned, "a", now);
+    assert!(leader.progress.wait(leader.view(&pinned, later)).is_none(), "a digest does not expire");
+    let tagged = module(TAG, None);
+    let mut former = Replica::new(true);
+    let Some((_, origin)) = former.next(&tagged, now) else { panic!("nothing is fetched") };
+    former.progress.failed(&origin, now);
+    former.is_leader = false;
+    assert!(former.progress.wait(former.view(&tagged, later)).is_none(), "only the leader resolves");
+    assert!(former.next(&tagged, later).is_none());
+}
+
+#[test]
+fn a_version_that_cannot_be_loaded_now_is_fetched_again() {
+    let now = Now::read();
+    let tagged = module(TAG, None);
+    let mut leader = Replica::new(true);
+    leader.fetch(&tagged, "a", now);
+    leader.progress.interrupted(now);
+    assert!(leader.next(&tagged, now).is_none() && leader.progress.next_retry.is_some());
+    let later = now + Duration::from_secs(10);
+    assert_eq!(leader.next(&tagged, later).map(|(wanted, _)| wanted), Some(digest("a").to_string()));
+}
+
+#[test]
 fn an_invalid_reference_is_an_error() {
     let now = Now::read();
     let invalid = module("labels", None);

@@ -40,7 +40,8 @@ fn ready(store: &ModuleStore) -> Vec<(String, String, Option<String>)> {
 fn load(store: &mut ModuleStore, result: Result<(), &str>) -> String {
     let Some(load) = store.next_load() else { panic!("there is nothing to load") };
     let digest = load.content.digest.clone();
-    store.loaded(load, result.map(|()| module(&digest)).map_err(str::to_owned));
+    let failure = |message: &str| LoadFailure { message: message.to_owned(), is_temporary: false };
+    store.loaded(load, result.map(|()| module(&digest)).map_err(failure), Now::read());
     digest
 }
 
@@ -90,6 +91,40 @@ fn the_last_good_version_stays_active() {
 }
 
 #[test]
+fn a_version_that_lost_its_grants_is_not_used_any_longer() {
+    let (base, mut active) = (catalog(), BTreeMap::new());
+    let mut store = ModuleStore::new(100);
+    store.set(object("labels", "checks"));
+    store.set_config_map("checks", map("one"));
+    load(&mut store, Ok(()));
+    store.activate(&base, &mut active);
+    let mut changed = object("labels", "checks");
+    changed.spec.grants = vec![crate::crd::Grant::Object];
+    store.set(changed);
+    load(&mut store, Err("imports object, which is not granted"));
+    assert!(store.activate(&base, &mut active).is_some() && active.is_empty());
+    let [(reason, message, digest)] = &ready(&store)[..] else { panic!("one status") };
+    assert_eq!(
+        (reason.as_str(), message.as_str(), digest),
+        ("LoadFailed", "imports object, which is not granted", &None)
+    );
+}
+
+#[test]
+fn a_version_that_could_not_be_compiled_in_time_is_tried_again() {
+    let mut store = ModuleStore::new(100);
+    store.set(object("labels", "checks"));
+    store.set_config_map("checks", map("one"));
+    let Some(first) = store.next_load() else { panic!("there is a version") };
+    let failure = LoadFailure { message: "too slow".to_owned(), is_temporary: true };
+    store.loaded(first, Err(failure), Now::read());
+    assert_eq!(ready(&store), [] as [(String, String, Option<String>); 0], "it is not settled");
+    load(&mut store, Ok(()));
+    store.activate(&catalog(), &mut BTreeMap::new());
+    assert_eq!(ready(&store)[0].0, "Active");
+}
+
+#[test]
 fn one_bad_module_affects_no_other() {
     let (base, mut active) = (catalog(), BTreeMap::new());
     let mut store = ModuleStore::new(100);
@@ -114,7 +149,7 @@ fn a_result_of_an_outdated_version_is_ignored() {
     store.set_config_map("checks", map("one"));
     let Some(outdated) = store.next_load() else { panic!("there is a version") };
     store.set_config_map("checks", map("two"));
-    store.loaded(outdated, Ok(module("one")));
+    store.loaded(outdated, Ok(module("one")), Now::read());
     assert!(store.activate(&base, &mut active).is_none());
     let two = load(&mut store, Ok(()));
     store.activate(&base, &mut active);
@@ -134,7 +169,7 @@ fn a_recreated_module_has_nothing_of_the_deleted_one() {
     store.set_config_map("checks", map("one"));
     let Some(outdated) = store.next_load() else { panic!("there is a version") };
     store.set(with_uid("2"));
-    store.loaded(outdated, Ok(module("one")));
+    store.loaded(outdated, Ok(module("one")), Now::read());
     assert!(store.activate(&base, &mut active).is_none(), "the result is that of the deleted object");
     load(&mut store, Ok(()));
     assert!(store.activate(&base, &mut active).is_some());
