@@ -142,6 +142,14 @@ impl CallError {
             }
         }
     }
+
+    /// Adds what the module logged before it crashed, because a trap does not contain the text of a panic or an exception.
+    pub(crate) fn explained_by(self, last_error: Option<&str>) -> Self {
+        match (self, last_error) {
+            (Self::Trap(cause), Some(line)) => Self::Trap(format!("{cause}; the last error in its log: {line}")),
+            (error, _) => error,
+        }
+    }
 }
 
 /// An error when a rule is created.

@@ -26,6 +26,8 @@ pub struct State {
     /// The time limit of the next call.
     time_limit: Duration,
     log_lines: usize,
+    /// The last line that the current call logged as an error.
+    last_error: Option<String>,
     /// The complete objects of the evaluated subjects, for checks that import `object`.
     objects: Vec<Arc<Value>>,
 }
@@ -34,8 +36,16 @@ pub struct State {
 pub fn store(engine: &Engine, module: Arc<str>) -> Store<State> {
     let limits = engine.limits().clone();
     let time_limit = limits.batch_time;
-    let state =
-        State { module, limits, memory_used: 0, denied_memory: false, time_limit, log_lines: 0, objects: Vec::new() };
+    let state = State {
+        module,
+        limits,
+        memory_used: 0,
+        denied_memory: false,
+        time_limit,
+        log_lines: 0,
+        last_error: None,
+        objects: Vec::new(),
+    };
     let mut store = Store::new(engine.wasmtime(), state);
     store.limiter(|state| state);
     store.set_hostcall_fuel(engine.limits().answer);
@@ -52,7 +62,11 @@ pub fn call<T>(
     let ticks = store.data().limits.ticks(time_limit);
     store.set_epoch_deadline(ticks);
     store.data_mut().log_lines = 0;
-    function(store).map_err(|error| CallError::of(&error, store.data().denied_memory, &store.data().limits, time_limit))
+    store.data_mut().last_error = None;
+    function(store).map_err(|error| {
+        let state = store.data();
+        CallError::of(&error, state.denied_memory, &state.limits, time_limit).explained_by(state.last_error.as_deref())
+    })
 }
 
 /// An instance of a component, with the rules that were created in it.
@@ -300,7 +314,10 @@ impl log::Host for State {
             log::Level::Debug => tracing::debug!(module, "{message}"),
             log::Level::Info => tracing::info!(module, "{message}"),
             log::Level::Warn => tracing::warn!(module, "{message}"),
-            log::Level::Error => tracing::error!(module, "{message}"),
+            log::Level::Error => {
+                tracing::error!(module, "{message}");
+                self.last_error = Some(message);
+            }
         }
         Ok(())
     }

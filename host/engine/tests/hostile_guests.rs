@@ -37,6 +37,14 @@ fn a_trap_is_reported_with_its_cause() {
 }
 
 #[test]
+fn a_trap_is_reported_with_the_last_error_in_the_log() {
+    let outcome = misbehave(&limits(), "log-and-trap", &["a"]);
+    let expected =
+        "it crashed: wasm trap: wasm `unreachable` instruction executed; the last error in its log: the reason\\u{a}";
+    assert_eq!(cause(&outcome), expected);
+}
+
+#[test]
 fn excessive_memory_exceeds_the_memory_limit() {
     let outcome = misbehave(&limits(), "memory", &["a"]);
     assert_eq!(cause(&outcome), "it exceeded its memory limit of 67108864 bytes");

@@ -52,6 +52,12 @@ impl Check for Hostile {
         match self.behaviour.as_str() {
             "loop" => forever(),
             "trap" => panic!("as configured"),
+            "log-and-trap" => {
+                log(Level::Error, "before");
+                log(Level::Error, "the reason\n");
+                log(Level::Info, "after");
+                panic!("as configured")
+            }
             "by-name" if subject.name() == "poison" => panic!("poisoned"),
             "by-name" if subject.name() == "tar-pit" => forever(),
             "trap-on-poison" if subject.name() == "poison" => panic!("poisoned"),
