@@ -113,6 +113,60 @@ fn a_check_in_javascript_needs_only_its_project() {
     }
 }
 
+/// Installs the packages of a project. Returns whether they can be had.
+fn pip_install(project: &Path) -> bool {
+    let succeeds = |program: &Path, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).current_dir(project).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let is_installed = succeeds(Path::new("python3"), &["-m", "venv", ".venv"])
+        && succeeds(&project.join(".venv/bin/python"), &["-m", "pip", "install", "-r", "requirements.txt"]);
+    if !is_installed {
+        eprintln!("skipped: python3 or its venv module is missing, or pip cannot reach its registry");
+    }
+    is_installed
+}
+
+/// Building and compiling the interpreter takes many seconds, so this happens only once.
+#[test]
+fn a_check_in_python_needs_only_its_project() {
+    let (folder, project) = project("python");
+    if !pip_install(&project) {
+        return;
+    }
+    let (folder, file) = (folder.path(), project.join("check.py"));
+    let check = fs::read_to_string(&file).unwrap();
+    let rule = check.split_once("class Rule(").unwrap().1.split_once("\nclass ").unwrap().0;
+    assert!(rule.lines().count() <= 25, "the check has {} lines", rule.lines().count());
+
+    let (before, after) = check.split_once("        names =").unwrap();
+    let broken = "        if subject.name == 'broken':\n            raise KeyError('team')\n";
+    let wrong = "        if subject.name == 'wrong':\n            return [1]\n";
+    fs::write(&file, [before, broken, wrong, "        names =", after].concat()).unwrap();
+    let tested = call(folder, &["module", "test", "owner-labels"]).exits(0).stdout;
+    assert_eq!(tested, "labels: ok\nsettings: ok\n2 cases, 0 failed\n");
+
+    // An exception and a value of a wrong type are errors of the pod that causes them, with their text, and never a pass.
+    let pods = ["bare", "broken", "wrong"].map(good_pod).to_vec();
+    let owned = labelled(good_pod("owned"), json!({ "team": "shop" }));
+    fs::write(folder.join("pods.yaml"), documents(&[pods, vec![owned]].concat())).unwrap();
+    let module = "owner-labels/owner-labels.wasm";
+    let report = call(folder, &["analyze", "-f", "pods.yaml", "-o", "json", "--module", module]).exits(2).json();
+    let found: Vec<&Value> = report["violations"].as_array().unwrap().iter().collect();
+    assert_eq!((found.len(), &found[0]["check"], &found[0]["name"]), (1, &json!("owner-labels"), &json!("bare")));
+    let errors: Vec<&str> =
+        report["errors"].as_array().unwrap().iter().map(|error| error["message"].as_str().unwrap()).collect();
+    let [broken, wrong] = errors.as_slice() else { panic!("{report:#}") };
+    assert!(
+        broken.contains("Pod default/broken") && broken.contains("KeyError in line ") && broken.ends_with(": 'team'"),
+        "{broken}"
+    );
+    assert!(
+        wrong.contains("Pod default/wrong") && wrong.contains("Finding.message is 1, which has the wrong type"),
+        "{wrong}"
+    );
+}
+
 #[test]
 fn names_and_references_are_validated() {
     let folder = Folder::new();

@@ -66,6 +66,7 @@ pub enum ModuleCommand {
 Examples:
   kube-devops module new required-labels
   kube-devops module new required-labels --language javascript
+  kube-devops module new required-labels --language python
 
 The folder contains everything but the packages of the language, so it can be moved anywhere.")]
     New(ModuleNewArguments),
@@ -135,6 +136,8 @@ pub enum Language {
     Rust,
     /// JavaScript; needs Node.js and npm
     Javascript,
+    /// Python; needs Python 3.9 or later with venv and pip
+    Python,
 }
 
 #[derive(Debug, Args)]

@@ -29,8 +29,11 @@ pub fn build(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
     if folder.join("package.json").is_file() {
         return javascript(&folder, output);
     }
+    if folder.join("requirements.txt").is_file() {
+        return python(&folder, output);
+    }
     bail!(
-        "{} is not a project: it has neither Cargo.toml nor package.json; create one with `kube-devops module new NAME`",
+        "{} is not a project: it has no Cargo.toml, package.json or requirements.txt; create one with `kube-devops module new NAME`",
         folder.display()
     )
 }
@@ -48,27 +51,56 @@ fn rust(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn javascript(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
+    let needs = "install Node.js 20 or later, which contains it";
     if !folder.join("node_modules").is_dir() {
-        command(folder, "npm", &["install", "--no-audit", "--no-fund"])?;
+        run_tool(Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(folder), needs)?;
     }
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let file = output.map_or_else(|| folder.join(format!("{name}.wasm")), Path::to_owned);
-    let target = std::path::absolute(&file)?;
+    let (file, target) = component_file(folder, output)?;
     // Without WASI, there is nothing that the component could import.
     let options = ["componentize-qjs", "--wit", "wit", "--world", "check-component", "--js", "check.js", "--sync"];
-    let path = target.to_string_lossy();
-    command(folder, "npx", &[&options[..], &["--stub-wasi", "--opt-size", "-o", &path]].concat())?;
+    let mut npx = Command::new("npx");
+    npx.args(options).args(["--stub-wasi", "--opt-size", "-o"]).arg(target);
+    run_tool(npx.current_dir(folder), needs)?;
     Ok(file)
 }
 
-/// Runs a command of the language, with its output on standard error.
-fn command(folder: &Path, program: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new(program)
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .with_context(|| format!("failed to start {program}; install Node.js 20 or later, which contains it"))?;
+fn python(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
+    let environment = folder.join(".venv");
+    let tool = environment.join("bin/componentize-py");
+    let needs = "install Python 3.9 or later, with venv and pip";
+    if !tool.is_file() {
+        run_tool(Command::new("python3").args(["-m", "venv", ".venv"]).current_dir(folder), needs)?;
+    }
+    // Without network access, and fast, unless a package is missing.
+    let mut pip = Command::new(environment.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"]);
+    run_tool(pip.current_dir(folder), needs)
+        .context("failed to install the packages in requirements.txt; this needs pip, and access to its registry")?;
+    let (file, target) = component_file(folder, output)?;
+    let mut build = Command::new(&tool);
+    build.args(["--quiet", "--wit-path", "wit", "--world", "check-component", "componentize", "check"]);
+    // Without WASI, there is nothing that the component could import.
+    build.args(["--stub-wasi", "--output"]).arg(target);
+    // Packages are taken from this environment, not from an active one; the stack of the tool says nothing about the check.
+    build.env("VIRTUAL_ENV", &environment).env("RUST_BACKTRACE", "0");
+    run_tool(build.current_dir(folder), "delete .venv, so that it is created again")?;
+    Ok(file)
+}
+
+/// Returns the file of a component, and its absolute path.
+fn component_file(folder: &Path, output: Option<&Path>) -> Result<(PathBuf, PathBuf)> {
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let file = output.map_or_else(|| folder.join(format!("{name}.wasm")), Path::to_owned);
+    let absolute = std::path::absolute(&file)?;
+    Ok((file, absolute))
+}
+
+/// Runs a tool of the language; its output is part of the error. `needs` says how to get a program that cannot be started.
+fn run_tool(tool: &mut Command, needs: &str) -> Result<()> {
+    let program = tool.get_program().to_string_lossy().into_owned();
+    let output = tool.output().with_context(|| format!("failed to start {program}; {needs}"))?;
     let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    let arguments: Vec<_> = tool.get_args().map(|argument| argument.to_string_lossy()).collect();
     ensure!(output.status.success(), "{program} {} failed: {text}", arguments.join(" "));
     Ok(())
 }

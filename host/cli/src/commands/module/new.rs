@@ -33,6 +33,12 @@ const JAVASCRIPT: &[File] = &[
     (".gitignore", include_str!("../../../templates/javascript/gitignore")),
 ];
 
+const PYTHON: &[File] = &[
+    ("requirements.txt", include_str!("../../../templates/python/requirements.txt")),
+    ("check.py", include_str!("../../../templates/python/check.py")),
+    (".gitignore", include_str!("../../../templates/python/gitignore")),
+];
+
 const WIT: &str = include_str!("../../../../../wit/policy.wit");
 
 /// The files of the SDK, by their paths in this repository. A test compares the list with the folders.
@@ -83,23 +89,21 @@ pub fn run(arguments: &ModuleNewArguments) -> Result<Outcome> {
     if path.exists() {
         bail!("{} already exists", path.display());
     }
-    match arguments.language {
-        Language::Rust => {
-            for (file, text) in COMMON.iter().chain(RUST) {
-                write(&path.join(file), &named(text, name))?;
-            }
-            for (file, text) in SDK {
-                write(&path.join("kube-devops").join(file), text)?;
-            }
-        }
-        Language::Javascript => {
-            for (file, text) in COMMON.iter().chain(JAVASCRIPT) {
-                write(&path.join(file), &named(text, name))?;
-            }
-            write(&path.join("wit/policy.wit"), WIT)?;
-        }
+    let (files, source) = match arguments.language {
+        Language::Rust => (RUST, "src/lib.rs"),
+        Language::Javascript => (JAVASCRIPT, "check.js"),
+        Language::Python => (PYTHON, "check.py"),
+    };
+    for (file, text) in COMMON.iter().chain(files) {
+        write(&path.join(file), &named(text, name))?;
     }
-    let source = if arguments.language == Language::Rust { "src/lib.rs" } else { "check.js" };
+    if arguments.language == Language::Rust {
+        for (file, text) in SDK {
+            write(&path.join("kube-devops").join(file), text)?;
+        }
+    } else {
+        write(&path.join("wit/policy.wit"), WIT)?;
+    }
     print(&format!(
         "{folder} created. Next:\n  edit {folder}/{source}\n  kube-devops module test {folder}\n",
         folder = path.display()
