@@ -61,6 +61,11 @@ impl CompiledCache {
         unsafe { Component::deserialize_file(engine, &file) }.ok()
     }
 
+    /// Reports whether there is code for a component.
+    pub(crate) fn has(&self, component: &[u8]) -> bool {
+        self.files(component).1.is_file()
+    }
+
     /// Stores a compiled component.
     pub(crate) fn store(&self, component: &[u8], compiled: &Component) -> io::Result<()> {
         let native = compiled.serialize().map_err(io::Error::other)?;

@@ -101,6 +101,11 @@ impl Engine {
         Ok(cache.load(self.wasmtime(), bytes).unwrap_or(component))
     }
 
+    /// Reports whether the cache has the compiled code of a component.
+    pub fn has(&self, component: &[u8]) -> bool {
+        self.inner.compiled.as_ref().is_some_and(|cache| cache.has(component))
+    }
+
     /// Removes the compiled code of all components but those with the given digests.
     pub fn retain_compiled(&self, digests: &BTreeSet<String>) {
         if let Some(cache) = &self.inner.compiled

@@ -54,6 +54,8 @@ pub struct Failure {
 /// The reason why a version cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadFailure {
+    /// The reason of the condition.
+    pub reason: &'static str,
     /// What is wrong.
     pub message: String,
     /// Whether the same bytes may be loaded later.
@@ -63,7 +65,8 @@ pub struct LoadFailure {
 impl From<&LoadError> for LoadFailure {
     fn from(error: &LoadError) -> Self {
         let is_temporary = matches!(error, LoadError::CompileTime(_) | LoadError::Engine(_));
-        Self { message: error.to_string(), is_temporary }
+        let reason = if is_temporary { "LoadInterrupted" } else { "LoadFailed" };
+        Self { reason, message: error.to_string(), is_temporary }
     }
 }
 
@@ -191,14 +194,14 @@ impl Known {
                 self.newest = Some(version(module));
                 self.failure = None;
             }
-            Err(LoadFailure { message, is_temporary: true }) => {
-                self.failure = Some(Failure::of_load("LoadInterrupted", message));
+            Err(LoadFailure { reason, message, is_temporary: true }) => {
+                self.failure = Some(Failure::of_load(reason, message));
                 self.progress.interrupted(now);
                 // A ConfigMap is not fetched again.
                 self.next = self.next.take().or_else(|| self.oci().is_none().then_some(load));
             }
-            Err(LoadFailure { message, is_temporary: false }) => {
-                self.failure = Some(Failure::of_load("LoadFailed", message));
+            Err(LoadFailure { reason, message, is_temporary: false }) => {
+                self.failure = Some(Failure::of_load(reason, message));
                 self.progress.rejected();
                 // The grants have changed: the same bytes were loaded before.
                 self.revoke(|version| version.module.digest == load.content.digest);

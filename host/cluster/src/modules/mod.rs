@@ -9,6 +9,7 @@
 //! Every replica loads the modules by itself. ConfigMaps are watched by name, and only in the namespace of the platform.
 //! [`store`] and [`oci`] decide; this file requests and loads.
 
+mod compile;
 mod config_maps;
 pub mod content;
 mod fetch;
@@ -18,7 +19,7 @@ pub mod store;
 pub mod validate;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ use crate::key::ObjectKey;
 use crate::lenient::Lenient;
 use crate::runtime::metrics::register;
 use crate::runtime::store::{Store, Watched};
+use compile::compile;
 pub use config_maps::config_map;
 use config_maps::{Source, follow};
 use fetch::Fetcher;
@@ -232,13 +234,7 @@ impl Manager {
         {
             let engine = self.catalog.engine().clone();
             self.loading = Some(tokio::task::spawn_blocking(move || {
-                let compile = || LoadedModule::compile(&engine, &load.content.bytes, &load.content.digest, load.grants);
-                let result = match catch_unwind(AssertUnwindSafe(compile)) {
-                    Ok(loaded) => loaded.map(Arc::new).map_err(|error| LoadFailure::from(&error)),
-                    Err(_) => {
-                        Err(LoadFailure { message: "loading the module crashed".to_owned(), is_temporary: false })
-                    }
-                };
+                let result = compile(&engine, &load);
                 (load, result)
             }));
         }

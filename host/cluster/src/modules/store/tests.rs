@@ -40,7 +40,8 @@ fn ready(store: &ModuleStore) -> Vec<(String, String, Option<String>)> {
 fn load(store: &mut ModuleStore, result: Result<(), &str>) -> String {
     let Some(load) = store.next_load() else { panic!("there is nothing to load") };
     let digest = load.content.digest.clone();
-    let failure = |message: &str| LoadFailure { message: message.to_owned(), is_temporary: false };
+    let failure =
+        |message: &str| LoadFailure { reason: "LoadFailed", message: message.to_owned(), is_temporary: false };
     store.loaded(load, result.map(|()| module(&digest)).map_err(failure), Now::read());
     digest
 }
@@ -116,7 +117,7 @@ fn a_version_that_could_not_be_compiled_in_time_is_tried_again() {
     store.set(object("labels", "checks"));
     store.set_config_map("checks", map("one"));
     let Some(first) = store.next_load() else { panic!("there is a version") };
-    let failure = LoadFailure { message: "too slow".to_owned(), is_temporary: true };
+    let failure = LoadFailure { reason: "LoadInterrupted", message: "too slow".to_owned(), is_temporary: true };
     store.loaded(first, Err(failure), Now::read());
     assert_eq!(ready(&store), [] as [(String, String, Option<String>); 0], "it is not settled");
     load(&mut store, Ok(()));
