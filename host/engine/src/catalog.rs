@@ -1,6 +1,6 @@
 //! The available modules: their checks by id and their bundles by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube_devops_core::{Bundle, CheckInfo};
@@ -13,6 +13,8 @@ pub struct Catalog {
     engine: Engine,
     checks: BTreeMap<String, Arc<CheckModule>>,
     bundles: BTreeMap<String, Bundle>,
+    /// The ids of the checks of added modules.
+    added: BTreeSet<String>,
 }
 
 /// The reason why a module cannot be added.
@@ -33,7 +35,7 @@ impl Catalog {
         bundles: impl IntoIterator<Item = Bundle>,
     ) -> Self {
         let bundles = bundles.into_iter().map(|bundle| (bundle.name.clone(), bundle)).collect();
-        Self { engine, checks, bundles }
+        Self { engine, checks, bundles, added: BTreeSet::new() }
     }
 
     /// Adds the checks and the bundle of a module.
@@ -54,7 +56,13 @@ impl Catalog {
         }
         let checks = module.checks.iter().map(|check| (check.info().id.clone(), Arc::new(check.clone())));
         self.checks.extend(checks);
+        self.added.extend(module.checks.iter().map(|check| check.info().id.clone()));
         Ok(())
+    }
+
+    /// Returns the ids of the checks that modules added.
+    pub fn added(&self) -> &BTreeSet<String> {
+        &self.added
     }
 
     /// Returns the engine that runs the modules.

@@ -14,7 +14,7 @@ use super::Outcome;
 use crate::arguments::{ClusterArguments, EvaluationArguments};
 use crate::modules;
 use crate::output::{self, Format, Shown};
-use crate::terminal;
+use crate::terminal::{self, print_message};
 
 /// The rules to evaluate with, and the output of the report.
 pub struct Evaluator<'a> {
@@ -39,6 +39,15 @@ impl<'a> Evaluator<'a> {
             (None, Some(file)) => read_policy(file, &checks)?,
             (None, None) => checks.policy_of_all(),
         };
+        let is_disabled = |id: &&String| policy.rules.iter().all(|rule| rule.check != **id);
+        let unused: Vec<&str> = catalog.added().iter().filter(is_disabled).map(String::as_str).collect();
+        if !unused.is_empty() {
+            let message = format!(
+                "the policy does not enable these checks of modules, which are not evaluated: {}; enable them in `checks` of a policy",
+                unused.join(", ")
+            );
+            print_message("warning", &message);
+        }
         let rules = checks.rule_set(&policy)?;
         Ok(Self { rules, checks: checks.infos().cloned().collect(), arguments, program })
     }

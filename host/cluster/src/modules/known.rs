@@ -107,6 +107,14 @@ pub struct Version {
     pub origin: Option<(Origin, Digest)>,
 }
 
+impl Version {
+    /// The names of its checks and of its bundle, with what they name.
+    pub fn names(&self) -> Vec<(&'static str, String)> {
+        let checks = self.module.checks.iter().map(|check| ("check", check.info().id.clone()));
+        checks.chain(self.module.bundle.iter().map(|bundle| ("bundle", bundle.bundle().name.clone()))).collect()
+    }
+}
+
 /// A PolicyModule and its versions.
 pub struct Known {
     /// The object.

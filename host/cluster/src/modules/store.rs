@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kube_devops_engine::{Catalog, Checks, LoadedModule};
+use kube_devops_engine::{Catalog, Checks, Clash, LoadedModule};
 use kube_devops_oci::{Digest, Fetched};
 
 use super::content::{Content, ContentError, content};
@@ -237,30 +237,37 @@ impl ModuleStore {
     /// Activates the versions that were loaded. Returns the checks of `base` and of all modules if one was activated or
     /// removed since `active`, the digests by module of the last call.
     ///
-    /// Of modules with the same names of checks, the oldest PolicyModule is active, in every replica and regardless of the order in
-    /// which they were loaded. The others become active when it is removed.
+    /// A name belongs to the module that has it according to its status, and otherwise to the oldest one with it, in every replica and
+    /// regardless of the order in which they were loaded: a new version of a module cannot take over a check of another one. The others
+    /// become active when the owner is removed.
     pub fn activate(&mut self, base: &Catalog, active: &mut BTreeMap<String, String>) -> Option<Checks> {
         let mut catalog = base.clone();
         let mut owners: BTreeMap<String, String> = BTreeMap::new();
+        let held = self.held_names();
         let mut modules: Vec<(&String, &mut Known)> = self.modules.iter_mut().collect();
         modules.sort_by_key(|(name, known)| (known.created(), (*name).clone()));
         for (name, known) in modules {
             known.clash = None;
             let previous = known.active.take();
             for version in [known.newest.clone(), previous].into_iter().flatten() {
+                let foreign = version.names().into_iter().find_map(|(kind, id)| {
+                    let owner = held.get(&id).filter(|owner| *owner != name)?;
+                    Some((Clash { kind, name: id }, owner.clone()))
+                });
+                if let Some((clash, owner)) = foreign {
+                    known.clash.get_or_insert(clash_failure(&clash, &format!("the PolicyModule {owner}")));
+                    continue;
+                }
                 match catalog.add(&version.module) {
                     Ok(()) => {
-                        let names = version.module.checks.iter().map(|check| check.info().id.clone());
-                        let bundle = version.module.bundle.iter().map(|module| module.bundle().name.clone());
-                        owners.extend(names.chain(bundle).map(|id| (id, name.clone())));
+                        owners.extend(version.names().into_iter().map(|(_, id)| (id, name.clone())));
                         known.active = Some(version);
                         break;
                     }
                     Err(clash) => {
                         let owner = owners.get(&clash.name);
                         let owner = owner.map_or("the program".to_owned(), |name| format!("the PolicyModule {name}"));
-                        let message = format!("the {} {} already exists in {owner}", clash.kind, clash.name);
-                        known.clash.get_or_insert(Failure::of_load("NameClash", message));
+                        known.clash.get_or_insert(clash_failure(&clash, &owner));
                     }
                 }
             }
@@ -275,6 +282,21 @@ impl ModuleStore {
         Some(catalog.checks())
     }
 
+    /// The owners of the names of checks and bundles that are active according to the statuses.
+    fn held_names(&self) -> BTreeMap<String, String> {
+        let mut modules: Vec<(&String, &Known)> = self.modules.iter().collect();
+        modules.sort_by_key(|(name, known)| (known.created(), *name));
+        let mut held = BTreeMap::new();
+        for (name, known) in modules {
+            let status = known.object.status.iter();
+            let names = status.flat_map(|status| status.checks.iter().chain(&status.bundle));
+            for id in names {
+                held.entry(id.clone()).or_insert_with(|| name.clone());
+            }
+        }
+        held
+    }
+
     /// The statuses that differ from those of the objects.
     pub fn statuses(&self, now: DateTime<Utc>) -> Vec<(PolicyModule, PolicyModuleStatus)> {
         let known = self.modules.values().filter(|known| known.resolved.is_some() && known.next.is_none());
@@ -283,6 +305,10 @@ impl ModuleStore {
             .filter(|(object, status)| object.status.as_ref() != Some(status))
             .collect()
     }
+}
+
+fn clash_failure(clash: &Clash, owner: &str) -> Failure {
+    Failure::of_load("NameClash", format!("the {} {} already exists in {owner}", clash.kind, clash.name))
 }
 
 #[cfg(test)]

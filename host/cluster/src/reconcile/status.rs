@@ -45,8 +45,9 @@ pub fn status(
     match state {
         PolicyState::Evaluated(ledger, missing) => {
             let ready = conditions.ready(missing);
-            let conditions = vec![ready, conditions.evaluated(ledger), enforced];
-            DevOpsPolicyStatus { conditions, ..found(ledger, status) }
+            let is_complete = missing.is_empty() && ledger.errors().next().is_none();
+            let conditions = vec![ready, conditions.evaluated(ledger, missing), enforced];
+            DevOpsPolicyStatus { conditions, ..found(ledger, is_complete, status) }
         }
         PolicyState::Invalid(reason) => DevOpsPolicyStatus {
             healthy: Some(false),
@@ -88,9 +89,12 @@ impl<'a> PolicyConditions<'a> {
         self.of(READY, false, "CheckNotFound", &message)
     }
 
-    fn evaluated(&self, ledger: &Ledger) -> Condition {
+    fn evaluated(&self, ledger: &Ledger, missing: &[&str]) -> Condition {
         let mut failures = ledger.errors();
         let Some(first) = failures.next() else {
+            if !missing.is_empty() {
+                return self.of(EVALUATED, false, "ChecksFailed", &format!("no such check: {}", missing.join(", ")));
+            }
             return self.of(EVALUATED, true, "Evaluated", "every check evaluated every pod that it applies to");
         };
         let message = match failures.count() {
@@ -118,17 +122,22 @@ impl<'a> PolicyConditions<'a> {
 }
 
 /// Adds the numbers and violations to a status.
-fn found(ledger: &Ledger, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
+fn found(ledger: &Ledger, is_complete: bool, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
     let total = ledger.total();
     let line = |violation: &Violation| cut(&escape_controls(&violation.line()), LONGEST_LINE);
-    if total.subjects > 0 && !total.has_score() {
+    let is_empty = total.subjects == 0;
+    if is_empty && !is_complete || !is_empty && !total.has_score() {
         let message = Some("Not evaluated".to_owned());
         return DevOpsPolicyStatus { healthy: Some(false), message, ..status };
     }
+    let classification = total.classification();
+    let is_healthy = classification == Classification::Healthy;
+    // What was not evaluated may have violations.
+    let message = if is_healthy && !is_complete { "Incomplete".to_owned() } else { classification.to_string() };
     DevOpsPolicyStatus {
         health_score: Some(total.score().into()),
-        healthy: Some(total.classification() == Classification::Healthy),
-        message: Some(total.classification().to_string()),
+        healthy: Some(is_healthy && is_complete),
+        message: Some(message),
         compliance: Some(total.compliance.percent()),
         violations: worst(ledger, MOST_VIOLATIONS).into_iter().map(line).collect(),
         violation_count: Some(count(total.violations)),
@@ -283,5 +292,17 @@ mod tests {
         assert_eq!(status.message.as_deref(), Some("Not evaluated"));
         let reasons: Vec<&str> = status.conditions.iter().map(|condition| condition.reason.as_str()).collect();
         assert_eq!(reasons[..2], ["CheckNotFound", "ChecksFailed"]);
+    }
+
+    #[test]
+    fn a_missing_check_is_not_healthy_without_pods_or_beside_another_check() {
+        let empty = Ledger::default();
+        let without_pods = status(&policy(), &PolicyState::Evaluated(&empty, vec!["nope"]), Vec::new(), now());
+        assert_eq!((without_pods.health_score, without_pods.healthy), (None, Some(false)));
+        assert_eq!(without_pods.conditions[1].status, "False");
+        let partly = status(&policy(), &PolicyState::Evaluated(&ledger(1), vec!["nope"]), Vec::new(), now());
+        assert_eq!((partly.healthy, partly.conditions[1].status.as_str()), (Some(false), "False"));
+        let complete = status(&policy(), &PolicyState::Evaluated(&empty, Vec::new()), Vec::new(), now());
+        assert_eq!((complete.health_score, complete.healthy), (Some(100), Some(true)));
     }
 }

@@ -115,6 +115,17 @@ impl Repository {
         token::token(&answer).ok_or_else(|| self.protocol(format!("its token server {host} returned no token")))
     }
 
+    /// Reports whether a text of a registry contains credentials that were sent to it, which must not appear in errors.
+    pub(super) fn is_secret(&self, text: &str) -> bool {
+        let sent = self.state().authorization.clone();
+        let sent = sent.as_ref().and_then(|sent| sent.to_str().ok()?.split_once(' ')).map(|(_, sent)| sent.to_owned());
+        let passwords = self.credentials.iter().map(|credential| match &credential.secret {
+            Secret::Basic { password, .. } => password.clone(),
+            Secret::Identity(token) | Secret::Access(token) => token.clone(),
+        });
+        passwords.chain(sent).any(|secret| !secret.is_empty() && text.contains(&secret))
+    }
+
     pub(super) fn denied(&self, status: StatusCode, by: &str) -> OciError {
         let origins: Vec<&str> = self.credentials.iter().map(|credential| credential.origin.as_str()).collect();
         let detail = if origins.is_empty() {

@@ -254,7 +254,10 @@ impl Repository {
         let seconds =
             response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let body = self.transport.read(response, &host, "an error", SMALL).await.unwrap_or_default();
-        let detail = message(&body).map(|message| format!(": {message}")).unwrap_or_default();
+        let detail = message(&body)
+            .filter(|message| !self.is_secret(message))
+            .map(|message| format!(": {message}"))
+            .unwrap_or_default();
         OciError::Status { host, status, detail, retry_after: seconds.map(Duration::from_secs) }
     }
 
