@@ -17,7 +17,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
-use end_to_end::guests::numbered_checks;
+use end_to_end::guests::guest;
 use end_to_end::http::{Connection, Http, Trust};
 use end_to_end::operator::{Setting, policy};
 use end_to_end::webhook::{Webhook, namespace_with_bundle, review_of};
@@ -36,8 +36,8 @@ use test_cluster::ControlPlane;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CONNECTIONS: usize = 8;
-/// The most modules with custom checks.
-const CUSTOM: usize = 50;
+/// The number of checks in a pack.
+const CUSTOM: usize = 30;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 
@@ -190,10 +190,9 @@ fn report(measured: &[Measured]) {
 fn admission() -> Result<Arc<Admission>> {
     let engine = Engine::new(Limits::default())?;
     let mut catalog = Catalog::new(engine.clone(), kube_devops_modules::checks(&engine)?, []);
-    let custom = numbered_checks(CUSTOM, Path::new(env!("CARGO_TARGET_TMPDIR")))?;
-    for (id, component) in &custom {
-        catalog.add(&LoadedModule::compile(&engine, component, id, Grants::default())?)?;
-    }
+    let pack = guest("pack", Path::new(env!("CARGO_TARGET_TMPDIR")))?;
+    catalog.add(&LoadedModule::compile(&engine, &pack, "sha256:pack", Grants::default())?)?;
+    let custom: Vec<String> = catalog.added().iter().cloned().collect();
     let checks = Arc::new(catalog.checks());
     let index = Arc::new(PolicyIndex::default());
     let options = AdmissionOptions {
@@ -216,7 +215,7 @@ fn admission() -> Result<Arc<Admission>> {
         indexer.apply(Event::InitApply(serde_json::from_value(object)?));
     }
     for count in [1, 10, CUSTOM] {
-        let enabled: Vec<Value> = custom[..count].iter().map(|(id, _)| json!({ "check": id })).collect();
+        let enabled: Vec<Value> = custom[..count].iter().map(|id| json!({ "check": id })).collect();
         let mut object: Value = serde_json::from_str(&policy("policy", &json!({ "checks": enabled })))?;
         object["metadata"]["namespace"] = format!("custom-{count}").into();
         indexer.apply(Event::InitApply(serde_json::from_value(object)?));
@@ -245,9 +244,9 @@ fn within_one_server(admission: &Arc<Admission>, runtime: &tokio::runtime::Runti
         Measured::new("a namespace without policies", "/validate", "free"),
         Measured::new("one check", "/validate", "one"),
         Measured::new("three checks", "/validate", "three"),
-        Measured::new("1 module with a custom check", "/validate", "custom-1"),
-        Measured::new("10 modules with custom checks", "/validate", "custom-10"),
-        Measured::new("50 modules with custom checks", "/validate", "custom-50"),
+        Measured::new("1 custom check", "/validate", "custom-1"),
+        Measured::new("10 custom checks", "/validate", "custom-10"),
+        Measured::new("30 custom checks", "/validate", "custom-30"),
     ];
     println!("a review of {} bytes, {CONNECTIONS} connections\n", measured[0].body.len());
     for round in 0..=ROUNDS {
@@ -282,7 +281,7 @@ fn by_part(admission: &Admission) -> Result<()> {
         ("three checks", "three"),
         ("1 custom check", "custom-1"),
         ("10 custom checks", "custom-10"),
-        ("50 custom checks", "custom-50"),
+        ("30 custom checks", "custom-30"),
     ];
     for (name, namespace) in namespaces {
         let body = body(namespace);

@@ -22,23 +22,6 @@ pub fn with_section(component: &[u8], name: u8) -> Vec<u8> {
     [component, &[0, 2, 1, name]].concat()
 }
 
-/// Returns the component of the check `latest-tag` with `count` other ids, `latest-000` and so on: that many modules of usual size.
-///
-/// # Errors
-///
-/// If it cannot be built.
-pub fn numbered_checks(count: usize, temporary: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-    const ID: &str = "latest-tag";
-    let folder = root().join("policies").join(ID);
-    let built = kube_devops_build_components::build(&[folder], &temporary.join("../components"))?;
-    let component = built.into_iter().next().context("the check was not built")?.bytes;
-    let numbered = (0..count).map(|number| {
-        let id = format!("latest-{number:03}");
-        (id.clone(), replaced(&component, ID.as_bytes(), id.as_bytes()))
-    });
-    Ok(numbered.collect())
-}
-
 /// Returns the bytes with another text of the same length.
 ///
 /// # Panics
