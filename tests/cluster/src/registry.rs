@@ -54,7 +54,7 @@ const LISTENING: &str = "listening on ";
 /// The kind of a registry. The default is plain HTTP without authentication and without the referrers API.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryOptions {
-    /// Serve HTTPS with a certificate for `127.0.0.1` and `localhost` from a CA of its own; see [`Registry::ca_pem`].
+    /// Serve HTTPS with a certificate for `127.0.0.1` and `localhost` from a separate CA; see [`Registry::ca_pem`].
     pub tls: bool,
     /// Who has access.
     pub authentication: Authentication,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use test_cluster::{DEADLINE, Namespace, eventually};
 
 use crate::http::Trust;
+use crate::objects::good_pod;
 use crate::operator::{Setting, apply};
 use crate::{Controller, Folder, kube_devops, run, service_account};
 
@@ -154,4 +155,11 @@ pub fn review_of(object: &Value, namespace: &str) -> Value {
             "object": object, "oldObject": null, "dryRun": false,
         },
     })
+}
+
+/// Tries to create a pod without violations of the built-in checks, and returns the error.
+pub async fn denial(namespace: &Namespace) -> Option<String> {
+    let pod = good_pod("new").to_string();
+    let created = namespace.kubectl_with_input(["create", "--dry-run=server", "-f", "-"], &pod).await;
+    created.err().map(|error| format!("{error:#}"))
 }

@@ -158,7 +158,7 @@ struct Modules {
 }
 
 impl Modules {
-    /// Pushes and signs a module, and enables its check in a namespace of its own.
+    /// Pushes and signs a module, and enables its check in a separate namespace.
     async fn start(release: &Installation) -> Result<Self> {
         let authentication = Authentication::Basic { user: "robot".to_owned(), password: "s3cret".to_owned() };
         let options = RegistryOptions { tls: true, authentication, on_node: true, ..RegistryOptions::default() };

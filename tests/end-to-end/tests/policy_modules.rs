@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use end_to_end::guests::{guest, with_section};
 use end_to_end::objects::{good_container, good_pod, selecting_workload};
 use end_to_end::operator::{Setting, apply, expect_status, get, policy};
-use end_to_end::webhook::Webhook;
+use end_to_end::webhook::{Webhook, denial};
 use end_to_end::{Controller, Folder, kube_devops, run};
 use serde_json::{Value, json};
 use test_cluster::{DEADLINE, Namespace, eventually};
@@ -67,13 +67,6 @@ async fn expect_ready_of(
     })
     .await
     .with_context(|| operator.log())
-}
-
-/// Tries to create a pod without violations of the built-in checks, and returns the error.
-async fn denial(namespace: &Namespace) -> Option<String> {
-    let pod = good_pod("new").to_string();
-    let created = namespace.kubectl_with_input(["create", "--dry-run=server", "-f", "-"], &pod).await;
-    created.err().map(|error| format!("{error:#}"))
 }
 
 async fn expect_denial(webhook: &Webhook, namespace: &Namespace) -> Result<()> {

@@ -7,9 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::guests::{guest, with_section};
-use end_to_end::objects::good_pod;
 use end_to_end::operator::{Setting, apply, get, policy};
-use end_to_end::webhook::Webhook;
+use end_to_end::webhook::{Webhook, denial};
 use end_to_end::{Controller, Folder, kube_devops, run};
 use kube_devops_oci::Digest;
 use rcgen::KeyPair;
@@ -117,13 +116,6 @@ fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {
 
 fn series(component: &[u8]) -> String {
     format!("policy_module_loaded{{digest=\"{}\",module=\"reader\"}}", Digest::of(component))
-}
-
-/// Tries to create a pod without violations of the built-in checks, and returns the error.
-async fn denial(namespace: &Namespace) -> Option<String> {
-    let pod = good_pod("new").to_string();
-    let created = namespace.kubectl_with_input(["create", "--dry-run=server", "-f", "-"], &pod).await;
-    created.err().map(|error| format!("{error:#}"))
 }
 
 async fn expect_denial(webhook: &Controller, namespace: &Namespace) -> Result<()> {

@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use kube_devops_cluster::connection::{Connection, ConnectionOptions};
+use tokio::runtime::Runtime;
 
 use crate::arguments::{Arguments, ClusterArguments, Command};
 
@@ -85,12 +86,17 @@ fn print(text: &str) -> Result<Outcome> {
     Ok(Outcome::Success)
 }
 
+/// Returns a runtime for the requests of a command.
+pub(crate) fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
 /// Connects to the selected cluster and runs an action with the connection.
 pub(crate) fn with_cluster<T, F: Future<Output = Result<T>>>(
     arguments: &ClusterArguments,
     action: impl FnOnce(Connection) -> F,
 ) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime()?;
     let options = ConnectionOptions { kubeconfig: arguments.kubeconfig.clone(), context: arguments.context.clone() };
     runtime.block_on(async { action(Connection::open(&options).await?).await })
 }

@@ -15,7 +15,7 @@ use kube_devops_core::Bundle;
 use kube_devops_engine::{Catalog, Engine, Grants, Limits, LoadedModule, PrivateFolder};
 
 use crate::arguments::{ClusterArguments, ModuleArguments, ModuleSourceArguments};
-use crate::commands::with_cluster;
+use crate::commands::{runtime, with_cluster};
 pub use reference::ModuleReference;
 
 /// Loads the modules of the program and further ones.
@@ -130,9 +130,8 @@ fn fetch(
         ModuleReference::File(path) => file(path, most),
         ModuleReference::Oci(reference) => {
             let store = cache(source)?.map(|folder| registry::store(&folder));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let pull = registry::pull(store.as_ref(), reference, &source.registry, &source.verification, most as u64);
-            let fetched = runtime.block_on(pull)?;
+            let fetched = runtime()?.block_on(pull)?;
             Ok(Content { digest: fetched.record.component.to_string(), bytes: fetched.component })
         }
         ModuleReference::ConfigMap { namespace, name, key } => {

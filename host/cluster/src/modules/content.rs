@@ -4,7 +4,7 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 use k8s_openapi::api::core::v1::ConfigMap;
-use sha2::{Digest, Sha256};
+use kube_devops_oci::Digest;
 
 /// The first bytes of gzip.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -95,8 +95,7 @@ fn uncompressed(stored: &[u8], most: usize) -> Result<Vec<u8>, ContentError> {
 
 /// Returns the digest that identifies a module.
 pub fn digest(bytes: &[u8]) -> String {
-    let hexadecimal: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hexadecimal}")
+    Digest::of(bytes).to_string()
 }
 
 #[cfg(test)]

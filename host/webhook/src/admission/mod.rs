@@ -140,14 +140,16 @@ impl Admission {
                 return Err(error);
             }
         };
-        let verdict = match self.places.try_acquire() {
+        let verdict = match gate::gate(&request, &self.options) {
             // Administrators must be able to replace a module at any time.
-            _ if gate::gate(&request, &self.options) == Gate::Module => module::verdict(body),
-            Ok(_place) => self.verdict(&request, objects, body, arrived + self.options.deadline),
-            Err(_) => {
-                let text = format!("more than {} requests are being evaluated", self.options.most_at_once);
-                Verdict::failed(Reason::Overload, text)
-            }
+            Gate::Module => module::verdict(body),
+            gate => match self.places.try_acquire() {
+                Ok(_place) => self.verdict(gate, &request, objects, body, arrived + self.options.deadline),
+                Err(_) => {
+                    let text = format!("more than {} requests are being evaluated", self.options.most_at_once);
+                    Verdict::failed(Reason::Overload, text)
+                }
+            },
         };
         let response = verdict.response(&request.uid, &self.current().response_policy);
         log(&request, &verdict, &response);
@@ -155,8 +157,8 @@ impl Admission {
         Ok(response)
     }
 
-    fn verdict(&self, request: &Header<'_>, objects: Reviewed, body: &[u8], deadline: Instant) -> Verdict {
-        match gate::gate(request, &self.options) {
+    fn verdict(&self, gate: Gate, request: &Header<'_>, objects: Reviewed, body: &[u8], deadline: Instant) -> Verdict {
+        match gate {
             // Modules have their verdict already.
             Gate::Skip | Gate::Module => return Verdict::Skipped,
             Gate::Policy => return policy::verdict(&self.current().checks, body),

@@ -7,7 +7,7 @@ use kube_devops_engine::{Engine, Grants, Limits, LoadedModule};
 use kube_devops_oci::artifact::Module;
 use kube_devops_oci::{Digest, Reference, Repository, SigningKey};
 
-use super::super::{Outcome, print};
+use super::super::{Outcome, print, runtime};
 use crate::arguments::{ModulePullArguments, ModulePushArguments, ModuleSignArguments};
 use crate::modules::{self, registry};
 use crate::output::number;
@@ -81,8 +81,4 @@ async fn sign_digest(repository: &Repository, reference: &Reference, digest: &Di
 
 fn signing_key(file: &Path) -> Result<SigningKey> {
     SigningKey::from_pem(&registry::read(file)?).with_context(|| format!("failed to read {}", file.display()))
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
