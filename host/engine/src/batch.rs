@@ -27,9 +27,11 @@ pub struct EnabledRule {
 pub struct Batch<'a, S> {
     subjects: &'a [S],
     facts: Facts<'a, S>,
+    /// For rules that need annotations. Others receive none, so that their results do not depend on other rules.
+    annotated: Facts<'a, S>,
 }
 
-/// The rules of a module in a rule set, by their positions in it.
+/// The rules of a module in a rule set that receive the same facts, by their positions in it.
 pub struct Group {
     /// Those of the spec.
     spec: Vec<usize>,
@@ -40,11 +42,15 @@ pub struct Group {
 }
 
 impl Group {
-    /// Groups rules by their modules.
+    /// Groups rules by their modules, and whether they need annotations.
     pub fn of(rules: &[EnabledRule]) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for (position, EnabledRule { rule, .. }) in rules.iter().enumerate() {
-            let is_same = |group: &Self| Arc::ptr_eq(rules[group.all[0]].rule.check().module(), rule.check().module());
+            let is_same = |group: &Self| {
+                let first = rules[group.all[0]].rule.check();
+                Arc::ptr_eq(first.module(), rule.check().module())
+                    && first.needs().annotations == rule.check().needs().annotations
+            };
             let index = groups.iter().position(is_same).unwrap_or_else(|| {
                 groups.push(Self { spec: Vec::new(), runtime: Vec::new(), all: Vec::new() });
                 groups.len() - 1
@@ -91,7 +97,7 @@ struct Run<'r> {
 impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     /// Creates a batch.
     pub fn new(subjects: &'a [S]) -> Self {
-        Self { subjects, facts: Facts::new(subjects) }
+        Self { subjects, facts: Facts::new(subjects, false), annotated: Facts::new(subjects, true) }
     }
 
     /// Evaluates the batch with the rules of all groups. Returns the outcome of each rule.
@@ -175,10 +181,10 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         }
         let called: Vec<&Rule> = rules.iter().map(|&rule| &*run.rules[rule].rule).collect();
         let module = called[0].check().module();
+        let facts = if called[0].check().needs().annotations { &self.annotated } else { &self.facts };
         let selected = (positions.len() < self.subjects.len()).then_some(positions);
         let objects = if module.needs_objects() { self.objects(positions) } else { Vec::new() };
-        let findings =
-            module.with_instance(|instance| instance.evaluate(&called, &self.facts, selected, objects, time));
+        let findings = module.with_instance(|instance| instance.evaluate(&called, facts, selected, objects, time));
         match findings.and_then(|findings| self.by_rule(findings, rules.len(), positions, module.engine().limits())) {
             Ok(by_rule) => {
                 for (&rule, findings) in rules.iter().zip(by_rule) {

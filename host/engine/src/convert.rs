@@ -5,8 +5,8 @@ use kube_devops_facts::{self as facts, ContainerFacts, SubjectFacts, Writer};
 
 use crate::bindings::check::devops::policy::types;
 
-/// Writes a subject in the packed layout.
-pub fn write(subject: &Subject, writer: &mut Writer) {
+/// Writes a subject in the packed layout, with or without its annotations.
+pub fn write(subject: &Subject, has_annotations: bool, writer: &mut Writer) {
     let controller = subject.controller.as_deref();
     writer.subject(&SubjectFacts {
         kind: &subject.kind,
@@ -21,7 +21,9 @@ pub fn write(subject: &Subject, writer: &mut Writer) {
         status: subject.status,
     });
     subject.labels.iter().for_each(|(key, value)| writer.label(key, value));
-    subject.annotations.iter().for_each(|(key, value)| writer.annotation(key, value));
+    if has_annotations {
+        subject.annotations.iter().for_each(|(key, value)| writer.annotation(key, value));
+    }
     subject.pod.volume_types.iter().for_each(|volume_type| writer.volume_type(volume_type));
     for container in &subject.containers {
         let facts = ContainerFacts {
@@ -42,14 +44,14 @@ pub fn write(subject: &Subject, writer: &mut Writer) {
     }
 }
 
-/// Converts a subject to a typed record.
-pub fn subject(subject: &Subject) -> types::Subject {
+/// Converts a subject to a typed record, with or without its annotations.
+pub fn subject(subject: &Subject, has_annotations: bool) -> types::Subject {
     types::Subject {
         kind: subject.kind.to_string(),
         namespace: subject.namespace.to_string(),
         name: subject.name.to_string(),
         labels: subject.labels.clone(),
-        annotations: subject.annotations.clone(),
+        annotations: if has_annotations { subject.annotations.clone() } else { Vec::new() },
         controller: subject
             .controller
             .as_ref()

@@ -20,13 +20,15 @@ thread_local! {
 /// The facts about subjects.
 pub struct Facts<'a, S> {
     subjects: &'a [S],
+    has_annotations: bool,
     packed: OnceCell<Writer>,
     typed: OnceCell<Vec<types::Subject>>,
 }
 
 impl<'a, S: Borrow<Subject>> Facts<'a, S> {
-    pub fn new(subjects: &'a [S]) -> Self {
-        Self { subjects, packed: OnceCell::new(), typed: OnceCell::new() }
+    /// Creates the facts. Without `has_annotations`, they contain no annotations, even if the subjects do.
+    pub fn new(subjects: &'a [S], has_annotations: bool) -> Self {
+        Self { subjects, has_annotations, packed: OnceCell::new(), typed: OnceCell::new() }
     }
 }
 
@@ -46,13 +48,15 @@ impl<S: Borrow<Subject>> Encoded for Facts<'_, S> {
     fn packed(&self) -> &Writer {
         self.packed.get_or_init(|| {
             let mut writer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
-            self.subjects.iter().for_each(|subject| convert::write(subject.borrow(), &mut writer));
+            let subjects = self.subjects.iter().map(S::borrow);
+            subjects.for_each(|subject| convert::write(subject, self.has_annotations, &mut writer));
             writer
         })
     }
 
     fn typed(&self) -> &[types::Subject] {
-        self.typed.get_or_init(|| self.subjects.iter().map(|subject| convert::subject(subject.borrow())).collect())
+        let subjects = self.subjects.iter().map(S::borrow);
+        self.typed.get_or_init(|| subjects.map(|subject| convert::subject(subject, self.has_annotations)).collect())
     }
 
     fn containers(&self, position: usize) -> usize {

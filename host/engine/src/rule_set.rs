@@ -124,10 +124,11 @@ impl RuleSet {
     /// Returns the edits of all rules that can remediate the subject. An edit sets a missing value; its field and value
     /// come from the check, and are untrusted.
     pub fn remediate(&self, subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
-        let (subject, object) = (convert::subject(subject), subject.object.as_ref());
+        let object = subject.object.as_ref();
         let mut edits = Vec::new();
         let rules = self.rules.iter().map(|enabled| &enabled.rule);
         for rule in rules.filter(|rule| rule.check().info().remediates) {
+            let subject = convert::subject(subject, rule.check().needs().annotations);
             edits.extend(rule.remediate(&subject, object).map_err(|cause| EvaluationError {
                 check: rule.check().info().id.clone(),
                 module: rule.check().digest().to_owned(),

@@ -113,7 +113,7 @@ fn rules(guest: &str, check: &str) -> RuleSet {
 /// The facts that native code reads.
 fn native(subjects: &[Subject]) -> Vec<Vec<String>> {
     let mut writer = kube_devops_facts::Writer::default();
-    subjects.iter().for_each(|subject| kube_devops_engine::write_facts(subject, &mut writer));
+    subjects.iter().for_each(|subject| kube_devops_engine::write_facts(subject, true, &mut writer));
     let mut words = Vec::new();
     writer.words_for_all([].into_iter(), &mut words);
     let batch = kube_devops_facts::Batch::new(&words, writer.text());

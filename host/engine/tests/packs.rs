@@ -120,3 +120,23 @@ fn policies_with_other_settings_share_the_instances_of_a_module() {
         assert_eq!(outcomes[0].results, [Failed]);
     }
 }
+
+#[test]
+fn annotations_are_only_passed_to_checks_that_ask_for_them() {
+    let engine = Engine::new(limits()).unwrap();
+    let checks = Checks::new(load_all(&engine, "annotations").unwrap(), limits());
+    let annotated = Subject { annotations: vec![("team".to_owned(), "web".to_owned())], ..subject("a") };
+    let (asks, reads) = ("asks-for-annotations", "reads-annotations");
+    for names in [&[asks][..], &[reads], &[asks, reads], &[reads, asks]] {
+        let rules = names.iter().map(|name| RuleConfig::default_of(name)).collect();
+        let rules = checks.rule_set(&kube_devops_core::Policy { name: "test".to_owned(), rules }).unwrap();
+        for outcome in rules.evaluate(&[&annotated]) {
+            let found: Vec<&str> = outcome.findings.iter().map(|finding| &*finding.message).collect();
+            let expected: &[&str] = if outcome.check == asks { &["team"] } else { &[] };
+            assert_eq!(found, expected, "{} of {names:?}", outcome.check);
+        }
+        let edits = rules.remediate(&annotated).unwrap();
+        assert!(edits.iter().all(|edit| edit.check == asks), "{edits:?}");
+        assert_eq!(edits.len(), usize::from(names.contains(&asks)));
+    }
+}

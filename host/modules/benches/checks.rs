@@ -72,7 +72,7 @@ fn checks(criterion: &mut Criterion) {
         for pods in [1, 1_000] {
             let subjects: Vec<Subject> = (0..pods).map(|index| subject(index, compliant)).collect();
             let mut writer = Writer::default();
-            subjects.iter().for_each(|subject| write_facts(subject, &mut writer));
+            subjects.iter().for_each(|subject| write_facts(subject, false, &mut writer));
             let mut words = Vec::new();
             writer.words_for_all([].into_iter(), &mut words);
             let found: usize = rules.evaluate(&subjects).iter().map(|outcome| outcome.findings.len()).sum();
