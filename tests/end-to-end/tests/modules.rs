@@ -113,6 +113,36 @@ fn a_check_in_javascript_needs_only_its_project() {
     }
 }
 
+#[test]
+fn checks_in_javascript_read_complete_objects_only_if_they_import_them() {
+    let (folder, project) = project("javascript");
+    if !npm_install(&project) {
+        return;
+    }
+    let file = project.join("check.js");
+    let check = fs::read_to_string(&file).unwrap();
+    let (before, after) = check.split_once("current.findings(pod)").unwrap();
+    let read = "[String(object.get(subject, '/spec/schedulerName'))]";
+    let import = "import object from \"devops:policy/object@0.2.0\";\n";
+    fs::write(&file, [import, before, read, after].concat()).unwrap();
+    reads_complete_objects(folder.path(), "null");
+}
+
+/// Builds the check `owner-labels`, whose message is the name of the scheduler, or `missing`, and evaluates pods with it.
+fn reads_complete_objects(folder: &Path, missing: &str) {
+    call(folder, &["module", "build", "owner-labels"]).exits(0);
+    let module = "owner-labels/owner-labels.wasm";
+    let inspected = call(folder, &["module", "inspect", module, "-o", "json"]).exits(0).json();
+    let imports = inspected["imports"].as_array().unwrap();
+    assert!(imports.contains(&json!("devops:policy/object@0.2.0")), "{inspected:#}");
+    let mut scheduled = good_pod("scheduled");
+    scheduled["spec"]["schedulerName"] = json!("batch");
+    fs::write(folder.join("scheduled.yaml"), documents(&[good_pod("bare"), scheduled])).unwrap();
+    let report = call(folder, &["analyze", "-f", "scheduled.yaml", "-o", "json", "--module", module]).exits(0).json();
+    let found = report["violations"].as_array().unwrap().iter().map(|found| found["message"].as_str().unwrap());
+    assert_eq!(found.collect::<Vec<_>>(), [missing, "\"batch\""], "{report:#}");
+}
+
 /// Installs the packages of a project. Returns whether they can be had.
 fn pip_install(project: &Path) -> bool {
     let succeeds = |program: &Path, arguments: &[&str]| {
@@ -165,6 +195,13 @@ fn a_check_in_python_needs_only_its_project() {
         wrong.contains("Pod default/wrong") && wrong.contains("Finding.message is 1, which has the wrong type"),
         "{wrong}"
     );
+
+    let call_of_findings = "current.findings(pod)";
+    assert!(check.contains(call_of_findings), "{check}");
+    let read = "[str(object.get(subject, '/spec/schedulerName'))]";
+    let check = check.replacen(call_of_findings, read, 1).replacen("import log\n", "import log, object\n", 1);
+    fs::write(&file, check).unwrap();
+    reads_complete_objects(folder, "None");
 }
 
 #[test]

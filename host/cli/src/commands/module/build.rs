@@ -56,8 +56,11 @@ fn javascript(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
         run_tool(Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(folder), needs)?;
     }
     let (file, target) = component_file(folder, output)?;
-    // Without WASI, there is nothing that the component could import.
-    let options = ["componentize-qjs", "--wit", "wit", "--world", "check-component", "--js", "check.js", "--sync"];
+    let world = world(folder, "js", |code| {
+        code.contains("\"devops:policy/object@") || code.contains("'devops:policy/object@")
+    })?;
+    // Without WASI, there is nothing else that the component could import.
+    let options = ["componentize-qjs", "--wit", "wit", "--world", world, "--js", "check.js", "--sync"];
     let mut npx = Command::new("npx");
     npx.args(options).args(["--stub-wasi", "--opt-size", "-o"]).arg(target);
     run_tool(npx.current_dir(folder), needs)?;
@@ -77,14 +80,39 @@ fn python(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
     run_tool(pip.current_dir(folder), needs)
         .context("failed to install the packages in requirements.txt; this needs pip, and access to its registry")?;
     let (file, target) = component_file(folder, output)?;
+    let world = world(folder, "py", imports_object)?;
     let mut build = Command::new(&tool);
-    build.args(["--quiet", "--wit-path", "wit", "--world", "check-component", "componentize", "check"]);
-    // Without WASI, there is nothing that the component could import.
+    build.args(["--quiet", "--wit-path", "wit", "--world", world, "componentize", "check"]);
+    // Without WASI, there is nothing else that the component could import.
     build.args(["--stub-wasi", "--output"]).arg(target);
     // Packages are taken from this environment, not from an active one; the stack of the tool says nothing about the check.
     build.env("VIRTUAL_ENV", &environment).env("RUST_BACKTRACE", "0");
     run_tool(build.current_dir(folder), "delete .venv, so that it is created again")?;
     Ok(file)
+}
+
+/// Returns the world of a check. An import is a permission, so that `object` is imported only if a file of the project imports it.
+fn world(folder: &Path, extension: &str, imports_object: impl Fn(&str) -> bool) -> Result<&'static str> {
+    for entry in fs::read_dir(folder).with_context(|| format!("failed to read {}", folder.display()))? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|found| found == extension) && file.is_file() {
+            let code = fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
+            if imports_object(&code) {
+                return Ok("check-component-with-object");
+            }
+        }
+    }
+    Ok("check-component")
+}
+
+/// Whether Python code has an import of `object` from `wit_world.imports`, on one line or in parentheses.
+fn imports_object(code: &str) -> bool {
+    let imports = code.split("wit_world.imports").skip(1).map(|rest| {
+        let line = rest.split('\n').next().unwrap_or_default();
+        if line.contains('(') { rest.split(')').next().unwrap_or_default() } else { line }
+    });
+    let is_name = |part: char| part.is_alphanumeric() || part == '_';
+    imports.flat_map(|import| import.split(|part| !is_name(part))).any(|name| name == "object")
 }
 
 /// Returns the file of a component, and its absolute path.
@@ -103,4 +131,27 @@ fn run_tool(tool: &mut Command, needs: &str) -> Result<()> {
     let arguments: Vec<_> = tool.get_args().map(|argument| argument.to_string_lossy()).collect();
     ensure!(output.status.success(), "{program} {} failed: {text}", arguments.join(" "));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_of_object_in_python_are_recognized() {
+        for code in [
+            "from wit_world.imports import object",
+            "from wit_world.imports import log, object as complete\n",
+            "from wit_world.imports.object import get",
+            "import wit_world.imports.object",
+            "import json\nfrom wit_world.imports import (\n    log,\n    object,\n)\n",
+        ] {
+            assert!(imports_object(code), "{code}");
+        }
+        for code in
+            ["", "class A(object): pass", "from wit_world.imports import log\nclass A(object): pass", "import objects"]
+        {
+            assert!(!imports_object(code), "{code}");
+        }
+    }
 }
