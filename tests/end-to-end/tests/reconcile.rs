@@ -254,6 +254,42 @@ async fn a_deleted_policy_is_cleaned_up_without_blocking_its_namespace() -> Resu
 }
 
 #[tokio::test]
+async fn what_was_not_evaluated_is_not_shown_as_healthy() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("partial").await?;
+    apply(&namespace, &good_pod("good").to_string()).await?;
+    apply(&namespace, &policy("partial", &json!({ "forbidLatestTag": true, "checks": [{ "check": "absent" }] })))
+        .await?;
+    apply(&namespace, &policy("nothing", &json!({ "checks": [{ "check": "absent" }] }))).await?;
+    let series = |metric: &str, policy: &str| {
+        format!("devopspolicy_{metric}{{namespace=\"{}\",policy=\"{policy}\"}}", namespace.name())
+    };
+    for (policy, message, score) in [("partial", "Incomplete", Some(100.0)), ("nothing", "Not evaluated", None)] {
+        let is_expected = |status: &Value| status["message"] == message && status["healthy"] == false;
+        let status = expect_status(&operator, &namespace, policy, message, is_expected).await?;
+        assert_eq!(condition(&status, "Ready"), ("False", "CheckNotFound"), "{status:#}");
+        operator.expect_metric(&series("evaluation_complete", policy), Some(0.0)).await?;
+        operator.expect_metric(&series("health_score", policy), score).await?;
+    }
+    let audit = eventually(DEADLINE, "an audit result", async || {
+        let mut audits = list(&namespace, "policyauditresults").await?;
+        ensure!(audits.len() == 1, "{audits:#?}");
+        Ok(audits.remove(0)["spec"].take())
+    })
+    .await?;
+    assert_eq!((&audit["policy"], &audit["complete"]), (&json!("partial"), &json!(false)), "{audit:#}");
+    assert_eq!(audit["classification"], "Incomplete");
+    assert!(audit["errors"][0].as_str().unwrap().contains("no such check: absent"), "{audit:#}");
+
+    // With the check, it would be complete; without its rule, it is.
+    apply(&namespace, &policy("partial", &json!({ "forbidLatestTag": true }))).await?;
+    expect_status(&operator, &namespace, "partial", "Healthy", |status| status["healthy"] == true).await?;
+    operator.expect_metric(&series("evaluation_complete", "partial"), Some(1.0)).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn new_violations_emit_events_for_policy_and_workload() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;

@@ -57,10 +57,11 @@ pub struct PolicyAuditResultSpec {
     pub policy_generation: i64,
     /// The time of the evaluation.
     pub evaluated_at: DateTime<Utc>,
-    /// The health score.
+    /// The health score of what was evaluated.
     #[schemars(range(min = 0, max = 100))]
     pub health_score: i32,
-    /// The classification of the score: Healthy, Stable, Degraded or Critical.
+    /// The classification of the score: Healthy, Stable, Degraded or Critical; Incomplete instead of Healthy if not every
+    /// check evaluated every pod.
     pub classification: String,
     /// The weighted share of (pod, check) pairs that passed, in percent.
     #[schemars(range(min = 0.0, max = 100.0))]
@@ -77,6 +78,13 @@ pub struct PolicyAuditResultSpec {
     /// The number of violations by check.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub violations_by_check: BTreeMap<String, i64>,
+    /// Whether every check evaluated every pod that it applies to.
+    #[serde(default = "usually")]
+    pub complete: bool,
+    /// What was not evaluated, and why: at most 20 errors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 1024)))]
+    pub errors: Vec<String>,
     /// Whether the list of violations is incomplete. The counts are complete.
     #[serde(default)]
     pub truncated: bool,
@@ -84,6 +92,11 @@ pub struct PolicyAuditResultSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub violations: Vec<AuditedViolation>,
+}
+
+/// Results without the field are complete.
+fn usually() -> bool {
+    true
 }
 
 /// One violation.

@@ -217,6 +217,17 @@ impl Known {
         }
     }
 
+    /// Why the current version is not active, if it cannot be.
+    fn problem(&self) -> Option<&Failure> {
+        self.failure.as_ref().or(self.clash.as_ref())
+    }
+
+    /// Whether the current version is active.
+    pub fn is_ready(&self) -> bool {
+        let is_current = matches!(self.resolved, Some(Ok(_))) && self.next.is_none();
+        is_current && self.active.is_some() && self.problem().is_none()
+    }
+
     /// Returns the status.
     pub fn status(&self, now: DateTime<Utc>) -> PolicyModuleStatus {
         let before = self.object.status.as_ref();
@@ -230,7 +241,7 @@ impl Known {
             Some(active) => format!("; the last good version {} stays active", active.module.digest),
             None => String::new(),
         };
-        let failure = self.failure.as_ref().or(self.clash.as_ref());
+        let failure = self.problem();
         let is_unverified = failure.is_some_and(|failure| failure.condition == VERIFIED);
         let mut list = vec![match (&self.resolved, failure) {
             (Some(Ok(found)), _) => conditions.of(RESOLVED, true, "Found", found),

@@ -14,6 +14,7 @@ mod config_maps;
 pub mod content;
 mod fetch;
 mod known;
+mod metrics;
 pub mod oci;
 pub mod store;
 pub mod validate;
@@ -31,7 +32,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use kube_devops_engine::{Catalog, Checks, LoadedModule};
 use kube_devops_oci::fetch::Budget;
 use kube_devops_oci::{Fetched, Store as Cache};
-use prometheus::{IntGaugeVec, Opts, Registry};
+use prometheus::Registry;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -43,12 +44,12 @@ use crate::crd::{PolicyModule, PolicyModuleSpec, PolicyModuleStatus};
 use crate::install::FIELD_MANAGER;
 use crate::key::ObjectKey;
 use crate::lenient::Lenient;
-use crate::runtime::metrics::register;
 use crate::runtime::store::{Store, Watched};
 use compile::compile;
 pub use config_maps::config_map;
 use config_maps::{Source, follow};
 use fetch::Fetcher;
+use metrics::Metrics;
 use oci::Fetch;
 use store::{Failure, Load, LoadFailure, ModuleStore, Used};
 
@@ -98,8 +99,7 @@ pub fn start(
 ) -> Result<LiveChecks, ClusterError> {
     let (checks, current) = watch::channel(Arc::new(catalog.checks()));
     let (started, is_started) = watch::channel(false);
-    let help = Opts::new("policy_module_loaded", "Active modules, by their digests");
-    let metric = register(registry, IntGaugeVec::new(help, &["module", "digest"]))?;
+    let metrics = Metrics::new(registry)?;
     let (sender, maps) = mpsc::channel(16);
     let most = catalog.engine().limits().module;
     let cache = catalog.engine().cache_folder().map(|folder| Cache::new(folder.to_owned()));
@@ -118,7 +118,7 @@ pub fn start(
         active: BTreeMap::new(),
         checks,
         started,
-        metric,
+        metrics,
         followed: BTreeMap::new(),
         sender,
         loading: None,
@@ -141,7 +141,7 @@ struct Manager {
     active: BTreeMap<String, String>,
     checks: watch::Sender<Arc<Checks>>,
     started: watch::Sender<bool>,
-    metric: IntGaugeVec,
+    metrics: Metrics,
     /// The watches of ConfigMaps, by name.
     followed: BTreeMap<String, JoinHandle<()>>,
     sender: mpsc::Sender<(String, Source)>,
@@ -240,12 +240,10 @@ impl Manager {
         }
         if let Some(checks) = self.store.activate(&self.catalog, &mut self.active) {
             tracing::info!(modules = ?self.active, "the checks have changed");
-            self.metric.reset();
-            for (module, digest) in &self.active {
-                self.metric.with_label_values(&[module, digest]).set(1);
-            }
+            self.metrics.set_active(&self.active);
             self.checks.send_replace(Arc::new(checks));
         }
+        self.metrics.set_ready(self.store.ready());
         let is_idle = self.watched.is_synced() && self.store.is_settled() && self.loading.is_none();
         if is_idle && self.fetches.is_empty() {
             self.started.send_if_modified(|started| !std::mem::replace(started, true));

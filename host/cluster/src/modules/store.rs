@@ -297,6 +297,11 @@ impl ModuleStore {
         held
     }
 
+    /// Whether the current version of each module is active.
+    pub fn ready(&self) -> BTreeMap<String, bool> {
+        self.modules.iter().map(|(name, known)| (name.clone(), known.is_ready())).collect()
+    }
+
     /// The statuses that differ from those of the objects.
     pub fn statuses(&self, now: DateTime<Utc>) -> Vec<(PolicyModule, PolicyModuleStatus)> {
         let known = self.modules.values().filter(|known| known.resolved.is_some() && known.next.is_none());

@@ -1,6 +1,6 @@
 //! PolicyAuditResults: the records of evaluations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use kube_devops_core::{Ledger, Violation};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::status::{by_check, by_severity, count, worst};
+use super::status::{by_check, by_severity, classification, count, is_complete, worst};
 use super::write::{KnownAudit, Write};
 use crate::clock::Now;
 use crate::crd::{AuditedViolation, DevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec};
@@ -23,6 +23,8 @@ pub const FINGERPRINT: &str = "devops.stochastic.io/fingerprint";
 const MOST_VIOLATIONS: usize = 1000;
 /// The most bytes of the list, so that the whole object stays below 256 KB.
 const MOST_BYTES: usize = 240 * 1024;
+/// The most errors in a record, by the schema.
+const MOST_ERRORS: usize = 20;
 /// The longest message, in bytes. The schema allows 1,024 characters.
 const LONGEST_MESSAGE: usize = 1024;
 
@@ -33,6 +35,25 @@ pub struct AuditOptions {
     pub retention: usize,
     /// The shortest time between two audit results of a policy.
     pub period: Duration,
+}
+
+/// The evaluations of a policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    /// The evaluations of the pods.
+    pub ledger: &'a Ledger,
+    /// The ids of the checks that do not exist.
+    pub missing: &'a [&'a str],
+}
+
+impl Found<'_> {
+    /// What was not evaluated, and why; each text once, sorted.
+    fn errors(&self) -> Vec<String> {
+        let missing = self.missing.iter().map(|check| format!("no such check: {check}"));
+        let texts: BTreeSet<&str> = self.ledger.errors().collect();
+        let texts = texts.into_iter().map(|text| cut(&escape_controls(text), LONGEST_MESSAGE));
+        missing.chain(texts).take(MOST_ERRORS).collect()
+    }
 }
 
 /// The audit results of a policy.
@@ -63,20 +84,20 @@ impl Audits {
     }
 
     /// The next audit result to create, if the content is new and the period has passed.
-    pub fn next(&mut self, policy: &DevOpsPolicy, ledger: &Ledger, options: &AuditOptions, now: Now) -> Option<Write> {
+    pub fn next(&mut self, policy: &DevOpsPolicy, found: Found<'_>, options: &AuditOptions, now: Now) -> Option<Write> {
         let names = self.names.as_ref()?;
         let has_passed = |written: Instant| now.instant.saturating_duration_since(written) >= options.period;
         if !self.is_due || !self.written.is_none_or(has_passed) {
             return None;
         }
-        let fingerprint = fingerprint(policy, ledger);
+        let fingerprint = fingerprint(policy, found);
         if options.retention == 0 || self.fingerprint.as_ref() == Some(&fingerprint) {
             self.is_due = false;
             return None;
         }
         let surplus = (names.len() + 1).saturating_sub(options.retention);
         Some(Write::Audit {
-            record: Box::new(record(policy, ledger, &fingerprint, now.utc)),
+            record: Box::new(record(policy, found, &fingerprint, now.utc)),
             fingerprint,
             surplus: names[..surplus].to_vec(),
         })
@@ -94,11 +115,14 @@ impl Audits {
 }
 
 /// The fingerprint of the content. Records with the same fingerprint have the same content.
-fn fingerprint(policy: &DevOpsPolicy, ledger: &Ledger) -> String {
+fn fingerprint(policy: &DevOpsPolicy, found: Found<'_>) -> String {
     let mut digest = Sha256::new();
-    let total = ledger.total();
+    let total = found.ledger.total();
     digest.update(format!("{:?} {} {:?}", policy.metadata.generation, total.subjects, total.compliance));
-    for violation in ledger.violations() {
+    for error in found.errors() {
+        digest.update(format!("{error}\0"));
+    }
+    for violation in found.ledger.violations() {
         let Violation { check, severity, magnitude, name, container, message, .. } = violation;
         digest.update(format!("{check}\0{severity}\0{magnitude}\0{name}\0{container:?}\0{message}\0"));
     }
@@ -106,8 +130,9 @@ fn fingerprint(policy: &DevOpsPolicy, ledger: &Ledger) -> String {
 }
 
 /// The record of the current evaluations. Its name sorts by time, and the policy owns it.
-fn record(policy: &DevOpsPolicy, ledger: &Ledger, fingerprint: &str, now: DateTime<Utc>) -> PolicyAuditResult {
-    let total = ledger.total();
+fn record(policy: &DevOpsPolicy, found: Found<'_>, fingerprint: &str, now: DateTime<Utc>) -> PolicyAuditResult {
+    let (ledger, total) = (found.ledger, found.ledger.total());
+    let is_complete = is_complete(ledger, found.missing);
     let policy_name = policy.metadata.name.clone().unwrap_or_default();
     let violations = within(worst(ledger, MOST_VIOLATIONS).into_iter().map(audited), MOST_BYTES);
     let name = with_suffix(&policy_name, &now.format("%Y%m%dt%H%M%Sz").to_string());
@@ -116,12 +141,14 @@ fn record(policy: &DevOpsPolicy, ledger: &Ledger, fingerprint: &str, now: DateTi
         policy_generation: policy.metadata.generation.unwrap_or_default(),
         evaluated_at: now,
         health_score: total.score().into(),
-        classification: total.classification().to_string(),
+        classification: classification(total, is_complete),
         compliance: total.compliance.percent(),
         subjects: count(total.subjects),
         violation_count: count(total.violations),
         violations_by_severity: by_severity(total),
         violations_by_check: by_check(total),
+        complete: is_complete,
+        errors: found.errors(),
         truncated: violations.len() < total.violations,
         violations,
     };
@@ -181,6 +208,11 @@ mod tests {
         ledger
     }
 
+    /// Evaluations by checks that all exist.
+    fn found(ledger: &Ledger) -> Found<'_> {
+        Found { ledger, missing: &[] }
+    }
+
     fn policy() -> DevOpsPolicy {
         let mut policy = DevOpsPolicy::new("test", DevOpsPolicySpec::default());
         policy.metadata.uid = Some("uid".to_owned());
@@ -190,13 +222,13 @@ mod tests {
     #[test]
     fn a_record_of_ten_thousand_violations_stays_below_256_kb() {
         for message in ["short".to_owned(), "x".repeat(1024), "\u{1f600}".repeat(300)] {
-            let record = record(&policy(), &ledger(10_000, &message), "f", DateTime::default());
+            let record = record(&policy(), found(&ledger(10_000, &message)), "f", DateTime::default());
             let bytes = serde_json::to_vec(&record).map_or(0, |text| text.len());
             assert!(bytes < 256 * 1000, "{bytes}");
             assert!(record.spec.truncated && record.spec.violations.len() <= 1000);
             assert_eq!(record.spec.violation_count, 10_000);
         }
-        let small = record(&policy(), &ledger(3, "short"), "f", DateTime::default());
+        let small = record(&policy(), found(&ledger(3, "short")), "f", DateTime::default());
         assert!(!small.spec.truncated);
         assert_eq!(small.metadata.name.as_deref(), Some("test-19700101t000000z"));
         assert_eq!(small.metadata.owner_references.map(|owners| owners.len()), Some(1));
@@ -205,12 +237,40 @@ mod tests {
     #[test]
     fn the_fingerprint_depends_on_the_content() {
         let policy = policy();
-        assert_eq!(fingerprint(&policy, &ledger(3, "a")), fingerprint(&policy, &ledger(3, "a")));
-        assert_ne!(fingerprint(&policy, &ledger(3, "a")), fingerprint(&policy, &ledger(4, "a")));
-        assert_ne!(fingerprint(&policy, &ledger(3, "a")), fingerprint(&policy, &ledger(3, "b")));
+        let of = |policy: &DevOpsPolicy, pods: usize, message: &str| fingerprint(policy, found(&ledger(pods, message)));
+        assert_eq!(of(&policy, 3, "a"), of(&policy, 3, "a"));
+        assert_ne!(of(&policy, 3, "a"), of(&policy, 4, "a"));
+        assert_ne!(of(&policy, 3, "a"), of(&policy, 3, "b"));
         let mut edited = policy.clone();
         edited.metadata.generation = Some(2);
-        assert_ne!(fingerprint(&policy, &ledger(3, "a")), fingerprint(&edited, &ledger(3, "a")));
+        assert_ne!(of(&policy, 3, "a"), of(&edited, 3, "a"));
+        let ledger = ledger(3, "a");
+        let missing = Found { ledger: &ledger, missing: &["own"] };
+        assert_ne!(fingerprint(&policy, found(&ledger)), fingerprint(&policy, missing));
+    }
+
+    #[test]
+    fn a_record_says_what_was_not_evaluated() {
+        let recorded = |found: Found<'_>| record(&policy(), found, "f", DateTime::default()).spec;
+        let complete = recorded(found(&Ledger::default()));
+        assert_eq!((complete.complete, &*complete.classification, complete.errors.len()), (true, "Healthy", 0));
+
+        let mut ledger = Ledger::default();
+        for name in ["a", "b"] {
+            let errors = vec!["check own failed: \u{7}it crashed".to_owned()];
+            ledger.set(&name.into(), Evaluation { errors, ..Evaluation::default() });
+        }
+        let partial = recorded(Found { ledger: &ledger, missing: &["absent"] });
+        assert_eq!((partial.complete, &*partial.classification), (false, "Incomplete"));
+        let [missing, failed] = partial.errors.as_slice() else { panic!("{:?}", partial.errors) };
+        assert_eq!(missing, "no such check: absent");
+        assert!(failed.starts_with("check own failed") && !failed.contains('\u{7}'), "{failed}");
+
+        for index in 0..100 {
+            let errors = vec![format!("failure {index}")];
+            ledger.set(&format!("{index}").into(), Evaluation { errors, ..Evaluation::default() });
+        }
+        assert_eq!(recorded(found(&ledger)).errors.len(), MOST_ERRORS);
     }
 
     fn now() -> Now {
@@ -231,19 +291,19 @@ mod tests {
     fn nothing_is_recorded_before_the_existing_records_are_listed_or_without_retention() {
         let (now, ledger) = (now(), ledger(1, "a"));
         let mut unlisted = Audits { is_due: true, ..Audits::default() };
-        assert!(unlisted.next(&policy(), &ledger, &options(3), now).is_none());
-        assert!(known(&[], None).next(&policy(), &ledger, &options(0), now).is_none());
+        assert!(unlisted.next(&policy(), found(&ledger), &options(3), now).is_none());
+        assert!(known(&[], None).next(&policy(), found(&ledger), &options(0), now).is_none());
     }
 
     #[test]
     fn only_new_content_is_recorded() {
         let (now, ledger) = (now(), ledger(1, "a"));
-        let same = fingerprint(&policy(), &ledger);
+        let same = fingerprint(&policy(), found(&ledger));
         let mut audits = known(&["one"], Some(&same));
-        assert!(audits.next(&policy(), &ledger, &options(3), now).is_none());
+        assert!(audits.next(&policy(), found(&ledger), &options(3), now).is_none());
         assert!(!audits.is_due);
         let mut audits = known(&["one"], Some("other"));
-        assert!(audits.next(&policy(), &ledger, &options(3), now).is_some());
+        assert!(audits.next(&policy(), found(&ledger), &options(3), now).is_some());
     }
 
     #[test]
@@ -252,7 +312,7 @@ mod tests {
         let mut audits = known(&["one", "two", "three"], None);
         let surplus = |audits: &mut Audits, message: &str, now: Now| match audits.next(
             &policy(),
-            &ledger(1, message),
+            found(&ledger(1, message)),
             &options(2),
             now,
         ) {

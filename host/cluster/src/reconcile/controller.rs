@@ -21,7 +21,7 @@ use super::ReconcileOptions;
 use super::availability::Availability;
 use super::executor::{ExecuteError, Executor};
 use super::gate::WriteGate;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Shown};
 use super::policy::Policy;
 use super::request_result::RequestResult;
 use super::rules::Rules;
@@ -275,9 +275,9 @@ impl Operator {
                 let first = policy.ledger().errors().next().unwrap_or_default();
                 tracing::warn!(policy = %key, "failed to evaluate all pods: {first}");
             }
-            let enforces = policy.enforces();
-            let (before, now) = policy.show();
-            self.metrics.set(key, &before, now, enforces);
+            let (score, is_complete, enforces) = (policy.score(), policy.is_complete(), policy.enforces());
+            let (before, totals) = policy.show();
+            self.metrics.set(key, &before, &Shown { totals, score, is_complete, enforces });
         }
     }
 

@@ -29,9 +29,22 @@ pub struct Metrics {
     pub failed: IntCounter,
     violations: IntGaugeVec,
     score: IntGaugeVec,
+    complete: IntGaugeVec,
     mode: IntGaugeVec,
     by_severity: IntGaugeVec,
     by_check: IntGaugeVec,
+}
+
+/// The values of the series of a policy.
+pub struct Shown<'a> {
+    /// The totals of its evaluations.
+    pub totals: &'a Totals,
+    /// The health score; `None` if nothing was evaluated, and then there is no series.
+    pub score: Option<u8>,
+    /// Whether every check evaluated every pod that it applies to.
+    pub is_complete: bool,
+    /// Whether it remediates workloads.
+    pub enforces: bool,
 }
 
 impl Metrics {
@@ -60,6 +73,11 @@ impl Metrics {
             )?,
             violations: gauge("devopspolicy_violations_total", "Violations of a policy", &POLICY)?,
             score: gauge("devopspolicy_health_score", "Health score of a policy's pods, 0 to 100", &POLICY)?,
+            complete: gauge(
+                "devopspolicy_evaluation_complete",
+                "Whether every check of a policy evaluated every pod that it applies to (1) or not (0)",
+                &POLICY,
+            )?,
             mode: gauge("enforcement_mode", "Whether a policy audits (0) or enforces (1)", &POLICY)?,
             by_severity: gauge(
                 "violations_by_severity",
@@ -74,12 +92,17 @@ impl Metrics {
         })
     }
 
-    /// Sets the series of a policy. `before` are their values.
-    pub fn set(&self, policy: &ObjectKey, before: &Totals, now: &Totals, enforces: bool) {
+    /// Sets the series of a policy. `before` are the totals that they have.
+    pub fn set(&self, policy: &ObjectKey, before: &Totals, shown: &Shown<'_>) {
+        let now = shown.totals;
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.violations.with(&labels(policy)).set(count(now.violations));
-        self.score.with(&labels(policy)).set(now.score().into());
-        self.mode.with(&labels(policy)).set(enforces.into());
+        match shown.score {
+            Some(score) => self.score.with(&labels(policy)).set(score.into()),
+            None => drop(self.score.remove(&labels(policy))),
+        }
+        self.complete.with(&labels(policy)).set(shown.is_complete.into());
+        self.mode.with(&labels(policy)).set(shown.enforces.into());
         for (severity, violations) in Severity::ALL.iter().zip(now.by_severity) {
             self.by_severity.with(&labels_with(policy, "severity", severity.as_str())).set(count(violations));
         }
@@ -93,7 +116,7 @@ impl Metrics {
 
     /// Removes the series of a policy. `last` are their values.
     pub fn remove(&self, policy: &ObjectKey, last: &Totals) {
-        for gauge in [&self.violations, &self.score, &self.mode] {
+        for gauge in [&self.violations, &self.score, &self.complete, &self.mode] {
             let _ = gauge.remove(&labels(policy));
         }
         for severity in Severity::ALL {
@@ -137,18 +160,23 @@ mod tests {
         };
         let mut totals = Totals { subjects: 1, ..Totals::default() };
         totals.count(&testing::violation("latest-tag", Severity::High, "web"));
-        metrics.set(&policy, &Totals::default(), &totals, true);
+        let shown = Shown { totals: &totals, score: Some(95), is_complete: true, enforces: true };
+        metrics.set(&policy, &Totals::default(), &shown);
         for expected in [
             r#"devopspolicy_violations_total{namespace="shop",policy="strict"} 1"#,
             r#"devopspolicy_health_score{namespace="shop",policy="strict"} 95"#,
+            r#"devopspolicy_evaluation_complete{namespace="shop",policy="strict"} 1"#,
             r#"enforcement_mode{namespace="shop",policy="strict"} 1"#,
             r#"violations_by_severity{namespace="shop",policy="strict",severity="high"} 1"#,
             r#"violations_by_check{check="latest-tag",namespace="shop",policy="strict"} 1"#,
         ] {
             assert!(series().iter().any(|line| line == expected), "{expected} is not in {:#?}", series());
         }
-        metrics.set(&policy, &totals, &Totals::default(), false);
-        assert!(!series().iter().any(|line| line.contains("latest-tag")), "{:#?}", series());
+        let nothing = Shown { totals: &Totals::default(), score: None, is_complete: false, enforces: false };
+        metrics.set(&policy, &totals, &nothing);
+        for absent in ["latest-tag", "devopspolicy_health_score", "complete{namespace=\"shop\",policy=\"strict\"} 1"] {
+            assert!(!series().iter().any(|line| line.contains(absent)), "{absent}: {:#?}", series());
+        }
         metrics.remove(&policy, &Totals::default());
         assert_eq!(series(), Vec::<String>::new());
         assert!(Metrics::new(&registry).is_err(), "the names are registered once");

@@ -6,11 +6,11 @@ use kube::{Resource, ResourceExt};
 use kube_devops_core::{Ledger, Totals};
 
 use super::ReconcileOptions;
-use super::audit::Audits;
+use super::audit::{Audits, Found};
 use super::events::PendingEvents;
 use super::gate::WriteGate;
 use super::rules::Rules;
-use super::status::{PolicyState, differs, status};
+use super::status::{self, PolicyState, differs, status};
 use super::write::{EnforcementJob, EnforcementResult, KnownAudit, Write, WriteResult};
 use crate::clock::Now;
 use crate::crd::{DevOpsPolicy, EnforcementMode, FINALIZER};
@@ -232,6 +232,18 @@ impl Policy {
         &self.shown
     }
 
+    /// Whether every check of the policy evaluated every pod that it applies to.
+    pub fn is_complete(&self) -> bool {
+        matches!(&self.rules, Rules::Valid(rules) if status::is_complete(&self.ledger, &rules.missing()))
+    }
+
+    /// The health score, if anything was evaluated.
+    pub fn score(&self) -> Option<u8> {
+        let total = self.ledger.total();
+        let has_score = matches!(self.rules, Rules::Valid(_)) && status::has_score(total, self.is_complete());
+        has_score.then(|| total.score())
+    }
+
     /// Whether the policy remediates workloads.
     pub fn enforces(&self) -> bool {
         self.object.spec.enforcement_mode == EnforcementMode::Enforce
@@ -316,14 +328,13 @@ impl Policy {
     }
 
     fn audit(&mut self, options: &ReconcileOptions, now: Now) -> Option<Write> {
-        let has_result = self.is_evaluated
-            && !self.everything_is_due
-            && matches!(self.rules, Rules::Valid(_))
-            && (self.ledger.is_empty() || self.ledger.total().has_score());
+        let Rules::Valid(rules) = &self.rules else { return None };
+        let found = Found { ledger: &self.ledger, missing: &rules.missing() };
+        let has_result = self.is_evaluated && !self.everything_is_due && self.score().is_some();
         if !has_result || self.is_deleted() {
             return None;
         }
-        self.audits.next(&self.object, &self.ledger, &options.audit, now)
+        self.audits.next(&self.object, found, &options.audit, now)
     }
 
     /// A write succeeded.

@@ -45,7 +45,7 @@ pub fn status(
     match state {
         PolicyState::Evaluated(ledger, missing) => {
             let ready = conditions.ready(missing);
-            let is_complete = missing.is_empty() && ledger.errors().next().is_none();
+            let is_complete = is_complete(ledger, missing);
             let conditions = vec![ready, conditions.evaluated(ledger, missing), enforced];
             DevOpsPolicyStatus { conditions, ..found(ledger, is_complete, status) }
         }
@@ -66,6 +66,11 @@ pub fn status(
             DevOpsPolicyStatus { message: Some(message.to_owned()), conditions: conditions.into(), ..status }
         }
     }
+}
+
+/// Whether every check of a policy evaluated every pod that it applies to. `missing`: the ids of checks that do not exist.
+pub fn is_complete(ledger: &Ledger, missing: &[&str]) -> bool {
+    missing.is_empty() && ledger.errors().next().is_none()
 }
 
 /// The conditions of a policy.
@@ -125,25 +130,35 @@ impl<'a> PolicyConditions<'a> {
 fn found(ledger: &Ledger, is_complete: bool, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
     let total = ledger.total();
     let line = |violation: &Violation| cut(&escape_controls(&violation.line()), LONGEST_LINE);
-    let is_empty = total.subjects == 0;
-    if is_empty && !is_complete || !is_empty && !total.has_score() {
+    if !has_score(total, is_complete) {
         let message = Some("Not evaluated".to_owned());
         return DevOpsPolicyStatus { healthy: Some(false), message, ..status };
     }
-    let classification = total.classification();
-    let is_healthy = classification == Classification::Healthy;
-    // What was not evaluated may have violations.
-    let message = if is_healthy && !is_complete { "Incomplete".to_owned() } else { classification.to_string() };
+    let is_healthy = total.classification() == Classification::Healthy;
     DevOpsPolicyStatus {
         health_score: Some(total.score().into()),
         healthy: Some(is_healthy && is_complete),
-        message: Some(message),
+        message: Some(classification(total, is_complete)),
         compliance: Some(total.compliance.percent()),
         violations: worst(ledger, MOST_VIOLATIONS).into_iter().map(line).collect(),
         violation_count: Some(count(total.violations)),
         violations_by_severity: by_severity(total),
         violations_by_check: by_check(total),
         ..status
+    }
+}
+
+/// Whether the evaluations of a policy have a score: something was evaluated, or there is nothing to evaluate.
+pub fn has_score(total: &Totals, is_complete: bool) -> bool {
+    if total.subjects == 0 { is_complete } else { total.has_score() }
+}
+
+/// The classification of evaluations that have a score.
+pub fn classification(total: &Totals, is_complete: bool) -> String {
+    match total.classification() {
+        // What was not evaluated may have violations.
+        Classification::Healthy if !is_complete => "Incomplete".to_owned(),
+        classification => classification.to_string(),
     }
 }
 

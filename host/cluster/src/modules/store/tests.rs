@@ -36,6 +36,11 @@ fn ready(store: &ModuleStore) -> Vec<(String, String, Option<String>)> {
     ready.collect()
 }
 
+/// Whether the only module has an active current version.
+fn is_ready(store: &ModuleStore) -> bool {
+    store.ready() == BTreeMap::from([("labels".to_owned(), true)])
+}
+
 /// Loads the next version with this result.
 fn load(store: &mut ModuleStore, result: Result<(), &str>) -> String {
     let Some(load) = store.next_load() else { panic!("there is nothing to load") };
@@ -54,8 +59,8 @@ fn a_module_is_loaded_when_its_source_is_known_and_when_it_changes() {
     assert!(!store.is_settled() && store.next_load().is_none() && store.statuses(DateTime::UNIX_EPOCH).is_empty());
     store.set_config_map("checks", map("one"));
     let one = load(&mut store, Ok(()));
-    assert!(store.is_settled());
-    assert!(store.activate(&base, &mut active).is_some());
+    assert!(store.is_settled() && !is_ready(&store));
+    assert!(store.activate(&base, &mut active).is_some() && is_ready(&store));
     assert_eq!(active["labels"], one);
     assert_eq!(ready(&store)[0].0, "Active");
 
@@ -63,6 +68,7 @@ fn a_module_is_loaded_when_its_source_is_known_and_when_it_changes() {
     store.set(object("labels", "checks"));
     assert!(store.next_load().is_none(), "the same bytes are not loaded twice");
     store.set_config_map("checks", map("two"));
+    assert!(!is_ready(&store), "the active version is the previous one");
     let two = load(&mut store, Ok(()));
     assert!(store.activate(&base, &mut active).is_some() && active["labels"] == two);
     assert!(store.activate(&base, &mut active).is_none(), "nothing changed");
@@ -80,14 +86,14 @@ fn the_last_good_version_stays_active() {
     store.activate(&base, &mut active);
     store.set_config_map("checks", map("bad"));
     load(&mut store, Err("it is broken"));
-    assert!(store.activate(&base, &mut active).is_none());
+    assert!(store.activate(&base, &mut active).is_none() && !is_ready(&store));
     let expected = format!("it is broken; the last good version {good} stays active");
     assert_eq!(ready(&store), [("LoadFailed".to_owned(), expected, Some(good.clone()))]);
     store.set_config_map("checks", None);
     assert_eq!((ready(&store)[0].0.as_str(), ready(&store)[0].2.as_ref()), ("SourceInvalid", Some(&good)));
     store.set_config_map("checks", map("good"));
     load(&mut store, Ok(()));
-    assert!(store.activate(&base, &mut active).is_none(), "it is active already");
+    assert!(store.activate(&base, &mut active).is_none() && is_ready(&store), "it is active already");
     assert_eq!(ready(&store)[0].0, "Active");
 }
 
