@@ -92,7 +92,7 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, InvalidReference> {
         parse(text.strip_prefix(SCHEME).unwrap_or(text))
-            .map_err(|reason| InvalidReference { text: text.chars().take(200).collect(), reason })
+            .map_err(|reason| InvalidReference { text: without_credentials(text).chars().take(200).collect(), reason })
     }
 }
 
@@ -109,9 +109,20 @@ impl fmt::Display for Reference {
     }
 }
 
+/// Returns a text without what precedes an `@` in its host, which may be a password.
+fn without_credentials(text: &str) -> String {
+    let (scheme, rest) = text.split_at(text.find("://").map_or(0, |position| position + 3));
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}{host}{path}")
+}
+
 fn parse(text: &str) -> Result<Reference, String> {
     if let Some((scheme, _)) = text.split_once("://") {
         return Err(format!("the scheme {scheme}:// is unknown; write oci:// or nothing in its place"));
+    }
+    if text.split('/').next().is_some_and(|host| host.contains('@')) {
+        return Err("it contains credentials; remove them, and log in with `docker login` or `podman login`".to_owned());
     }
     let (name, digest) = match text.split_once('@') {
         Some((name, digest)) => (name, Some(digest.parse::<Digest>().map_err(|error| error.to_string())?)),
@@ -234,13 +245,27 @@ mod tests {
             ("host.example/a@sha256:12", "is not a digest"),
             ("host.example:99999/a", "is not a host"),
             ("host.example/a?x=1", "is not a repository"),
-            ("user:password@host.example/a", "is not a digest"),
             ("", "no repository"),
         ];
         for (text, reason) in invalid {
             let error = text.parse::<Reference>().unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn credentials_in_a_reference_are_rejected_and_not_repeated() {
+        for text in [
+            "oci://user:secret@host.example/checks:1",
+            "user:secret@host.example/checks",
+            "https://a:secret@b/c",
+            "a:secret@b",
+        ] {
+            let error = text.parse::<Reference>().unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+        let error = "oci://user:secret@host.example/checks:1".parse::<Reference>().unwrap_err().to_string();
+        assert!(error.starts_with("\"oci://host.example/checks:1\"") && error.contains("docker login"), "{error}");
     }
 
     #[test]

@@ -106,7 +106,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   kube-devops module prune
-  kube-devops module prune --all       remove everything")]
+  kube-devops module prune --all       remove everything
+
+Keeps the newest version of each tag, and versions that were pulled by digest.")]
     Prune(ModulePruneArguments),
     /// Sign a module in a registry
     #[command(after_help = "\
@@ -115,7 +117,8 @@ Examples:
   openssl pkey -in key.pem -pubout -out key.pub
   kube-devops module sign oci://registry.example.com/checks/labels:1.0 --key key.pem
 
-The signature is the one that `cosign verify --key key.pub` verifies. Modules can be signed with cosign as well.")]
+The signature is in no transparency log: cosign verifies it with `cosign verify --key key.pub --insecure-ignore-tlog=true`.
+Modules can be signed with cosign as well.")]
     Sign(ModuleSignArguments),
 }
 

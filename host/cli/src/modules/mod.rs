@@ -16,6 +16,7 @@ use kube_devops_engine::{Catalog, Engine, Grants, Limits, LoadedModule, PrivateF
 
 use crate::arguments::{ClusterArguments, ModuleArguments, ModuleSourceArguments};
 use crate::commands::{runtime, with_cluster};
+use kube_devops_oci::Reference;
 pub use reference::ModuleReference;
 
 /// Loads the modules of the program and further ones.
@@ -24,6 +25,9 @@ pub use reference::ModuleReference;
 ///
 /// If a module cannot be loaded, or has a check or a bundle with a known name.
 pub fn catalog(further: &ModuleArguments, cluster: &ClusterArguments) -> Result<Catalog> {
+    if further.modules.is_empty() && !further.source.verification.module_keys.is_empty() {
+        bail!("--module-key has no effect without --module; the checks of the program need no signature");
+    }
     // Without further modules, nothing is read from a cache.
     let engine = if further.modules.is_empty() { Engine::new(Limits::default())? } else { engine(&further.source)? };
     let mut catalog = embedded(engine)?;
@@ -127,7 +131,10 @@ fn fetch(
         bail!("only modules of registries have signatures; remove --module-key");
     }
     match reference {
-        ModuleReference::File(path) => file(path, most),
+        ModuleReference::File(path) => match path.to_str().and_then(|text| text.parse::<Reference>().ok()) {
+            Some(reference) if !path.exists() => bail!("there is no such file; a module of a registry is {reference}"),
+            _ => file(path, most),
+        },
         ModuleReference::Oci(reference) => {
             let store = cache(source)?.map(|folder| registry::store(&folder));
             let pull = registry::pull(store.as_ref(), reference, &source.registry, &source.verification, most as u64);

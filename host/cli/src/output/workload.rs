@@ -27,8 +27,8 @@ pub struct Workload<'a> {
 /// A violation, which the pods of a workload usually share.
 pub struct Line<'a> {
     pub violation: &'a Violation,
-    /// The number of pods with this violation.
-    pub times: usize,
+    /// The number of objects with this violation: pods, unless there is only one.
+    pub pods: usize,
 }
 
 /// Returns the workloads, sorted by the severity of their worst violation and by penalty. Violations that fail a gate on
@@ -87,17 +87,44 @@ impl<'a> Workload<'a> {
         type Key<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str, Option<Object<'a>>);
         let mut found: BTreeMap<Key, usize> = BTreeMap::new();
         let mut lines: Vec<Line> = Vec::new();
+        // A check may report the same twice. The violations of an object are consecutive.
+        let mut last: Vec<&str> = Vec::new();
         for violation in &self.violations {
             let Violation { check, container, field, message, source, .. } = violation;
             let source = source.as_ref().map(Source::object);
             let key = (&**check, container.as_deref(), field.as_deref(), &**message, source);
             let index = *found.entry(key).or_insert_with(|| {
-                lines.push(Line { violation, times: 0 });
+                lines.push(Line { violation, pods: 0 });
+                last.push("");
                 lines.len() - 1
             });
-            lines[index].times += 1;
+            let before = std::mem::replace(&mut last[index], &violation.name);
+            lines[index].pods += usize::from(lines[index].pods == 0 || before != &*violation.name);
         }
         lines.sort_by_key(|line| (Reverse(line.violation.severity), Reverse(line.violation.penalty())));
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube_devops_core::{Controller, testing};
+
+    use super::*;
+
+    #[test]
+    fn a_line_counts_each_pod_once() {
+        let controller =
+            Some(Controller { group: "apps".to_owned(), kind: "ReplicaSet".to_owned(), name: "web".to_owned() }.into());
+        let found = |name: &str, message: &str| Violation {
+            controller: controller.clone(),
+            message: message.into(),
+            ..testing::violation("own", Severity::Low, name)
+        };
+        let violations = [found("a", "x"), found("a", "y"), found("a", "x"), found("b", "x")];
+        let workloads = most_severe_first(&violations);
+        let lines: Vec<_> =
+            workloads[0].lines().iter().map(|line| (line.violation.message.to_string(), line.pods)).collect();
+        assert_eq!(lines, [("x".to_owned(), 2), ("y".to_owned(), 1)]);
     }
 }

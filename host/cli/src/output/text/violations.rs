@@ -79,8 +79,8 @@ impl Page<'_> {
             Some(container) => format!("container {}: {}", name(container), one_line(message, MAX_MESSAGE_LENGTH)),
             None => one_line(message, MAX_MESSAGE_LENGTH),
         };
-        if line.times > 1 {
-            text.push_str(&format!(" ({} pods)", line.times));
+        if line.pods > 1 {
+            text.push_str(&format!(" ({} pods)", line.pods));
         }
         let before = 2 + SEVERITY_WIDTH + 2 + check_width + 2;
         let place = self.shown.place(line.violation);
