@@ -65,12 +65,17 @@ shift
 exec "$@"
 "#;
 
-/// Runs a test of a real node in separate namespaces. `name` is the full name of the test function that calls this.
+/// Runs a test of a real node in separate namespaces, after `prepare`, which has the network. `name` is the full name of the test
+/// function that calls this.
 ///
 /// # Errors
 ///
 /// If the test fails, or cannot run although [`REQUIRED_VARIABLE`] is set.
-pub fn isolated(name: &str, test: impl Future<Output = Result<()>>) -> Result<()> {
+pub fn isolated(
+    name: &str,
+    prepare: impl FnOnce() -> Result<()>,
+    test: impl Future<Output = Result<()>>,
+) -> Result<()> {
     if env::var_os(ISOLATED_VARIABLE).is_some() {
         return tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(test);
     }
@@ -85,6 +90,7 @@ pub fn isolated(name: &str, test: impl Future<Output = Result<()>>) -> Result<()
     let components: Vec<_> = Component::ALL.into_iter().chain(Component::NODE).collect();
     Tools::find(&components).context("failed to find the programs of the node")?;
     registry::programs().context("failed to find the programs of registries")?;
+    prepare().context("failed to prepare the test")?;
     let status = Command::new("unshare")
         .args([
             "--net",

@@ -13,6 +13,7 @@ pub mod guests;
 pub mod helm;
 mod hostile;
 pub mod http;
+pub mod javascript;
 pub mod objects;
 pub mod operator;
 mod program;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use end_to_end::guests::guest;
 use end_to_end::helm::{helm, output};
+use end_to_end::javascript::build_example;
 use end_to_end::objects::{bad_container_with_port, bad_pod, good_pod, selecting_workload};
 use end_to_end::operator::{apply, get, policy};
 use end_to_end::{Folder, kube_devops, program, root, run};
@@ -150,20 +151,90 @@ fn web() -> Value {
     selecting_workload("Deployment", "web", [container])
 }
 
-/// Custom checks in a registry that only pods of the node and this test can reach.
-struct Modules {
-    registry: Registry,
-    files: Folder,
+/// The folder of the component in JavaScript. It is built before the test is isolated.
+const JAVASCRIPT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/installation");
+
+fn build_javascript() -> Result<()> {
+    let folder = Path::new(JAVASCRIPT);
+    fs::create_dir_all(folder)?;
+    let is_built = build_example(folder)?;
+    if !is_built && folder.join("registries.wasm").exists() {
+        fs::remove_file(folder.join("registries.wasm"))?;
+    }
+    Ok(())
+}
+
+/// A custom check, and a namespace with a policy that enables it.
+struct CustomCheck {
+    name: &'static str,
+    settings: Value,
     namespace: Namespace,
 }
 
+impl CustomCheck {
+    /// Creates the PolicyModule, a pod with a violation, and the policy.
+    async fn start(release: &Installation, name: &'static str, settings: Value, module: Value) -> Result<Self> {
+        let module = json!({
+            "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": name },
+            "spec": module,
+        });
+        let namespace = release.plane.namespace(&format!("custom-{name}")).await?;
+        apply(&namespace, &module.to_string()).await?;
+        let check = Self { name, settings, namespace };
+        apply(&check.namespace, &good_pod("existing").to_string()).await?;
+        apply(&check.namespace, &check.policy()).await?;
+        Ok(check)
+    }
+
+    fn policy(&self) -> String {
+        policy("custom", &json!({ "checks": [{ "check": self.name, "severity": "high", "settings": self.settings }] }))
+    }
+
+    /// Waits until the operator reports and the webhook denies what `analyze` finds with the component in a folder.
+    async fn expect(&self, folder: &Folder) -> Result<()> {
+        let (name, namespace) = (self.name, &self.namespace);
+        eventually(DEADLINE, "the custom check at all doors", async || {
+            let module = get(namespace, "policymodule", name).await?;
+            ensure!(module["status"]["checks"] == json!([name]), "{:#}", module["status"]);
+            let status = get(namespace, "devopspolicy", "custom").await?["status"].take();
+            ensure!(status["violationsByCheck"] == json!({ name: 1 }), "{status:#}");
+            let pod = good_pod("new").to_string();
+            let created = namespace.kubectl_with_input(["create", "--dry-run=server", "-f", "-"], &pod).await;
+            let error = created.err().context("the pod was admitted")?.to_string();
+            ensure!(error.contains(&format!("({name}, high, policy custom)")), "{error}");
+            Ok(())
+        })
+        .await?;
+        folder.write("policy.yaml", self.policy());
+        folder.write("pod.yaml", good_pod("existing").to_string());
+        let mut analyze = kube_devops();
+        analyze.current_dir(folder.path()).args(["analyze", "-f", "pod.yaml", "--policy", "policy.yaml"]);
+        let report = run(analyze.args(["-o", "json", "--module", &format!("{name}.wasm")])).exits(0).json();
+        ensure!(report["violations"].as_array().map(Vec::len) == Some(1), "{report:#}");
+        Ok(())
+    }
+}
+
+/// Custom checks: one in a registry that only pods of the node and this test can reach, and one in a ConfigMap.
+struct Modules {
+    registry: Registry,
+    files: Folder,
+    checks: Vec<CustomCheck>,
+}
+
 impl Modules {
-    /// Pushes and signs a module, and enables its check in a separate namespace.
     async fn start(release: &Installation) -> Result<Self> {
         let authentication = Authentication::Basic { user: "robot".to_owned(), password: "s3cret".to_owned() };
         let options = RegistryOptions { tls: true, authentication, on_node: true, ..RegistryOptions::default() };
-        let registry = Registry::start(options).await?;
-        let (files, key) = (Folder::new(), KeyPair::generate()?);
+        let mut modules = Self { registry: Registry::start(options).await?, files: Folder::new(), checks: Vec::new() };
+        modules.push_rust(release).await?;
+        modules.store_javascript(release).await?;
+        Ok(modules)
+    }
+
+    /// Pushes and signs a module in Rust.
+    async fn push_rust(&mut self, release: &Installation) -> Result<()> {
+        let (files, registry, key) = (&self.files, &self.registry, KeyPair::generate()?);
         files.write("reader.wasm", guest("reader", Path::new(env!("CARGO_TARGET_TMPDIR")))?);
         files.write("ca.crt", registry.ca_pem().unwrap());
         files.write("key.pem", key.serialize_pem());
@@ -178,51 +249,42 @@ impl Modules {
         let secret = ["create", "secret", "generic", "kube-devops-registry", "-n", "kube-devops", &login];
         release.kubectl(&[&secret[..], &["--type=kubernetes.io/dockerconfigjson"]].concat()).await?;
         let module = json!({
-            "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": "reader" },
-            "spec": {
-                "source": { "oci": {
-                    "reference": reference, "pullSecret": "kube-devops-registry", "caBundle": registry.ca_pem(),
-                } },
-                "verify": { "publicKeys": [key.public_key_pem()] },
-                "grants": ["object"],
-            },
+            "source": { "oci": {
+                "reference": reference, "pullSecret": "kube-devops-registry", "caBundle": registry.ca_pem(),
+            } },
+            "verify": { "publicKeys": [key.public_key_pem()] },
+            "grants": ["object"],
         });
-        let namespace = release.plane.namespace("custom").await?;
-        apply(&namespace, &module.to_string()).await?;
-        let spec = json!({ "checks": [{ "check": "reader", "severity": "high" }] });
-        apply(&namespace, &good_pod("existing").to_string()).await?;
-        apply(&namespace, &policy("custom", &spec)).await?;
-        Ok(Self { registry, files, namespace })
+        self.checks.push(CustomCheck::start(release, "reader", json!({}), module).await?);
+        Ok(())
     }
 
-    /// Waits until the operator reports and the webhook denies what `analyze` finds.
+    /// Stores a module in JavaScript as a ConfigMap, compressed, if it could be built.
+    async fn store_javascript(&mut self, release: &Installation) -> Result<()> {
+        let Ok(component) = fs::read(Path::new(JAVASCRIPT).join("registries.wasm")) else { return Ok(()) };
+        let file = self.files.write("registries.wasm", component);
+        output(Command::new("gzip").arg("--keep").arg(&file))?;
+        let compressed = format!("--from-file={}.gz", file.display());
+        release.kubectl(&["create", "configmap", "registries", "-n", "kube-devops", &compressed]).await?;
+        let module = json!({ "source": { "configMap": { "name": "registries" } } });
+        let settings = json!({ "allowed": ["registry.example.com"] });
+        self.checks.push(CustomCheck::start(release, "registries", settings, module).await?);
+        Ok(())
+    }
+
     async fn expect(&self) -> Result<()> {
-        let context = || format!("{}\n{}", self.registry.host(), self.registry.log().unwrap_or_default());
-        eventually(DEADLINE, "the custom check at all doors", async || {
-            let module = get(&self.namespace, "policymodule", "reader").await?;
-            ensure!(module["status"]["checks"] == json!(["reader"]), "{:#}", module["status"]);
-            let status = get(&self.namespace, "devopspolicy", "custom").await?["status"].take();
-            ensure!(status["violationsByCheck"] == json!({ "reader": 1 }), "{status:#}");
-            let pod = good_pod("new").to_string();
-            let created = self.namespace.kubectl_with_input(["create", "--dry-run=server", "-f", "-"], &pod).await;
-            let error = created.err().context("the pod was admitted")?.to_string();
-            ensure!(error.contains("(reader, high, policy custom)"), "{error}");
-            Ok(())
-        })
-        .await
-        .with_context(context)?;
-        self.files.write("policy.yaml", policy("custom", &json!({ "checks": [{ "check": "reader" }] })));
-        self.files.write("pod.yaml", good_pod("existing").to_string());
-        let mut analyze = kube_devops();
-        analyze.current_dir(self.files.path()).args(["analyze", "-f", "pod.yaml", "--policy", "policy.yaml"]);
-        let report = run(analyze.args(["-o", "json", "--module", "reader.wasm"])).exits(0).json();
-        ensure!(report["violations"].as_array().map(Vec::len) == Some(1), "{report:#}");
+        for check in &self.checks {
+            let log = || format!("{}\n{}", self.registry.host(), self.registry.log().unwrap_or_default());
+            check.expect(&self.files).await.with_context(log)?;
+        }
         Ok(())
     }
 
     /// Removes what the release does not.
     async fn remove(self, release: &Installation) -> Result<()> {
-        release.kubectl(&["delete", "policymodule", "reader"]).await?;
+        for check in &self.checks {
+            release.kubectl(&["delete", "policymodule", check.name]).await?;
+        }
         release.kubectl(&["delete", "secret", "kube-devops-registry", "-n", "kube-devops"]).await?;
         Ok(())
     }
@@ -230,7 +292,7 @@ impl Modules {
 
 #[test]
 fn a_release_works_on_a_real_node() -> Result<()> {
-    real_node::isolated("a_release_works_on_a_real_node", async {
+    real_node::isolated("a_release_works_on_a_real_node", build_javascript, async {
         let plane = ControlPlane::builder().controller_manager().scheduler().real_node().start().await?;
         let context = Folder::new();
         copy_program(&context.path().join("image"))?;

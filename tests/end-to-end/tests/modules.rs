@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use end_to_end::javascript::{copy_example, npm_install};
 use end_to_end::objects::{documents, good_pod, labelled};
 use end_to_end::{Folder, Ran, kube_devops, root, run};
 use serde_json::{Value, json};
@@ -93,16 +94,6 @@ fn a_check_in_rust_needs_only_its_project() {
     let check = lines.split_once("impl Check for").unwrap().1;
     assert!(check.lines().count() <= 25, "the check has {} lines", check.lines().count());
     exercise(folder.path(), &project);
-}
-
-/// Installs the packages of a project. Returns whether they can be had.
-fn npm_install(project: &Path) -> bool {
-    let installed = Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(project).output();
-    let is_installed = installed.is_ok_and(|output| output.status.success());
-    if !is_installed {
-        eprintln!("skipped: npm is missing or cannot reach its registry");
-    }
-    is_installed
 }
 
 #[test]
@@ -278,11 +269,7 @@ fn the_examples_pass_their_cases_and_combine() {
 #[test]
 fn the_example_in_javascript_passes_its_cases() {
     let folder = Folder::new();
-    let source = root().join("examples/modules/registries");
-    let project = folder.path().join("registries");
-    for file in ["package.json", "check.js", "wit/policy.wit", "cases/images.yaml", "cases/images.expected.yaml"] {
-        folder.write(Path::new("registries").join(file), fs::read(source.join(file)).unwrap());
-    }
+    let project = copy_example(folder.path()).unwrap();
     if !npm_install(&project) {
         return;
     }

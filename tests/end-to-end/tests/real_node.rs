@@ -128,7 +128,7 @@ fn container(workload: &Value) -> &Value {
 
 #[test]
 fn remediation_follows_real_probes() -> Result<()> {
-    real_node::isolated("remediation_follows_real_probes", async {
+    real_node::isolated("remediation_follows_real_probes", || Ok(()), async {
         let plane = ControlPlane::builder().controller_manager().scheduler().real_node().start().await?;
         plane.load_busybox(IMAGE)?;
         let setting = Setting::new(plane).await?;
