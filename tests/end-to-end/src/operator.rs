@@ -112,3 +112,24 @@ pub async fn expect_status(
     .await
     .with_context(|| operator.log())
 }
+
+/// Waits until the condition Ready of a PolicyModule has a reason, and a message with a text. Returns the status.
+pub async fn expect_module(
+    operator: &Controller,
+    namespace: &Namespace,
+    name: &str,
+    reason: &str,
+    text: &str,
+) -> Result<Value> {
+    eventually(DEADLINE, format!("the module {name} to be {reason}"), async || {
+        let object = get(namespace, "policymodule", name).await?;
+        let conditions = object["status"]["conditions"].as_array().context("no conditions")?;
+        let ready = conditions.iter().find(|condition| condition["type"] == "Ready").context("no condition Ready")?;
+        let message = ready["message"].as_str().unwrap_or_default();
+        ensure!(ready["reason"] == reason && message.contains(text), "{:#}", object["status"]);
+        ensure!(object["status"]["observedGeneration"] == object["metadata"]["generation"], "{object:#}");
+        Ok(object["status"].clone())
+    })
+    .await
+    .with_context(|| operator.log())
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use end_to_end::guests::{guest, with_section};
 use end_to_end::objects::{good_container, good_pod, selecting_workload};
-use end_to_end::operator::{Setting, apply, expect_status, get, policy};
+use end_to_end::operator::{Setting, apply, expect_module, expect_status, get, policy};
 use end_to_end::webhook::{Webhook, denial};
 use end_to_end::{Controller, Folder, kube_devops, run};
 use serde_json::{Value, json};
@@ -44,29 +44,8 @@ fn module(name: &str, grants: &[&str]) -> String {
     object.to_string()
 }
 
-/// Waits until the condition Ready of the module has a reason and a message with a text. Returns the status.
 async fn expect_ready(operator: &Controller, namespace: &Namespace, reason: &str, text: &str) -> Result<Value> {
-    expect_ready_of("reader", operator, namespace, reason, text).await
-}
-
-async fn expect_ready_of(
-    name: &str,
-    operator: &Controller,
-    namespace: &Namespace,
-    reason: &str,
-    text: &str,
-) -> Result<Value> {
-    eventually(DEADLINE, format!("the module {name} to be {reason}"), async || {
-        let object = get(namespace, "policymodule", name).await?;
-        let conditions = object["status"]["conditions"].as_array().context("no conditions")?;
-        let ready = conditions.iter().find(|condition| condition["type"] == "Ready").context("no condition Ready")?;
-        let message = ready["message"].as_str().unwrap_or_default();
-        ensure!(ready["reason"] == reason && message.contains(text), "{ready:#}");
-        ensure!(object["status"]["observedGeneration"] == object["metadata"]["generation"], "{object:#}");
-        Ok(object["status"].clone())
-    })
-    .await
-    .with_context(|| operator.log())
+    expect_module(operator, namespace, "reader", reason, text).await
 }
 
 async fn expect_denial(webhook: &Webhook, namespace: &Namespace) -> Result<()> {
@@ -149,9 +128,9 @@ async fn a_module_is_loaded_replaced_and_removed_while_the_platform_runs() -> Re
     // Another module with the same check takes over when the first one is removed, in every replica.
     apply(system, &module("another", &["object"])).await?;
     let clash = "the check reader already exists in the PolicyModule reader";
-    expect_ready_of("another", &operator, system, "NameClash", clash).await?;
+    expect_module(&operator, system, "another", "NameClash", clash).await?;
     system.kubectl(["delete", "policymodule", "reader"]).await?;
-    expect_ready_of("another", &operator, system, "Active", "").await?;
+    expect_module(&operator, system, "another", "Active", "").await?;
     expect_denial(&webhook, &namespace).await?;
 
     // Without the module, its rule is not evaluated, and the others are.
@@ -188,7 +167,7 @@ async fn a_removed_label_is_denied_and_a_restart_is_not() -> Result<()> {
     let system = setting.namespace();
     Source { namespace: system, folder: Folder::new() }.set(&bytes).await?;
     apply(system, &module("labels", &[])).await?;
-    expect_ready_of("labels", &operator, system, "Active", "").await?;
+    expect_module(&operator, system, "labels", "Active", "").await?;
     for (name, team) in [("bare", json!({})), ("owned", json!({ "team": "shop" }))] {
         let mut existing = selecting_workload("Deployment", name, [good_container("web")]);
         let labels = existing["spec"]["template"]["metadata"]["labels"].as_object_mut().context("labels")?;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::guests::{guest, with_section};
-use end_to_end::operator::{Setting, apply, get, policy};
+use end_to_end::operator::{Setting, apply, expect_module, get, policy};
 use end_to_end::webhook::{Webhook, denial};
 use end_to_end::{Controller, Folder, kube_devops, run};
 use kube_devops_oci::Digest;
@@ -94,18 +94,8 @@ async fn resolve(namespace: &Namespace, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the condition Ready has a reason, and a message with a text. Returns the status.
 async fn expect(operator: &Controller, namespace: &Namespace, reason: &str, text: &str) -> Result<Value> {
-    eventually(DEADLINE, format!("the module to be {reason}"), async || {
-        let object = get(namespace, "policymodule", "reader").await?;
-        let conditions = object["status"]["conditions"].as_array().context("no conditions")?;
-        let ready = conditions.iter().find(|condition| condition["type"] == "Ready").context("no condition Ready")?;
-        let message = ready["message"].as_str().unwrap_or_default();
-        ensure!(ready["reason"] == reason && message.contains(text), "{:#}", object["status"]);
-        Ok(object["status"].clone())
-    })
-    .await
-    .with_context(|| operator.log())
+    expect_module(operator, namespace, "reader", reason, text).await
 }
 
 fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {

@@ -28,7 +28,10 @@ const BY_P256: &[Algorithm] = &[&ECDSA_P256_SHA256_ASN1];
 const BY_P384: &[Algorithm] = &[&ECDSA_P384_SHA384_ASN1, &ECDSA_P384_SHA256_ASN1];
 const BY_RSA: &[Algorithm] = &[&RSA_PKCS1_2048_8192_SHA256];
 
-/// A public key: ECDSA with P-256 or P-384, or RSA with at least 2048 bits.
+/// The sizes of RSA keys whose signatures are verified.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// A public key: ECDSA with P-256 or P-384, or RSA with 2048 to 8192 bits.
 #[derive(Clone)]
 pub struct PublicKey {
     key: Vec<u8>,
@@ -60,7 +63,10 @@ impl PublicKey {
         let algorithms = match (info.algorithm.algorithm.to_id_string().as_str(), curve.as_deref()) {
             (ELLIPTIC_CURVE, Some(P256)) => BY_P256,
             (ELLIPTIC_CURVE, Some(P384)) => BY_P384,
-            (RSA, _) => BY_RSA,
+            (RSA, _) => match info.parsed() {
+                Ok(x509_parser::public_key::PublicKey::RSA(key)) if RSA_BITS.contains(&key.key_size()) => BY_RSA,
+                _ => return Err(InvalidKey("it is an RSA key with less than 2048 or more than 8192 bits")),
+            },
             (EDWARDS, _) => {
                 return Err(InvalidKey(
                     "it is an Ed25519 key, by which cosign creates signatures that it cannot verify",
@@ -95,11 +101,19 @@ impl fmt::Debug for PublicKey {
 mod tests {
     use super::*;
 
+    const RSA_1024: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDIKqH0PpdCykrWNyfXWOb9JyjO\n\
+        LxQPRDa49kfaEJoKWVUXFrikaTMPFd/WE7ImgrATXppvAmyzj8yxeaKYkx8gYj6T\n\
+        C78DkfxElGcMZSO+yFOev6IJxS1u7VxgUrKoJye72iesizNiLOp3CbCiOVBuDBoo\n\
+        ln6sdAowCuSeBZ39FwIDAQAB\n\
+        -----END PUBLIC KEY-----";
+
     #[test]
     fn other_texts_are_errors_that_say_what_they_are() {
         let error = |text: &str| PublicKey::from_pem(text).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error("").contains("BEGIN PUBLIC KEY"));
         assert!(error("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----").contains("private key"));
         assert!(error("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----").contains("damaged"));
+        assert!(error(RSA_1024).contains("less than 2048"));
     }
 }

@@ -29,6 +29,15 @@ fn contract(module: &LoadedModule) -> &str {
     module.exports.iter().find(is_ours).and_then(|name| name.rsplit('@').next()).unwrap_or_default()
 }
 
+/// What the component provides.
+fn kind(module: &LoadedModule) -> &'static str {
+    match (module.checks.is_empty(), module.bundle.is_some()) {
+        (false, false) => "checks",
+        (true, _) => "bundle",
+        (false, true) => "checks and bundle",
+    }
+}
+
 fn stage(info: &CheckInfo) -> &'static str {
     match info.stage {
         Stage::Spec => "spec",
@@ -39,6 +48,7 @@ fn stage(info: &CheckInfo) -> &'static str {
 fn text(module: &LoadedModule) -> String {
     let mut text = String::new();
     let list = |names: &[String]| escape_controls(&names.join(", "));
+    let _ = writeln!(text, "Type        {}", kind(module));
     let _ = writeln!(text, "Digest      {}", module.digest);
     let _ = writeln!(text, "Size        {} bytes", module.size);
     let _ = writeln!(text, "Contract    devops:policy {}", escape_controls(contract(module)));
@@ -72,7 +82,7 @@ fn json(module: &LoadedModule) -> Value {
         json!({ "name": bundle.name, "title": bundle.title, "checks": checks })
     };
     json!({
-        "digest": module.digest, "size": module.size, "contract": contract(module), "imports": module.imports,
+        "type": kind(module), "digest": module.digest, "size": module.size, "contract": contract(module), "imports": module.imports,
         "exports": module.exports, "checks": module.checks.iter().map(|module| check(module.info())).collect::<Vec<_>>(),
         "bundle": module.bundle.as_ref().map(|module| bundle(module.bundle())),
     })
