@@ -20,6 +20,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches};
 
 use arguments::Arguments;
@@ -40,7 +41,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let parsed = match parsed {
         Ok(parsed) => parsed,
         // Clap prints help texts and usage errors, and exits with the corresponding code.
-        Err(error) => error.exit(),
+        Err(error) => without_credentials(error).exit(),
     };
     match commands::run(parsed, program) {
         Ok(code) => code.into(),
@@ -50,6 +51,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             commands::Outcome::Failure.into()
         }
     }
+}
+
+/// Removes credentials from the value that a usage error repeats: errors end up in the logs of CI.
+fn without_credentials(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
+        let shown = kube_devops_oci::without_credentials(value).into_owned();
+        error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+    }
+    error
 }
 
 /// Suppresses the output of panics in the YAML parser: they are caught and reported as errors of their documents.

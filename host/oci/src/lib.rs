@@ -26,6 +26,6 @@ pub use credentials::Keychain;
 pub use digest::{Digest, InvalidDigest};
 pub use error::OciError;
 pub use fetch::Fetched;
-pub use reference::{InvalidReference, Reference, SCHEME};
+pub use reference::{InvalidReference, Reference, SCHEME, without_credentials};
 pub use signature::{PublicKey, SignatureError, SigningKey};
 pub use store::Store;

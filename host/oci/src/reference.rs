@@ -2,6 +2,7 @@
 //!
 //! The grammar is that of distribution/reference, but the host is required: no registry is assumed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -109,20 +110,23 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Returns a text without what precedes an `@` in its host, which may be a password.
-fn without_credentials(text: &str) -> String {
-    let (scheme, rest) = text.split_at(text.find("://").map_or(0, |position| position + 3));
-    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    format!("{scheme}{host}{path}")
+/// Returns a text without user and password before the host, and without everything else before the `@` that ends them.
+/// The `@` before a digest ends none.
+pub fn without_credentials(text: &str) -> Cow<'_, str> {
+    let is_digest = |text: &str| ["sha256:", "sha384:", "sha512:"].iter().any(|algorithm| text.starts_with(algorithm));
+    let Some((position, _)) = text.rmatch_indices('@').find(|(position, _)| !is_digest(&text[position + 1..])) else {
+        return Cow::Borrowed(text);
+    };
+    let scheme = if text.starts_with(SCHEME) { SCHEME } else { "" };
+    Cow::Owned(format!("{scheme}{}", &text[position + 1..]))
 }
 
 fn parse(text: &str) -> Result<Reference, String> {
+    if without_credentials(text) != text {
+        return Err("it contains credentials; remove them, and log in with `docker login` or `podman login`".to_owned());
+    }
     if let Some((scheme, _)) = text.split_once("://") {
         return Err(format!("the scheme {scheme}:// is unknown; write oci:// or nothing in its place"));
-    }
-    if text.split('/').next().is_some_and(|host| host.contains('@')) {
-        return Err("it contains credentials; remove them, and log in with `docker login` or `podman login`".to_owned());
     }
     let (name, digest) = match text.split_once('@') {
         Some((name, digest)) => (name, Some(digest.parse::<Digest>().map_err(|error| error.to_string())?)),
@@ -260,12 +264,18 @@ mod tests {
             "user:secret@host.example/checks",
             "https://a:secret@b/c",
             "a:secret@b",
+            "oci://user:secret/secret@host.example/checks",
+            "oci://oci://user:secret@h/x",
+            "user:secret@h/p://x",
+            "user:secret@host.example/checks@sha256:12",
         ] {
             let error = text.parse::<Reference>().unwrap_err().to_string();
-            assert!(!error.contains("secret"), "{error}");
+            assert!(!error.contains("secret") && error.contains("docker login"), "{error}");
         }
         let error = "oci://user:secret@host.example/checks:1".parse::<Reference>().unwrap_err().to_string();
-        assert!(error.starts_with("\"oci://host.example/checks:1\"") && error.contains("docker login"), "{error}");
+        assert!(error.starts_with("\"oci://host.example/checks:1\""), "{error}");
+        let error = "labels@sha256:12".parse::<Reference>().unwrap_err().to_string();
+        assert!(error.contains("is not a digest") || error.contains("no repository"), "{error}");
     }
 
     #[test]

@@ -219,6 +219,25 @@ fn names_and_references_are_validated() {
     }
     assert!(call(folder.path(), &["module", "inspect", "missing.wasm"]).exits(2).stderr.contains("missing.wasm"));
     assert!(call(folder.path(), &["explain", "--module", "ftp://a"]).exits(2).stderr.contains("unknown scheme"));
+    let credentials =
+        ["oci://user:secret@host.example/a:1", "oci://user:se/secret@host.example/a", "user:secret@host.example/a:1"];
+    for reference in credentials {
+        for command in [
+            &["explain", "--module", reference][..],
+            &["module", "push", "a.wasm", reference],
+            &["module", "inspect", reference],
+        ] {
+            let failed = call(folder.path(), command).exits(2).stderr;
+            assert!(!failed.contains("secret") && failed.contains("docker login"), "{command:?}: {failed}");
+        }
+    }
+    let failed = call(folder.path(), &["explain", "--module", "host.example/checks/a:1"]).exits(2).stderr;
+    assert!(
+        failed.contains("there is no such file; a module of a registry is oci://host.example/checks/a:1"),
+        "{failed}"
+    );
+    let failed = call(folder.path(), &["explain", "--module-key", "key.pub"]).exits(2).stderr;
+    assert!(failed.contains("--module-key has no effect without --module"), "{failed}");
 }
 
 #[test]

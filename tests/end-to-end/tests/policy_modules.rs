@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use end_to_end::guests::{guest, with_section};
 use end_to_end::objects::{good_container, good_pod, selecting_workload};
-use end_to_end::operator::{Setting, apply, expect_module, expect_status, get, policy};
+use end_to_end::operator::{Setting, apply, expect_module, expect_status, policy};
 use end_to_end::webhook::{Webhook, denial};
 use end_to_end::{Controller, Folder, kube_devops, run};
 use serde_json::{Value, json};
@@ -72,6 +72,9 @@ async fn a_module_is_loaded_replaced_and_removed_while_the_platform_runs() -> Re
     expect_ready(&operator, system, "SourceInvalid", "there is no ConfigMap checks").await?;
     source.set(&bytes).await?;
     expect_ready(&operator, system, "LoadFailed", "imports object, which is not granted").await?;
+    let ready = "policy_module_ready{module=\"reader\"}";
+    operator.expect_metric(ready, Some(0.0)).await?;
+    webhook.process.expect_metric(ready, Some(0.0)).await?;
     apply(system, &module("reader", &["object"])).await?;
     let status = expect_ready(&operator, system, "Active", "").await?;
     assert_eq!(status["checks"], json!(["reader"]));
@@ -79,6 +82,8 @@ async fn a_module_is_loaded_replaced_and_removed_while_the_platform_runs() -> Re
     let series = format!("policy_module_loaded{{digest=\"{digest}\",module=\"reader\"}}");
     operator.expect_metric(&series, Some(1.0)).await?;
     webhook.process.expect_metric(&series, Some(1.0)).await?;
+    operator.expect_metric(ready, Some(1.0)).await?;
+    webhook.process.expect_metric(ready, Some(1.0)).await?;
 
     // All doors find the same.
     let spec = json!({ "forbidLatestTag": true, "checks": [{ "check": "reader", "severity": "high" }] });

@@ -12,13 +12,11 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::header;
 use axum::response::Response;
-use end_to_end::Controller;
 use end_to_end::guests::{guest, replaced};
-use end_to_end::operator::{Setting, apply, expect_module, get};
+use end_to_end::operator::{Setting, apply, expect_module};
 use kube_devops_oci::Digest;
 use kube_devops_oci::artifact::{COMPONENT, Layout, Module};
 use serde_json::json;
-use test_cluster::{DEADLINE, Namespace, eventually};
 
 /// What the registry serves: the answer to a request for the manifest, and to one for the component.
 #[derive(Clone)]

@@ -271,6 +271,7 @@ async fn what_was_not_evaluated_is_not_shown_as_healthy() -> Result<()> {
         assert_eq!(condition(&status, "Ready"), ("False", "CheckNotFound"), "{status:#}");
         operator.expect_metric(&series("evaluation_complete", policy), Some(0.0)).await?;
         operator.expect_metric(&series("health_score", policy), score).await?;
+        operator.expect_metric(&series("violations_total", policy), score.map(|_| 0.0)).await?;
     }
     let audit = eventually(DEADLINE, "an audit result", async || {
         let mut audits = list(&namespace, "policyauditresults").await?;
@@ -280,9 +281,12 @@ async fn what_was_not_evaluated_is_not_shown_as_healthy() -> Result<()> {
     .await?;
     assert_eq!((&audit["policy"], &audit["complete"]), (&json!("partial"), &json!(false)), "{audit:#}");
     assert_eq!(audit["classification"], "Incomplete");
-    assert!(audit["errors"][0].as_str().unwrap().contains("no such check: absent"), "{audit:#}");
+    let errors = audit["errors"].as_array().unwrap();
+    assert!(
+        errors.len() == 1 && errors[0].as_str().unwrap().contains("check absent failed: there is no such check"),
+        "{audit:#}"
+    );
 
-    // With the check, it would be complete; without its rule, it is.
     apply(&namespace, &policy("partial", &json!({ "forbidLatestTag": true }))).await?;
     expect_status(&operator, &namespace, "partial", "Healthy", |status| status["healthy"] == true).await?;
     operator.expect_metric(&series("evaluation_complete", "partial"), Some(1.0)).await?;

@@ -132,7 +132,9 @@ fn fetch(
     }
     match reference {
         ModuleReference::File(path) => match path.to_str().and_then(|text| text.parse::<Reference>().ok()) {
-            Some(reference) if !path.exists() => bail!("there is no such file; a module of a registry is {reference}"),
+            Some(reference) if path.try_exists().is_ok_and(|exists| !exists) => {
+                bail!("there is no such file; a module of a registry is {reference}")
+            }
             _ => file(path, most),
         },
         ModuleReference::Oci(reference) => {

@@ -1,10 +1,10 @@
 //! The locations of modules on the command line.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use kube_devops_oci::{Reference, SCHEME};
+use kube_devops_oci::{Reference, SCHEME, without_credentials};
 
 /// The location of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,11 @@ impl FromStr for ModuleReference {
         if text.contains("://") {
             return Err(format!("unknown scheme; {FORMS}"));
         }
+        if without_credentials(text) != text && !Path::new(text).exists() {
+            return Err(format!(
+                "the reference contains credentials; remove them, and log in with `docker login`; {FORMS}"
+            ));
+        }
         Ok(Self::File(text.into()))
     }
 }
@@ -86,7 +91,14 @@ mod tests {
         for text in ["oci://host.example/checks/labels:1", "a.wasm", "configmap:shop/checks/a.wasm"] {
             assert_eq!(text.parse::<ModuleReference>().map(|reference| reference.to_string()), Ok(text.to_owned()));
         }
-        for text in ["", "ftp://host/a.wasm", "oci://checks", "configmap:checks", "configmap:/a/b"] {
+        for text in [
+            "",
+            "user:secret@host.example/checks:1",
+            "ftp://host/a.wasm",
+            "oci://checks",
+            "configmap:checks",
+            "configmap:/a/b",
+        ] {
             assert!(text.parse::<ModuleReference>().is_err(), "{text}");
         }
     }

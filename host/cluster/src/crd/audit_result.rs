@@ -78,9 +78,9 @@ pub struct PolicyAuditResultSpec {
     /// The number of violations by check.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub violations_by_check: BTreeMap<String, i64>,
-    /// Whether every check evaluated every pod that it applies to.
-    #[serde(default = "usually")]
-    pub complete: bool,
+    /// Whether every check evaluated every pod that it applies to; absent in results of versions before 0.3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub complete: Option<bool>,
     /// What was not evaluated, and why: at most 20 errors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(max = 1024)))]
@@ -92,11 +92,6 @@ pub struct PolicyAuditResultSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub violations: Vec<AuditedViolation>,
-}
-
-/// Results without the field are complete.
-fn usually() -> bool {
-    true
 }
 
 /// One violation.

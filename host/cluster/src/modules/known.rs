@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube_devops_engine::{Grants, LoadError, LoadedModule};
 use kube_devops_oci::fetch::Reserved;
-use kube_devops_oci::{Digest, OciError};
+use kube_devops_oci::{Digest, OciError, Reference};
 
 use super::content::{Content, ContentError};
 use super::oci::{Identity, Origin, Progress};
@@ -147,6 +147,12 @@ impl Known {
         self.object.spec.source.oci.as_ref()
     }
 
+    /// Whether the source is a tag, which the leader resolves.
+    fn has_tag(&self) -> bool {
+        let reference = self.oci().and_then(|source| source.reference.parse::<Reference>().ok());
+        reference.is_some_and(|reference| reference.digest().is_none())
+    }
+
     /// The name of the ConfigMap, if it is the source.
     pub fn config_map(&self) -> Option<&str> {
         self.object.spec.source.config_map.as_ref().map(|source| source.name.as_str())
@@ -224,8 +230,15 @@ impl Known {
 
     /// Whether the current version is active.
     pub fn is_ready(&self) -> bool {
-        let is_current = matches!(self.resolved, Some(Ok(_))) && self.next.is_none();
-        is_current && self.active.is_some() && self.problem().is_none()
+        let (Some(active), Some(Ok(resolved))) = (&self.active, &self.resolved) else { return false };
+        let current = match &active.origin {
+            Some((_, manifest)) => manifest.as_str(),
+            None => &active.module.digest,
+        };
+        // A replica learns a new version of a tag from the status before it fetches it.
+        let source = self.object.status.as_ref().and_then(|status| status.source.as_ref()).filter(|_| self.has_tag());
+        let is_approved = source.is_none_or(|source| source.digest == current);
+        current == resolved && is_approved && self.problem().is_none()
     }
 
     /// Returns the status.

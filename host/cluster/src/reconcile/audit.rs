@@ -49,10 +49,18 @@ pub struct Found<'a> {
 impl Found<'_> {
     /// What was not evaluated, and why; each text once, sorted.
     fn errors(&self) -> Vec<String> {
-        let missing = self.missing.iter().map(|check| format!("no such check: {check}"));
-        let texts: BTreeSet<&str> = self.ledger.errors().collect();
-        let texts = texts.into_iter().map(|text| cut(&escape_controls(text), LONGEST_MESSAGE));
-        missing.chain(texts).take(MOST_ERRORS).collect()
+        // The errors of pods include missing checks.
+        let mut texts: BTreeSet<String> = self.ledger.errors().map(str::to_owned).collect();
+        if self.ledger.is_empty() {
+            texts.extend(self.missing.iter().map(|check| format!("no such check: {check}")));
+        }
+        let count = texts.len();
+        let texts = texts.into_iter().map(|text| cut(&escape_controls(&text), LONGEST_MESSAGE));
+        let mut errors: Vec<String> = texts.take(if count > MOST_ERRORS { MOST_ERRORS - 1 } else { count }).collect();
+        if errors.len() < count {
+            errors.push(format!("and {} more", count - errors.len()));
+        }
+        errors
     }
 }
 
@@ -118,7 +126,8 @@ impl Audits {
 fn fingerprint(policy: &DevOpsPolicy, found: Found<'_>) -> String {
     let mut digest = Sha256::new();
     let total = found.ledger.total();
-    digest.update(format!("{:?} {} {:?}", policy.metadata.generation, total.subjects, total.compliance));
+    let is_complete = is_complete(found.ledger, found.missing);
+    digest.update(format!("{:?} {} {:?} {is_complete}", policy.metadata.generation, total.subjects, total.compliance));
     for error in found.errors() {
         digest.update(format!("{error}\0"));
     }
@@ -134,7 +143,9 @@ fn record(policy: &DevOpsPolicy, found: Found<'_>, fingerprint: &str, now: DateT
     let (ledger, total) = (found.ledger, found.ledger.total());
     let is_complete = is_complete(ledger, found.missing);
     let policy_name = policy.metadata.name.clone().unwrap_or_default();
-    let violations = within(worst(ledger, MOST_VIOLATIONS).into_iter().map(audited), MOST_BYTES);
+    let errors = found.errors();
+    let bytes = MOST_BYTES - serde_json::to_string(&errors).map_or(0, |text| text.len()).min(MOST_BYTES);
+    let violations = within(worst(ledger, MOST_VIOLATIONS).into_iter().map(audited), bytes);
     let name = with_suffix(&policy_name, &now.format("%Y%m%dt%H%M%Sz").to_string());
     let spec = PolicyAuditResultSpec {
         policy: policy_name,
@@ -147,8 +158,8 @@ fn record(policy: &DevOpsPolicy, found: Found<'_>, fingerprint: &str, now: DateT
         violation_count: count(total.violations),
         violations_by_severity: by_severity(total),
         violations_by_check: by_check(total),
-        complete: is_complete,
-        errors: found.errors(),
+        complete: Some(is_complete),
+        errors,
         truncated: violations.len() < total.violations,
         violations,
     };
@@ -228,6 +239,14 @@ mod tests {
             assert!(record.spec.truncated && record.spec.violations.len() <= 1000);
             assert_eq!(record.spec.violation_count, 10_000);
         }
+        let mut failing = ledger(10_000, &"x".repeat(1024));
+        for index in 0..30 {
+            let errors = vec![format!("{index} {}", "\"".repeat(2000))];
+            failing.set(&format!("failing-{index}").into(), Evaluation { errors, ..Evaluation::default() });
+        }
+        let record_of_failures = record(&policy(), found(&failing), "f", DateTime::default());
+        let bytes = serde_json::to_vec(&record_of_failures).map_or(0, |text| text.len());
+        assert!(bytes < 256 * 1000, "{bytes}");
         let small = record(&policy(), found(&ledger(3, "short")), "f", DateTime::default());
         assert!(!small.spec.truncated);
         assert_eq!(small.metadata.name.as_deref(), Some("test-19700101t000000z"));
@@ -253,7 +272,10 @@ mod tests {
     fn a_record_says_what_was_not_evaluated() {
         let recorded = |found: Found<'_>| record(&policy(), found, "f", DateTime::default()).spec;
         let complete = recorded(found(&Ledger::default()));
-        assert_eq!((complete.complete, &*complete.classification, complete.errors.len()), (true, "Healthy", 0));
+        assert_eq!((complete.complete, &*complete.classification, complete.errors.len()), (Some(true), "Healthy", 0));
+        let empty = Ledger::default();
+        let missing = recorded(Found { ledger: &empty, missing: &["absent"] });
+        assert_eq!((missing.complete, &*missing.errors[0]), (Some(false), "no such check: absent"));
 
         let mut ledger = Ledger::default();
         for name in ["a", "b"] {
@@ -261,16 +283,16 @@ mod tests {
             ledger.set(&name.into(), Evaluation { errors, ..Evaluation::default() });
         }
         let partial = recorded(Found { ledger: &ledger, missing: &["absent"] });
-        assert_eq!((partial.complete, &*partial.classification), (false, "Incomplete"));
-        let [missing, failed] = partial.errors.as_slice() else { panic!("{:?}", partial.errors) };
-        assert_eq!(missing, "no such check: absent");
+        assert_eq!((partial.complete, &*partial.classification), (Some(false), "Incomplete"));
+        let [failed] = partial.errors.as_slice() else { panic!("{:?}", partial.errors) };
         assert!(failed.starts_with("check own failed") && !failed.contains('\u{7}'), "{failed}");
 
         for index in 0..100 {
             let errors = vec![format!("failure {index}")];
             ledger.set(&format!("{index}").into(), Evaluation { errors, ..Evaluation::default() });
         }
-        assert_eq!(recorded(found(&ledger)).errors.len(), MOST_ERRORS);
+        let errors = recorded(found(&ledger)).errors;
+        assert_eq!((errors.len(), errors.last().map(String::as_str)), (MOST_ERRORS, Some("and 82 more")));
     }
 
     fn now() -> Now {

@@ -94,15 +94,16 @@ impl Metrics {
 
     /// Sets the series of a policy. `before` are the totals that they have.
     pub fn set(&self, policy: &ObjectKey, before: &Totals, shown: &Shown<'_>) {
+        self.complete.with(&labels(policy)).set(shown.is_complete.into());
+        self.mode.with(&labels(policy)).set(shown.enforces.into());
+        let Some(score) = shown.score else {
+            // Without results, there is no number of violations, not even 0.
+            return self.remove_results(policy, before);
+        };
         let now = shown.totals;
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.violations.with(&labels(policy)).set(count(now.violations));
-        match shown.score {
-            Some(score) => self.score.with(&labels(policy)).set(score.into()),
-            None => drop(self.score.remove(&labels(policy))),
-        }
-        self.complete.with(&labels(policy)).set(shown.is_complete.into());
-        self.mode.with(&labels(policy)).set(shown.enforces.into());
+        self.score.with(&labels(policy)).set(score.into());
         for (severity, violations) in Severity::ALL.iter().zip(now.by_severity) {
             self.by_severity.with(&labels_with(policy, "severity", severity.as_str())).set(count(violations));
         }
@@ -116,7 +117,14 @@ impl Metrics {
 
     /// Removes the series of a policy. `last` are their values.
     pub fn remove(&self, policy: &ObjectKey, last: &Totals) {
-        for gauge in [&self.violations, &self.score, &self.complete, &self.mode] {
+        for gauge in [&self.complete, &self.mode] {
+            let _ = gauge.remove(&labels(policy));
+        }
+        self.remove_results(policy, last);
+    }
+
+    fn remove_results(&self, policy: &ObjectKey, last: &Totals) {
+        for gauge in [&self.violations, &self.score] {
             let _ = gauge.remove(&labels(policy));
         }
         for severity in Severity::ALL {
@@ -174,9 +182,11 @@ mod tests {
         }
         let nothing = Shown { totals: &Totals::default(), score: None, is_complete: false, enforces: false };
         metrics.set(&policy, &totals, &nothing);
-        for absent in ["latest-tag", "devopspolicy_health_score", "complete{namespace=\"shop\",policy=\"strict\"} 1"] {
-            assert!(!series().iter().any(|line| line.contains(absent)), "{absent}: {:#?}", series());
-        }
+        let expected = [
+            r#"devopspolicy_evaluation_complete{namespace="shop",policy="strict"} 0"#,
+            r#"enforcement_mode{namespace="shop",policy="strict"} 0"#,
+        ];
+        assert_eq!(series(), expected, "there are no results");
         metrics.remove(&policy, &Totals::default());
         assert_eq!(series(), Vec::<String>::new());
         assert!(Metrics::new(&registry).is_err(), "the names are registered once");

@@ -70,7 +70,7 @@ pub fn status(
 
 /// Whether every check of a policy evaluated every pod that it applies to. `missing`: the ids of checks that do not exist.
 pub fn is_complete(ledger: &Ledger, missing: &[&str]) -> bool {
-    missing.is_empty() && ledger.errors().next().is_none()
+    missing.is_empty() && ledger.total().not_evaluated == 0
 }
 
 /// The conditions of a policy.

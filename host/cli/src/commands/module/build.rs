@@ -56,9 +56,7 @@ fn javascript(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
         run_tool(Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(folder), needs)?;
     }
     let (file, target) = component_file(folder, output)?;
-    let world = world(folder, "js", |code| {
-        code.contains("\"devops:policy/object@") || code.contains("'devops:policy/object@")
-    })?;
+    let world = world(folder, "js", javascript_imports_object)?;
     // Without WASI, there is nothing else that the component could import.
     let options = ["componentize-qjs", "--wit", "wit", "--world", world, "--js", "check.js", "--sync"];
     let mut npx = Command::new("npx");
@@ -80,7 +78,7 @@ fn python(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
     run_tool(pip.current_dir(folder), needs)
         .context("failed to install the packages in requirements.txt; this needs pip, and access to its registry")?;
     let (file, target) = component_file(folder, output)?;
-    let world = world(folder, "py", imports_object)?;
+    let world = world(folder, "py", python_imports_object)?;
     let mut build = Command::new(&tool);
     build.args(["--quiet", "--wit-path", "wit", "--world", world, "componentize", "check"]);
     // Without WASI, there is nothing else that the component could import.
@@ -95,24 +93,33 @@ fn python(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
 fn world(folder: &Path, extension: &str, imports_object: impl Fn(&str) -> bool) -> Result<&'static str> {
     for entry in fs::read_dir(folder).with_context(|| format!("failed to read {}", folder.display()))? {
         let file = entry?.path();
-        if file.extension().is_some_and(|found| found == extension) && file.is_file() {
-            let code = fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
-            if imports_object(&code) {
-                return Ok("check-component-with-object");
-            }
+        // The tool of the language reports files that it cannot read.
+        let code = fs::read(&file).unwrap_or_default();
+        let is_code = file.extension().is_some_and(|found| found == extension);
+        if is_code && imports_object(&String::from_utf8_lossy(&code)) {
+            return Ok("check-component-with-object");
         }
     }
     Ok("check-component")
 }
 
-/// Whether Python code has an import of `object` from `wit_world.imports`, on one line or in parentheses.
-fn imports_object(code: &str) -> bool {
-    let imports = code.split("wit_world.imports").skip(1).map(|rest| {
+/// Whether JavaScript has an import of `object`.
+fn javascript_imports_object(code: &str) -> bool {
+    let lines = code.lines().map(|line| line.trim_start()).filter(|line| !line.starts_with("//"));
+    lines.flat_map(|line| line.split(['"', '\''])).any(|text| text.starts_with("devops:policy/object@"))
+}
+
+/// Whether Python has an import of `object` from `wit_world.imports`, or uses it as an attribute of that module.
+fn python_imports_object(code: &str) -> bool {
+    let without_comments: Vec<&str> = code.lines().map(|line| line.split('#').next().unwrap_or_default()).collect();
+    let code = without_comments.join("\n").replace("\\\n", " ");
+    let is_name = |part: char| part.is_alphanumeric() || part == '_';
+    let mut imports = code.split("wit_world.imports").skip(1).map(|rest| {
         let line = rest.split('\n').next().unwrap_or_default();
         if line.contains('(') { rest.split(')').next().unwrap_or_default() } else { line }
     });
-    let is_name = |part: char| part.is_alphanumeric() || part == '_';
-    imports.flat_map(|import| import.split(|part| !is_name(part))).any(|name| name == "object")
+    imports.any(|import| import.split(|part| !is_name(part)).any(|name| name == "object"))
+        || code.contains("wit_world") && code.contains(".object.")
 }
 
 /// Returns the file of a component, and its absolute path.
@@ -142,16 +149,37 @@ mod tests {
         for code in [
             "from wit_world.imports import object",
             "from wit_world.imports import log, object as complete\n",
+            "from wit_world.imports import log, \\\n    object\n",
             "from wit_world.imports.object import get",
             "import wit_world.imports.object",
-            "import json\nfrom wit_world.imports import (\n    log,\n    object,\n)\n",
+            "import json\nfrom wit_world.imports import (\n    log,  # the log (of the host)\n    object,\n)\n",
+            "from wit_world import imports\nimports.object.get(0, '/spec')",
         ] {
-            assert!(imports_object(code), "{code}");
+            assert!(python_imports_object(code), "{code}");
+        }
+        for code in [
+            "",
+            "class A(object): pass",
+            "from wit_world.imports import log  # not object\nclass A(object): pass",
+            "import objects",
+        ] {
+            assert!(!python_imports_object(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn imports_of_object_in_javascript_are_recognized() {
+        for code in [
+            "import object from \"devops:policy/object@0.2.0\";",
+            "import { get } from 'devops:policy/object@0.2.0'",
+            "import {\n  get,\n} from \"devops:policy/object@0.2.0\";",
+        ] {
+            assert!(javascript_imports_object(code), "{code}");
         }
         for code in
-            ["", "class A(object): pass", "from wit_world.imports import log\nclass A(object): pass", "import objects"]
+            ["import log from \"devops:policy/log@0.2.0\";", "// import object from \"devops:policy/object@0.2.0\";"]
         {
-            assert!(!imports_object(code), "{code}");
+            assert!(!javascript_imports_object(code), "{code}");
         }
     }
 }
