@@ -273,19 +273,25 @@ async fn what_was_not_evaluated_is_not_shown_as_healthy() -> Result<()> {
         operator.expect_metric(&series("health_score", policy), score).await?;
         operator.expect_metric(&series("violations_total", policy), score.map(|_| 0.0)).await?;
     }
-    let audit = eventually(DEADLINE, "an audit result", async || {
-        let mut audits = list(&namespace, "policyauditresults").await?;
-        ensure!(audits.len() == 1, "{audits:#?}");
-        Ok(audits.remove(0)["spec"].take())
+    let audits = eventually(DEADLINE, "the audit results", async || {
+        let audits = list(&namespace, "policyauditresults").await?;
+        let of =
+            |policy: &str| audits.iter().map(|audit| &audit["spec"]).find(|spec| spec["policy"] == policy).cloned();
+        Ok([of("partial").context("partial")?, of("nothing").context("nothing")?])
     })
     .await?;
-    assert_eq!((&audit["policy"], &audit["complete"]), (&json!("partial"), &json!(false)), "{audit:#}");
-    assert_eq!(audit["classification"], "Incomplete");
-    let errors = audit["errors"].as_array().unwrap();
-    assert!(
-        errors.len() == 1 && errors[0].as_str().unwrap().contains("check absent failed: there is no such check"),
-        "{audit:#}"
-    );
+    for (audit, classification, score) in [(&audits[0], "Incomplete", Some(100.0)), (&audits[1], "Not evaluated", None)]
+    {
+        assert_eq!(
+            (&audit["classification"], &audit["complete"]),
+            (&json!(classification), &json!(false)),
+            "{audit:#}"
+        );
+        assert_eq!((audit["healthScore"].as_f64(), audit["compliance"].as_f64()), (score, score), "{audit:#}");
+        let errors = audit["errors"].as_array().unwrap();
+        assert_eq!(errors.len(), 1, "{audit:#}");
+        assert!(errors[0].as_str().unwrap().contains("check absent failed: there is no such check"), "{audit:#}");
+    }
 
     apply(&namespace, &policy("partial", &json!({ "forbidLatestTag": true }))).await?;
     expect_status(&operator, &namespace, "partial", "Healthy", |status| status["healthy"] == true).await?;

@@ -57,15 +57,17 @@ pub struct PolicyAuditResultSpec {
     pub policy_generation: i64,
     /// The time of the evaluation.
     pub evaluated_at: DateTime<Utc>,
-    /// The health score of what was evaluated.
+    /// The health score of what was evaluated; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
-    pub health_score: i32,
+    pub health_score: Option<i32>,
     /// The classification of the score: Healthy, Stable, Degraded or Critical; Incomplete instead of Healthy if not every
-    /// check evaluated every pod.
+    /// check evaluated every pod, and `Not evaluated` if nothing was evaluated.
     pub classification: String,
-    /// The weighted share of (pod, check) pairs that passed, in percent.
+    /// The weighted share of (pod, check) pairs that passed, in percent; absent if nothing was evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 100.0))]
-    pub compliance: f64,
+    pub compliance: Option<f64>,
     /// The number of evaluated pods.
     #[schemars(range(min = 0))]
     pub subjects: i64,

@@ -11,7 +11,7 @@ use kube_devops_core::{Ledger, Violation};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::status::{by_check, by_severity, classification, count, is_complete, worst};
+use super::status::{by_check, by_severity, classification, count, has_score, is_complete, worst};
 use super::write::{KnownAudit, Write};
 use crate::clock::Now;
 use crate::crd::{AuditedViolation, DevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec};
@@ -143,7 +143,7 @@ fn record(policy: &DevOpsPolicy, found: Found<'_>, fingerprint: &str, now: DateT
     let (ledger, total) = (found.ledger, found.ledger.total());
     let is_complete = is_complete(ledger, found.missing);
     let policy_name = policy.metadata.name.clone().unwrap_or_default();
-    let errors = found.errors();
+    let (has_score, errors) = (has_score(total, is_complete), found.errors());
     let bytes = MOST_BYTES - serde_json::to_string(&errors).map_or(0, |text| text.len()).min(MOST_BYTES);
     let violations = within(worst(ledger, MOST_VIOLATIONS).into_iter().map(audited), bytes);
     let name = with_suffix(&policy_name, &now.format("%Y%m%dt%H%M%Sz").to_string());
@@ -151,9 +151,9 @@ fn record(policy: &DevOpsPolicy, found: Found<'_>, fingerprint: &str, now: DateT
         policy: policy_name,
         policy_generation: policy.metadata.generation.unwrap_or_default(),
         evaluated_at: now,
-        health_score: total.score().into(),
+        health_score: has_score.then(|| total.score().into()),
         classification: classification(total, is_complete),
-        compliance: total.compliance.percent(),
+        compliance: has_score.then(|| total.compliance.percent()),
         subjects: count(total.subjects),
         violation_count: count(total.violations),
         violations_by_severity: by_severity(total),
@@ -276,14 +276,19 @@ mod tests {
         let empty = Ledger::default();
         let missing = recorded(Found { ledger: &empty, missing: &["absent"] });
         assert_eq!((missing.complete, &*missing.errors[0]), (Some(false), "no such check: absent"));
+        assert_eq!((missing.health_score, missing.compliance), (None, None));
+        assert_eq!(missing.classification, "Not evaluated");
 
         let mut ledger = Ledger::default();
         for name in ["a", "b"] {
             let errors = vec!["check own failed: \u{7}it crashed".to_owned()];
-            ledger.set(&name.into(), Evaluation { errors, ..Evaluation::default() });
+            let mut evaluation = Evaluation { errors, ..Evaluation::default() };
+            evaluation.compliance.add(5, false);
+            ledger.set(&name.into(), evaluation);
         }
         let partial = recorded(Found { ledger: &ledger, missing: &["absent"] });
         assert_eq!((partial.complete, &*partial.classification), (Some(false), "Incomplete"));
+        assert_eq!((partial.health_score, partial.compliance), (Some(100), Some(100.0)));
         let [failed] = partial.errors.as_slice() else { panic!("{:?}", partial.errors) };
         assert!(failed.starts_with("check own failed") && !failed.contains('\u{7}'), "{failed}");
 

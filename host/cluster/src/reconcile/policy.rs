@@ -330,8 +330,7 @@ impl Policy {
     fn audit(&mut self, options: &ReconcileOptions, now: Now) -> Option<Write> {
         let Rules::Valid(rules) = &self.rules else { return None };
         let found = Found { ledger: &self.ledger, missing: &rules.missing() };
-        let has_result = self.is_evaluated && !self.everything_is_due && self.score().is_some();
-        if !has_result || self.is_deleted() {
+        if !self.is_evaluated || self.everything_is_due || self.is_deleted() {
             return None;
         }
         self.audits.next(&self.object, found, &options.audit, now)

@@ -131,7 +131,7 @@ fn found(ledger: &Ledger, is_complete: bool, status: DevOpsPolicyStatus) -> DevO
     let total = ledger.total();
     let line = |violation: &Violation| cut(&escape_controls(&violation.line()), LONGEST_LINE);
     if !has_score(total, is_complete) {
-        let message = Some("Not evaluated".to_owned());
+        let message = Some(classification(total, is_complete));
         return DevOpsPolicyStatus { healthy: Some(false), message, ..status };
     }
     let is_healthy = total.classification() == Classification::Healthy;
@@ -153,8 +153,11 @@ pub fn has_score(total: &Totals, is_complete: bool) -> bool {
     if total.subjects == 0 { is_complete } else { total.has_score() }
 }
 
-/// The classification of evaluations that have a score.
+/// The classification of evaluations.
 pub fn classification(total: &Totals, is_complete: bool) -> String {
+    if !has_score(total, is_complete) {
+        return "Not evaluated".to_owned();
+    }
     match total.classification() {
         // What was not evaluated may have violations.
         Classification::Healthy if !is_complete => "Incomplete".to_owned(),
