@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::bindings::check::devops::policy::types;
 use crate::budget::RetryBudget;
 use crate::facts::{Encoded, Facts};
-use crate::{CallError, Limits, Rule};
+use crate::{CallError, CheckModule, Limits, Rule};
 
 /// A rule of a policy, with what the policy says about its violations.
 pub struct EnabledRule {
@@ -100,6 +100,11 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         Self { subjects, facts: Facts::new(subjects, false), annotated: Facts::new(subjects, true) }
     }
 
+    /// Returns the facts that a check receives.
+    pub fn facts_of(&self, check: &CheckModule) -> &Facts<'a, S> {
+        if check.needs().annotations { &self.annotated } else { &self.facts }
+    }
+
     /// Evaluates the batch with the rules of all groups. Returns the outcome of each rule.
     pub fn evaluate(&self, rules: &[EnabledRule], groups: &[Group], budgets: &[RetryBudget]) -> Vec<CheckOutcome> {
         let outcomes = rules.iter().map(|EnabledRule { rule, severity, weight }| {
@@ -181,7 +186,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         }
         let called: Vec<&Rule> = rules.iter().map(|&rule| &*run.rules[rule].rule).collect();
         let module = called[0].check().module();
-        let facts = if called[0].check().needs().annotations { &self.annotated } else { &self.facts };
+        let facts = self.facts_of(called[0].check());
         let selected = (positions.len() < self.subjects.len()).then_some(positions);
         let objects = if module.needs_objects() { self.objects(positions) } else { Vec::new() };
         let findings = module.with_instance(|instance| instance.evaluate(&called, facts, selected, objects, time));

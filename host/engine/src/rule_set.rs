@@ -14,7 +14,8 @@ use rayon::prelude::*;
 
 use crate::batch::{Batch, EnabledRule, Group, split};
 use crate::budget::RetryBudget;
-use crate::{CallError, CheckModule, Limits, Rule, RuleError, convert};
+use crate::facts::Encoded;
+use crate::{CallError, CheckModule, Limits, Rule, RuleError};
 
 /// The available checks, and the rules created from them. Policies with the same settings for a check share a rule and
 /// its instances, so that a thousand policies created from one bundle cost as much as one.
@@ -124,12 +125,13 @@ impl RuleSet {
     /// Returns the edits of all rules that can remediate the subject. An edit sets a missing value; its field and value
     /// come from the check, and are untrusted.
     pub fn remediate(&self, subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
-        let object = subject.object.as_ref();
+        let (subjects, object) = ([subject], subject.object.as_ref());
+        let batch = Batch::new(&subjects);
         let mut edits = Vec::new();
         let rules = self.rules.iter().map(|enabled| &enabled.rule);
         for rule in rules.filter(|rule| rule.check().info().remediates) {
-            let subject = convert::subject(subject, rule.check().needs().annotations);
-            edits.extend(rule.remediate(&subject, object).map_err(|cause| EvaluationError {
+            let subject = &batch.facts_of(rule.check()).typed()[0];
+            edits.extend(rule.remediate(subject, object).map_err(|cause| EvaluationError {
                 check: rule.check().info().id.clone(),
                 module: rule.check().digest().to_owned(),
                 cause: cause.to_string(),

@@ -17,6 +17,7 @@ use end_to_end::helm::{helm, output};
 use end_to_end::javascript::build_example;
 use end_to_end::objects::{bad_container_with_port, bad_pod, good_pod, selecting_workload};
 use end_to_end::operator::{apply, get, policy};
+use end_to_end::webhook::denial;
 use end_to_end::{Folder, kube_devops, program, root, run};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
@@ -198,9 +199,7 @@ impl CustomCheck {
             ensure!(module["status"]["checks"] == json!([name]), "{:#}", module["status"]);
             let status = get(namespace, "devopspolicy", "custom").await?["status"].take();
             ensure!(status["violationsByCheck"] == json!({ name: 1 }), "{status:#}");
-            let pod = good_pod("new").to_string();
-            let created = namespace.kubectl_with_input(["create", "--dry-run=server", "-f", "-"], &pod).await;
-            let error = created.err().context("the pod was admitted")?.to_string();
+            let error = denial(namespace).await.context("the pod was admitted")?;
             ensure!(error.contains(&format!("({name}, high, policy custom)")), "{error}");
             Ok(())
         })

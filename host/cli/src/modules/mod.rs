@@ -13,10 +13,10 @@ use kube_devops_cluster::modules::config_map;
 use kube_devops_cluster::modules::content::{Content, component, content};
 use kube_devops_core::Bundle;
 use kube_devops_engine::{Catalog, Engine, Grants, Limits, LoadedModule, PrivateFolder};
+use kube_devops_oci::Reference;
 
 use crate::arguments::{ClusterArguments, ModuleArguments, ModuleSourceArguments};
 use crate::commands::{runtime, with_cluster};
-use kube_devops_oci::Reference;
 pub use reference::ModuleReference;
 
 /// Loads the modules of the program and further ones.

@@ -88,18 +88,18 @@ impl<'a> Workload<'a> {
         let mut found: BTreeMap<Key, usize> = BTreeMap::new();
         let mut lines: Vec<Line> = Vec::new();
         // A check may report the same twice. The violations of an object are consecutive.
-        let mut last: Vec<&str> = Vec::new();
+        let mut last: Vec<Option<&str>> = Vec::new();
         for violation in &self.violations {
             let Violation { check, container, field, message, source, .. } = violation;
             let source = source.as_ref().map(Source::object);
             let key = (&**check, container.as_deref(), field.as_deref(), &**message, source);
             let index = *found.entry(key).or_insert_with(|| {
                 lines.push(Line { violation, pods: 0 });
-                last.push("");
+                last.push(None);
                 lines.len() - 1
             });
-            let before = std::mem::replace(&mut last[index], &violation.name);
-            lines[index].pods += usize::from(lines[index].pods == 0 || before != &*violation.name);
+            let before = last[index].replace(&violation.name);
+            lines[index].pods += usize::from(before != Some(&*violation.name));
         }
         lines.sort_by_key(|line| (Reverse(line.violation.severity), Reverse(line.violation.penalty())));
         lines

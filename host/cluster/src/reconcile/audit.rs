@@ -1,5 +1,6 @@
 //! PolicyAuditResults: the records of evaluations.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -50,9 +51,9 @@ impl Found<'_> {
     /// What was not evaluated, and why; each text once, sorted.
     fn errors(&self) -> Vec<String> {
         // The errors of pods include missing checks.
-        let mut texts: BTreeSet<String> = self.ledger.errors().map(str::to_owned).collect();
+        let mut texts: BTreeSet<Cow<'_, str>> = self.ledger.errors().map(Cow::Borrowed).collect();
         if self.ledger.is_empty() {
-            texts.extend(self.missing.iter().map(|check| format!("no such check: {check}")));
+            texts.extend(self.missing.iter().map(|check| Cow::Owned(format!("no such check: {check}"))));
         }
         let count = texts.len();
         let texts = texts.into_iter().map(|text| cut(&escape_controls(&text), LONGEST_MESSAGE));

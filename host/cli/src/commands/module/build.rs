@@ -93,10 +93,12 @@ fn python(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
 fn world(folder: &Path, extension: &str, imports_object: impl Fn(&str) -> bool) -> Result<&'static str> {
     for entry in fs::read_dir(folder).with_context(|| format!("failed to read {}", folder.display()))? {
         let file = entry?.path();
+        if file.extension().is_none_or(|found| found != extension) {
+            continue;
+        }
         // The tool of the language reports files that it cannot read.
         let code = fs::read(&file).unwrap_or_default();
-        let is_code = file.extension().is_some_and(|found| found == extension);
-        if is_code && imports_object(&String::from_utf8_lossy(&code)) {
+        if imports_object(&String::from_utf8_lossy(&code)) {
             return Ok("check-component-with-object");
         }
     }
