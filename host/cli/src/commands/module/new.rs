@@ -62,7 +62,9 @@ pub const SDK: &[File] = sdk![
     "policies/sdk/src/check.rs",
     "policies/sdk/src/export.rs",
     "policies/sdk/src/findings.rs",
-    "policies/sdk/src/image.rs",
+    "policies/sdk/src/image/invalid.rs",
+    "policies/sdk/src/image/mod.rs",
+    "policies/sdk/src/image/usual.rs",
     "policies/sdk/src/lib.rs",
     "policies/sdk/src/probe.rs",
     "policies/sdk/src/testing.rs",
@@ -141,8 +143,10 @@ mod tests {
         let mut files = BTreeSet::from(["wit/policy.wit".to_owned()]);
         for package in ["policies/facts", "policies/sdk"] {
             files.insert(format!("{package}/Cargo.toml"));
-            for entry in fs::read_dir(root.join(package).join("src")).unwrap() {
-                files.insert(format!("{package}/src/{}", entry.unwrap().file_name().to_str().unwrap()));
+            for entry in walkdir::WalkDir::new(root.join(package).join("src")).into_iter().map(Result::unwrap) {
+                if entry.file_type().is_file() {
+                    files.insert(entry.path().strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
+                }
             }
         }
         assert_eq!(SDK.iter().map(|(path, _)| (*path).to_owned()).collect::<BTreeSet<_>>(), files);

@@ -1,6 +1,9 @@
 //! Image references.
 
-use std::fmt;
+mod invalid;
+mod usual;
+
+pub use invalid::{InvalidReference, excerpt};
 
 /// A parsed image reference: `registry:port/repository:tag@digest`.
 ///
@@ -16,69 +19,10 @@ pub struct Reference<'a> {
     pub digest: Option<&'a str>,
 }
 
-/// The reason why a text is not an image reference. `Display` shows a short reason for `invalid image reference: ...`,
-/// and quotes at most 64 bytes of each part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InvalidReference<'a> {
-    /// Empty, or only white space.
-    Empty,
-    /// An unresolved placeholder of a template, such as `${TAG}`.
-    Placeholder(&'a str),
-    /// White space around the reference.
-    SurroundingWhiteSpace,
-    /// A URL, such as `https://registry.example.com/nginx`.
-    UrlScheme,
-    /// 64 hexadecimal digits, which are an image ID.
-    ImageId,
-    /// No repository.
-    NameMissing,
-    /// A repository with more than 255 characters.
-    NameTooLong,
-    /// An upper-case letter in the repository.
-    NameNotLowerCase,
-    /// An invalid character in the repository.
-    NameCharacter(char),
-    /// An empty component before, between or after slashes.
-    NameComponentEmpty,
-    /// A component of the repository with a misplaced separator, such as `-app` or `my..app`.
-    NameSeparator(&'a str),
-    /// A registry host that is neither a DNS name nor an IP address.
-    RegistryHost(&'a str),
-    /// A registry port that is not a number.
-    RegistryPort(&'a str),
-    /// A colon without a tag.
-    TagEmpty,
-    /// A tag with more than 128 characters.
-    TagTooLong,
-    /// A colon in the tag.
-    TagColon,
-    /// A tag that starts with a dot or a dash.
-    TagStart(char),
-    /// An invalid character in the tag.
-    TagCharacter(char),
-    /// An `@` without a digest.
-    DigestEmpty,
-    /// More than one `@`.
-    DigestRepeated,
-    /// A digest without the format `algorithm:digits`.
-    DigestFormat(&'a str),
-    /// An algorithm that container runtimes do not support.
-    DigestAlgorithm(&'a str),
-    /// A digest whose digits do not match its algorithm.
-    DigestDigits {
-        /// The algorithm.
-        algorithm: &'static str,
-        /// The required number of lower-case hexadecimal digits.
-        digits: usize,
-    },
-}
-
 /// The algorithms that container runtimes support, with their numbers of hexadecimal digits.
 const DIGESTS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
-const MAX_QUOTE: usize = 64;
 
 impl<'a> Reference<'a> {
     /// Parses a reference, in time linear in its length.
@@ -88,70 +32,13 @@ impl<'a> Reference<'a> {
     /// Returns the error of the first invalid part, in the order name, tag, digest. An unresolved placeholder has
     /// precedence, because it is the cause of the other errors.
     pub fn parse(reference: &'a str) -> Result<Self, InvalidReference<'a>> {
-        if let Some(usual) = Self::parse_usual(reference) {
+        if let Some(usual) = usual::parse(reference) {
             debug_assert_eq!(Self::parse_resolved(reference), Ok(usual));
             return Ok(usual);
         }
         // Valid references cannot contain placeholders, so only invalid ones are searched.
         Self::parse_resolved(reference)
             .map_err(|invalid| placeholder(reference).map_or(invalid, InvalidReference::Placeholder))
-    }
-
-    /// Parses a valid reference of the usual form in one pass, which takes a fifth of the time. `None` for all others, some of
-    /// which are valid too.
-    fn parse_usual(reference: &'a str) -> Option<Self> {
-        /// All length limits are higher.
-        const LONGEST: usize = 200;
-        let bytes = reference.as_bytes();
-        let (mut end, mut colon, mut has_slash, mut has_underscore, mut after_letter) =
-            (bytes.len(), None, false, false, false);
-        for (index, &byte) in bytes.iter().enumerate() {
-            match byte {
-                b'a'..=b'z' | b'0'..=b'9' => after_letter = true,
-                b'.' | b'-' if after_letter => after_letter = false,
-                b'/' if after_letter => {
-                    if let Some(port) = colon.take() {
-                        let is_registry = !has_slash && !has_underscore;
-                        if !is_registry || !bytes[port + 1..index].iter().all(u8::is_ascii_digit) {
-                            return None;
-                        }
-                    }
-                    has_slash = true;
-                    after_letter = false;
-                }
-                b':' if after_letter && colon.is_none() => {
-                    colon = Some(index);
-                    after_letter = false;
-                }
-                b'_' if after_letter => {
-                    has_underscore = true;
-                    after_letter = false;
-                }
-                b'A'..=b'Z' if colon.is_some() => after_letter = true,
-                b'@' => {
-                    end = index;
-                    break;
-                }
-                _ => return None,
-            }
-        }
-        let is_image_id = end == 64 && !has_slash && colon.is_none();
-        if !after_letter || end > LONGEST || is_image_id {
-            return None;
-        }
-        let digest = match reference.get(end + 1..) {
-            Some(digest) => Some(digest)
-                .filter(|digest| digest.strip_prefix("sha256:").is_some_and(|digits| is_hexadecimal(digits, 64))),
-            None => None,
-        };
-        if end < bytes.len() && digest.is_none() {
-            return None;
-        }
-        let tag = colon.map(|colon| &reference[colon + 1..end]).filter(|tag| tag.len() <= MAX_TAG);
-        if colon.is_some() && tag.is_none() {
-            return None;
-        }
-        Some(Self { name: &reference[..colon.unwrap_or(end)], tag, digest })
     }
 
     fn parse_resolved(reference: &'a str) -> Result<Self, InvalidReference<'a>> {
@@ -322,70 +209,6 @@ fn percent_placeholder(text: &str) -> Option<(usize, usize)> {
         start = end;
     }
 }
-
-/// Formats a text for a message, truncated to `bytes` with `...` if it is longer.
-pub fn excerpt(text: &str, bytes: usize) -> impl fmt::Display + '_ {
-    let start = &text[..text.floor_char_boundary(bytes)];
-    let more = if start.len() < text.len() { "..." } else { "" };
-    fmt::from_fn(move |f| write!(f, "{start}{more}"))
-}
-
-/// Formats a character for a message, with its code if it could be invisible or ambiguous.
-fn character(c: char) -> impl fmt::Display {
-    fmt::from_fn(move |f| match c {
-        '\0'..='\x1f' | '\x7f' => write!(f, "'{}'", c.escape_default()),
-        ' '..='~' => write!(f, "'{c}'"),
-        _ => write!(f, "'{c}' (U+{:04X})", c as u32),
-    })
-}
-
-impl fmt::Display for InvalidReference<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quote = |text| excerpt(text, MAX_QUOTE);
-        match *self {
-            Self::Empty => f.write_str("no image is given"),
-            Self::Placeholder(text) => write!(f, "unresolved placeholder {}", quote(text)),
-            Self::SurroundingWhiteSpace => f.write_str("leading or trailing white space"),
-            Self::UrlScheme => f.write_str("a URL scheme such as https:// is not allowed"),
-            Self::ImageId => f.write_str("64 hexadecimal digits are an image ID, not a repository name"),
-            Self::NameMissing => f.write_str("the repository name is missing"),
-            Self::NameTooLong => write!(f, "the repository name is longer than {MAX_NAME} characters"),
-            Self::NameNotLowerCase => f.write_str("the repository name must be lower case"),
-            Self::NameCharacter(c) => write!(f, "the repository name has the invalid character {}", character(c)),
-            Self::NameComponentEmpty => f.write_str("the repository name has an empty component before or after a /"),
-            Self::NameSeparator(component) => write!(
-                f,
-                "the component {} of the repository name has a misplaced separator; one of . _ __ or dashes may separate \
-                 letters and digits",
-                quote(component)
-            ),
-            Self::RegistryHost("") => f.write_str("the host of the registry is missing"),
-            Self::RegistryHost(host) => write!(f, "the registry host {} is not valid", quote(host)),
-            Self::RegistryPort("") => f.write_str("the port of the registry is missing"),
-            Self::RegistryPort(port) => write!(f, "the registry port {} is not a number", quote(port)),
-            Self::TagEmpty => f.write_str("the tag after : is empty"),
-            Self::TagTooLong => write!(f, "the tag is longer than {MAX_TAG} characters"),
-            Self::TagColon => f.write_str("the tag has a colon; only a digest has one, and it follows an @"),
-            Self::TagStart(c) => {
-                write!(f, "the tag starts with {}, not with a letter, a digit or an underscore", character(c))
-            }
-            Self::TagCharacter(c) => write!(f, "the tag has the invalid character {}", character(c)),
-            Self::DigestEmpty => f.write_str("the digest after @ is empty"),
-            Self::DigestRepeated => f.write_str("there is more than one @"),
-            Self::DigestFormat(text) => {
-                write!(f, "{} after @ is not a digest; a digest looks like sha256:<64 hexadecimal digits>", quote(text))
-            }
-            Self::DigestAlgorithm(algorithm) => {
-                write!(f, "the digest algorithm {} is not supported; use sha256, sha384 or sha512", quote(algorithm))
-            }
-            Self::DigestDigits { algorithm, digits } => {
-                write!(f, "a {algorithm} digest has exactly {digits} lower-case hexadecimal digits")
-            }
-        }
-    }
-}
-
-impl std::error::Error for InvalidReference<'_> {}
 
 #[cfg(test)]
 mod tests {
