@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_norway::{Deserializer, Value as Yaml};
 
-use crate::crd::DevOpsPolicy;
+use crate::crd::{DevOpsPolicy, bounds};
 
 /// The reason why a text is not a policy that the API server would accept.
 #[derive(Debug, thiserror::Error)]
@@ -93,18 +93,13 @@ where
     if violations.is_empty() { Ok(policy) } else { Err(PolicyFileError::Invalid(violations.join("; "))) }
 }
 
-/// Returns the violations of the bounds and patterns of the schema by the policy's spec, each with its field.
+/// Returns the violations of the bounds of the schema by the policy's spec, each with its field.
 fn schema_violations(policy: &DevOpsPolicy) -> Result<Vec<String>, PolicyFileError> {
-    let invalid = |reason: String| PolicyFileError::Invalid(reason);
-    let definition = serde_json::to_value(DevOpsPolicy::crd()).map_err(|error| invalid(error.to_string()))?;
-    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-    let validator = jsonschema::validator_for(schema).map_err(|error| invalid(error.to_string()))?;
-    let spec: Value = serde_json::to_value(&policy.spec).map_err(|error| invalid(error.to_string()))?;
-    let violations = validator.iter_errors(&spec).map(|error| {
-        let field = error.instance_path().to_string().replace('/', ".");
-        format!("spec{field}: {error}")
-    });
-    Ok(violations.collect())
+    let spec = serde_json::to_value(&policy.spec).map_err(|error| PolicyFileError::Invalid(error.to_string()))?;
+    let versions = DevOpsPolicy::crd().spec.versions;
+    let schemas =
+        versions.into_iter().filter_map(|version| version.schema?.open_api_v3_schema?.properties?.remove("spec"));
+    Ok(schemas.flat_map(|schema| bounds::violations(&schema, &spec, "spec")).collect())
 }
 
 #[cfg(test)]

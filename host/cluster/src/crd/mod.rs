@@ -3,6 +3,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 mod audit_result;
+pub(crate) mod bounds;
 mod check_rule;
 pub mod condition;
 mod devops_policy;

@@ -1,0 +1,158 @@
+//! The bounds in the schema of a custom resource, which the types of its fields do not express: ranges, lengths and
+//! patterns.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray};
+use regex::Regex;
+use serde_json::Value;
+
+/// Returns the violations of the bounds by a value, which has the types of the schema. `field` is its path, such as `spec`, with
+/// which each violation starts.
+pub fn violations(schema: &JSONSchemaProps, value: &Value, field: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    add_violations(schema, value, field, &mut found);
+    found
+}
+
+fn add_violations(schema: &JSONSchemaProps, value: &Value, field: &str, found: &mut Vec<String>) {
+    let mut add = |violation: String| found.push(format!("{field}: {violation}"));
+    match value {
+        Value::Number(number) => {
+            let number = number.as_f64().unwrap_or(f64::NAN);
+            if let Some(minimum) = schema.minimum.filter(|&minimum| number < minimum) {
+                add(format!("{value} is less than the minimum of {minimum}"));
+            }
+            if let Some(maximum) = schema.maximum.filter(|&maximum| number > maximum) {
+                add(format!("{value} is greater than the maximum of {maximum}"));
+            }
+        }
+        Value::String(text) => {
+            // Of characters, as in the API server.
+            let length = text.chars().count();
+            if let Some(least) = schema.min_length.filter(|&least| is_below(length, least)) {
+                add(format!("{value} is shorter than the minimum of {least} characters"));
+            }
+            if let Some(most) = schema.max_length.filter(|&most| is_above(length, most)) {
+                add(format!("{value} is longer than the maximum of {most} characters"));
+            }
+            if let Some(pattern) = schema.pattern.as_deref().filter(|pattern| !matches(pattern, text)) {
+                add(format!("{value} does not match {pattern}"));
+            }
+        }
+        Value::Array(items) => {
+            if let Some(least) = schema.min_items.filter(|&least| is_below(items.len(), least)) {
+                add(format!("{} items are less than the minimum of {least}", items.len()));
+            }
+            if let Some(most) = schema.max_items.filter(|&most| is_above(items.len(), most)) {
+                add(format!("{} items are more than the maximum of {most}", items.len()));
+            }
+            let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items else { return };
+            for (index, item) in items.iter().enumerate() {
+                add_violations(schema, item, &format!("{field}[{index}]"), found);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, schema) in schema.properties.iter().flat_map(BTreeMap::iter) {
+                let Some(value) = fields.get(name) else { continue };
+                add_violations(schema, value, &format!("{field}.{name}"), found);
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+fn is_below(length: usize, least: i64) -> bool {
+    i64::try_from(length).is_ok_and(|length| length < least)
+}
+
+fn is_above(length: usize, most: i64) -> bool {
+    i64::try_from(length).is_ok_and(|length| length > most)
+}
+
+/// Patterns of the API server are not anchored either. A test compiles those of the custom resources.
+fn matches(pattern: &str, text: &str) -> bool {
+    Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use kube::CustomResourceExt;
+    use serde_json::json;
+
+    use super::*;
+    use crate::crd::DevOpsPolicy;
+
+    fn of(schema: Value, value: &Value) -> Vec<String> {
+        violations(&serde_json::from_value(schema).unwrap(), value, "spec")
+    }
+
+    #[test]
+    fn numbers_must_be_within_their_range() {
+        let schema = || json!({ "minimum": 1.0, "maximum": 10.0 });
+        for valid in [json!(1), json!(10), json!(9.5)] {
+            assert!(of(schema(), &valid).is_empty(), "{valid}");
+        }
+        assert_eq!(of(schema(), &json!(0)), ["spec: 0 is less than the minimum of 1"]);
+        assert_eq!(of(schema(), &json!(11)), ["spec: 11 is greater than the maximum of 10"]);
+        assert_eq!(of(schema(), &json!(u64::MAX)).len(), 1);
+        assert_eq!(of(schema(), &json!(i64::MIN)).len(), 1);
+    }
+
+    #[test]
+    fn texts_must_match_their_pattern_and_lengths_in_characters() {
+        let schema = || json!({ "minLength": 2, "maxLength": 3, "pattern": "^[a-zä]*$" });
+        for valid in ["ab", "äää"] {
+            assert!(of(schema(), &json!(valid)).is_empty(), "{valid}");
+        }
+        assert_eq!(of(schema(), &json!("a")), [r#"spec: "a" is shorter than the minimum of 2 characters"#]);
+        assert_eq!(of(schema(), &json!("ääää")), [r#"spec: "ääää" is longer than the maximum of 3 characters"#]);
+        assert_eq!(of(schema(), &json!("a-b")), [r#"spec: "a-b" does not match ^[a-zä]*$"#]);
+        assert_eq!(of(schema(), &json!("A")).len(), 2, "each violation is reported");
+        assert!(of(json!({ "pattern": "b" }), &json!("abc")).is_empty(), "patterns are not anchored");
+    }
+
+    #[test]
+    fn violations_in_objects_and_lists_contain_the_path() {
+        let item = json!({ "properties": { "port": { "maximum": 9 } } });
+        let schema = || json!({ "properties": { "list": { "minItems": 1, "maxItems": 2, "items": item } } });
+        let list = |items: Value| json!({ "list": items, "other": 1 });
+        assert!(of(schema(), &list(json!([{ "port": 9 }, { "port": null }]))).is_empty());
+        assert!(of(schema(), &json!({ "list": null })).is_empty());
+        assert_eq!(of(schema(), &list(json!([]))), ["spec.list: 0 items are less than the minimum of 1"]);
+        assert_eq!(
+            of(schema(), &list(json!([{}, { "port": 10 }, {}]))),
+            [
+                "spec.list: 3 items are more than the maximum of 2",
+                "spec.list[1].port: 10 is greater than the maximum of 9"
+            ]
+        );
+    }
+
+    #[test]
+    fn every_keyword_of_the_schema_of_a_policy_is_checked_here_or_elsewhere() {
+        const HERE: [&str; 8] =
+            ["items", "maxItems", "maxLength", "maximum", "minLength", "minimum", "pattern", "properties"];
+        /// By the types of the fields, and `DevOpsPolicySpec::broken_rules`.
+        const ELSEWHERE: [&str; 6] = ["enum", "format", "nullable", "required", "type", "x-kubernetes-validations"];
+        const LIST_MAP: [&str; 2] = ["x-kubernetes-list-map-keys", "x-kubernetes-list-type"];
+        const WITHOUT_BOUNDS: [&str; 3] = ["default", "description", "x-kubernetes-preserve-unknown-fields"];
+        fn visit(schema: &Value) {
+            for (keyword, value) in schema.as_object().unwrap() {
+                let keyword = keyword.as_str();
+                let known =
+                    [&HERE[..], &ELSEWHERE, &LIST_MAP, &WITHOUT_BOUNDS].iter().any(|known| known.contains(&keyword));
+                assert!(known, "{keyword} in {schema}");
+                match keyword {
+                    "properties" => value.as_object().unwrap().values().for_each(visit),
+                    "items" => visit(value),
+                    "pattern" => drop(Regex::new(value.as_str().unwrap()).unwrap()),
+                    _ => {}
+                }
+            }
+        }
+        let definition = serde_json::to_value(DevOpsPolicy::crd()).unwrap();
+        visit(&definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]);
+    }
+}
