@@ -29,11 +29,11 @@ fn add_violations(schema: &JSONSchemaProps, value: &Value, field: &str, found: &
         }
         Value::String(text) => {
             // Of characters, as in the API server.
-            let length = text.chars().count();
-            if let Some(least) = schema.min_length.filter(|&least| is_below(length, least)) {
+            let length = length(text.chars().count());
+            if let Some(least) = schema.min_length.filter(|&least| length < least) {
                 add(format!("{value} is shorter than the minimum of {least} characters"));
             }
-            if let Some(most) = schema.max_length.filter(|&most| is_above(length, most)) {
+            if let Some(most) = schema.max_length.filter(|&most| length > most) {
                 add(format!("{value} is longer than the maximum of {most} characters"));
             }
             if let Some(pattern) = schema.pattern.as_deref().filter(|pattern| !matches(pattern, text)) {
@@ -41,11 +41,12 @@ fn add_violations(schema: &JSONSchemaProps, value: &Value, field: &str, found: &
             }
         }
         Value::Array(items) => {
-            if let Some(least) = schema.min_items.filter(|&least| is_below(items.len(), least)) {
-                add(format!("{} items are less than the minimum of {least}", items.len()));
+            let length = length(items.len());
+            if let Some(least) = schema.min_items.filter(|&least| length < least) {
+                add(format!("{length} items are less than the minimum of {least}"));
             }
-            if let Some(most) = schema.max_items.filter(|&most| is_above(items.len(), most)) {
-                add(format!("{} items are more than the maximum of {most}", items.len()));
+            if let Some(most) = schema.max_items.filter(|&most| length > most) {
+                add(format!("{length} items are more than the maximum of {most}"));
             }
             let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items else { return };
             for (index, item) in items.iter().enumerate() {
@@ -62,12 +63,9 @@ fn add_violations(schema: &JSONSchemaProps, value: &Value, field: &str, found: &
     }
 }
 
-fn is_below(length: usize, least: i64) -> bool {
-    i64::try_from(length).is_ok_and(|length| length < least)
-}
-
-fn is_above(length: usize, most: i64) -> bool {
-    i64::try_from(length).is_ok_and(|length| length > most)
+/// A length in the type of the bounds.
+fn length(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Patterns of the API server are not anchored either. A test compiles those of the custom resources.

@@ -19,8 +19,10 @@ pub struct Reference<'a> {
     pub digest: Option<&'a str>,
 }
 
+/// The hexadecimal digits of a SHA-256 digest, which an image ID has too.
+const SHA256_DIGITS: usize = 64;
 /// The algorithms that container runtimes support, with their numbers of hexadecimal digits.
-const DIGESTS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
+const DIGESTS: [(&str, usize); 3] = [("sha256", SHA256_DIGITS), ("sha384", 96), ("sha512", 128)];
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
 
@@ -52,7 +54,7 @@ impl<'a> Reference<'a> {
         if reference.contains("://") {
             return Err(InvalidReference::UrlScheme);
         }
-        if is_hexadecimal(reference, 64) {
+        if is_hexadecimal(reference, SHA256_DIGITS) {
             return Err(InvalidReference::ImageId);
         }
         let (rest, digest) = split(reference, '@', 0);

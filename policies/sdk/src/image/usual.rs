@@ -4,7 +4,7 @@
 //! shift: the row of a byte in the table contains the next state of every state, and a state is the place of its six bits
 //! in the rows.
 
-use super::{MAX_TAG, Reference, is_hexadecimal};
+use super::{MAX_TAG, Reference, SHA256_DIGITS, is_hexadecimal};
 
 type State = u64;
 
@@ -26,7 +26,6 @@ const STATES: [State; 9] =
 /// All limits of the grammar for names are higher.
 const LONGEST: usize = 200;
 const DIGEST_PREFIX: &str = "@sha256:";
-const DIGITS: usize = 64;
 
 static ROWS: [u64; 256] = rows();
 
@@ -40,7 +39,7 @@ pub(super) fn parse(reference: &str) -> Option<Reference<'_>> {
     }
     match state {
         // 64 hexadecimal digits are an image ID.
-        FIRST if reference.len() == DIGITS => None,
+        FIRST if reference.len() == SHA256_DIGITS => None,
         FIRST | COMPONENT => Some(Reference { name: rest, tag: None, digest }),
         PORT_OR_TAG | TAG => {
             let (name, tag) = rest.rsplit_once(':')?;
@@ -52,12 +51,14 @@ pub(super) fn parse(reference: &str) -> Option<Reference<'_>> {
 
 /// Splits at the `@` of a digest in the usual algorithm. `None` if its digits are invalid.
 fn split_digest(reference: &str) -> Option<(&str, Option<&str>)> {
-    let Some(start) = reference.len().checked_sub(DIGEST_PREFIX.len() + DIGITS) else { return Some((reference, None)) };
+    let Some(start) = reference.len().checked_sub(DIGEST_PREFIX.len() + SHA256_DIGITS) else {
+        return Some((reference, None));
+    };
     if reference.as_bytes()[start] != b'@' {
         return Some((reference, None));
     }
     let (rest, digest) = reference.split_at(start);
-    is_hexadecimal(digest.strip_prefix(DIGEST_PREFIX)?, DIGITS).then_some((rest, Some(&digest[1..])))
+    is_hexadecimal(digest.strip_prefix(DIGEST_PREFIX)?, SHA256_DIGITS).then_some((rest, Some(&digest[1..])))
 }
 
 const fn next(state: State, byte: u8) -> State {
