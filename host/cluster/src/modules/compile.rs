@@ -17,19 +17,22 @@ const FOR_EACH_BYTE: u64 = 18;
 
 /// Compiles and loads a version, if there is memory for it.
 pub fn compile(engine: &Engine, load: &Load) -> Result<Arc<LoadedModule>, LoadFailure> {
-    let failure = |reason, message| LoadFailure { reason, message, is_temporary: false };
     let needed = needed(load.content.bytes.len());
     if let Some(available) = available().filter(|available| *available < needed && !engine.has(&load.content.bytes)) {
         let (needed, available) = (needed / 1_000_000, available / 1_000_000);
         let message = format!(
             "compiling the module needs up to {needed} MB of memory, and the limit of the container leaves {available} MB; raise it"
         );
-        return Err(failure("MemoryLimit", message));
+        // There may be more memory later.
+        return Err(LoadFailure { reason: "MemoryLimit", message, is_temporary: true });
     }
     let compile = || LoadedModule::compile(engine, &load.content.bytes, &load.content.digest, load.grants);
     match catch_unwind(AssertUnwindSafe(compile)) {
         Ok(loaded) => loaded.map(Arc::new).map_err(|error| LoadFailure::from(&error)),
-        Err(_) => Err(failure("LoadFailed", "loading the module crashed".to_owned())),
+        Err(_) => {
+            let message = "loading the module crashed".to_owned();
+            Err(LoadFailure { reason: "LoadFailed", message, is_temporary: false })
+        }
     }
 }
 

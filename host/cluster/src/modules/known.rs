@@ -131,15 +131,27 @@ pub struct Known {
     pub failure: Option<Failure>,
     /// Why the newest version is not active although it was loaded.
     pub clash: Option<Failure>,
-    /// The progress with a registry.
+    /// The progress with a registry, and the pauses after failures to load.
     pub progress: Progress,
+    /// Whether the keys or grants changed since the versions were loaded, so that they may not be trusted any more.
+    pub is_distrusted: bool,
 }
 
 impl Known {
     /// Nothing was loaded yet.
     pub fn new(object: PolicyModule) -> Self {
         let progress = Progress::new(&object.name_any());
-        Self { object, resolved: None, next: None, newest: None, active: None, failure: None, clash: None, progress }
+        Self {
+            object,
+            resolved: None,
+            next: None,
+            newest: None,
+            active: None,
+            failure: None,
+            clash: None,
+            progress,
+            is_distrusted: false,
+        }
     }
 
     /// The registry, if it is the source.
@@ -176,12 +188,22 @@ impl Known {
             // The keys have changed: what they do not trust is not used any longer.
             self.revoke(|version| version.origin.as_ref().is_some_and(|(_, digest)| digest == unsigned));
         }
+        self.revoke_distrusted();
         self.resolved = Some(Err(failure.clone()));
         self.failure = Some(failure);
     }
 
+    /// Stops using versions that were loaded with other keys or grants, if there is none with the current ones. What they still allow
+    /// is loaded again as the last good version.
+    fn revoke_distrusted(&mut self) {
+        if std::mem::take(&mut self.is_distrusted) {
+            self.revoke(|_| true);
+        }
+    }
+
     /// The newest version was resolved again.
     pub fn confirm(&mut self, origin: Option<(Origin, Digest)>) {
+        self.is_distrusted = false;
         for version in [&mut self.active, &mut self.newest].into_iter().flatten() {
             if version.origin.as_ref().map(|(_, digest)| digest) == origin.as_ref().map(|(_, digest)| digest) {
                 version.origin.clone_from(&origin);
@@ -207,16 +229,20 @@ impl Known {
             Ok(module) => {
                 self.newest = Some(version(module));
                 self.failure = None;
+                self.is_distrusted = false;
+                self.progress.loaded();
             }
             Err(LoadFailure { reason, message, is_temporary: true }) => {
                 self.failure = Some(Failure::of_load(reason, message));
                 self.progress.interrupted(now);
+                self.revoke_distrusted();
                 // A ConfigMap is not fetched again.
                 self.next = self.next.take().or_else(|| self.oci().is_none().then_some(load));
             }
             Err(LoadFailure { reason, message, is_temporary: false }) => {
                 self.failure = Some(Failure::of_load(reason, message));
                 self.progress.rejected();
+                self.revoke_distrusted();
                 // The grants have changed: the same bytes were loaded before.
                 self.revoke(|version| version.module.digest == load.content.digest);
             }

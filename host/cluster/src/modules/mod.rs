@@ -36,6 +36,7 @@ use prometheus::Registry;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::ClusterError;
@@ -44,6 +45,7 @@ use crate::crd::{PolicyModule, PolicyModuleSpec, PolicyModuleStatus};
 use crate::install::FIELD_MANAGER;
 use crate::key::ObjectKey;
 use crate::lenient::Lenient;
+use crate::runtime::backoff::Backoff;
 use crate::runtime::store::{Store, Watched};
 use compile::compile;
 pub use config_maps::config_map;
@@ -55,6 +57,11 @@ use store::{Failure, Load, LoadFailure, ModuleStore, Used};
 
 /// The longest time that a controller waits for its modules before it is ready.
 const START: Duration = Duration::from_secs(10);
+
+/// The timeout of writing a status.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The shortest and the longest pause after a failure to write a status.
+const WRITE_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// A PolicyModule of the watch.
 type WatchedModule = kube::core::Object<Lenient<PolicyModuleSpec>, Lenient<PolicyModuleStatus>>;
@@ -122,6 +129,7 @@ pub fn start(
         followed: BTreeMap::new(),
         sender,
         loading: None,
+        status_writes: Backoff::of(&"statuses of modules", WRITE_PAUSES),
     };
     tokio::spawn(manager.run(maps, stop));
     Ok(LiveChecks { checks: current, is_started })
@@ -146,6 +154,8 @@ struct Manager {
     followed: BTreeMap<String, JoinHandle<()>>,
     sender: mpsc::Sender<(String, Source)>,
     loading: Option<JoinHandle<LoadResult>>,
+    /// The pauses after failures to write statuses.
+    status_writes: Backoff,
 }
 
 impl Manager {
@@ -156,7 +166,7 @@ impl Manager {
         let mut deadline = std::pin::pin!(tokio::time::sleep(START));
         let mut leadership = self.options.leadership.clone();
         loop {
-            let wait = self.store.wait(self.is_leader(), Now::read()).filter(|_| self.can_fetch());
+            let wait = self.wait(Now::read());
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep(wait) => {}
@@ -208,6 +218,14 @@ impl Manager {
         }
     }
 
+    /// How long to wait for the next version to fetch or load, and for the next attempt to write a status.
+    fn wait(&self, now: Now) -> Option<Duration> {
+        let is_leader = self.is_leader();
+        let version = self.store.wait(is_leader, now).filter(|_| self.can_fetch());
+        let status = self.status_writes.left(now.instant).filter(|_| is_leader);
+        version.into_iter().chain(status).min()
+    }
+
     fn can_fetch(&self) -> bool {
         self.fetches.len() + self.store.waiting() < FETCHES
     }
@@ -230,7 +248,7 @@ impl Manager {
             });
         }
         if self.loading.is_none()
-            && let Some(load) = self.store.next_load()
+            && let Some(load) = self.store.next_load(Now::read())
         {
             let engine = self.catalog.engine().clone();
             self.loading = Some(tokio::task::spawn_blocking(move || {
@@ -249,7 +267,7 @@ impl Manager {
             self.started.send_if_modified(|started| !std::mem::replace(started, true));
             self.reduce_cache().await;
         }
-        if self.is_leader() && self.loading.is_none() {
+        if self.is_leader() && self.loading.is_none() && self.status_writes.is_over(Now::read().instant) {
             self.write_statuses().await;
         }
     }
@@ -306,8 +324,10 @@ impl Manager {
         }
     }
 
-    async fn write_statuses(&self) {
-        for (object, status) in self.store.statuses(Now::read().utc) {
+    /// Writes the statuses that differ. Other replicas learn the version of a tag from them, so that a failure is tried again.
+    async fn write_statuses(&mut self) {
+        let mut has_failed = false;
+        for (object, status) in self.store.statuses(Now::read()) {
             let name = object.name_any();
             let patch = json!({
                 "apiVersion": PolicyModule::api_version(&()), "kind": PolicyModule::kind(&()),
@@ -315,10 +335,21 @@ impl Manager {
             });
             let api: Api<PolicyModule> = Api::all(self.client.clone());
             let parameters = PatchParams::apply(FIELD_MANAGER).force();
-            if let Err(error) = api.patch_status(&name, &parameters, &Patch::Apply(patch)).await {
-                // The next event of the watch tries it again.
-                tracing::warn!(module = name, "failed to write the status of a module: {error}");
-            }
+            let patch = Patch::Apply(patch);
+            let error = match timeout(WRITE_TIMEOUT, api.patch_status(&name, &parameters, &patch)).await {
+                Ok(Ok(_)) => continue,
+                // The module was deleted, or replaced by another one.
+                Ok(Err(kube::Error::Api(status))) if status.is_not_found() || status.is_conflict() => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("the API server did not respond within {} seconds", WRITE_TIMEOUT.as_secs()),
+            };
+            tracing::warn!(module = name, "failed to write the status of a module: {error}");
+            has_failed = true;
+        }
+        if has_failed {
+            self.status_writes.failed(Now::read().instant);
+        } else {
+            self.status_writes.succeeded();
         }
     }
 }

@@ -100,6 +100,8 @@ pub struct Progress {
     request: Option<String>,
     /// Whether the current version cannot be fetched or loaded.
     has_failed: bool,
+    /// The pauses between attempts to load the current version.
+    loading: Backoff,
     /// The pauses between attempts to fetch the last good version.
     fallback: Backoff,
     /// Whether the last good version was fetched after the last failure.
@@ -117,6 +119,7 @@ impl Progress {
             resolved: None,
             request: None,
             has_failed: false,
+            loading: Backoff::of(&(module, "load"), PAUSES),
             fallback: Backoff::of(&(module, "fallback"), PAUSES),
             has_fallen_back: false,
         }
@@ -129,6 +132,7 @@ impl Progress {
         self.backoff.succeeded();
         self.fetched = None;
         self.has_failed = false;
+        self.loading.succeeded();
         self.fallback.succeeded();
         self.has_fallen_back = false;
     }
@@ -152,12 +156,13 @@ impl Progress {
             // A user who asks for a resolution does not want to wait for the end of a pause.
             self.request = request;
             self.backoff.succeeded();
+            self.loading.succeeded();
             self.fallback.succeeded();
         }
         let reference: Result<Reference, _> = view.source.reference.parse();
         self.has_failed |= reference.is_err();
         let wanted = reference.as_ref().ok().and_then(|reference| self.wanted(reference, view));
-        let wanted = wanted.filter(|_| self.backoff.is_over(view.now.instant));
+        let wanted = wanted.filter(|_| self.backoff.is_over(view.now.instant) && self.may_load(view.now));
         let wanted = wanted.or_else(|| self.last_good(view).filter(|_| self.fallback.is_over(view.now.instant)));
         self.running = wanted.is_some();
         match (wanted, reference) {
@@ -224,11 +229,12 @@ impl Progress {
         if self.running {
             return None;
         }
-        let pause = |backoff: &Backoff| {
-            backoff.until().map_or(Duration::ZERO, |until| until.saturating_duration_since(view.now.instant))
-        };
+        let pause = |backoff: &Backoff| backoff.left(view.now.instant).unwrap_or_default();
         let reference: Option<Reference> = view.source.reference.parse().ok();
-        let retry = reference.as_ref().and_then(|reference| self.wanted(reference, view)).map(|_| pause(&self.backoff));
+        let retry = reference
+            .as_ref()
+            .and_then(|reference| self.wanted(reference, view))
+            .map(|_| pause(&self.backoff).max(pause(&self.loading)));
         let fallback = self.last_good(view).map(|_| pause(&self.fallback));
         let is_tag = reference.is_some_and(|reference| reference.digest().is_none());
         let approved = view.approved().filter(|approved| approved.reference == view.source.reference);
@@ -276,8 +282,23 @@ impl Progress {
     pub fn interrupted(&mut self, now: Now) {
         self.rejected();
         self.fetched = None;
-        self.backoff.failed(now.instant);
-        self.next_retry = self.backoff.until().map(|until| moment(until, now));
+        self.loading.failed(now.instant);
+        self.next_retry = self.loading.until().map(|until| moment(until, now));
+    }
+
+    /// The current version was loaded.
+    pub fn loaded(&mut self) {
+        self.loading.succeeded();
+    }
+
+    /// Whether the current version may be loaded: there is no pause after a failure.
+    pub fn may_load(&self, now: Now) -> bool {
+        self.loading.is_over(now.instant)
+    }
+
+    /// The rest of the pause after a failure to load the current version.
+    pub fn load_pause(&self, now: Now) -> Option<Duration> {
+        self.loading.left(now.instant)
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube_devops_engine::{Catalog, Checks, Clash, LoadedModule};
@@ -51,7 +50,10 @@ impl ModuleStore {
         }
         match self.modules.get_mut(&name) {
             Some(known) => {
-                let is_changed = known.object.spec != object.spec;
+                let (before, now) = (&known.object.spec, &object.spec);
+                let is_changed = before != now;
+                let has_other_keys = now.verify.is_some() && before.verify != now.verify;
+                known.is_distrusted |= has_other_keys || before.grants.iter().any(|grant| !now.grants.contains(grant));
                 known.object = object;
                 if is_changed {
                     known.resolved = None;
@@ -122,6 +124,7 @@ impl ModuleStore {
         }
         known.resolved = Some(digest);
         known.next = None;
+        known.progress.restart();
         match found {
             Ok(content) => {
                 known.next = Some(known.load(content));
@@ -147,10 +150,10 @@ impl ModuleStore {
         None
     }
 
-    /// How long to wait for the next version to fetch; `None` if only an event can cause one.
+    /// How long to wait for the next version to fetch or load; `None` if only an event can cause one.
     pub fn wait(&self, is_leader: bool, now: Now) -> Option<Duration> {
         let wait = |known: &Known| {
-            let source = known.oci()?;
+            let Some(source) = known.oci() else { return known.next.as_ref().and(known.progress.load_pause(now)) };
             let is_active = known.active.is_some();
             known.progress.wait(View { module: &known.object, source, is_leader, is_active, now })
         };
@@ -191,12 +194,14 @@ impl ModuleStore {
 
     /// The number of versions that were fetched and are not being loaded yet.
     pub fn waiting(&self) -> usize {
-        self.modules.values().filter(|known| known.next.is_some()).count()
+        self.modules.values().filter(|known| known.oci().is_some() && known.next.is_some()).count()
     }
 
     /// The next version to load, once.
-    pub fn next_load(&mut self) -> Option<Load> {
-        self.modules.values_mut().find_map(|known| known.next.take())
+    pub fn next_load(&mut self, now: Now) -> Option<Load> {
+        let may_load =
+            |known: &&mut Known| known.progress.may_load(now) || known.next.as_ref().is_some_and(Load::is_fallback);
+        self.modules.values_mut().filter(may_load).find_map(|known| known.next.take())
     }
 
     /// Whether the ConfigMap of every module was read, and no version is left to fetch or load.
@@ -303,10 +308,12 @@ impl ModuleStore {
     }
 
     /// The statuses that differ from those of the objects.
-    pub fn statuses(&self, now: DateTime<Utc>) -> Vec<(PolicyModule, PolicyModuleStatus)> {
-        let known = self.modules.values().filter(|known| known.resolved.is_some() && known.next.is_none());
+    pub fn statuses(&self, now: Now) -> Vec<(PolicyModule, PolicyModuleStatus)> {
+        // What is about to be loaded has no status yet, unless it is loaded again after a failure.
+        let is_pending = |known: &Known| known.next.is_some() && known.progress.may_load(now);
+        let known = self.modules.values().filter(|known| known.resolved.is_some() && !is_pending(known));
         known
-            .map(|known| (known.object.clone(), known.status(now)))
+            .map(|known| (known.object.clone(), known.status(now.utc)))
             .filter(|(object, status)| object.status.as_ref() != Some(status))
             .collect()
     }

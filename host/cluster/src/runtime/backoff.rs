@@ -46,6 +46,11 @@ impl Backoff {
         self.until
     }
 
+    /// The rest of the pause; `None` after a success.
+    pub fn left(&self, now: Instant) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(now))
+    }
+
     /// Whether the pause is over, or there is none.
     pub fn is_over(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| until <= now)

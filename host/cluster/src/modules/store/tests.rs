@@ -1,9 +1,16 @@
 use k8s_openapi::ByteString;
 use kube_devops_engine::{Engine, Limits};
 
+use chrono::DateTime;
+use tokio::time::Instant;
+
 use super::*;
 use crate::crd::condition::READY;
 use crate::crd::{ConfigMapSource, ModuleSource, PolicyModuleSpec};
+
+fn now() -> Now {
+    Now { utc: DateTime::UNIX_EPOCH, instant: Instant::now() }
+}
 
 fn object(name: &str, map: &str) -> PolicyModule {
     let config_map = Some(ConfigMapSource { name: map.to_owned(), key: None });
@@ -28,7 +35,7 @@ fn catalog() -> Catalog {
 
 /// The status, the reason and the message of the condition Ready, and the active digest.
 fn ready(store: &ModuleStore) -> Vec<(String, String, Option<String>)> {
-    let statuses = store.statuses(DateTime::UNIX_EPOCH).into_iter();
+    let statuses = store.statuses(now()).into_iter();
     let ready = statuses.filter_map(|(_, status)| {
         let condition = status.conditions.into_iter().find(|condition| condition.type_ == READY)?;
         Some((condition.reason, condition.message, status.digest))
@@ -43,7 +50,7 @@ fn is_ready(store: &ModuleStore) -> bool {
 
 /// Loads the next version with this result.
 fn load(store: &mut ModuleStore, result: Result<(), &str>) -> String {
-    let Some(load) = store.next_load() else { panic!("there is nothing to load") };
+    let Some(load) = store.next_load(now()) else { panic!("there is nothing to load") };
     let digest = load.content.digest.clone();
     let failure =
         |message: &str| LoadFailure { reason: "LoadFailed", message: message.to_owned(), is_temporary: false };
@@ -56,7 +63,7 @@ fn a_module_is_loaded_when_its_source_is_known_and_when_it_changes() {
     let (base, mut active) = (catalog(), BTreeMap::new());
     let mut store = ModuleStore::new(100);
     store.set(object("labels", "checks"));
-    assert!(!store.is_settled() && store.next_load().is_none() && store.statuses(DateTime::UNIX_EPOCH).is_empty());
+    assert!(!store.is_settled() && store.next_load(now()).is_none() && store.statuses(now()).is_empty());
     store.set_config_map("checks", map("one"));
     let one = load(&mut store, Ok(()));
     assert!(store.is_settled() && !is_ready(&store));
@@ -66,10 +73,10 @@ fn a_module_is_loaded_when_its_source_is_known_and_when_it_changes() {
 
     store.set_config_map("checks", map("one"));
     store.set(object("labels", "checks"));
-    assert!(store.next_load().is_none(), "the same bytes are not loaded twice");
+    assert!(store.next_load(now()).is_none(), "the same bytes are not loaded twice");
     store.set_config_map("checks", map("two"));
     assert!(!is_ready(&store), "the active version is the previous one");
-    let Some(loading) = store.next_load() else { panic!("there is nothing to load") };
+    let Some(loading) = store.next_load(now()) else { panic!("there is nothing to load") };
     assert!(!is_ready(&store), "the current version is being loaded");
     let two = loading.content.digest.clone();
     store.loaded(loading, Ok(module(&two)), Now::read());
@@ -121,15 +128,54 @@ fn a_version_that_lost_its_grants_is_not_used_any_longer() {
 }
 
 #[test]
-fn a_version_that_could_not_be_compiled_in_time_is_tried_again() {
+fn a_version_of_other_keys_or_grants_is_not_kept_if_there_is_no_new_one() {
+    let granted = || {
+        let mut granted = object("labels", "checks");
+        granted.spec.grants = vec![crate::crd::Grant::Object];
+        granted
+    };
+    let mut verified = granted();
+    verified.spec.verify = Some(crate::crd::Verification { public_keys: vec!["key".to_owned()] });
+    for (changed, is_kept) in [(object("labels", "other"), false), (verified, false), (granted(), true)] {
+        let (base, mut active) = (catalog(), BTreeMap::new());
+        let mut store = ModuleStore::new(100);
+        store.set(granted());
+        store.set_config_map("checks", map("one"));
+        load(&mut store, Ok(()));
+        store.activate(&base, &mut active);
+        let mut changed = changed;
+        changed.spec.source.config_map = Some(ConfigMapSource { name: "other".to_owned(), key: None });
+        store.set(changed);
+        assert!(store.activate(&base, &mut active).is_none(), "it stays active until there is a new version");
+        store.set_config_map("other", map("two"));
+        load(&mut store, Err("it is broken"));
+        store.activate(&base, &mut active);
+        assert_eq!(active.contains_key("labels"), is_kept);
+    }
+}
+
+#[test]
+fn a_version_that_cannot_be_loaded_now_is_tried_again_after_growing_pauses() {
     let mut store = ModuleStore::new(100);
     store.set(object("labels", "checks"));
     store.set_config_map("checks", map("one"));
-    let Some(first) = store.next_load() else { panic!("there is a version") };
-    let failure = LoadFailure { reason: "LoadInterrupted", message: "too slow".to_owned(), is_temporary: true };
-    store.loaded(first, Err(failure), Now::read());
-    assert_eq!(ready(&store), [] as [(String, String, Option<String>); 0], "it is not settled");
-    load(&mut store, Ok(()));
+    let (mut time, mut pauses) = (now(), Vec::new());
+    for _ in 0..3 {
+        let Some(load) = store.next_load(time) else { panic!("there is a version") };
+        let failure = LoadFailure { reason: "MemoryLimit", message: "too large".to_owned(), is_temporary: true };
+        store.loaded(load, Err(failure), time);
+        assert!(store.next_load(time).is_none());
+        let statuses = store.statuses(time);
+        let condition = statuses[0].1.conditions.iter().find(|condition| condition.type_ == READY);
+        assert_eq!(condition.map(|condition| condition.reason.as_str()), Some("MemoryLimit"));
+        let pause = store.wait(true, time).unwrap_or_default();
+        pauses.push(pause.as_secs());
+        time = time + pause;
+    }
+    assert!((5..=6).contains(&pauses[0]) && (10..=12).contains(&pauses[1]) && pauses[2] >= 20, "{pauses:?}");
+    let Some(load) = store.next_load(time) else { panic!("there is a version") };
+    store.loaded(load, Ok(module("one")), time);
+    assert_eq!(store.wait(true, time), None);
     store.activate(&catalog(), &mut BTreeMap::new());
     assert_eq!(ready(&store)[0].0, "Active");
 }
@@ -157,7 +203,7 @@ fn a_result_of_an_outdated_version_is_ignored() {
     let mut store = ModuleStore::new(100);
     store.set(object("labels", "checks"));
     store.set_config_map("checks", map("one"));
-    let Some(outdated) = store.next_load() else { panic!("there is a version") };
+    let Some(outdated) = store.next_load(now()) else { panic!("there is a version") };
     store.set_config_map("checks", map("two"));
     store.loaded(outdated, Ok(module("one")), Now::read());
     assert!(store.activate(&base, &mut active).is_none());
@@ -199,7 +245,7 @@ fn a_recreated_module_has_nothing_of_the_deleted_one() {
     };
     store.set(with_uid("1"));
     store.set_config_map("checks", map("one"));
-    let Some(outdated) = store.next_load() else { panic!("there is a version") };
+    let Some(outdated) = store.next_load(now()) else { panic!("there is a version") };
     store.set(with_uid("2"));
     store.loaded(outdated, Ok(module("one")), Now::read());
     assert!(store.activate(&base, &mut active).is_none(), "the result is that of the deleted object");
@@ -214,8 +260,8 @@ fn a_status_is_written_once() {
     let mut store = ModuleStore::new(100);
     store.set(object("labels", "checks"));
     store.set_config_map("checks", None);
-    let (mut written, status) = store.statuses(DateTime::UNIX_EPOCH).remove(0);
+    let (mut written, status) = store.statuses(now()).remove(0);
     written.status = Some(status);
     store.set(written);
-    assert!(store.statuses(DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1)).is_empty());
+    assert!(store.statuses(Now { utc: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1), ..now() }).is_empty());
 }
