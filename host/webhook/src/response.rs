@@ -98,7 +98,7 @@ pub enum Verdict {
         violations: Vec<PolicyViolation>,
         /// The failures.
         failures: Vec<EvaluationFailure>,
-        /// Whether violations only warn: a pod of a built-in controller, whose template was admitted.
+        /// Whether violations only warn: an object of a built-in controller, whose template was admitted.
         is_controlled: bool,
     },
     /// It is an invalid policy or module.

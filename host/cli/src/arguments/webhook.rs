@@ -73,8 +73,8 @@ pub struct WebhookServeArguments {
     /// Maximum size of an AdmissionReview in KiB
     #[arg(long, default_value_t = 49152, value_name = "KIB", help_heading = "Evaluation", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub max_body: u32,
-    /// Deny pods created by built-in controllers like pods created by users; otherwise their violations are warnings,
-    /// because their template was admitted, and pods must be replaceable at any time
+    /// Deny pods, ReplicaSets and Jobs of built-in controllers like those of users; otherwise their violations are
+    /// warnings, because their template was admitted, and pods must be replaceable at any time
     #[arg(long, help_heading = "Evaluation")]
     pub deny_controller_pods: bool,
     /// Number of seconds to keep serving requests after a termination signal

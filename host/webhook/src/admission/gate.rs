@@ -35,24 +35,32 @@ pub fn gate(request: &Header<'_>, options: &AdmissionOptions) -> Gate {
     if is_skipped { Gate::Skip } else { Gate::Workload }
 }
 
-/// The users of the controllers of Kubernetes that create pods from templates. With the flag
-/// `--use-service-account-credentials=false` they all use the last one.
+/// The built-in controllers that create objects from templates: the resources that they create, and their users.
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#controller-roles>
-const CONTROLLERS: [&str; 6] = [
-    "system:serviceaccount:kube-system:replicaset-controller",
-    "system:serviceaccount:kube-system:statefulset-controller",
-    "system:serviceaccount:kube-system:daemon-set-controller",
-    "system:serviceaccount:kube-system:job-controller",
-    "system:serviceaccount:kube-system:replication-controller",
-    "system:kube-controller-manager",
+const CONTROLLERS: [(&str, &str, &[&str]); 3] = [
+    (
+        "",
+        "pods",
+        &[
+            "system:serviceaccount:kube-system:replicaset-controller",
+            "system:serviceaccount:kube-system:statefulset-controller",
+            "system:serviceaccount:kube-system:daemon-set-controller",
+            "system:serviceaccount:kube-system:job-controller",
+            "system:serviceaccount:kube-system:replication-controller",
+        ],
+    ),
+    ("apps", "replicasets", &["system:serviceaccount:kube-system:deployment-controller"]),
+    ("batch", "jobs", &["system:serviceaccount:kube-system:cronjob-controller"]),
 ];
+/// The user of all of them with the flag `--use-service-account-credentials=false`.
+const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 
-/// Whether a built-in controller creates a pod from a template that was admitted. The requesting user cannot be forged, unlike
-/// the owner of a pod.
-pub fn is_pod_of_controller(request: &Header<'_>) -> bool {
-    request.operation == "CREATE"
-        && (&*request.resource.group, &*request.resource.resource) == ("", "pods")
-        && CONTROLLERS.contains(&&*request.user_info.username)
+/// Whether a built-in controller creates or updates an object by a template that was admitted. The requesting user cannot be forged,
+/// unlike the owner of an object.
+pub fn is_of_controller(request: &Header<'_>) -> bool {
+    let (group, resource, user) = (&*request.resource.group, &*request.resource.resource, &*request.user_info.username);
+    let users = CONTROLLERS.iter().find(|(of, name, _)| (*of, *name) == (group, resource)).map(|(_, _, users)| users);
+    users.is_some_and(|users| user == CONTROLLER_MANAGER || users.contains(&user))
 }
 
 #[cfg(test)]
@@ -125,15 +133,26 @@ mod tests {
     }
 
     #[test]
-    fn pods_of_built_in_controllers_are_recognized_by_the_user() {
-        let by = |user: &'static str| Header { user_info: UserInfo { username: user.into() }, ..request() };
-        let controller = "system:serviceaccount:kube-system:replicaset-controller";
-        assert!(is_pod_of_controller(&by(controller)));
-        assert!(!is_pod_of_controller(&by("alice")));
-        assert!(!is_pod_of_controller(&by("system:serviceaccount:shop:replicaset-controller")));
-        assert!(!is_pod_of_controller(&Header { operation: "UPDATE".into(), ..by(controller) }));
-        let jobs = Resource { group: "batch".into(), resource: "jobs".into() };
-        assert!(!is_pod_of_controller(&Header { resource: jobs, ..by(controller) }));
+    fn objects_of_built_in_controllers_are_recognized_by_the_user() {
+        let of = |group: &'static str, resource: &'static str, user: &'static str| {
+            let resource = Resource { group: group.into(), resource: resource.into() };
+            is_of_controller(&Header { resource, user_info: UserInfo { username: user.into() }, ..request() })
+        };
+        let controller = |name: &str| &*format!("system:serviceaccount:kube-system:{name}-controller").leak();
+        for (group, resource, name) in [
+            ("", "pods", "replicaset"),
+            ("", "pods", "job"),
+            ("apps", "replicasets", "deployment"),
+            ("batch", "jobs", "cronjob"),
+        ] {
+            assert!(of(group, resource, controller(name)) && of(group, resource, CONTROLLER_MANAGER), "{name}");
+            assert!(!of(group, resource, "alice"));
+            assert!(!of("example.com", resource, controller(name)));
+        }
+        assert!(!of("", "pods", "system:serviceaccount:shop:replicaset-controller"));
+        assert!(!of("", "pods", controller("deployment")), "it creates no pods");
+        assert!(!of("apps", "deployments", controller("deployment")));
+        assert!(!of("apps", "deployments", CONTROLLER_MANAGER), "no controller has a template for them");
     }
 
     #[test]

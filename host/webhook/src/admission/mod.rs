@@ -55,7 +55,7 @@ pub struct AdmissionOptions {
     pub system: SystemNamespaces,
     /// The user of the operator, whose updates are admitted: it remediates workloads and reverts its patches.
     pub operator: Option<String>,
-    /// Whether pods of built-in controllers are denied like those of users.
+    /// Whether pods, ReplicaSets and Jobs of built-in controllers are denied like those of users.
     pub deny_controller_pods: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The evaluation of an object that may run pods.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use kube_devops_core::object::{Context, Extraction, Object, PodStatus};
 use kube_devops_core::{Container, ContainerKind, Needs, Subject, Violation, complete_object, evaluations};
 use serde_json::Value;
 
-use super::gate::is_pod_of_controller;
+use super::gate::is_of_controller;
 use super::{Header, Reviewed};
 use crate::index::NamespacePolicies;
 use crate::response::{EvaluationFailure, PolicyViolation, Reason, Verdict};
@@ -47,7 +47,7 @@ pub fn verdict(
     let (now, whole_before) = whole.map_or((None, None), |whole| (Some(whole.now), whole.before));
     subject.object = now.map(complete_object);
     let (mut violations, mut failures) = evaluate(&subject, policies, deadline);
-    if let (Change::Metadata, Some(before)) = (change, &before) {
+    if let (Change::Rest, Some(before)) = (change, &before) {
         let mut before = before.clone();
         before.object = whole_before.map(complete_object);
         let (known, failed) = evaluate(&before, policies, deadline);
@@ -60,7 +60,7 @@ pub fn verdict(
     }
     let name = if subject.name.is_empty() { "(without a name)" } else { &subject.name };
     let subject = format!("{} {name} in namespace {}", subject.kind, subject.namespace);
-    Verdict::Evaluated { subject, violations, failures, is_controlled: is_pod_of_controller(request) }
+    Verdict::Evaluated { subject, violations, failures, is_controlled: is_of_controller(request) }
 }
 
 /// Evaluates a subject by every policy.
@@ -113,9 +113,10 @@ fn subject(request: &Header<'_>, mut object: Object, needs: Needs) -> Result<Opt
 enum Change {
     /// Nothing that is evaluated.
     None,
-    /// Labels or annotations in a pod template. Only new violations count, so that an existing workload can be restarted.
-    Metadata,
-    /// The pods, or another part of an object that is read as a whole. The object is evaluated as a whole.
+    /// Labels or annotations in a pod template, or fields beside the template of an object that is read as a whole. Only new violations
+    /// count, so that an existing workload can be restarted and scaled.
+    Rest,
+    /// The pods. The object is evaluated as a whole.
     Pods,
 }
 
@@ -125,7 +126,7 @@ fn change(before: &Subject, now: &Subject) -> Change {
         return Change::Pods;
     }
     let has_same_metadata = before.labels == now.labels && before.annotations == now.annotations;
-    if has_same_metadata || &*now.kind == "Pod" { Change::None } else { Change::Metadata }
+    if has_same_metadata || &*now.kind == "Pod" { Change::None } else { Change::Rest }
 }
 
 /// The names of the new ephemeral containers.
@@ -156,26 +157,16 @@ impl WholeObjects {
         if specified(before).eq(specified(&self.now)) {
             return Change::None;
         }
-        let without = |object: &Value| {
-            let mut object = object.clone();
-            remove_template_metadata(&mut object);
-            object
-        };
-        let (before, now) = (without(before), without(&self.now));
-        if specified(&before).eq(specified(&now)) { Change::Metadata } else { Change::Pods }
+        // The pods of a kind without a known template may be anywhere.
+        let (Some(before), Some(now)) = (pod_spec(before), pod_spec(&self.now)) else { return Change::Pods };
+        if before == now { Change::Rest } else { Change::Pods }
     }
 }
 
-/// Removes the metadata of pod templates, also within the template of a Job.
-fn remove_template_metadata(object: &mut Value) {
-    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    for field in ["template", "jobTemplate"] {
-        let Some(template) = spec.get_mut(field) else { continue };
-        if field == "template" {
-            template.as_object_mut().map(|template| template.remove("metadata"));
-        }
-        remove_template_metadata(template);
-    }
+/// The pod template of an object without its metadata; `None` if it has none.
+fn pod_spec(object: &Value) -> Option<BTreeMap<&String, &Value>> {
+    let template = object.pointer("/spec/jobTemplate/spec/template").or_else(|| object.pointer("/spec/template"))?;
+    Some(template.as_object()?.iter().filter(|(name, _)| *name != "metadata").collect())
 }
 
 /// The fields of an object without metadata and status, by name.
@@ -309,8 +300,8 @@ mod tests {
         };
         let before = subject("Deployment", "a", "1", "nginx");
         assert_eq!(change(&before, &before), Change::None);
-        assert_eq!(change(&before, &subject("Deployment", "b", "1", "nginx")), Change::Metadata);
-        assert_eq!(change(&before, &subject("Deployment", "a", "2", "nginx")), Change::Metadata);
+        assert_eq!(change(&before, &subject("Deployment", "b", "1", "nginx")), Change::Rest);
+        assert_eq!(change(&before, &subject("Deployment", "a", "2", "nginx")), Change::Rest);
         assert_eq!(change(&before, &subject("Deployment", "b", "1", "other")), Change::Pods);
         assert_eq!(change(&subject("Pod", "a", "1", "nginx"), &subject("Pod", "b", "2", "nginx")), Change::None);
     }
@@ -327,9 +318,17 @@ mod tests {
         // A changed label of a template does not hide another change.
         let workload = |label: u8, replicas: u8| json!({ "spec": { "replicas": replicas, "template": { "metadata": { "labels": { "a": label } }, "spec": {} } } });
         let job = |label: u8| json!({ "spec": { "jobTemplate": workload(label, 1) } });
-        assert_eq!(change(&workload(1, 1), Some(&workload(2, 1))), Change::Metadata);
-        assert_eq!(change(&workload(1, 1), Some(&workload(2, 2))), Change::Pods);
-        assert_eq!(change(&job(1), Some(&job(2))), Change::Metadata);
+        assert_eq!(change(&workload(1, 1), Some(&workload(2, 1))), Change::Rest);
+        assert_eq!(change(&workload(1, 1), Some(&workload(2, 2))), Change::Rest, "it is scaled too");
+        let mut other = workload(2, 2);
+        other["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+        assert_eq!(change(&workload(1, 1), Some(&other)), Change::Pods);
+        assert_eq!(change(&job(1), Some(&job(2))), Change::Rest);
+        let mut scheduled = job(1);
+        scheduled["spec"]["schedule"] = json!("@daily");
+        assert_eq!(change(&scheduled, Some(&job(1))), Change::Rest);
+        scheduled["spec"]["jobTemplate"]["spec"]["template"]["spec"] = json!({ "containers": [] });
+        assert_eq!(change(&scheduled, Some(&job(1))), Change::Pods);
     }
 
     #[test]
