@@ -1,5 +1,6 @@
 //! A DevOpsPolicy in a file, with the validation of the API server.
 
+use kube::api::ObjectMeta;
 use kube::{CustomResourceExt, Resource};
 use serde::Deserialize;
 use serde_json::Value;
@@ -55,16 +56,19 @@ pub fn parse(text: &str) -> Result<DevOpsPolicy, PolicyFileError> {
     };
     let text_of = |key: &str| document.get(key).and_then(Yaml::as_str).unwrap_or_default().to_owned();
     check_kind(text_of("apiVersion"), text_of("kind"))?;
+    // A field that is a string accepts any scalar of the text.
+    let spec = document.get("spec").unwrap_or(&Yaml::Null);
+    let spec = serde_json::to_value(spec).map_err(|error| PolicyFileError::WrongType(format!("spec: {error}")))?;
     // The text is read again, because only errors of the text contain lines.
     let Some(document) = Deserializer::from_str(text).nth(index) else { return Err(PolicyFileError::Several) };
-    read(document)
+    read(document, &spec)
 }
 
 /// Validates an object as the API server would, with the same messages as for a policy in a file.
 pub fn check(object: &Value) -> Result<DevOpsPolicy, PolicyFileError> {
     let text_of = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
     check_kind(text_of("apiVersion"), text_of("kind"))?;
-    read(object)
+    read(object, &object["spec"])
 }
 
 fn check_kind(api_version: String, kind: String) -> Result<(), PolicyFileError> {
@@ -74,7 +78,8 @@ fn check_kind(api_version: String, kind: String) -> Result<(), PolicyFileError> 
     Err(PolicyFileError::OtherKind { api_version, kind })
 }
 
-fn read<'de, D>(document: D) -> Result<DevOpsPolicy, PolicyFileError>
+/// Reads a policy. `spec` is its spec as it was written.
+fn read<'de, D>(document: D, spec: &Value) -> Result<DevOpsPolicy, PolicyFileError>
 where
     D: serde::Deserializer<'de>,
     D::Error: std::fmt::Display,
@@ -88,18 +93,43 @@ where
     if !unknown.is_empty() {
         return Err(PolicyFileError::UnknownFields(unknown.join(", ")));
     }
-    let mut violations = schema_violations(&policy)?;
+    let mut violations: Vec<String> = name_violation(&policy.metadata).into_iter().collect();
+    violations.extend(schema_violations(spec));
     violations.extend(policy.spec.broken_rules());
     if violations.is_empty() { Ok(policy) } else { Err(PolicyFileError::Invalid(violations.join("; "))) }
 }
 
-/// Returns the violations of the bounds of the schema by the policy's spec, each with its field.
-fn schema_violations(policy: &DevOpsPolicy) -> Result<Vec<String>, PolicyFileError> {
-    let spec = serde_json::to_value(&policy.spec).map_err(|error| PolicyFileError::Invalid(error.to_string()))?;
+/// Returns the violation by the name, which the API server checks for every object.
+fn name_violation(metadata: &ObjectMeta) -> Option<String> {
+    match metadata.name.as_deref().filter(|name| !name.is_empty()) {
+        None if metadata.generate_name.is_some() => None,
+        None => Some("metadata.name: a name is required".to_owned()),
+        Some(name) if is_subdomain(name) => None,
+        Some(name) => Some(format!(
+            "metadata.name: {name:?} must consist of lower case letters, digits, '-' and '.', start and end with a letter or digit, \
+             and have at most 253 characters"
+        )),
+    }
+}
+
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
+fn is_subdomain(name: &str) -> bool {
+    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        let ends = [bytes.first(), bytes.last()];
+        ends.into_iter().all(|end| end.is_some_and(|&end| is_alphanumeric(end)))
+            && bytes.iter().all(|&byte| is_alphanumeric(byte) || byte == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// Returns the violations of the types and bounds of the schema by a spec, each with its field.
+fn schema_violations(spec: &Value) -> Vec<String> {
     let versions = DevOpsPolicy::crd().spec.versions;
     let schemas =
         versions.into_iter().filter_map(|version| version.schema?.open_api_v3_schema?.properties?.remove("spec"));
-    Ok(schemas.flat_map(|schema| bounds::violations(&schema, &spec, "spec")).collect())
+    schemas.flat_map(|schema| bounds::violations(&schema, spec, "spec")).collect()
 }
 
 #[cfg(test)]
@@ -121,6 +151,37 @@ mod tests {
         {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn types_and_names_are_those_of_the_api_server() {
+        for (spec, field) in [
+            ("  defaultResources: {cpuLimit: 2}\n", "spec.defaultResources.cpuLimit: 2 has"),
+            ("  defaultResources: {cpuRequest: 0.5}\n", "spec.defaultResources.cpuRequest: 0.5 has"),
+            ("  bundle: 5\n", "spec.bundle: 5 has"),
+            ("  checks: [{check: pending, settings: [1]}]\n", "settings: [1] has another type than object"),
+        ] {
+            let text = result(&format!("{POLICY}{spec}"));
+            assert!(text.contains(field), "{spec}: {text}");
+        }
+        let quoted = format!("{POLICY}  defaultResources: {{cpuLimit: '2'}}\n  forbidLatestTag: true\n");
+        assert_eq!(result(&quoted), "accepted");
+        for (name, is_valid) in [
+            ("a", true),
+            ("a-1.b", true),
+            ("'1'", true),
+            ("''", false),
+            ("A_b", false),
+            ("-a", false),
+            ("a..b", false),
+            ("a.", false),
+        ] {
+            let policy = POLICY.replace("name: a", &format!("name: {name}"));
+            let text = result(&format!("{policy}  forbidLatestTag: true\n"));
+            assert_eq!(text == "accepted", is_valid, "{name}: {text}");
+        }
+        let unnamed = POLICY.replace("name: a", "");
+        assert!(result(&format!("{unnamed}  forbidLatestTag: true\n")).contains("a name is required"));
     }
 
     #[test]

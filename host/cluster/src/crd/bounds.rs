@@ -1,5 +1,4 @@
-//! The bounds in the schema of a custom resource, which the types of its fields do not express: ranges, lengths and
-//! patterns.
+//! The types and bounds in the schema of a custom resource: ranges, lengths and patterns.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSch
 use regex::Regex;
 use serde_json::Value;
 
-/// Returns the violations of the bounds by a value, which has the types of the schema. `field` is its path, such as `spec`, with
-/// which each violation starts.
+/// Returns the violations of the types and bounds by a value. `field` is its path, such as `spec`, with which each violation starts.
 pub fn violations(schema: &JSONSchemaProps, value: &Value, field: &str) -> Vec<String> {
     let mut found = Vec::new();
     add_violations(schema, value, field, &mut found);
@@ -17,6 +15,9 @@ pub fn violations(schema: &JSONSchemaProps, value: &Value, field: &str) -> Vec<S
 
 fn add_violations(schema: &JSONSchemaProps, value: &Value, field: &str, found: &mut Vec<String>) {
     let mut add = |violation: String| found.push(format!("{field}: {violation}"));
+    if let Some(expected) = schema.type_.as_deref().filter(|expected| !has_type(value, expected)) {
+        return add(format!("{value} has another type than {expected}"));
+    }
     match value {
         Value::Number(number) => {
             let number = number.as_f64().unwrap_or(f64::NAN);
@@ -63,6 +64,18 @@ fn add_violations(schema: &JSONSchemaProps, value: &Value, field: &str, found: &
     }
 }
 
+/// Whether a value has a type of a schema. A field without a value is not set.
+fn has_type(value: &Value, expected: &str) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(_) => expected == "boolean",
+        Value::Number(number) => expected == "number" || expected == "integer" && !number.is_f64(),
+        Value::String(_) => expected == "string",
+        Value::Array(_) => expected == "array",
+        Value::Object(_) => expected == "object",
+    }
+}
+
 /// A length in the type of the bounds.
 fn length(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
@@ -84,6 +97,24 @@ mod tests {
 
     fn of(schema: Value, value: &Value) -> Vec<String> {
         violations(&serde_json::from_value(schema).unwrap(), value, "spec")
+    }
+
+    #[test]
+    fn values_must_have_the_type_of_the_schema() {
+        let values = [json!(true), json!(1), json!(1.5), json!("1"), json!([1]), json!({ "a": 1 }), Value::Null];
+        for (expected, valid) in [
+            ("boolean", "true null"),
+            ("integer", "1 null"),
+            ("number", "1 1.5 null"),
+            ("string", "\"1\" null"),
+            ("array", "[1] null"),
+            ("object", "{\"a\":1} null"),
+        ] {
+            let is_valid = |value: &&Value| of(json!({ "type": expected, "maximum": 9 }), value).is_empty();
+            let found: Vec<String> = values.iter().filter(is_valid).map(Value::to_string).collect();
+            assert_eq!(found.join(" "), valid);
+        }
+        assert_eq!(of(json!({ "type": "string" }), &json!(2)), ["spec: 2 has another type than string"]);
     }
 
     #[test]
@@ -130,10 +161,20 @@ mod tests {
 
     #[test]
     fn every_keyword_of_the_schema_of_a_policy_is_checked_here_or_elsewhere() {
-        const HERE: [&str; 8] =
-            ["items", "maxItems", "maxLength", "maximum", "minLength", "minimum", "pattern", "properties"];
+        const HERE: [&str; 10] = [
+            "items",
+            "maxItems",
+            "maxLength",
+            "maximum",
+            "minItems",
+            "minLength",
+            "minimum",
+            "pattern",
+            "properties",
+            "type",
+        ];
         /// By the types of the fields, and `DevOpsPolicySpec::broken_rules`.
-        const ELSEWHERE: [&str; 6] = ["enum", "format", "nullable", "required", "type", "x-kubernetes-validations"];
+        const ELSEWHERE: [&str; 5] = ["enum", "format", "nullable", "required", "x-kubernetes-validations"];
         const LIST_MAP: [&str; 2] = ["x-kubernetes-list-map-keys", "x-kubernetes-list-type"];
         const WITHOUT_BOUNDS: [&str; 3] = ["default", "description", "x-kubernetes-preserve-unknown-fields"];
         fn visit(schema: &Value) {
