@@ -46,7 +46,7 @@ pub enum Enforcement {
 /// The TCP probe that enforcement adds where a probe is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DefaultProbe {
-    /// The port, or `None` for the first port of the container, or 8080 if it declares none.
+    /// The port, or `None` for the first TCP port that the container declares.
     pub tcp_port: Option<u16>,
     /// The number of seconds before the first probe.
     pub initial_delay_seconds: Option<u32>,

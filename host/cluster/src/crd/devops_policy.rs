@@ -174,7 +174,7 @@ pub enum EnforcementMode {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DefaultProbe {
-    /// The port. Default: the first port of the container, or 8080.
+    /// The port, if the container declares it or declares no port. Default: the first TCP port that the container declares.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65_535))]
     pub tcp_port: Option<i32>,
