@@ -13,7 +13,7 @@ mod webhook;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use analyze::{AnalyzeArguments, EvaluationArguments};
+pub use analyze::{AnalyzeArguments, EvaluationArguments, OutputTarget};
 pub use cluster::{
     CheckArguments, CleanupArguments, ClusterArguments, CrdCommand, InstalledComponent, ListCommand, ListFormat,
     ListPodsArguments, Selection,

@@ -1,20 +1,22 @@
 //! What `analyze` and `multi-cluster analyze` share: the rules, the report and the gates.
 
-use std::fs::{self, Permissions};
-use std::io::stdout;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::fs::File;
+use std::io::{ErrorKind, Read, stdout};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use kube_devops_cluster::{policies, policy_file};
 use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Severity, Subject, SystemNamespaces};
 use kube_devops_engine::{Checks, RuleSet};
 
-use super::Outcome;
+use super::{Outcome, report_file};
 use crate::arguments::{ClusterArguments, EvaluationArguments};
 use crate::modules;
-use crate::output::{self, Format, Shown};
+use crate::output::{self, Shown};
 use crate::terminal::{self, print_message};
+
+/// The largest file with a policy, in bytes. The API server accepts no larger object.
+const LARGEST_POLICY: u64 = 3 * 1024 * 1024;
 
 /// The rules to evaluate with, and the output of the report.
 pub struct Evaluator<'a> {
@@ -26,12 +28,15 @@ pub struct Evaluator<'a> {
 
 impl<'a> Evaluator<'a> {
     /// Loads the rules of the selected bundle or policy, or of all checks.
-    pub fn new(cluster: &ClusterArguments, arguments: &'a EvaluationArguments, program: &'a str) -> Result<Self> {
-        if arguments.outputs.iter().filter(|target| target.file.is_none()).count() > 1 {
-            bail!(
-                "multiple output formats for standard output; write all but one to a file, as in -o sarif=result.sarif"
-            );
-        }
+    /// `inputs` are the files that are evaluated, if they are not in a cluster.
+    pub fn new(
+        cluster: &ClusterArguments,
+        arguments: &'a EvaluationArguments,
+        inputs: &[PathBuf],
+        program: &'a str,
+    ) -> Result<Self> {
+        let inputs = inputs.iter().chain(&arguments.policy).map(PathBuf::as_path);
+        report_file::check(&arguments.outputs, inputs)?;
         let catalog = modules::catalog(&arguments.modules, cluster)?;
         let checks = catalog.checks();
         let policy = match (&arguments.bundle, &arguments.policy) {
@@ -78,28 +83,29 @@ impl<'a> Evaluator<'a> {
         };
         for target in &self.arguments.outputs {
             match &target.file {
-                None => {
-                    output::write(target.format, &shown, &mut stdout().lock()).context("failed to write the report")?
+                None => match output::write(target.format, &shown, &mut stdout().lock()) {
+                    // The reader needs no more, as in `analyze | head`. The other reports and the gates do not depend on it.
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                    result => result.context("failed to write the report")?,
+                },
+                Some(file) => {
+                    let shown = Shown { colours: false, ..shown };
+                    report_file::write(file, |out| Ok(output::write(target.format, &shown, out)?))
+                        .with_context(|| format!("failed to write the report to {}", file.display()))?;
                 }
-                Some(file) => write_to_file(target.format, &shown, file)
-                    .with_context(|| format!("failed to write the report to {}", file.display()))?,
             }
         }
         Ok(())
     }
 }
 
-/// Writes a report to a file atomically, without colours.
-fn write_to_file(format: Format, shown: &Shown<'_>, file: &Path) -> Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut written = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
-    output::write(format, &Shown { colours: false, ..*shown }, &mut written)?;
-    written.persist(file)?;
-    Ok(())
-}
-
 fn read_policy(file: &Path, checks: &Checks) -> Result<Policy> {
-    let text = fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
+    let mut text = String::new();
+    let read = File::open(file).and_then(|opened| opened.take(LARGEST_POLICY + 1).read_to_string(&mut text));
+    read.with_context(|| format!("failed to read {}", file.display()))?;
+    if text.len() as u64 > LARGEST_POLICY {
+        bail!("{} is larger than {} KiB, and no policy is", file.display(), LARGEST_POLICY / 1024);
+    }
     let object = policy_file::parse(&text).with_context(|| file.display().to_string())?;
     let name = object.metadata.name.unwrap_or_default();
     let policy =

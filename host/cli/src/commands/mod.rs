@@ -18,6 +18,7 @@ mod reconcile;
 pub mod reference;
 mod release;
 mod render;
+mod report_file;
 mod watch;
 mod webhook;
 

@@ -123,7 +123,7 @@ fn analyze(
     arguments: &MultiClusterArguments,
     program: &str,
 ) -> Result<Outcome> {
-    let evaluator = Evaluator::new(cluster, &arguments.evaluation, program)?;
+    let evaluator = Evaluator::new(cluster, &arguments.evaluation, &[], program)?;
     let selected = select(&contexts.contexts, &arguments.contexts)?;
     for names in same_servers(&contexts.contexts, &selected) {
         print_message(

@@ -1,0 +1,153 @@
+//! The files that reports are written to.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::arguments::OutputTarget;
+
+/// Rejects outputs of which one would replace another, or an input.
+pub fn check<'p>(outputs: &[OutputTarget], inputs: impl Iterator<Item = &'p Path>) -> Result<()> {
+    if outputs.iter().filter(|output| output.file.is_none()).count() > 1 {
+        bail!("multiple output formats for standard output; write all but one to a file, as in -o sarif=result.sarif");
+    }
+    let files: Vec<&Path> = outputs.iter().filter_map(|output| output.file.as_deref()).filter(is_replaced).collect();
+    for (index, file) in files.iter().enumerate() {
+        if files[..index].iter().any(|other| location(other) == location(file)) {
+            bail!("two reports would be written to {}; write each to its own file", file.display());
+        }
+    }
+    for input in inputs.filter(|input| input.is_file()) {
+        if let Some(file) = files.iter().find(|file| location(file) == location(input)) {
+            bail!("the report would replace {}, which is evaluated; write it to another file", file.display());
+        }
+    }
+    Ok(())
+}
+
+/// Whether writing replaces the content: not that of a pipe or a device.
+fn is_replaced(file: &&Path) -> bool {
+    !fs::metadata(file).is_ok_and(|metadata| !metadata.is_file())
+}
+
+/// The absolute path of a file, which need not exist.
+fn location(file: &Path) -> PathBuf {
+    let absolute = || {
+        let folder = fs::canonicalize(folder(file)).ok()?;
+        Some(folder.join(file.file_name()?))
+    };
+    fs::canonicalize(file).ok().or_else(absolute).unwrap_or_else(|| file.to_owned())
+}
+
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes a file: completely or not at all if it is a regular one, and through it if it is a pipe or a device. A symbolic link stays
+/// one, and an existing file keeps its permissions.
+pub fn write(file: &Path, content: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let existing = fs::metadata(file).ok();
+    if existing.as_ref().is_some_and(|metadata| !metadata.is_file()) {
+        return content(&mut OpenOptions::new().write(true).open(file)?);
+    }
+    let permissions = existing.map_or(Permissions::from_mode(0o644), |metadata| metadata.permissions());
+    let file = match fs::canonicalize(file) {
+        Ok(file) => file,
+        // Its target does not exist yet.
+        Err(_) if file.is_symlink() => return content(&mut File::create(file)?),
+        Err(_) => file.to_owned(),
+    };
+    let mut written = tempfile::Builder::new().permissions(permissions).tempfile_in(folder(&file))?;
+    content(&mut written)?;
+    written.persist(file)?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use super::*;
+    use crate::output::Format;
+
+    fn write_text(file: &Path, text: &str) {
+        write(file, |out| Ok(out.write_all(text.as_bytes())?)).unwrap();
+    }
+
+    #[test]
+    fn links_and_permissions_of_existing_files_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "before").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        symlink("file", &link).unwrap();
+        write_text(&link, "after");
+        assert!(link.is_symlink() && fs::read_to_string(&file).unwrap() == "after");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let dangling = folder.path().join("dangling");
+        symlink("new", &dangling).unwrap();
+        write_text(&dangling, "new");
+        assert!(dangling.is_symlink() && fs::read_to_string(folder.path().join("new")).unwrap() == "new");
+        assert!(write(&folder.path().join("none/file"), |_| Ok(())).is_err());
+        assert!(write(folder.path(), |_| Ok(())).is_err());
+    }
+
+    #[test]
+    fn a_failure_leaves_the_previous_report() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "before").unwrap();
+        write(&file, |out| {
+            out.write_all(b"half")?;
+            bail!("failed")
+        })
+        .unwrap_err();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "before");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_pipe_stays_a_pipe_and_its_reader_receives_the_report() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                let mut text = String::new();
+                File::open(pipe).unwrap().read_to_string(&mut text).unwrap();
+                text
+            }
+        });
+        write_text(&pipe, "report");
+        assert_eq!(reader.join().unwrap(), "report");
+        assert!(!fs::metadata(&pipe).unwrap().is_file());
+        write_text(Path::new("/dev/null"), "report");
+    }
+
+    #[test]
+    fn a_report_replaces_neither_another_report_nor_an_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("pod.yaml"), "").unwrap();
+        symlink("pod.yaml", path("link.yaml")).unwrap();
+        let outputs = |files: &[PathBuf]| -> Vec<OutputTarget> {
+            files.iter().map(|file| OutputTarget { format: Format::Json, file: Some(file.clone()) }).collect()
+        };
+        let rejects = |files: &[PathBuf], inputs: &[PathBuf]| {
+            check(&outputs(files), inputs.iter().map(PathBuf::as_path)).err().map(|error| error.to_string())
+        };
+        assert_eq!(rejects(&[path("a"), path("b")], &[path("pod.yaml"), path("")]), None);
+        let same = rejects(&[path("a"), path("./a")], &[]).unwrap();
+        assert!(same.starts_with("two reports would be written to "), "{same}");
+        let input = rejects(&[path("link.yaml")], &[path("pod.yaml")]).unwrap();
+        assert!(input.contains("which is evaluated"), "{input}");
+        assert_eq!(rejects(&["/dev/null".into(), "/dev/null".into()], &["/dev/null".into()]), None);
+    }
+}
