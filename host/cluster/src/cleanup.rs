@@ -5,16 +5,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::ClusterError;
 use crate::connection::Connection;
-use crate::crd::{DevOpsPolicy, FINALIZER};
+use crate::crd::DevOpsPolicy;
+use crate::finalizer;
 use crate::permissions::ObjectNames;
 
 /// The period of reading the Leases.
@@ -80,10 +80,10 @@ async fn finalizers(connection: &Connection) -> Result<Vec<String>, ClusterError
         Err(error) => return Err(connection.error(error, "list DevOpsPolicies")),
     };
     let mut removed = Vec::new();
-    for policy in found.items.iter().filter(|policy| policy.finalizers().iter().any(|name| name == FINALIZER)) {
+    for policy in found.items.iter().filter(|policy| finalizer::is_set(&policy.metadata)) {
         let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
-        let result = remove_finalizer(connection, policy, &namespace).await;
-        match result {
+        let others = finalizer::others(&policy.metadata);
+        match finalizer::replace(&connection.client, &policy.metadata, &others).await {
             Ok(()) => removed.push(format!("finalizer of devopspolicy/{name} in {namespace}")),
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => {
@@ -93,19 +93,6 @@ async fn finalizers(connection: &Connection) -> Result<Vec<String>, ClusterError
         }
     }
     Ok(removed)
-}
-
-async fn remove_finalizer(
-    connection: &Connection,
-    policy: &PartialObjectMeta<DevOpsPolicy>,
-    namespace: &str,
-) -> Result<(), kube::Error> {
-    let finalizers: Vec<&String> = policy.finalizers().iter().filter(|name| *name != FINALIZER).collect();
-    let metadata =
-        json!({ "uid": policy.uid(), "resourceVersion": policy.resource_version(), "finalizers": finalizers });
-    let policies: Api<DevOpsPolicy> = Api::namespaced(connection.client.clone(), namespace);
-    let patch = Patch::Merge(json!({ "metadata": metadata }));
-    policies.patch_metadata(&policy.name_any(), &PatchParams::default(), &patch).await.map(drop)
 }
 
 /// Deletes an object, if it exists.
@@ -124,6 +111,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn lease(holder: &str, renewed: i64) -> Lease {

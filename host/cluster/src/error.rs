@@ -88,6 +88,13 @@ impl ClusterError {
 }
 
 /// Returns the message of the innermost cause, which is the specific one.
+/// Whether the API server failed to call an admission webhook: the request was answered, and another replica would have no more
+/// success.
+pub fn is_webhook_failure(status: &kube::core::Status) -> bool {
+    // <https://github.com/kubernetes/kubernetes/blob/v1.33.0/staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go>
+    status.code == 500 && status.message.contains("failed calling webhook")
+}
+
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(below) = cause.source() {

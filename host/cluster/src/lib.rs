@@ -20,6 +20,7 @@ pub mod crd;
 pub mod enforce;
 mod error;
 pub mod evaluator;
+mod finalizer;
 pub mod gitops;
 pub mod install;
 pub mod installation;

@@ -24,10 +24,6 @@ pub use policy_module::{
     ResolvedSource, Verification,
 };
 
-/// The finalizer that delays the deletion of a policy until its rollouts have ended. It is present only during rollouts, so that
-/// the deletion of policies and namespaces does not depend on a running operator.
-pub const FINALIZER: &str = "devops.stochastic.io/cleanup";
-
 /// The annotation of a policy that tests the way to the webhook, which denies it.
 pub const INSTALLATION_CHECK: &str = "devops.stochastic.io/installation-check";
 

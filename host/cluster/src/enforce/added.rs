@@ -15,8 +15,8 @@ pub const ADDED_FIELDS: &str = "devops.stochastic.io/added-fields";
 pub const CONTAINERS: &str = "/spec/template/spec/containers";
 /// The containers in a set of fields.
 const CONTAINER_FIELDS: &str = "/f:spec/f:template/f:spec/f:containers";
-/// The fields of a container that may be added. Rules are not trusted: none of these fields grants a privilege.
-pub const REMEDIABLE: [&str; 4] = ["livenessProbe", "readinessProbe", "startupProbe", "resources"];
+/// The probes of a container.
+pub const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 
 /// Returns the containers of a workload with the added fields and their present values. Fields that another manager has set since
 /// are not among them.
@@ -29,7 +29,8 @@ pub fn added(workload: &Value) -> Vec<Value> {
     // Anyone who can change the workload can change the annotation.
     for container in set.as_object_mut().into_iter().flat_map(|set| set.values_mut()) {
         if let Some(fields) = container.as_object_mut() {
-            fields.retain(|key, _| key.strip_prefix("f:").is_some_and(|key| REMEDIABLE.contains(&key)));
+            let is_remediable = |key: &str| key == "resources" || PROBES.contains(&key);
+            fields.retain(|key, _| key.strip_prefix("f:").is_some_and(is_remediable));
         }
     }
     for other in fields::of_others(workload, FIELD_MANAGER).filter_map(|fields| fields.pointer(CONTAINER_FIELDS)) {

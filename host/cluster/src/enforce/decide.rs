@@ -8,7 +8,7 @@ use kube_devops_core::object::{Context, Object};
 use kube_devops_core::{Needs, Subject, complete_object};
 use serde_json::Value;
 
-use super::job::{JobResult, PatchCount, Patched, RemediationJob};
+use super::job::{JobResult, PatchCount, Patched, RemediationJob, Step};
 use super::plan::{self, Addition, IGNORE, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
 use super::rollout::{Rollout, has_progress_deadline, is_observed, objection, rollout};
 
@@ -87,18 +87,28 @@ fn nothing_to_add(workload: &Value, plan: &Plan) -> JobResult {
     let template = plan::own_template(workload);
     if annotation(workload, ROLLING_OUT) == Some(&template) {
         // The old pods are being replaced, perhaps since before a restart of the operator.
-        return JobResult::Patched(patched(workload, &[], template));
+        return JobResult::Patched(adopted(workload, template));
     }
     let names: Vec<&str> = plan.without_port.iter().map(String::as_str).collect();
-    if names.is_empty() {
-        return JobResult::UpToDate;
+    if !names.is_empty() {
+        let reason = "no TCP port to probe: declare a containerPort, or set defaultProbe.tcpPort in the policy";
+        return JobResult::Skipped(format!("container {}: {reason}", names.join(", ")));
     }
-    let reason = "no TCP port to probe: declare a containerPort, or set defaultProbe.tcpPort in the policy";
-    JobResult::Skipped(format!("container {}: {reason}", names.join(", ")))
+    match plan.rejected.first() {
+        Some((check, field)) => JobResult::Skipped(format!(
+            "check {check} requests a value of {field} that is never added: only TCP probes, and requests and limits of cpu and memory are"
+        )),
+        None => JobResult::UpToDate,
+    }
+}
+
+/// The patch of a previous leader, or one whose response was lost, by the added fields of the workload.
+fn adopted(workload: &Value, template: String) -> Patched {
+    Patched { what: String::new(), ..patched(workload, &plan::additions(workload), template) }
 }
 
 /// Decides about a workload that was patched. `trouble` is a reason to revert that is not visible in the workload.
-pub fn follow_up(workload: &Value, trouble: Option<String>, is_settled: bool) -> Decision {
+pub fn follow_up(workload: &Value, trouble: Option<String>, step: Step) -> Decision {
     let template = plan::own_template(workload);
     if annotation(workload, REVERTED) == Some(&template) {
         let reason = annotation(workload, REVERTED_BECAUSE).unwrap_or_default().to_owned();
@@ -114,7 +124,8 @@ pub fn follow_up(workload: &Value, trouble: Option<String>, is_settled: bool) ->
     }
     let reason = match (trouble, rollout(workload)) {
         (_, Rollout::Failed(reason)) | (Some(reason), _) => reason,
-        (None, Rollout::Complete) if is_settled => {
+        (None, _) if step == Step::Adopt => return Decision::Done(JobResult::Patched(adopted(workload, template))),
+        (None, Rollout::Complete) if step == Step::Complete => {
             return Decision::Patch { patch: plan::complete(workload), result: JobResult::Completed };
         }
         (None, Rollout::Complete) => return Decision::Done(JobResult::RolledOut),
@@ -146,7 +157,8 @@ fn patched(workload: &Value, additions: &[Addition], template: String) -> Patche
         let seconds = |field: &str, default: u64| addition.value[field].as_u64().unwrap_or(default);
         match addition.field.as_str() {
             "/livenessProbe" => {
-                Some(seconds("initialDelaySeconds", 0) + FAILURES * seconds("periodSeconds", 10) + MARGIN)
+                let failures = seconds("failureThreshold", FAILURES).saturating_mul(seconds("periodSeconds", 10));
+                Some(seconds("initialDelaySeconds", 0).saturating_add(failures).saturating_add(MARGIN))
             }
             field if field.starts_with("/resources/limits/") => Some(LIMITS),
             _ => None,

@@ -8,7 +8,7 @@ use kube_devops_core::Subject;
 use tokio::time::Instant;
 
 use super::EnforceOptions;
-use super::job::{JobResult, Patched};
+use super::job::{JobResult, Patched, Step};
 use super::rollout::Progress;
 
 /// The period of the checks of a rollout.
@@ -28,6 +28,8 @@ pub struct Follow {
     next: Instant,
     selector: BTreeMap<String, String>,
     fields: Vec<(String, String)>,
+    /// Whether the added fields are not known: the rollout was started by a previous leader.
+    is_restored: bool,
 }
 
 impl Follow {
@@ -42,10 +44,11 @@ impl Follow {
             next: now,
             selector: patched.selector.clone(),
             fields: patched.fields.clone(),
+            is_restored: false,
         }
     }
 
-    /// Follows a rollout that a previous leader started.
+    /// Follows a rollout that a previous leader started, until the added fields are known.
     pub fn restored(is_deployment: bool, options: &EnforceOptions, now: Instant) -> Self {
         Self {
             limit: (!is_deployment).then_some(options.rollout_deadline),
@@ -56,6 +59,7 @@ impl Follow {
             next: now,
             selector: BTreeMap::new(),
             fields: Vec::new(),
+            is_restored: true,
         }
     }
 
@@ -64,15 +68,20 @@ impl Follow {
         self.next <= now
     }
 
-    /// Starts a check. Returns a reason to revert that is not visible in the workload, and whether the pods have settled.
-    pub fn start<'a>(&mut self, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> (Option<String>, bool) {
+    /// Starts a check. Returns a reason to revert that is not visible in the workload, and the next step.
+    pub fn start<'a>(&mut self, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> (Option<String>, Step) {
         self.next = now + PERIOD;
         let late = self
             .limit
             .filter(|limit| self.complete.is_none() && now.saturating_duration_since(self.progressed) >= *limit);
         let late = late.map(|limit| format!("no progress for {} seconds", limit.as_secs()));
         let is_settled = self.complete.is_some_and(|at| now.saturating_duration_since(at) >= self.settle);
-        (self.restarted(pods).or(late), is_settled)
+        let step = match (self.is_restored, is_settled) {
+            (true, _) => Step::Adopt,
+            (false, false) => Step::Check,
+            (false, true) => Step::Complete,
+        };
+        (self.restarted(pods).or(late), step)
     }
 
     /// The follow-up after the result of a check; `None` if the rollout is over.

@@ -34,14 +34,25 @@ pub enum NextJob {
         key: WorkloadKey,
         /// A reason to revert; `None` if there is none so far.
         trouble: Option<String>,
-        /// Whether the new pods have been watched for long enough.
-        is_settled: bool,
+        /// The next step if there is no reason to revert.
+        step: Step,
     },
     /// Check whether a workload still exists.
     Check {
         /// The workload.
         key: WorkloadKey,
     },
+}
+
+/// The next step of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Find out what was added: the rollout was started by a previous leader.
+    Adopt,
+    /// Check whether all pods have been replaced.
+    Check,
+    /// Complete the rollout if all pods have been replaced: they were watched for long enough.
+    Complete,
 }
 
 /// A job that adds missing fields to a workload.

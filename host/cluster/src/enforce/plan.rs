@@ -6,7 +6,7 @@ use kube_devops_core::{Edit, quantity};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::added::{ADDED_FIELDS, CONTAINERS, REMEDIABLE, added, record};
+use super::added::{ADDED_FIELDS, CONTAINERS, PROBES, added, record};
 use crate::crd::{DefaultProbe, DefaultResources, DevOpsPolicySpec};
 
 /// The policy whose enforcement added fields.
@@ -21,6 +21,10 @@ pub const IGNORE: &str = "devops.stochastic.io/ignore";
 pub const REVERTED: &str = "devops.stochastic.io/reverted";
 /// The reason why the patch was reverted.
 pub const REVERTED_BECAUSE: &str = "devops.stochastic.io/reverted-because";
+
+/// The fields of a probe besides its handler.
+const TIMES: [&str; 5] =
+    ["initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold"];
 
 /// A field that is added to a container.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,27 +44,29 @@ pub struct Plan {
     pub additions: Vec<Addition>,
     /// The containers that need a probe and have no port for it.
     pub without_port: BTreeSet<String>,
+    /// The checks that request a value which is never added, with the field.
+    pub rejected: BTreeSet<(String, String)>,
 }
 
 /// Returns the fields of the edits and the policy that are missing in the workload. Existing fields are not changed.
 pub fn plan(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Plan {
     let containers = workload.pointer(CONTAINERS).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let mut plan = Plan::default();
-    for Edit { container, field, value, .. } in edits {
+    for Edit { container, field, value, check } in edits {
         let is_named = |found: &&Value| container.as_deref().is_some_and(|name| found["name"] == name);
-        let Some(found) = containers.iter().find(is_named) else { continue };
-        let name = container.clone().unwrap_or_default();
-        // A probe is added as a whole, and resources one by one.
-        let is_remediable = field.strip_prefix('/').is_some_and(|field| match field.split_once('/') {
-            Some((parent, _)) => parent == "resources",
-            None => field != "resources" && REMEDIABLE.contains(&field),
-        });
-        let is_missing = found.pointer(field).is_none_or(Value::is_null);
-        let is_new = !plan.additions.iter().any(|known| known.container == name && known.field == *field);
-        let Some(value) = serde_json::from_str(value).ok().filter(|_| is_remediable && is_missing && is_new) else {
+        let found = containers.iter().find(is_named);
+        let value = serde_json::from_str(value).ok();
+        let Some((found, value)) = found.zip(value).filter(|(_, value)| is_remediable(field, value)) else {
+            plan.rejected.insert((check.clone(), field.clone()));
             continue;
         };
-        match probe(value, found, policy.default_probe.as_ref()) {
+        let name = container.clone().unwrap_or_default();
+        let is_missing = found.pointer(field).is_none_or(Value::is_null);
+        let is_new = !plan.additions.iter().any(|known| known.container == name && known.field == *field);
+        if !is_missing || !is_new {
+            continue;
+        }
+        match if is_probe(field) { probe(&value, found, policy.default_probe.as_ref()) } else { Some(value) } {
             Some(value) => plan.additions.push(Addition { container: name, field: field.clone(), value }),
             None => drop(plan.without_port.insert(name)),
         }
@@ -71,13 +77,38 @@ pub fn plan(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Plan
     plan
 }
 
-/// Applies the default probe of the policy to a TCP probe. `None` if no port of the container is known to accept TCP
-/// connections.
-fn probe(mut value: Value, container: &Value, default: Option<&DefaultProbe>) -> Option<Value> {
-    if value.get("tcpSocket").is_none() {
-        return Some(value);
+/// Whether a check may set a field to this value: a TCP probe, as a whole, or a request or limit. Checks are not trusted, and a
+/// probe with another handler would run a command in the container, or send requests to another host.
+fn is_remediable(field: &str, value: &Value) -> bool {
+    match field.split('/').collect::<Vec<_>>().as_slice() {
+        ["", "resources", "requests" | "limits", "cpu" | "memory"] => match value {
+            Value::String(text) => quantity::value(text).is_some(),
+            value => value.is_u64(),
+        },
+        ["", _] if is_probe(field) => {
+            let handlers =
+                value.as_object().into_iter().flat_map(Map::keys).filter(|key| !TIMES.contains(&key.as_str()));
+            handlers.eq(["tcpSocket"])
+        }
+        _ => false,
     }
-    value["tcpSocket"]["port"] = tcp_port(container, default.and_then(|default| default.tcp_port))?.into();
+}
+
+fn is_probe(field: &str) -> bool {
+    field.strip_prefix('/').is_some_and(|field| PROBES.contains(&field))
+}
+
+/// Returns a TCP probe with the times of `requested`, and with the default probe of the policy. `None` if no port of the container is
+/// known to accept TCP connections.
+fn probe(requested: &Value, container: &Value, default: Option<&DefaultProbe>) -> Option<Value> {
+    let port = tcp_port(container, default.and_then(|default| default.tcp_port))?;
+    // Nothing else of the handler is used, such as its host.
+    let mut value = json!({ "tcpSocket": { "port": port } });
+    for field in TIMES {
+        if let Some(number) = requested[field].as_u64() {
+            value[field] = number.into();
+        }
+    }
     let Some(default) = default else { return Some(value) };
     if let Some(seconds) = default.initial_delay_seconds {
         value["initialDelaySeconds"] = seconds.into();
@@ -149,6 +180,26 @@ pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
     patch["metadata"]["annotations"] =
         json!({ PATCHED_BY: by, ROLLING_OUT: own_template(workload), ADDED_FIELDS: record });
     patch
+}
+
+/// Returns the fields that were added to a workload, with their present values.
+pub fn additions(workload: &Value) -> Vec<Addition> {
+    let mut additions = Vec::new();
+    for container in added(workload) {
+        let name = container["name"].as_str().unwrap_or_default();
+        let mut add = |field: String, value: &Value| {
+            additions.push(Addition { container: name.to_owned(), field, value: value.clone() });
+        };
+        for probe in PROBES.iter().filter(|probe| container[**probe].is_object()) {
+            add(format!("/{probe}"), &container[*probe]);
+        }
+        for list in ["requests", "limits"] {
+            for (resource, value) in container["resources"][list].as_object().into_iter().flatten() {
+                add(format!("/resources/{list}/{resource}"), value);
+            }
+        }
+    }
+    additions
 }
 
 /// Returns the server-side apply of all added fields without annotations, and their record.

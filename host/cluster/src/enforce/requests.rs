@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use super::added::{added, give_up};
 use super::decide::{Decision, follow_up, remediation};
-use super::job::{JobResult, RemediationJob, WorkloadKey, is_replica_set};
+use super::job::{JobResult, RemediationJob, Step, WorkloadKey, is_replica_set};
 use super::plan;
+use crate::error::is_webhook_failure;
 use crate::install::FIELD_MANAGER;
 use crate::owner::controller;
 
@@ -55,13 +56,13 @@ pub async fn follow(
     namespace: &str,
     key: WorkloadKey,
     trouble: Option<String>,
-    is_settled: bool,
+    step: Step,
 ) -> Result<Ended, kube::Error> {
     let api = api(client, namespace, &key.kind);
     let Some(workload) = get(&api, &key.name).await? else {
         return Ok(Ended { key: Some(key), uid: None, result: JobResult::Gone });
     };
-    let decision = follow_up(&workload, trouble, is_settled);
+    let decision = follow_up(&workload, trouble, step);
     let result = match carry_out(client, namespace, &api, &key, &workload, decision).await? {
         // The next check sees the concurrent change.
         JobResult::Waiting(_) => JobResult::Reverting,
@@ -221,7 +222,7 @@ async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Re
         Err(kube::Error::Api(status)) if status.is_invalid() => Ok(Err(JobResult::Skipped(status.message.clone()))),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Err(JobResult::Gone)),
         // Another admission webhook, a quota, or missing permissions.
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403) => {
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403) || is_webhook_failure(&status) => {
             Ok(Err(JobResult::Denied(status.message.clone())))
         }
         Err(error) => Err(error),

@@ -105,7 +105,9 @@ pub fn objection(workload: &Value, allows_daemon_sets: bool) -> Option<String> {
     let unavailable = match (is_stateful, max_unavailable(workload, replicas)) {
         // A StatefulSet deletes a pod before it creates its successor.
         (true, configured) => configured.unwrap_or(1).max(1),
-        (false, configured) => configured.unwrap_or(0),
+        // Nor does a Deployment that may have neither fewer nor more pods than replicas:
+        // <https://github.com/kubernetes/kubernetes/blob/v1.33.0/pkg/controller/deployment/util/deployment_util.go#L865>
+        (false, configured) => configured.unwrap_or(0).max(i64::from(max_surge(workload, replicas) == 0)),
     };
     let would_be_down = replicas > 0 && unavailable >= replicas;
     would_be_down.then(|| "a rollout would leave no pod available".to_owned())
@@ -115,8 +117,19 @@ pub fn objection(workload: &Value, allows_daemon_sets: bool) -> Option<String> {
 fn max_unavailable(workload: &Value, replicas: i64) -> Option<i64> {
     let strategy = if workload["kind"] == "StatefulSet" { "updateStrategy" } else { "strategy" };
     let value = workload.pointer(&format!("/spec/{strategy}/rollingUpdate/maxUnavailable"))?;
-    let percent = value.as_str().and_then(|text| text.strip_suffix('%')).and_then(|text| text.parse::<i64>().ok());
-    value.as_i64().or_else(|| Some(percent? * replicas / 100))
+    value.as_i64().or_else(|| Some(percent(value)?.saturating_mul(replicas) / 100))
+}
+
+/// The number of pods beyond the replicas that a Deployment may have during a rollout; the default is 25 %, rounded up.
+fn max_surge(workload: &Value, replicas: i64) -> i64 {
+    let of_percent = |percent: i64| percent.saturating_mul(replicas).saturating_add(99) / 100;
+    let configured = workload.pointer("/spec/strategy/rollingUpdate/maxSurge");
+    let configured = configured.and_then(|value| value.as_i64().or_else(|| Some(of_percent(percent(value)?))));
+    configured.unwrap_or_else(|| of_percent(25))
+}
+
+fn percent(value: &Value) -> Option<i64> {
+    value.as_str()?.strip_suffix('%')?.parse().ok()
 }
 
 #[cfg(test)]
@@ -204,6 +217,14 @@ mod tests {
             let workload = deployment(replicas, unavailable);
             assert_eq!(objection(&workload, false).is_none(), is_allowed, "{workload}");
         }
+        let without_surge = |replicas: i64, surge: Value, unavailable: Value| {
+            let strategy = json!({ "rollingUpdate": { "maxSurge": surge, "maxUnavailable": unavailable } });
+            objection(&json!({ "spec": { "replicas": replicas, "strategy": strategy } }), false).is_none()
+        };
+        assert!(!without_surge(1, json!(0), json!("25%")), "25 % of one pod are none, and the only pod is replaced");
+        assert!(!without_surge(1, json!("0%"), json!(0)));
+        assert!(without_surge(1, json!("1%"), json!("25%")) && without_surge(1, Value::Null, Value::Null));
+        assert!(without_surge(2, json!(0), json!("25%")));
         let set = |replicas: i64, strategy: Value| json!({ "kind": "StatefulSet", "spec": { "replicas": replicas, "updateStrategy": strategy } });
         assert!(objection(&set(1, Value::Null), false).is_some());
         assert_eq!(objection(&set(2, Value::Null), false), None);

@@ -42,8 +42,8 @@ pub struct Remediations {
     /// When workloads were patched in the last minute.
     recent: VecDeque<Instant>,
     patches: Arc<BTreeMap<WorkloadKey, PatchCount>>,
-    /// Whether a patch waits for the finalizer of the policy.
-    awaits_finalizer: bool,
+    /// The controller of the pods of a workload whose patch waits for the finalizer of the policy, by uid.
+    awaits_finalizer: Option<String>,
     is_running: bool,
 }
 
@@ -98,7 +98,7 @@ impl Remediations {
 
     /// Whether the deletion of the policy must wait, because a rollout of ours is in progress or about to start.
     pub fn needs_finalizer(&self) -> bool {
-        self.awaits_finalizer || self.workloads.values().any(|entry| entry.follow.is_some())
+        self.awaits_finalizer.is_some() || self.workloads.values().any(|entry| entry.follow.is_some())
     }
 
     /// The patches so far.
@@ -119,7 +119,7 @@ impl Remediations {
             return None;
         }
         let now = now.instant;
-        self.awaits_finalizer &= enforces;
+        self.awaits_finalizer = self.awaits_finalizer.take().filter(|_| enforces);
         let job = self.next_follow(pods, now).or_else(|| self.next_check(now));
         let job = job.or_else(|| if enforces { self.next_remediation(options, now) } else { None });
         self.is_running = job.is_some();
@@ -129,8 +129,8 @@ impl Remediations {
     fn next_follow<'a>(&mut self, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> Option<NextJob> {
         let followed = self.workloads.iter_mut().filter_map(|(key, entry)| Some((key, entry.follow.as_mut()?)));
         let (key, follow) = followed.into_iter().find(|(_, follow)| follow.is_due(now))?;
-        let (trouble, is_settled) = follow.start(pods, now);
-        Some(NextJob::Follow { key: key.clone(), trouble, is_settled })
+        let (trouble, step) = follow.start(pods, now);
+        Some(NextJob::Follow { key: key.clone(), trouble, step })
     }
 
     fn next_check(&mut self, now: Instant) -> Option<NextJob> {
@@ -159,16 +159,20 @@ impl Remediations {
         now: Now,
     ) -> bool {
         self.is_running = false;
-        self.awaits_finalizer = *result == JobResult::Unprotected;
         let uid = owner.uid.clone().unwrap_or_default();
+        if *result == JobResult::Unprotected {
+            self.awaits_finalizer = Some(uid.clone());
+        } else if self.awaits_finalizer.as_ref() == Some(&uid) {
+            self.awaits_finalizer = None;
+        }
         let is_followed =
             key.as_ref().and_then(|key| self.workloads.get(key)).is_some_and(|entry| entry.follow.is_some());
         if let Some(due) = self.due.get_mut(&uid) {
             let retry = match result {
                 _ if is_followed => Some(WAIT_FOR),
                 JobResult::UpToDate | JobResult::Gone | JobResult::Patched(_) => None,
-                JobResult::Unprotected => Some(Duration::ZERO),
-                JobResult::Waiting(_) => Some(WAIT_FOR),
+                // It is due when the policy has its finalizer.
+                JobResult::Unprotected | JobResult::Waiting(_) => Some(WAIT_FOR),
                 _ => Some(RETRY_AFTER * 2u32.pow(due.attempts.min(MOST_DOUBLINGS))),
             };
             due.attempts += u32::from(!matches!(result, JobResult::Waiting(_) | JobResult::Unprotected));
@@ -190,11 +194,21 @@ impl Remediations {
         self.enter(key, result, follow, now)
     }
 
+    /// The policy has its finalizer, so that a patch that waits for it is due.
+    pub fn protected(&mut self, now: Now) {
+        if let Some(due) = self.awaits_finalizer.as_ref().and_then(|uid| self.due.get_mut(uid)) {
+            due.at = now.instant;
+        }
+    }
+
     /// The rollout of a workload was checked. Returns whether the state of the workload changed.
-    pub fn followed(&mut self, key: WorkloadKey, result: &JobResult, now: Now) -> bool {
+    pub fn followed(&mut self, key: WorkloadKey, result: &JobResult, options: &EnforceOptions, now: Now) -> bool {
         self.is_running = false;
         let follow = self.workloads.get_mut(&key).and_then(|entry| entry.follow.take());
-        let follow = follow.and_then(|follow| follow.after(result, now.instant));
+        let follow = follow.and_then(|follow| match result {
+            JobResult::Patched(adopted) => Some(Follow::new(adopted, options, now.instant)),
+            result => follow.after(result, now.instant),
+        });
         match (follow, self.workloads.get_mut(&key)) {
             (Some(follow), Some(entry)) => {
                 entry.follow = Some(follow);
@@ -251,10 +265,12 @@ impl Remediations {
 
     fn enter(&mut self, key: WorkloadKey, result: &JobResult, follow: Option<Follow>, now: Now) -> bool {
         let (state, message) = match result {
-            JobResult::Gone | JobResult::Superseded => {
+            JobResult::Gone => {
                 Arc::make_mut(&mut self.patches).remove(&key);
                 return self.workloads.remove(&key).is_some();
             }
+            // The patches of its template still count: a client that replaces the workload each time may have removed the fields.
+            JobResult::Superseded => return self.workloads.remove(&key).is_some(),
             JobResult::UpToDate => {
                 self.workloads.retain(|known, entry| *known != key || entry.state == WorkloadState::Patched);
                 return false;

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube_devops_core::{Container, Evaluation, Severity, Subject, testing};
 use tokio::time::Instant;
 
-use super::job::Patched;
+use super::job::{Patched, Step};
 use super::rollout::Progress;
 use super::{EnforceOptions, JobResult, NextJob, Remediations, WorkloadKey};
 use crate::clock::Now;
@@ -146,7 +146,7 @@ fn a_limited_number_of_workloads_is_patched_per_minute() {
         assert_eq!(job, Some(NextJob::Remediate { owner: owner(name) }));
         remediations.remediated(&owner(name), Some(key(name)), &patched("app"), &options(), now);
         // Its rollout is complete, and is not followed any longer.
-        remediations.followed(key(name), &JobResult::Gone, now);
+        remediations.followed(key(name), &JobResult::Gone, &options(), now);
     }
     assert_eq!(next(&mut remediations, now + seconds(59)), None);
     assert!(matches!(next(&mut remediations, now + seconds(60)), Some(NextJob::Remediate { .. })));
@@ -188,12 +188,27 @@ fn a_patch_waits_for_the_finalizer_of_the_policy() {
     next(&mut remediations, now);
     remediations.remediated(&owner("web"), Some(key("web")), &JobResult::Unprotected, &options(), now);
     assert!(remediations.needs_finalizer() && state(&remediations).is_none());
+    assert_eq!(next(&mut remediations, now + seconds(9)), None, "the finalizer is not set yet");
+    remediations.protected(now);
     assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("web") }));
     remediations.remediated(&owner("web"), Some(key("web")), &patched("app"), &options(), now);
     assert!(remediations.needs_finalizer(), "its rollout is in progress");
     next(&mut remediations, now);
-    remediations.followed(key("web"), &JobResult::Completed, now);
+    remediations.followed(key("web"), &JobResult::Completed, &options(), now);
     assert!(!remediations.needs_finalizer());
+
+    // Other workloads neither revoke the request nor are due because of it.
+    let mut remediations = due(&["api", "web"], now);
+    next(&mut remediations, now);
+    remediations.remediated(&owner("api"), Some(key("api")), &JobResult::Unprotected, &options(), now);
+    next(&mut remediations, now);
+    let denied = JobResult::Denied("quota exceeded".to_owned());
+    remediations.remediated(&owner("web"), Some(key("web")), &denied, &options(), now);
+    assert!(remediations.needs_finalizer());
+    remediations.protected(now);
+    assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("api") }));
+    remediations.remediated(&owner("api"), Some(key("api")), &JobResult::UpToDate, &options(), now);
+    assert!(!remediations.needs_finalizer() && next(&mut remediations, now).is_none());
 
     // The policy stops enforcing before the patch.
     let mut remediations = due(&["web"], now);
@@ -210,14 +225,14 @@ fn patches_of_one_template_are_counted() {
     let count = |remediations: &Remediations| remediations.patches().get(&key("web")).map(|patches| patches.count);
     for expected in 1..=3 {
         remediations.remediated(&owner("web"), Some(key("web")), &patched("app"), &options(), now);
-        remediations.followed(key("web"), &JobResult::Completed, now);
+        remediations.followed(key("web"), &JobResult::Completed, &options(), now);
         assert_eq!(count(&remediations), Some(expected));
     }
     remediations.remediated(&owner("web"), Some(key("web")), &patched(""), &options(), now);
     assert_eq!(count(&remediations), Some(3), "a patch of before a restart is not counted again");
     let JobResult::Patched(other) = patched("app") else { return };
     let other = JobResult::Patched(Patched { template: "other".to_owned(), ..other });
-    remediations.followed(key("web"), &JobResult::Completed, now);
+    remediations.followed(key("web"), &JobResult::Completed, &options(), now);
     remediations.remediated(&owner("web"), Some(key("web")), &other, &options(), now);
     assert_eq!(count(&remediations), Some(1));
 }
@@ -270,19 +285,19 @@ fn a_workload_of_no_interest_leaves_no_state() {
 fn a_rollout_is_checked_every_two_seconds_until_it_has_settled() {
     let now = start();
     let mut remediations = rolling_out(now);
-    let follow = |is_settled| Some(NextJob::Follow { key: key("web"), trouble: None, is_settled });
-    assert_eq!(next(&mut remediations, now), follow(false));
-    remediations.followed(key("web"), &in_progress(1), now);
+    let follow = |step| Some(NextJob::Follow { key: key("web"), trouble: None, step });
+    assert_eq!(next(&mut remediations, now), follow(Step::Check));
+    remediations.followed(key("web"), &in_progress(1), &options(), now);
     assert_eq!(next(&mut remediations, now + seconds(1)), None);
-    assert_eq!(next(&mut remediations, now + seconds(2)), follow(false));
-    remediations.followed(key("web"), &JobResult::RolledOut, now + seconds(2));
+    assert_eq!(next(&mut remediations, now + seconds(2)), follow(Step::Check));
+    remediations.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(2));
     assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
 
     // The settle time starts with the complete rollout.
-    assert_eq!(next(&mut remediations, now + seconds(21)), follow(false));
-    remediations.followed(key("web"), &JobResult::RolledOut, now + seconds(21));
-    assert_eq!(next(&mut remediations, now + seconds(23)), follow(true));
-    remediations.followed(key("web"), &JobResult::Completed, now + seconds(23));
+    assert_eq!(next(&mut remediations, now + seconds(21)), follow(Step::Check));
+    remediations.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(21));
+    assert_eq!(next(&mut remediations, now + seconds(23)), follow(Step::Complete));
+    remediations.followed(key("web"), &JobResult::Completed, &options(), now + seconds(23));
     let statuses = remediations.statuses();
     assert_eq!((statuses[0].state, statuses[0].message.as_str()), (WorkloadState::Patched, "app: livenessProbe"));
     assert_eq!(statuses[0].time, (now + seconds(23)).utc);
@@ -304,7 +319,7 @@ fn a_rollout_may_take_long_but_not_without_progress() {
     for updated in 1..5 {
         now = now + seconds(599);
         assert_eq!(trouble(next(&mut slow, now)), None);
-        slow.followed(key("web"), &in_progress(updated), now);
+        slow.followed(key("web"), &in_progress(updated), &options(), now);
     }
     now = now + seconds(600);
     let reason = trouble(next(&mut slow, now)).unwrap_or_default();
@@ -324,7 +339,7 @@ fn the_first_restart_of_a_new_pod_is_trouble_and_those_of_other_pods_are_not() {
     let mut remediations = rolling_out(now);
     let with_pods = |remediations: &mut Remediations, pods: &[Arc<Subject>], second| {
         let found = trouble(remediations.next(&options(), true, pods.iter(), now + seconds(second)));
-        remediations.followed(key("web"), &in_progress(1), now + seconds(second));
+        remediations.followed(key("web"), &in_progress(1), &options(), now + seconds(second));
         found
     };
     let mut old = Subject::clone(&pod("old", 3));
@@ -337,11 +352,11 @@ fn the_first_restart_of_a_new_pod_is_trouble_and_those_of_other_pods_are_not() {
     assert!(reason.starts_with("container app of pod web-0 was restarted"), "{reason}");
 
     next(&mut remediations, now + seconds(4));
-    remediations.followed(key("web"), &JobResult::Reverting, now + seconds(4));
+    remediations.followed(key("web"), &JobResult::Reverting, &options(), now + seconds(4));
     assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
     assert!(remediations.needs_finalizer(), "the revert is not complete");
     next(&mut remediations, now + seconds(6));
-    assert!(remediations.followed(key("web"), &JobResult::Reverted(reason), now + seconds(6)));
+    assert!(remediations.followed(key("web"), &JobResult::Reverted(reason), &options(), now + seconds(6)));
     assert_eq!(state(&remediations), Some(WorkloadState::Reverted));
 }
 
@@ -350,8 +365,15 @@ fn a_rollout_of_another_client_is_followed_no_longer() {
     let now = start();
     let mut remediations = rolling_out(now);
     next(&mut remediations, now);
-    remediations.followed(key("web"), &JobResult::Superseded, now);
+    remediations.followed(key("web"), &JobResult::Superseded, &options(), now);
     assert_eq!(state(&remediations), None);
+    // A client that replaces the workload removes the fields each time.
+    remediations.evaluated(&pod("web-0", 0), &violation("liveness"), &owner("web"), &["liveness"], None, now);
+    next(&mut remediations, now);
+    remediations.remediated(&owner("web"), Some(key("web")), &patched("app"), &options(), now);
+    assert_eq!(remediations.patches().get(&key("web")).map(|patches| patches.count), Some(2));
+    next(&mut remediations, now);
+    remediations.followed(key("web"), &JobResult::Gone, &options(), now);
     assert!(remediations.patches().is_empty());
 }
 
@@ -361,7 +383,7 @@ fn violations_of_old_pods_do_not_disturb_a_rollout() {
     let mut remediations = rolling_out(now);
     remediations.evaluated(&pod("old", 0), &violation("liveness"), &owner("web"), &["liveness"], None, now);
     next(&mut remediations, now);
-    remediations.followed(key("web"), &in_progress(1), now);
+    remediations.followed(key("web"), &in_progress(1), &options(), now);
     assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("web") }));
     remediations.remediated(&owner("web"), Some(key("web")), &patched(""), &options(), now);
     assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
@@ -374,11 +396,18 @@ fn a_new_leader_follows_the_rollouts_of_the_status() {
     let before = rolling_out(now);
     let mut after = Remediations::restore(&before.statuses(), &options(), now);
     assert_eq!(after.statuses(), before.statuses());
-    assert!(matches!(next(&mut after, now), Some(NextJob::Follow { .. })));
-    after.followed(key("web"), &JobResult::RolledOut, now);
-    let settled = NextJob::Follow { key: key("web"), trouble: None, is_settled: true };
-    assert_eq!(next(&mut after, now + seconds(2)), Some(settled));
-    after.followed(key("web"), &JobResult::Completed, now + seconds(2));
+    let follow = |step| Some(NextJob::Follow { key: key("web"), trouble: None, step });
+    assert_eq!(next(&mut after, now), follow(Step::Adopt));
+    assert!(!after.followed(key("web"), &patched(""), &options(), now));
+    assert_eq!(after.statuses(), before.statuses(), "the description of the added fields stays");
+    // The restarts and the settle time are those of the added fields.
+    let restarted = trouble(after.next(&options(), true, [pod("web-0", 1)].iter(), now)).unwrap_or_default();
+    assert!(restarted.starts_with("container app of pod web-0 was restarted"), "{restarted}");
+    after.followed(key("web"), &JobResult::RolledOut, &options(), now);
+    assert_eq!(next(&mut after, now + seconds(19)), follow(Step::Check));
+    after.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(19));
+    assert_eq!(next(&mut after, now + seconds(21)), follow(Step::Complete));
+    after.followed(key("web"), &JobResult::Completed, &options(), now + seconds(21));
     assert_eq!(state(&after), Some(WorkloadState::Patched));
     // A patched workload stays listed while its template is up to date.
     after.remediated(&owner("web"), Some(key("web")), &JobResult::UpToDate, &options(), now);

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::crd::FINALIZER;
+use crate::finalizer::FINALIZER;
 
 /// The fields of the metadata that the API server sets, and rejects or ignores in an apply.
 const SET_BY_SERVER: [&str; 8] = [

@@ -1,18 +1,18 @@
 //! PolicyAuditResults: the records of evaluations.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kube::Resource;
 use kube::api::ObjectMeta;
+use kube_devops_core::Violation;
 use kube_devops_core::text::{cut, escape_controls};
-use kube_devops_core::{Ledger, Violation};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::status::{by_check, by_severity, classification, count, has_score, is_complete, worst};
+use super::found::Found;
+use super::status::{by_check, by_severity, count};
 use super::write::{KnownAudit, Write};
 use crate::clock::Now;
 use crate::crd::{AuditedViolation, DevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec};
@@ -36,33 +36,6 @@ pub struct AuditOptions {
     pub retention: usize,
     /// The shortest time between two audit results of a policy.
     pub period: Duration,
-}
-
-/// The evaluations of a policy.
-#[derive(Debug, Clone, Copy)]
-pub struct Found<'a> {
-    /// The evaluations of the pods.
-    pub ledger: &'a Ledger,
-    /// The ids of the checks that do not exist.
-    pub missing: &'a [&'a str],
-}
-
-impl Found<'_> {
-    /// What was not evaluated, and why; each text once, sorted.
-    fn errors(&self) -> Vec<String> {
-        // The errors of pods include missing checks.
-        let mut texts: BTreeSet<Cow<'_, str>> = self.ledger.errors().map(Cow::Borrowed).collect();
-        if self.ledger.is_empty() {
-            texts.extend(self.missing.iter().map(|check| Cow::Owned(format!("no such check: {check}"))));
-        }
-        let count = texts.len();
-        let texts = texts.into_iter().map(|text| cut(&escape_controls(&text), LONGEST_MESSAGE));
-        let mut errors: Vec<String> = texts.take(if count > MOST_ERRORS { MOST_ERRORS - 1 } else { count }).collect();
-        if errors.len() < count {
-            errors.push(format!("and {} more", count - errors.len()));
-        }
-        errors
-    }
 }
 
 /// The audit results of a policy.
@@ -93,20 +66,27 @@ impl Audits {
     }
 
     /// The next audit result to create, if the content is new and the period has passed.
-    pub fn next(&mut self, policy: &DevOpsPolicy, found: Found<'_>, options: &AuditOptions, now: Now) -> Option<Write> {
+    pub fn next(
+        &mut self,
+        policy: &DevOpsPolicy,
+        found: &Found<'_>,
+        options: &AuditOptions,
+        now: Now,
+    ) -> Option<Write> {
         let names = self.names.as_ref()?;
         let has_passed = |written: Instant| now.instant.saturating_duration_since(written) >= options.period;
         if !self.is_due || !self.written.is_none_or(has_passed) {
             return None;
         }
-        let fingerprint = fingerprint(policy, found);
+        let errors = errors(found);
+        let fingerprint = fingerprint(policy, found, &errors);
         if options.retention == 0 || self.fingerprint.as_ref() == Some(&fingerprint) {
             self.is_due = false;
             return None;
         }
         let surplus = (names.len() + 1).saturating_sub(options.retention);
         Some(Write::Audit {
-            record: Box::new(record(policy, found, &fingerprint, now.utc)),
+            record: Box::new(record(policy, found, errors, &fingerprint, now.utc)),
             fingerprint,
             surplus: names[..surplus].to_vec(),
         })
@@ -123,13 +103,24 @@ impl Audits {
     }
 }
 
+/// What was not evaluated, and why, within the limits of the schema.
+fn errors(found: &Found<'_>) -> Vec<String> {
+    let texts = found.errors();
+    let count = texts.len();
+    let texts = texts.into_iter().map(|text| cut(&escape_controls(&text), LONGEST_MESSAGE));
+    let mut errors: Vec<String> = texts.take(if count > MOST_ERRORS { MOST_ERRORS - 1 } else { count }).collect();
+    if errors.len() < count {
+        errors.push(format!("and {} more", count - errors.len()));
+    }
+    errors
+}
+
 /// The fingerprint of the content. Records with the same fingerprint have the same content.
-fn fingerprint(policy: &DevOpsPolicy, found: Found<'_>) -> String {
+fn fingerprint(policy: &DevOpsPolicy, found: &Found<'_>, errors: &[String]) -> String {
     let mut digest = Sha256::new();
-    let total = found.ledger.total();
-    let is_complete = is_complete(found.ledger, found.missing);
+    let (total, is_complete) = (found.total(), found.is_complete());
     digest.update(format!("{:?} {} {:?} {is_complete}", policy.metadata.generation, total.subjects, total.compliance));
-    for error in found.errors() {
+    for error in errors {
         digest.update(format!("{error}\0"));
     }
     for violation in found.ledger.violations() {
@@ -140,26 +131,30 @@ fn fingerprint(policy: &DevOpsPolicy, found: Found<'_>) -> String {
 }
 
 /// The record of the current evaluations. Its name sorts by time, and the policy owns it.
-fn record(policy: &DevOpsPolicy, found: Found<'_>, fingerprint: &str, now: DateTime<Utc>) -> PolicyAuditResult {
-    let (ledger, total) = (found.ledger, found.ledger.total());
-    let is_complete = is_complete(ledger, found.missing);
+fn record(
+    policy: &DevOpsPolicy,
+    found: &Found<'_>,
+    errors: Vec<String>,
+    fingerprint: &str,
+    now: DateTime<Utc>,
+) -> PolicyAuditResult {
+    let (total, has_score) = (found.total(), found.has_score());
     let policy_name = policy.metadata.name.clone().unwrap_or_default();
-    let (has_score, errors) = (has_score(total, is_complete), found.errors());
     let bytes = MOST_BYTES - serde_json::to_string(&errors).map_or(0, |text| text.len()).min(MOST_BYTES);
-    let violations = within(worst(ledger, MOST_VIOLATIONS).into_iter().map(audited), bytes);
+    let violations = within(found.worst(MOST_VIOLATIONS).into_iter().map(audited), bytes);
     let name = with_suffix(&policy_name, &now.format("%Y%m%dt%H%M%Sz").to_string());
     let spec = PolicyAuditResultSpec {
         policy: policy_name,
         policy_generation: policy.metadata.generation.unwrap_or_default(),
         evaluated_at: now,
         health_score: has_score.then(|| total.score().into()),
-        classification: classification(total, is_complete),
+        classification: found.classification(),
         compliance: has_score.then(|| total.compliance.percent()),
         subjects: count(total.subjects),
         violation_count: count(total.violations),
         violations_by_severity: by_severity(total),
         violations_by_check: by_check(total),
-        complete: Some(is_complete),
+        complete: Some(found.is_complete()),
         errors,
         truncated: violations.len() < total.violations,
         violations,
@@ -201,7 +196,7 @@ fn within(violations: impl Iterator<Item = AuditedViolation>, most: usize) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_core::{Evaluation, Severity, testing};
+    use kube_devops_core::{Evaluation, Ledger, Severity, testing};
 
     use super::*;
     use crate::crd::DevOpsPolicySpec;
@@ -222,7 +217,15 @@ mod tests {
 
     /// Evaluations by checks that all exist.
     fn found(ledger: &Ledger) -> Found<'_> {
-        Found { ledger, missing: &[] }
+        Found { ledger, missing: Vec::new() }
+    }
+
+    fn record_of(found: &Found<'_>) -> PolicyAuditResult {
+        record(&policy(), found, errors(found), "f", DateTime::default())
+    }
+
+    fn fingerprint_of(policy: &DevOpsPolicy, found: &Found<'_>) -> String {
+        fingerprint(policy, found, &errors(found))
     }
 
     fn policy() -> DevOpsPolicy {
@@ -234,7 +237,7 @@ mod tests {
     #[test]
     fn a_record_of_ten_thousand_violations_stays_below_256_kb() {
         for message in ["short".to_owned(), "x".repeat(1024), "\u{1f600}".repeat(300)] {
-            let record = record(&policy(), found(&ledger(10_000, &message)), "f", DateTime::default());
+            let record = record_of(&found(&ledger(10_000, &message)));
             let bytes = serde_json::to_vec(&record).map_or(0, |text| text.len());
             assert!(bytes < 256 * 1000, "{bytes}");
             assert!(record.spec.truncated && record.spec.violations.len() <= 1000);
@@ -245,10 +248,10 @@ mod tests {
             let errors = vec![format!("{index} {}", "\"".repeat(2000))];
             failing.set(&format!("failing-{index}").into(), Evaluation { errors, ..Evaluation::default() });
         }
-        let record_of_failures = record(&policy(), found(&failing), "f", DateTime::default());
+        let record_of_failures = record_of(&found(&failing));
         let bytes = serde_json::to_vec(&record_of_failures).map_or(0, |text| text.len());
         assert!(bytes < 256 * 1000, "{bytes}");
-        let small = record(&policy(), found(&ledger(3, "short")), "f", DateTime::default());
+        let small = record_of(&found(&ledger(3, "short")));
         assert!(!small.spec.truncated);
         assert_eq!(small.metadata.name.as_deref(), Some("test-19700101t000000z"));
         assert_eq!(small.metadata.owner_references.map(|owners| owners.len()), Some(1));
@@ -257,7 +260,8 @@ mod tests {
     #[test]
     fn the_fingerprint_depends_on_the_content() {
         let policy = policy();
-        let of = |policy: &DevOpsPolicy, pods: usize, message: &str| fingerprint(policy, found(&ledger(pods, message)));
+        let of =
+            |policy: &DevOpsPolicy, pods: usize, message: &str| fingerprint_of(policy, &found(&ledger(pods, message)));
         assert_eq!(of(&policy, 3, "a"), of(&policy, 3, "a"));
         assert_ne!(of(&policy, 3, "a"), of(&policy, 4, "a"));
         assert_ne!(of(&policy, 3, "a"), of(&policy, 3, "b"));
@@ -265,17 +269,17 @@ mod tests {
         edited.metadata.generation = Some(2);
         assert_ne!(of(&policy, 3, "a"), of(&edited, 3, "a"));
         let ledger = ledger(3, "a");
-        let missing = Found { ledger: &ledger, missing: &["own"] };
-        assert_ne!(fingerprint(&policy, found(&ledger)), fingerprint(&policy, missing));
+        let missing = Found { ledger: &ledger, missing: vec!["own"] };
+        assert_ne!(fingerprint_of(&policy, &found(&ledger)), fingerprint_of(&policy, &missing));
     }
 
     #[test]
     fn a_record_says_what_was_not_evaluated() {
-        let recorded = |found: Found<'_>| record(&policy(), found, "f", DateTime::default()).spec;
+        let recorded = |found: Found<'_>| record_of(&found).spec;
         let complete = recorded(found(&Ledger::default()));
         assert_eq!((complete.complete, &*complete.classification, complete.errors.len()), (Some(true), "Healthy", 0));
         let empty = Ledger::default();
-        let missing = recorded(Found { ledger: &empty, missing: &["absent"] });
+        let missing = recorded(Found { ledger: &empty, missing: vec!["absent"] });
         assert_eq!((missing.complete, &*missing.errors[0]), (Some(false), "no such check: absent"));
         assert_eq!((missing.health_score, missing.compliance), (None, None));
         assert_eq!(missing.classification, "Not evaluated");
@@ -287,7 +291,7 @@ mod tests {
             evaluation.compliance.add(5, false);
             ledger.set(&name.into(), evaluation);
         }
-        let partial = recorded(Found { ledger: &ledger, missing: &["absent"] });
+        let partial = recorded(Found { ledger: &ledger, missing: vec!["absent"] });
         assert_eq!((partial.complete, &*partial.classification), (Some(false), "Incomplete"));
         assert_eq!((partial.health_score, partial.compliance), (Some(100), Some(100.0)));
         let [failed] = partial.errors.as_slice() else { panic!("{:?}", partial.errors) };
@@ -319,19 +323,19 @@ mod tests {
     fn nothing_is_recorded_before_the_existing_records_are_listed_or_without_retention() {
         let (now, ledger) = (now(), ledger(1, "a"));
         let mut unlisted = Audits { is_due: true, ..Audits::default() };
-        assert!(unlisted.next(&policy(), found(&ledger), &options(3), now).is_none());
-        assert!(known(&[], None).next(&policy(), found(&ledger), &options(0), now).is_none());
+        assert!(unlisted.next(&policy(), &found(&ledger), &options(3), now).is_none());
+        assert!(known(&[], None).next(&policy(), &found(&ledger), &options(0), now).is_none());
     }
 
     #[test]
     fn only_new_content_is_recorded() {
         let (now, ledger) = (now(), ledger(1, "a"));
-        let same = fingerprint(&policy(), found(&ledger));
+        let same = fingerprint_of(&policy(), &found(&ledger));
         let mut audits = known(&["one"], Some(&same));
-        assert!(audits.next(&policy(), found(&ledger), &options(3), now).is_none());
+        assert!(audits.next(&policy(), &found(&ledger), &options(3), now).is_none());
         assert!(!audits.is_due);
         let mut audits = known(&["one"], Some("other"));
-        assert!(audits.next(&policy(), found(&ledger), &options(3), now).is_some());
+        assert!(audits.next(&policy(), &found(&ledger), &options(3), now).is_some());
     }
 
     #[test]
@@ -340,7 +344,7 @@ mod tests {
         let mut audits = known(&["one", "two", "three"], None);
         let surplus = |audits: &mut Audits, message: &str, now: Now| match audits.next(
             &policy(),
-            found(&ledger(1, message)),
+            &found(&ledger(1, message)),
             &options(2),
             now,
         ) {

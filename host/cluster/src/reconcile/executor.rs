@@ -10,13 +10,15 @@ use kube::api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams,
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource, ResourceExt};
 use kube_devops_core::text::{cut, escape_controls};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 
 use super::audit::FINGERPRINT;
 use super::write::{EnforcementJob, EnforcementResult, KnownAudit, PendingEvent, Write, WriteResult};
-use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, FINALIZER, PolicyAuditResult};
+use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
 use crate::enforce::{Ended, JobResult, check, follow, remediate};
+use crate::error::is_webhook_failure;
+use crate::finalizer::{self, FINALIZER};
 use crate::install::FIELD_MANAGER;
 use crate::key::ObjectKey;
 use crate::owner::controller;
@@ -47,7 +49,7 @@ impl ExecuteError {
     pub fn is_unavailability(&self) -> bool {
         match self {
             Self::Timeout => true,
-            Self::Request(kube::Error::Api(status)) => status.code >= 500,
+            Self::Request(kube::Error::Api(status)) => status.code >= 500 && !is_webhook_failure(status),
             Self::Request(_) => true,
         }
     }
@@ -113,8 +115,8 @@ impl Executor {
                 self.emit_ended(&job.namespace, &ended).await;
                 Ok(EnforcementResult::Remediated { owner: job.owner, key: ended.key, result: ended.result })
             }
-            EnforcementJob::Follow { namespace, key, trouble, is_settled } => {
-                let ended = follow(&self.client, &namespace, key.clone(), trouble, is_settled).await?;
+            EnforcementJob::Follow { namespace, key, trouble, step } => {
+                let ended = follow(&self.client, &namespace, key.clone(), trouble, step).await?;
                 self.emit_ended(&namespace, &ended).await;
                 Ok(EnforcementResult::Followed { key, result: ended.result })
             }
@@ -189,25 +191,21 @@ impl Executor {
     }
 
     async fn add_finalizer(&self, policy: &DevOpsPolicy) -> Result<WriteResult, kube::Error> {
-        let finalizers: Vec<String> = policy.finalizers().iter().cloned().chain([FINALIZER.to_owned()]).collect();
-        self.patch_finalizers(policy, finalizers).await
+        let mut finalizers = policy.finalizers().to_vec();
+        finalizers.push(FINALIZER.to_owned());
+        self.replace_finalizers(policy, finalizers).await
     }
 
     async fn remove_finalizer(&self, policy: &DevOpsPolicy) -> Result<WriteResult, kube::Error> {
-        let finalizers = policy.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
-        self.patch_finalizers(policy, finalizers).await
+        self.replace_finalizers(policy, finalizer::others(&policy.metadata)).await
     }
 
-    /// Sets the finalizers, unless the policy was changed at the same time.
-    async fn patch_finalizers(
+    async fn replace_finalizers(
         &self,
         policy: &DevOpsPolicy,
         finalizers: Vec<String>,
     ) -> Result<WriteResult, kube::Error> {
-        let metadata: Value =
-            json!({ "uid": policy.uid(), "resourceVersion": policy.resource_version(), "finalizers": &finalizers });
-        let patch = Patch::Merge(json!({ "metadata": metadata }));
-        self.policies(policy).patch(&policy.name_any(), &PatchParams::default(), &patch).await?;
+        finalizer::replace(&self.client, &policy.metadata, &finalizers).await?;
         Ok(WriteResult::Finalizers(finalizers))
     }
 

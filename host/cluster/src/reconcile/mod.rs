@@ -16,6 +16,7 @@ mod availability;
 mod controller;
 mod events;
 mod executor;
+mod found;
 mod gate;
 mod metrics;
 mod policy;

@@ -6,16 +6,18 @@ use kube::{Resource, ResourceExt};
 use kube_devops_core::{Ledger, Totals};
 
 use super::ReconcileOptions;
-use super::audit::{Audits, Found};
+use super::audit::Audits;
 use super::events::PendingEvents;
+use super::found::Found;
 use super::gate::WriteGate;
 use super::rules::Rules;
-use super::status::{self, PolicyState, differs, status};
+use super::status::{PolicyState, differs, status};
 use super::write::{EnforcementJob, EnforcementResult, KnownAudit, Write, WriteResult};
 use crate::clock::Now;
-use crate::crd::{DevOpsPolicy, EnforcementMode, FINALIZER};
+use crate::crd::{DevOpsPolicy, EnforcementMode};
 use crate::enforce::{EnforceOptions, NextJob, RemediationJob, Remediations};
 use crate::evaluator::{self, Due, EvaluatedPod};
+use crate::finalizer;
 use crate::key::ObjectKey;
 use crate::pod_index::PodIndex;
 use crate::runtime::backoff::Backoff;
@@ -232,16 +234,22 @@ impl Policy {
         &self.shown
     }
 
+    /// The evaluations, if the policy is valid.
+    fn found(&self) -> Option<Found<'_>> {
+        match &self.rules {
+            Rules::Valid(rules) => Some(Found { ledger: &self.ledger, missing: rules.missing() }),
+            _ => None,
+        }
+    }
+
     /// Whether every check of the policy evaluated every pod that it applies to.
     pub fn is_complete(&self) -> bool {
-        matches!(&self.rules, Rules::Valid(rules) if status::is_complete(&self.ledger, &rules.missing()))
+        self.found().is_some_and(|found| found.is_complete())
     }
 
     /// The health score, if anything was evaluated.
     pub fn score(&self) -> Option<u8> {
-        let total = self.ledger.total();
-        let has_score = matches!(self.rules, Rules::Valid(_)) && status::has_score(total, self.is_complete());
-        has_score.then(|| total.score())
+        self.found().filter(Found::has_score).map(|found| found.total().score())
     }
 
     /// Whether the policy remediates workloads.
@@ -269,9 +277,7 @@ impl Policy {
         let next = self.remediations.next(&options.enforce, rules.is_some(), subjects, now)?;
         let namespace = key.namespace.to_string();
         Some(match (next, rules) {
-            (NextJob::Follow { key, trouble, is_settled }, _) => {
-                EnforcementJob::Follow { namespace, key, trouble, is_settled }
-            }
+            (NextJob::Follow { key, trouble, step }, _) => EnforcementJob::Follow { namespace, key, trouble, step },
             (NextJob::Check { key }, _) => EnforcementJob::Check { namespace, key },
             (NextJob::Remediate { owner }, rules) => EnforcementJob::Remediate(Box::new(RemediationJob {
                 namespace,
@@ -316,7 +322,7 @@ impl Policy {
             return None;
         }
         let state = match &self.rules {
-            Rules::Valid(rules) => PolicyState::Evaluated(&self.ledger, rules.missing()),
+            Rules::Valid(rules) => PolicyState::Evaluated(Found { ledger: &self.ledger, missing: rules.missing() }),
             Rules::Invalid(reason) | Rules::Failed(reason) => PolicyState::Invalid(reason),
             Rules::SystemNamespace => PolicyState::SystemNamespace,
         };
@@ -328,12 +334,12 @@ impl Policy {
     }
 
     fn audit(&mut self, options: &ReconcileOptions, now: Now) -> Option<Write> {
-        let Rules::Valid(rules) = &self.rules else { return None };
-        let found = Found { ledger: &self.ledger, missing: &rules.missing() };
         if !self.is_evaluated || self.everything_is_due || self.is_deleted() {
             return None;
         }
-        self.audits.next(&self.object, found, &options.audit, now)
+        let Rules::Valid(rules) = &self.rules else { return None };
+        let found = Found { ledger: &self.ledger, missing: rules.missing() };
+        self.audits.next(&self.object, &found, &options.audit, now)
     }
 
     /// A write succeeded.
@@ -341,7 +347,12 @@ impl Policy {
         self.may_differ = true;
         self.gate.succeeded(matches!(result, WriteResult::Status(_)), now.instant);
         match result {
-            WriteResult::Finalizers(finalizers) => self.object.metadata.finalizers = Some(finalizers),
+            WriteResult::Finalizers(finalizers) => {
+                self.object.metadata.finalizers = Some(finalizers);
+                if self.is_finalized() {
+                    self.remediations.protected(now);
+                }
+            }
             WriteResult::Status(status) => self.object.status = Some(*status),
             WriteResult::Audit { name, fingerprint, removed } => {
                 self.audits.written(name, fingerprint, &removed, now);
@@ -363,7 +374,7 @@ impl Policy {
             EnforcementResult::Remediated { owner, key, result } => {
                 self.remediations.remediated(&owner, key, &result, options, now)
             }
-            EnforcementResult::Followed { key, result } => self.remediations.followed(key, &result, now),
+            EnforcementResult::Followed { key, result } => self.remediations.followed(key, &result, options, now),
             EnforcementResult::Checked { key, result } => {
                 self.remediations.checked(&key, &result);
                 false
@@ -377,7 +388,7 @@ impl Policy {
     }
 
     fn is_finalized(&self) -> bool {
-        self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+        finalizer::is_set(&self.object.metadata)
     }
 
     fn is_deleted(&self) -> bool {

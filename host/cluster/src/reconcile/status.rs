@@ -1,14 +1,14 @@
 //! The status of a policy.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_devops_core::score::Classification;
 use kube_devops_core::text::{cut, escape_controls};
-use kube_devops_core::{Ledger, Severity, Totals, Violation};
+use kube_devops_core::{Severity, Totals, Violation};
 
+use super::found::Found;
 use crate::crd::condition::{Conditions, ENFORCED, EVALUATED, LONGEST_MESSAGE, READY};
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadState, WorkloadStatus};
 
@@ -19,8 +19,8 @@ const LONGEST_LINE: usize = 512;
 
 /// The state of a policy.
 pub enum PolicyState<'a> {
-    /// The pods were evaluated by the checks that exist; with the ids of the others.
-    Evaluated(&'a Ledger, Vec<&'a str>),
+    /// The pods were evaluated.
+    Evaluated(Found<'a>),
     /// A check rejects its settings, or does not exist.
     Invalid(&'a str),
     /// The namespace is a system namespace, which is excluded.
@@ -43,11 +43,9 @@ pub fn status(
         ..DevOpsPolicyStatus::default()
     };
     match state {
-        PolicyState::Evaluated(ledger, missing) => {
-            let ready = conditions.ready(missing);
-            let is_complete = is_complete(ledger, missing);
-            let conditions = vec![ready, conditions.evaluated(ledger, missing), enforced];
-            DevOpsPolicyStatus { conditions, ..found(ledger, is_complete, status) }
+        PolicyState::Evaluated(found) => {
+            let conditions = vec![conditions.ready(&found.missing), conditions.evaluated(found), enforced];
+            DevOpsPolicyStatus { conditions, ..with_results(found, status) }
         }
         PolicyState::Invalid(reason) => DevOpsPolicyStatus {
             healthy: Some(false),
@@ -66,11 +64,6 @@ pub fn status(
             DevOpsPolicyStatus { message: Some(message.to_owned()), conditions: conditions.into(), ..status }
         }
     }
-}
-
-/// Whether every check of a policy evaluated every pod that it applies to. `missing`: the ids of checks that do not exist.
-pub fn is_complete(ledger: &Ledger, missing: &[&str]) -> bool {
-    missing.is_empty() && ledger.total().not_evaluated == 0
 }
 
 /// The conditions of a policy.
@@ -94,11 +87,12 @@ impl<'a> PolicyConditions<'a> {
         self.of(READY, false, "CheckNotFound", &message)
     }
 
-    fn evaluated(&self, ledger: &Ledger, missing: &[&str]) -> Condition {
-        let mut failures = ledger.errors();
+    fn evaluated(&self, found: &Found<'_>) -> Condition {
+        let mut failures = found.ledger.errors();
         let Some(first) = failures.next() else {
-            if !missing.is_empty() {
-                return self.of(EVALUATED, false, "ChecksFailed", &format!("no such check: {}", missing.join(", ")));
+            if !found.missing.is_empty() {
+                let message = format!("no such check: {}", found.missing.join(", "));
+                return self.of(EVALUATED, false, "ChecksFailed", &message);
             }
             return self.of(EVALUATED, true, "Evaluated", "every check evaluated every pod that it applies to");
         };
@@ -127,41 +121,24 @@ impl<'a> PolicyConditions<'a> {
 }
 
 /// Adds the numbers and violations to a status.
-fn found(ledger: &Ledger, is_complete: bool, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
-    let total = ledger.total();
+fn with_results(found: &Found<'_>, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
+    let total = found.total();
     let line = |violation: &Violation| cut(&escape_controls(&violation.line()), LONGEST_LINE);
-    if !has_score(total, is_complete) {
-        let message = Some(classification(total, is_complete));
+    let message = Some(found.classification());
+    if !found.has_score() {
         return DevOpsPolicyStatus { healthy: Some(false), message, ..status };
     }
     let is_healthy = total.classification() == Classification::Healthy;
     DevOpsPolicyStatus {
         health_score: Some(total.score().into()),
-        healthy: Some(is_healthy && is_complete),
-        message: Some(classification(total, is_complete)),
+        healthy: Some(is_healthy && found.is_complete()),
+        message,
         compliance: Some(total.compliance.percent()),
-        violations: worst(ledger, MOST_VIOLATIONS).into_iter().map(line).collect(),
+        violations: found.worst(MOST_VIOLATIONS).into_iter().map(line).collect(),
         violation_count: Some(count(total.violations)),
         violations_by_severity: by_severity(total),
         violations_by_check: by_check(total),
         ..status
-    }
-}
-
-/// Whether the evaluations of a policy have a score: something was evaluated, or there is nothing to evaluate.
-pub fn has_score(total: &Totals, is_complete: bool) -> bool {
-    if total.subjects == 0 { is_complete } else { total.has_score() }
-}
-
-/// The classification of evaluations.
-pub fn classification(total: &Totals, is_complete: bool) -> String {
-    if !has_score(total, is_complete) {
-        return "Not evaluated".to_owned();
-    }
-    match total.classification() {
-        // What was not evaluated may have violations.
-        Classification::Healthy if !is_complete => "Incomplete".to_owned(),
-        classification => classification.to_string(),
     }
 }
 
@@ -181,14 +158,6 @@ pub fn by_check(total: &Totals) -> BTreeMap<String, i64> {
     total.by_check.iter().map(|(check, &violations)| (check.to_string(), count(violations))).collect()
 }
 
-/// At most `most` violations, the most severe first.
-pub fn worst(ledger: &Ledger, most: usize) -> Vec<&Violation> {
-    let mut violations: Vec<&Violation> = ledger.violations().collect();
-    violations.sort_by_key(|violation| Reverse(violation.severity));
-    violations.truncate(most);
-    violations
-}
-
 /// Whether the statuses differ in more than the time of the evaluation.
 pub fn differs(before: Option<&DevOpsPolicyStatus>, after: &DevOpsPolicyStatus) -> bool {
     let timeless = |status: &DevOpsPolicyStatus| DevOpsPolicyStatus { last_evaluated: None, ..status.clone() };
@@ -197,7 +166,7 @@ pub fn differs(before: Option<&DevOpsPolicyStatus>, after: &DevOpsPolicyStatus) 
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_core::{Evaluation, testing};
+    use kube_devops_core::{Evaluation, Ledger, testing};
 
     use super::*;
     use crate::crd::DevOpsPolicySpec;
@@ -224,13 +193,17 @@ mod tests {
         ledger
     }
 
+    fn evaluated<'a>(ledger: &'a Ledger, missing: &[&'a str]) -> PolicyState<'a> {
+        PolicyState::Evaluated(Found { ledger, missing: missing.to_vec() })
+    }
+
     fn policy() -> DevOpsPolicy {
         DevOpsPolicy::new("test", DevOpsPolicySpec { forbid_latest_tag: Some(true), ..DevOpsPolicySpec::default() })
     }
 
     #[test]
     fn the_list_is_cut_and_the_counts_are_exact() {
-        let status = status(&policy(), &PolicyState::Evaluated(&ledger(250), Vec::new()), Vec::new(), now());
+        let status = status(&policy(), &evaluated(&ledger(250), &[]), Vec::new(), now());
         assert_eq!((status.violations.len(), status.violation_count), (100, Some(250)));
         assert_eq!(status.violations_by_severity, [("critical".to_owned(), 1), ("medium".to_owned(), 249)].into());
         assert_eq!(status.violations_by_check, [("latest-tag".to_owned(), 250)].into());
@@ -242,10 +215,10 @@ mod tests {
     fn transitions_keep_their_time_until_the_condition_changes() {
         let mut policy = policy();
         let ledger = ledger(2);
-        let first = status(&policy, &PolicyState::Evaluated(&ledger, Vec::new()), Vec::new(), now());
+        let first = status(&policy, &evaluated(&ledger, &[]), Vec::new(), now());
         policy.status = Some(first.clone());
         let later = now() + chrono::TimeDelta::seconds(60);
-        let second = status(&policy, &PolicyState::Evaluated(&ledger, Vec::new()), Vec::new(), later);
+        let second = status(&policy, &evaluated(&ledger, &[]), Vec::new(), later);
         assert!(!differs(Some(&first), &second));
         assert!(differs(None, &second));
         let third = status(&policy, &PolicyState::Invalid("no such check"), Vec::new(), later);
@@ -262,7 +235,7 @@ mod tests {
         let failed =
             Evaluation { errors: vec!["check a (module b) failed: it crashed".to_owned()], ..Evaluation::default() };
         ledger.set(&"other".into(), failed);
-        let status = status(&policy(), &PolicyState::Evaluated(&ledger, Vec::new()), Vec::new(), now());
+        let status = status(&policy(), &evaluated(&ledger, &[]), Vec::new(), now());
         let evaluated = status.conditions.iter().find(|condition| condition.type_ == "Evaluated");
         let evaluated = evaluated.map(|condition| (condition.status.as_str(), condition.reason.as_str()));
         assert_eq!(evaluated, Some(("False", "ChecksFailed")));
@@ -281,7 +254,7 @@ mod tests {
             let mut policy = policy();
             policy.spec.enforcement_mode = mode;
             let workloads = states.iter().map(|state| workload(*state)).collect();
-            let status = status(&policy, &PolicyState::Evaluated(&ledger(1), Vec::new()), workloads, now());
+            let status = status(&policy, &evaluated(&ledger(1), &[]), workloads, now());
             let condition = status.conditions.into_iter().find(|condition| condition.type_ == ENFORCED);
             condition.map(|condition| (condition.status, condition.reason))
         };
@@ -305,7 +278,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let errors = vec!["check nope failed: there is no such check".to_owned()];
         ledger.set(&"a".into(), Evaluation { errors, ..Evaluation::default() });
-        let status = status(&policy(), &PolicyState::Evaluated(&ledger, vec!["nope"]), Vec::new(), now());
+        let status = status(&policy(), &evaluated(&ledger, &["nope"]), Vec::new(), now());
         assert_eq!((status.health_score, status.compliance, status.healthy), (None, None, Some(false)));
         assert_eq!(status.message.as_deref(), Some("Not evaluated"));
         let reasons: Vec<&str> = status.conditions.iter().map(|condition| condition.reason.as_str()).collect();
@@ -315,12 +288,12 @@ mod tests {
     #[test]
     fn a_missing_check_is_not_healthy_without_pods_or_beside_another_check() {
         let empty = Ledger::default();
-        let without_pods = status(&policy(), &PolicyState::Evaluated(&empty, vec!["nope"]), Vec::new(), now());
+        let without_pods = status(&policy(), &evaluated(&empty, &["nope"]), Vec::new(), now());
         assert_eq!((without_pods.health_score, without_pods.healthy), (None, Some(false)));
         assert_eq!(without_pods.conditions[1].status, "False");
-        let partly = status(&policy(), &PolicyState::Evaluated(&ledger(1), vec!["nope"]), Vec::new(), now());
+        let partly = status(&policy(), &evaluated(&ledger(1), &["nope"]), Vec::new(), now());
         assert_eq!((partly.healthy, partly.conditions[1].status.as_str()), (Some(false), "False"));
-        let complete = status(&policy(), &PolicyState::Evaluated(&empty, Vec::new()), Vec::new(), now());
+        let complete = status(&policy(), &evaluated(&empty, &[]), Vec::new(), now());
         assert_eq!((complete.health_score, complete.healthy), (Some(100), Some(true)));
     }
 }

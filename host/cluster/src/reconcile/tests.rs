@@ -21,8 +21,9 @@ use super::rules::Rules;
 use super::write::{EnforcementJob, EnforcementResult, Write, WriteResult};
 use super::{AuditOptions, ReconcileOptions};
 use crate::clock::Now;
-use crate::crd::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus, EnforcementMode, FINALIZER};
+use crate::crd::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus, EnforcementMode};
 use crate::enforce::{EnforceOptions, JobResult, Patched, WorkloadKey};
+use crate::finalizer::FINALIZER;
 use crate::key::ObjectKey;
 use crate::pod_index::{PodIndex, WatchedPod};
 use crate::runtime::election::ElectionOptions;
@@ -285,7 +286,7 @@ fn the_deletion_of_a_policy_waits_for_its_rollout_and_for_nothing_else() {
     assert!(policy.next_job(&key(), &pods, &options(), now).is_some());
     policy.job_done(result(JobResult::Unprotected), &options().enforce, now);
     assert_eq!(succeed(&mut policy, now + seconds(10)), Some("finalizer"));
-    let Some(EnforcementJob::Remediate(job)) = policy.next_job(&key(), &pods, &options(), now) else {
+    let Some(EnforcementJob::Remediate(job)) = policy.next_job(&key(), &pods, &options(), now + seconds(10)) else {
         panic!("no job");
     };
     assert!(job.is_protected);

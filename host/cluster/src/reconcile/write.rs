@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
-use crate::enforce::{JobResult, RemediationJob, WorkloadKey};
+use crate::enforce::{JobResult, RemediationJob, Step, WorkloadKey};
 use crate::key::ObjectKey;
 
 /// A write.
@@ -69,8 +69,8 @@ pub enum EnforcementJob {
         key: WorkloadKey,
         /// A reason to revert the patch.
         trouble: Option<String>,
-        /// Whether the new pods have been watched for long enough.
-        is_settled: bool,
+        /// The next step if there is no reason to revert.
+        step: Step,
     },
     /// Checks whether a workload still exists.
     Check {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kube_devops_core::{Edit, Evaluation, EvaluationError, Needs};
 use serde_json::json;
 
+use super::super::added::{ADDED_FIELDS, record};
 use super::*;
 use crate::crd::{DefaultProbe, DefaultResources, DevOpsPolicySpec};
 use crate::evaluator::PolicyRules;
@@ -213,18 +214,64 @@ fn the_settle_time_depends_on_the_added_fields() {
 #[test]
 fn a_rollout_is_awaited_completed_and_reverted_when_it_fails() {
     let mut workload = rolling_out();
-    assert_eq!(follow_up(&workload, None, false), Decision::Done(JobResult::RolledOut));
-    let completed = follow_up(&workload, None, true);
+    assert_eq!(follow_up(&workload, None, Step::Check), Decision::Done(JobResult::RolledOut));
+    let completed = follow_up(&workload, None, Step::Complete);
     let Decision::Patch { patch, result: JobResult::Completed } = completed else { panic!("{completed:?}") };
     assert!(patch["metadata"]["annotations"].get(ROLLING_OUT).is_none());
     let revert = |reason: &str| Decision::Revert(reason.to_owned());
-    assert_eq!(follow_up(&workload, Some("it restarted".to_owned()), true), revert("it restarted"));
+    assert_eq!(follow_up(&workload, Some("it restarted".to_owned()), Step::Complete), revert("it restarted"));
     workload["status"]["availableReplicas"] = json!(0);
-    let in_progress = follow_up(&workload, None, true);
+    let in_progress = follow_up(&workload, None, Step::Complete);
     assert!(matches!(in_progress, Decision::Done(JobResult::InProgress(_))), "{in_progress:?}");
     workload["status"]["conditions"] =
         json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "no progress" }]);
-    assert_eq!(follow_up(&workload, None, false), revert("no progress"));
+    assert_eq!(follow_up(&workload, None, Step::Check), revert("no progress"));
+}
+
+#[test]
+fn a_rollout_of_a_previous_leader_is_watched_like_a_new_one() {
+    let mut workload = rolling_out();
+    let container = &mut workload["spec"]["template"]["spec"]["containers"][0];
+    container["livenessProbe"] = json!({ "tcpSocket": { "port": 80 }, "periodSeconds": 7, "timeoutSeconds": 1 });
+    let added = json!({ "name": "app", "livenessProbe": { "tcpSocket": { "port": 80 }, "periodSeconds": 7 } });
+    workload["metadata"]["annotations"][ADDED_FIELDS] = record(&[added]).into();
+    let adopted = follow_up(&workload, None, Step::Adopt);
+    let Decision::Done(JobResult::Patched(adopted)) = &adopted else { panic!("{adopted:?}") };
+    assert_eq!((adopted.what.as_str(), adopted.settle), ("", Duration::from_secs(3 * 7 + 5)));
+    assert_eq!(adopted.fields, [("app".to_owned(), "/livenessProbe".to_owned())]);
+    assert_eq!(adopted.selector, [("app".to_owned(), "web".to_owned())].into());
+    // The response to the patch was lost.
+    assert_eq!(result(&workload, &job()), JobResult::Patched(adopted.clone()));
+    workload["status"]["conditions"] = json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded" }]);
+    assert!(matches!(follow_up(&workload, None, Step::Adopt), Decision::Revert(_)));
+}
+
+#[test]
+fn a_value_that_is_never_added_is_reported() {
+    struct Executes;
+    impl PolicyRules for Executes {
+        fn needs(&self) -> Needs {
+            Needs::default()
+        }
+        fn evaluate(&self, subjects: &[&Subject]) -> Vec<Evaluation> {
+            vec![Evaluation::default(); subjects.len()]
+        }
+        fn remediating(&self) -> Vec<&str> {
+            vec!["own"]
+        }
+        fn remediate(&self, _subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
+            Ok(vec![Edit {
+                check: "own".to_owned(),
+                container: Some("app".to_owned()),
+                field: "/livenessProbe".to_owned(),
+                value: r#"{"exec":{"command":["id"]}}"#.to_owned(),
+            }])
+        }
+    }
+    let JobResult::Skipped(reason) = result(&workload(), &RemediationJob { rules: Arc::new(Executes), ..job() }) else {
+        panic!("not skipped")
+    };
+    assert!(reason.starts_with("check own requests a value of /livenessProbe"), "{reason}");
 }
 
 #[test]
@@ -233,10 +280,10 @@ fn the_rollout_of_another_client_is_never_reverted() {
     workload["spec"]["template"]["spec"]["containers"][0]["image"] = json!("broken:2");
     workload["status"]["conditions"] = json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded" }]);
     let trouble = Some("it restarted".to_owned());
-    assert_eq!(follow_up(&workload, trouble.clone(), true), Decision::Done(JobResult::Superseded));
+    assert_eq!(follow_up(&workload, trouble.clone(), Step::Complete), Decision::Done(JobResult::Superseded));
     let mut completed = with("/metadata/annotations", json!({}));
     completed["status"]["availableReplicas"] = json!(0);
-    assert_eq!(follow_up(&completed, trouble, true), Decision::Done(JobResult::Superseded));
+    assert_eq!(follow_up(&completed, trouble, Step::Complete), Decision::Done(JobResult::Superseded));
 }
 
 #[test]
@@ -244,9 +291,9 @@ fn a_revert_ends_when_the_stuck_pods_of_a_stateful_set_are_deleted() {
     let annotations = json!({ REVERTED: plan::own_template(&workload()), REVERTED_BECAUSE: "it restarted" });
     let mut reverted = with("/metadata/annotations", annotations);
     let done = JobResult::Reverted("it restarted".to_owned());
-    assert_eq!(follow_up(&reverted, None, true), Decision::Done(done));
+    assert_eq!(follow_up(&reverted, None, Step::Complete), Decision::Done(done));
     reverted["kind"] = json!("StatefulSet");
-    assert_eq!(follow_up(&reverted, None, true), Decision::DeleteStuckPods("it restarted".to_owned()));
+    assert_eq!(follow_up(&reverted, None, Step::Complete), Decision::DeleteStuckPods("it restarted".to_owned()));
     reverted["metadata"]["generation"] = json!(2);
-    assert_eq!(follow_up(&reverted, None, true), Decision::Done(JobResult::Reverting));
+    assert_eq!(follow_up(&reverted, None, Step::Complete), Decision::Done(JobResult::Reverting));
 }

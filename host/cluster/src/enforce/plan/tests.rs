@@ -47,10 +47,52 @@ fn only_missing_remediable_fields_are_added() {
         edit("worker", "/livenessProbe"),
         edit("dns", "/livenessProbe"),
     ];
-    let Plan { additions, without_port } = plan(&workload, &DevOpsPolicySpec::default(), &edits);
+    let Plan { additions, without_port, rejected } = plan(&workload, &DevOpsPolicySpec::default(), &edits);
     assert_eq!(fields(&additions), [("app", "/readinessProbe"), ("proxy", "/livenessProbe")]);
     assert_eq!(additions[0].value["tcpSocket"]["port"], 80);
     assert_eq!(without_port, ["dns".to_owned(), "worker".to_owned()].into());
+    let rejected: Vec<&str> = rejected.iter().map(|(_, field)| field.as_str()).collect();
+    let expected = ["/hostNetwork", "/image", "/livenessProbe", "/resourcesX", "/securityContext", "/startupProbe"];
+    assert_eq!(rejected, expected);
+}
+
+#[test]
+fn a_check_can_add_neither_commands_nor_requests_to_other_hosts_nor_other_resources() {
+    let workload = workload(json!([{ "name": "app", "ports": [{ "containerPort": 80 }] }]));
+    let added = |field: &str, value: Value| {
+        let edit = Edit { value: value.to_string(), ..edit("app", field) };
+        let mut additions = plan(&workload, &DevOpsPolicySpec::default(), &[edit]).additions;
+        additions.pop().map(|addition| addition.value)
+    };
+    for value in [
+        json!({ "exec": { "command": ["sh", "-c", "id"] } }),
+        json!({ "exec": { "command": ["id"] }, "tcpSocket": { "port": 80 } }),
+        json!({ "httpGet": { "host": "169.254.169.254", "port": 80 } }),
+        json!({ "grpc": { "port": 80 } }),
+        json!({ "tcpSocket": { "port": 80 }, "terminationGracePeriodSeconds": 0 }),
+        json!({}),
+        json!([]),
+        json!("tcpSocket"),
+    ] {
+        assert_eq!(added("/livenessProbe", value.clone()), None, "{value}");
+    }
+    let probe = json!({ "tcpSocket": { "host": "10.0.0.1", "port": 22 }, "timeoutSeconds": 3, "periodSeconds": "x" });
+    assert_eq!(added("/startupProbe", probe), Some(json!({ "tcpSocket": { "port": 80 }, "timeoutSeconds": 3 })));
+
+    assert_eq!(added("/resources/limits/memory", json!("1Gi")), Some(json!("1Gi")));
+    assert_eq!(added("/resources/requests/cpu", json!(1)), Some(json!(1)));
+    for (field, value) in [
+        ("/resources", json!({ "limits": { "cpu": "1" } })),
+        ("/resources/claims", json!([{ "name": "gpu" }])),
+        ("/resources/limits/nvidia.com~1gpu", json!("1")),
+        ("/resources/limits/cpu/x", json!("1")),
+        ("/resources/limits/cpu", json!("many")),
+        ("/resources/limits/cpu", json!({})),
+        ("/resources/limits/cpu", json!(-1)),
+        ("livenessProbe", json!({ "tcpSocket": { "port": 80 } })),
+    ] {
+        assert_eq!(added(field, value), None, "{field}");
+    }
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! The evaluations of a policy, and whether they are complete.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use kube_devops_core::score::Classification;
+use kube_devops_core::{Ledger, Totals, Violation};
+
+/// The evaluations of a policy.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// The evaluations of the pods, by the checks that exist.
+    pub ledger: &'a Ledger,
+    /// The ids of the checks that do not exist.
+    pub missing: Vec<&'a str>,
+}
+
+impl<'a> Found<'a> {
+    /// The totals of the evaluations.
+    pub fn total(&self) -> &'a Totals {
+        self.ledger.total()
+    }
+
+    /// Whether every check evaluated every pod that it applies to.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.total().not_evaluated == 0
+    }
+
+    /// Whether there is a score: something was evaluated, or there is nothing to evaluate.
+    pub fn has_score(&self) -> bool {
+        if self.total().subjects == 0 { self.is_complete() } else { self.total().has_score() }
+    }
+
+    /// The classification of the evaluations.
+    pub fn classification(&self) -> String {
+        if !self.has_score() {
+            return "Not evaluated".to_owned();
+        }
+        match self.total().classification() {
+            // What was not evaluated may have violations.
+            Classification::Healthy if !self.is_complete() => "Incomplete".to_owned(),
+            classification => classification.to_string(),
+        }
+    }
+
+    /// At most `most` violations, the most severe first.
+    pub fn worst(&self, most: usize) -> Vec<&'a Violation> {
+        let mut violations: Vec<&Violation> = self.ledger.violations().collect();
+        violations.sort_by_key(|violation| Reverse(violation.severity));
+        violations.truncate(most);
+        violations
+    }
+
+    /// What was not evaluated, and why; each text once, sorted.
+    pub fn errors(&self) -> BTreeSet<Cow<'a, str>> {
+        // The errors of pods include missing checks.
+        let mut texts: BTreeSet<Cow<'_, str>> = self.ledger.errors().map(Cow::Borrowed).collect();
+        if self.ledger.is_empty() {
+            texts.extend(self.missing.iter().map(|check| Cow::Owned(format!("no such check: {check}"))));
+        }
+        texts
+    }
+}
