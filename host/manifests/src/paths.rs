@@ -8,9 +8,10 @@ use std::sync::Arc;
 use kube_devops_core::text::escape_controls;
 use walkdir::{DirEntry, WalkDir};
 
+use crate::ReadOptions;
 use crate::exclude::{self, Exclusions};
+use crate::kustomization::{self, Kustomizations};
 use crate::problem::Problem;
-use crate::{ReadOptions, kustomization};
 
 /// The path of standard input.
 const STANDARD_INPUT_PATH: &str = "-";
@@ -73,13 +74,12 @@ fn find_in_folder(folder: &Path, options: &ReadOptions, seen: &mut Seen, found: 
         .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry) || is_readable_file(entry, exclude::NAME))
         .collect();
     let named = |name: &'static str| entries.iter().flatten().filter(move |entry| is_readable_file(entry, name));
-    let patches: BTreeSet<PathBuf> = kustomization::NAMES
-        .into_iter()
-        .flat_map(named)
-        .flat_map(|entry| kustomization::patches(entry.path()))
-        .collect();
     let exclusions = Exclusions::of(folder, &options.exclude, named(exclude::NAME).map(DirEntry::path));
     found.inputs.extend(exclusions.problems.iter().map(|(path, problem)| Err((name(path), problem.clone()))));
+    let mut kustomizations = Kustomizations::default();
+    for entry in kustomization::NAMES.into_iter().flat_map(named) {
+        kustomizations.add(entry.path(), exclusions.contain(entry.path()));
+    }
     for entry in entries {
         let entry = match entry {
             Ok(entry) => entry,
@@ -98,16 +98,13 @@ fn find_in_folder(folder: &Path, options: &ReadOptions, seen: &mut Seen, found: 
         known = true;
         if exclusions.contain(entry.path()) {
             found.excluded += 1;
-            continue;
-        }
-        if patches.contains(entry.path()) {
+        } else if kustomizations.is_patch(entry.path(), &options.limits) {
             found.patches += 1;
+        } else if entry.metadata().is_ok_and(|metadata| !seen.is_new(entry.path(), &metadata)) {
             continue;
+        } else {
+            found.inputs.push(Ok(Input { name: name(entry.path()), path: Some(entry.into_path()) }));
         }
-        if entry.metadata().is_ok_and(|metadata| !seen.is_new(entry.path(), &metadata)) {
-            continue;
-        }
-        found.inputs.push(Ok(Input { name: name(entry.path()), path: Some(entry.into_path()) }));
     }
     if found.inputs.len() == before && !known {
         let problem = Problem::new(

@@ -5,6 +5,7 @@ mod arbitrary;
 mod bad_input;
 mod documents;
 mod files;
+mod kustomizations;
 mod lines;
 mod lists;
 mod objects;
