@@ -196,6 +196,20 @@ fn a_chart_is_rendered_and_evaluated() {
 }
 
 #[test]
+fn the_objects_in_the_crds_folder_of_a_chart_are_evaluated() {
+    let chart = Folder::with([
+        ("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n".to_owned()),
+        ("crds/a.yaml", bad_pod("a").to_string()),
+    ]);
+    let programs = path_with(&test_cluster::helm().unwrap());
+    let mut command = kube_devops();
+    command.args(["analyze", "-o", "json", "--helm-chart"]).arg(chart.path()).env("PATH", programs.path());
+    let report = run(&mut command).exits(0).json();
+    assert_eq!(report["subjects"], 1);
+    assert_eq!(report["violations"][0]["source"]["file"], chart.path().join("crds/a.yaml").to_str().unwrap());
+}
+
+#[test]
 fn the_ignore_file_of_an_inner_folder_takes_precedence_regardless_of_the_folder_name() {
     // `+` sorts before the dot of the ignore file, and `z` after it.
     let folder = pods(&["+first/a.yaml", "z-last/a.yaml", "other/a.yaml"]);

@@ -44,7 +44,9 @@ pub fn chart(chart: &Path, values: ChartValues<'_>) -> Result<Rendered> {
         bail!("{} was not found; --helm-chart requires the folder of a chart, or a packaged chart", chart.display());
     }
     let mut command = Command::new("helm");
-    command.arg("template").args(chart_arguments(values)).args(["--", "release-name"]).arg(chart);
+    // `helm install` also applies the objects in `crds/`, which can be of any kind.
+    command.args(["template", "--include-crds"]);
+    command.args(chart_arguments(values)).args(["--", "release-name"]).arg(chart);
     match output(command, chart)? {
         Some(text) => {
             let folder = chart.is_dir().then(|| chart.to_owned());
