@@ -103,7 +103,8 @@ impl Reader<'_> {
         let mut found = Found::default();
         let root = tree.root().and_then(|root| if is_item { root.items().next() } else { Some(root) });
         if let Some(root) = root {
-            let mut walk = Walk { reader: self, tree: &tree, found: &mut found, has_braces: tree.may_hold("{{") };
+            let expansion = self.options.limits.expansion_bytes;
+            let mut walk = Walk { reader: self, found: &mut found, has_braces: tree.may_hold("{{"), expansion };
             if let Err(problem) = walk.value(root, parent, line) {
                 walk.error(problem);
             }

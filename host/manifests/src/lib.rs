@@ -103,7 +103,7 @@ pub struct Limits {
     /// The maximum size of a YAML document; 8 MiB, and Kubernetes accepts objects of at most 3 MiB. Lists in the format
     /// of kubectl are parsed item by item, and can be as large as a file.
     pub document_bytes: usize,
-    /// The maximum expansion of the aliases of a YAML document; 16 MiB.
+    /// The maximum expansion of the aliases of a YAML document, and of the parameters of its OpenShift templates; 16 MiB.
     pub expansion_bytes: usize,
 }
 

@@ -10,7 +10,7 @@ use crate::explain::TEMPLATE_HINT;
 use crate::found::Found;
 use crate::pods::{self, Pods, title};
 use crate::problem::Problem;
-use crate::tree::{Item, Kind, Tree};
+use crate::tree::{Item, Kind};
 use crate::{NO_KIND, kinds, metadata, openshift, values};
 
 /// The maximum nesting of lists in lists.
@@ -39,12 +39,12 @@ impl<'a> Parent<'a> {
 pub(crate) struct Walk<'a> {
     /// The reader of the document.
     pub reader: &'a Reader<'a>,
-    /// The tree.
-    pub tree: &'a Tree,
     /// The results.
     pub found: &'a mut Found,
     /// Whether the tree may contain unrendered template expressions.
     pub has_braces: bool,
+    /// The remaining size of the values of parameters in OpenShift templates, in bytes.
+    pub expansion: usize,
 }
 
 impl Walk<'_> {
@@ -175,12 +175,14 @@ impl Walk<'_> {
 
     fn openshift_template(&mut self, item: Item<'_>, parent: Parent<'_>, line: usize) -> Result<(), Problem> {
         let Some(objects) = item.get("objects") else { return Ok(()) };
-        let parameters = openshift::parameters(item);
-        let mut tree = self.tree.clone();
-        tree.replace_texts(|text| openshift::process(text, &parameters));
-        let Some(objects) = tree.same(objects) else { return Ok(()) };
-        let mut walk = Walk { reader: self.reader, tree: &tree, found: self.found, has_braces: self.has_braces };
-        walk.list(objects, Parent { depth: parent.depth + 1, ..Parent::default() }, line)
+        let limit = self.reader.options.limits.expansion_bytes;
+        let tree = openshift::objects(item, objects, &mut self.expansion, limit)?;
+        let Some(objects) = tree.root() else { return Ok(()) };
+        let mut walk =
+            Walk { reader: self.reader, found: self.found, has_braces: self.has_braces, expansion: self.expansion };
+        let read = walk.list(objects, Parent { depth: parent.depth + 1, ..Parent::default() }, line);
+        self.expansion = walk.expansion;
+        read
     }
 
     fn object(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) -> Result<(), Problem> {

@@ -9,6 +9,7 @@ mod kustomizations;
 mod lines;
 mod lists;
 mod objects;
+mod openshift;
 mod values;
 
 use std::path::{Path, PathBuf};

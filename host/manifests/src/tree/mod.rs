@@ -5,11 +5,13 @@
 //! have their types, keys are strings, aliases and merge keys are resolved.
 
 mod builder;
+mod copy;
 
 use kube_devops_core::lines::{Lines, PointerHash};
 use memchr::memmem;
 
 pub(crate) use builder::Builder;
+pub(crate) use copy::Replacement;
 
 /// The index of a value in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,24 +75,6 @@ impl Tree {
         (!self.nodes.is_empty()).then(|| Item::new(self, NodeId(0)))
     }
 
-    /// Replaces string values of the document.
-    pub fn replace_texts(&mut self, mut replacement: impl FnMut(&str) -> Option<Replacement>) {
-        for index in 0..self.nodes.len() {
-            let Content::Text(span) = self.nodes[index].content else { continue };
-            self.nodes[index].content = match replacement(self.slice(span)) {
-                None => continue,
-                Some(Replacement::Text(text)) => Content::Text(push(&mut self.text, &text)),
-                Some(Replacement::Integer(number)) => Content::Integer(number),
-                Some(Replacement::Bool(value)) => Content::Bool(value),
-            };
-        }
-    }
-
-    /// Returns the value of this tree for a value of the tree that it was cloned from.
-    pub fn same(&self, item: Item<'_>) -> Option<Item<'_>> {
-        (item.at.0 < self.nodes.len() as u32).then(|| Item::new(self, item.at))
-    }
-
     /// Reports whether a string or key may contain `part`.
     pub fn may_hold(&self, part: &str) -> bool {
         memmem::find(self.text.as_bytes(), part.as_bytes()).is_some()
@@ -103,13 +87,6 @@ impl Tree {
     fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0 as usize]
     }
-}
-
-/// The replacement of a string.
-pub(crate) enum Replacement {
-    Text(String),
-    Integer(i64),
-    Bool(bool),
 }
 
 fn push(text: &mut String, part: &str) -> Span {
