@@ -102,6 +102,7 @@ impl Report {
         self.scaled_to_zero += other.scaled_to_zero;
         self.patches += other.patches;
         self.excluded_files += other.excluded_files;
+        self.hidden_files += other.hidden_files;
         for (kind, count) in other.ignored {
             *self.ignored.entry(kind).or_default() += count;
         }

@@ -24,6 +24,7 @@ pub mod policy;
 pub mod policy_fields;
 pub mod quantity;
 pub mod report;
+mod report_error;
 pub mod score;
 mod severity;
 pub mod subject;

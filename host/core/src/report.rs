@@ -1,6 +1,6 @@
 //! The report on the outcomes of the checks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Severity;
 pub use crate::clusters::{ClusterOutcome, ClusterReport};
-use crate::outcome::{CheckOutcome, CheckResult, of_module};
+use crate::outcome::{CheckOutcome, CheckResult};
 use crate::policy_fields::POLICY_FIELDS;
+pub use crate::report_error::ReportError;
 use crate::score::{Classification, Grade};
 use crate::subject::{Source, Subject};
 use crate::totals::Totals;
@@ -53,6 +54,9 @@ pub struct Report {
     /// The number of files that were excluded by `--exclude` or a `.kube-devopsignore` file.
     #[serde(default)]
     pub excluded_files: usize,
+    /// The number of files that were skipped because their names have a leading dot, although kubectl reads them.
+    #[serde(default)]
+    pub hidden_files: usize,
     /// One entry per check.
     pub checks: Vec<CheckReport>,
     /// One entry per cluster, the lowest score first; absent in the report on manifests or on one cluster.
@@ -127,30 +131,6 @@ pub struct NotEvaluated {
     pub source: Option<Source>,
 }
 
-/// An error of input that could not be read or evaluated.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ReportError {
-    /// The error and how to fix it.
-    pub message: String,
-    /// The check that failed.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub check: Option<String>,
-    /// The location of the error in a file.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub source: Option<Source>,
-    /// The cluster; absent in the report on manifests or on one cluster.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub cluster: Option<Arc<str>>,
-}
-
-impl ReportError {
-    /// Creates an error without a check and a location.
-    pub fn new(message: String) -> Self {
-        Self { message, check: None, source: None, cluster: None }
-    }
-}
-
 /// The content of a report in addition to the outcomes of the checks.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Extent {
@@ -172,6 +152,8 @@ pub struct Extent {
     pub patches: usize,
     /// The number of files that the user excluded.
     pub excluded_files: usize,
+    /// The number of hidden files that kubectl reads.
+    pub hidden_files: usize,
     /// The errors of input that could not be read.
     pub errors: Vec<ReportError>,
 }
@@ -185,7 +167,9 @@ impl Report {
     /// Creates the report, and the totals of its scores.
     pub(crate) fn with_totals(subjects: &[Subject], outcomes: Vec<CheckOutcome>, extent: Extent) -> (Self, Totals) {
         let mut errors = extent.errors;
-        errors.extend(outcomes.iter().flat_map(|outcome| &outcome.errors).map(|error| report_error(error, subjects)));
+        errors.extend(
+            outcomes.iter().flat_map(|outcome| &outcome.errors).map(|error| ReportError::of_check(error, subjects)),
+        );
         let Summary { cluster, namespaces, checks, violations } = Summary::of(subjects, &outcomes);
         let mut report = Self {
             score: None,
@@ -202,6 +186,7 @@ impl Report {
             scaled_to_zero: extent.scaled_to_zero,
             patches: extent.patches,
             excluded_files: extent.excluded_files,
+            hidden_files: extent.hidden_files,
             checks,
             clusters: Vec::new(),
             namespaces,
@@ -366,33 +351,5 @@ impl<'a> CheckSum<'a> {
             totals.count(&violation);
             violations.push(violation);
         }
-    }
-}
-
-fn report_error(error: &crate::EvaluationError, subjects: &[Subject]) -> ReportError {
-    const MAX_NAMES: usize = 3;
-    let names: BTreeSet<String> = error
-        .subjects
-        .iter()
-        .filter_map(|&index| subjects.get(index))
-        .map(|subject| format!("{} {}/{}", subject.kind, subject.namespace, subject.name))
-        .collect();
-    let mut list = names.iter().take(MAX_NAMES).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > MAX_NAMES {
-        list.push_str(&format!(" and {} more", names.len() - MAX_NAMES));
-    }
-    ReportError {
-        message: format!(
-            "check {}{} failed to evaluate {list}: {}",
-            error.check,
-            of_module(&error.module),
-            error.cause
-        ),
-        check: Some(error.check.clone()),
-        source: match error.subjects.as_slice() {
-            [only] => subjects.get(*only).and_then(|subject| subject.source.clone()),
-            _ => None,
-        },
-        cluster: None,
     }
 }

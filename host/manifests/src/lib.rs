@@ -158,6 +158,7 @@ pub fn read(paths: &[PathBuf], rendered: &[Rendered], options: &ReadOptions) -> 
         owned: owners::mark(&mut found.subjects),
         patches: inputs.patches,
         excluded_files: inputs.excluded,
+        hidden_files: inputs.hidden,
         ignored: found.ignored,
         not_evaluated: found.not_evaluated,
         errors: found.errors,

@@ -50,7 +50,8 @@ pub struct Objects {
     pub skipped: Vec<SkippedObject>,
     /// The errors of paths, documents and items that could not be read.
     pub errors: Vec<ReportError>,
-    /// The number of files that were not read: patches of a kustomization, and excluded files.
+    /// The number of files that were not read: patches of a kustomization, excluded files, and hidden files that kubectl
+    /// reads.
     pub files_not_read: usize,
 }
 
@@ -64,7 +65,7 @@ pub fn read_objects(paths: &[PathBuf], kinds: &[(&str, &str)], options: &ReadOpt
         objects: found.objects,
         skipped: found.skipped,
         errors: found.errors,
-        files_not_read: inputs.patches + inputs.excluded,
+        files_not_read: inputs.patches + inputs.excluded + inputs.hidden,
     }
 }
 

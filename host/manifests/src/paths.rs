@@ -37,6 +37,8 @@ pub(crate) struct Inputs {
     pub patches: usize,
     /// The number of files that were excluded by `--exclude` or a `.kube-devopsignore` file.
     pub excluded: usize,
+    /// The number of files that were skipped because their names have a leading dot, although kubectl reads them.
+    pub hidden: usize,
 }
 
 /// Returns the inputs for the paths, in their order and sorted within folders.
@@ -71,39 +73,20 @@ fn find_in_folder(folder: &Path, options: &ReadOptions, seen: &mut Seen, found: 
         .follow_links(true)
         .sort_by_file_name()
         .into_iter()
-        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry) || is_readable_file(entry, exclude::NAME))
+        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry) || is_known_hidden_file(entry))
         .collect();
-    let named = |name: &'static str| entries.iter().flatten().filter(move |entry| is_readable_file(entry, name));
-    let exclusions = Exclusions::of(folder, &options.exclude, named(exclude::NAME).map(DirEntry::path));
-    found.inputs.extend(exclusions.problems.iter().map(|(path, problem)| Err((name(path), problem.clone()))));
-    let mut kustomizations = Kustomizations::default();
-    for entry in kustomization::NAMES.into_iter().flat_map(named) {
-        kustomizations.add(entry.path(), exclusions.contain(entry.path()));
-    }
+    let rules = Rules::of(folder, &entries, options);
+    found.inputs.extend(rules.exclusions.problems.iter().map(|(path, problem)| Err((name(path), problem.clone()))));
     for entry in entries {
-        let entry = match entry {
-            Ok(entry) => entry,
+        match entry {
+            Ok(entry) => known |= add_entry(entry, &rules, options, seen, found),
             Err(error) => {
                 let path = error.path().unwrap_or(folder).to_owned();
                 if error.depth() > 0 && can_be_ignored(&path, &error) {
                     continue;
                 }
                 found.inputs.push(Err((name(&path), walk_problem(&path, &error))));
-                continue;
             }
-        };
-        if !is_readable(entry.file_type()) || !has_manifest_extension(entry.path()) {
-            continue;
-        }
-        known = true;
-        if exclusions.contain(entry.path()) {
-            found.excluded += 1;
-        } else if kustomizations.is_patch(entry.path(), &options.limits) {
-            found.patches += 1;
-        } else if entry.metadata().is_ok_and(|metadata| !seen.is_new(entry.path(), &metadata)) {
-            continue;
-        } else {
-            found.inputs.push(Ok(Input { name: name(entry.path()), path: Some(entry.into_path()) }));
         }
     }
     if found.inputs.len() == before && !known {
@@ -113,6 +96,43 @@ fn find_in_folder(folder: &Path, options: &ReadOptions, seen: &mut Seen, found: 
         );
         found.inputs.push(Err((name(folder), problem)));
     }
+}
+
+/// The rules for the files of a folder that are not read.
+struct Rules {
+    exclusions: Exclusions,
+    kustomizations: Kustomizations,
+}
+
+impl Rules {
+    fn of(folder: &Path, entries: &[walkdir::Result<DirEntry>], options: &ReadOptions) -> Self {
+        let named = |name: &'static str| entries.iter().flatten().filter(move |entry| is_readable_file(entry, name));
+        let exclusions = Exclusions::of(folder, &options.exclude, named(exclude::NAME).map(DirEntry::path));
+        let mut kustomizations = Kustomizations::default();
+        for entry in kustomization::NAMES.into_iter().flat_map(named) {
+            kustomizations.add(entry.path(), exclusions.contain(entry.path()));
+        }
+        Self { exclusions, kustomizations }
+    }
+}
+
+/// Adds an entry of a folder, and reports whether it is a file that is read unless a rule or its path prevents it.
+fn add_entry(entry: DirEntry, rules: &Rules, options: &ReadOptions, seen: &mut Seen, found: &mut Inputs) -> bool {
+    let is_hidden = entry.depth() > 0 && is_hidden(&entry);
+    let is_manifest = if is_hidden { is_read_by_kubectl(&entry) } else { has_manifest_extension(entry.path()) };
+    if !is_readable(entry.file_type()) || !is_manifest {
+        return false;
+    }
+    if rules.exclusions.contain(entry.path()) {
+        found.excluded += 1;
+    } else if is_hidden {
+        found.hidden += 1;
+    } else if rules.kustomizations.is_patch(entry.path(), &options.limits) {
+        found.patches += 1;
+    } else if entry.metadata().map_or(true, |metadata| seen.is_new(entry.path(), &metadata)) {
+        found.inputs.push(Ok(Input { name: name(entry.path()), path: Some(entry.into_path()) }));
+    }
+    !is_hidden
 }
 
 fn walk_problem(path: &Path, error: &walkdir::Error) -> Problem {
@@ -146,6 +166,18 @@ fn name(path: &Path) -> Arc<str> {
 
 fn is_hidden(entry: &DirEntry) -> bool {
     entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+/// Reports whether a hidden file is an ignore file, or one that kubectl reads.
+fn is_known_hidden_file(entry: &DirEntry) -> bool {
+    is_readable(entry.file_type()) && (entry.file_name() == exclude::NAME || is_read_by_kubectl(entry))
+}
+
+/// Reports whether kubectl reads a file of this name from a folder, in which case matters; `.yaml` is such a name.
+/// <https://github.com/kubernetes/cli-runtime/blob/v0.37.2/pkg/resource/visitor.go>
+fn is_read_by_kubectl(entry: &DirEntry) -> bool {
+    let name = entry.file_name().as_encoded_bytes();
+    EXTENSIONS.iter().any(|extension| name.strip_suffix(extension.as_bytes()).is_some_and(|name| name.ends_with(b".")))
 }
 
 /// Excludes pipes and devices in folders, which could block forever and are not part of repositories.

@@ -55,6 +55,15 @@ fn an_ignore_file_applies_to_its_folder() {
 }
 
 #[test]
+fn hidden_files_are_skipped_and_counted() {
+    let folder = pods(&["a.yaml", ".b.yaml", "below/.c.yml"]);
+    let ran = analyze(&folder, &[]).exits(0);
+    assert_eq!((evaluated(&ran), ran.json()["hiddenFiles"].as_u64()), (vec!["a".to_owned()], Some(2)));
+    let text = run(kube_devops().args(["analyze", "-f"]).arg(folder.path())).exits(0);
+    assert!(text.stdout.contains("2 hidden files"), "{}", text.stdout);
+}
+
+#[test]
 fn invalid_patterns_are_rejected() {
     let folder = pods(&["a.yaml"]);
     analyze(&folder, &["--exclude", "[z-a]"]).exits(2).complains(&["invalid pattern", ".gitignore"]);

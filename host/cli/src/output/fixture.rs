@@ -205,6 +205,7 @@ pub fn report() -> Report {
         scaled_to_zero: 2,
         patches: 1,
         excluded_files: 1,
+        hidden_files: 1,
         checks: vec![
             check("latest-tag", Severity::High, 11, 1, 1),
             check("missing-liveness", Severity::Medium, 8, 4, 4),

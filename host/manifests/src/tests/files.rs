@@ -25,6 +25,26 @@ fn manifests_in_folders_are_read() {
 }
 
 #[test]
+fn hidden_files_that_kubectl_reads_are_counted() {
+    let pod = pod("a");
+    let files = [".a.yaml", "b/.a.yml", "b/.json", ".a.YAML", ".a.txt", ".yamllint", ".git/a.yaml", "b.yaml"];
+    let folder = folder(&files.map(|name| (name, pod.as_bytes())));
+    let manifests = read_paths(&[folder.path()]);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!((manifests.extent.hidden_files, manifests.extent.excluded_files), (3, 0));
+    assert_eq!(file_names(&manifests, &folder), ["/b.yaml"]);
+
+    let exclude = ReadOptions { exclude: vec!["b/".to_owned()], ..options() };
+    let manifests = read(&[folder.path().to_owned()], &[], &exclude);
+    assert_eq!((manifests.extent.hidden_files, manifests.extent.excluded_files), (1, 2));
+    // A file that is passed directly is read.
+    let manifests = read_paths(&[&folder.path().join(".a.yaml")]);
+    assert_eq!((names(&manifests), manifests.extent.hidden_files), (vec!["a"], 0));
+    std::fs::remove_file(folder.path().join("b.yaml")).unwrap();
+    assert_error(&read_paths(&[folder.path()]), (1, 1), &["contains no manifests", "leading dot"]);
+}
+
+#[test]
 fn a_file_with_several_paths_is_read_once() {
     let folder = folder(&[("x/a.yaml", pod("a").as_bytes()), ("named.txt", pod("b").as_bytes())]);
     let file = folder.path().join("x/a.yaml");

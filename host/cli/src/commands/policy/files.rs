@@ -59,7 +59,8 @@ pub fn read(source: &SourceArguments) -> Objects {
     }
     if objects.files_not_read > 0 {
         let files = number(objects.files_not_read, "file");
-        print_message("skipped", &format!("{files}: patches of a kustomization, or excluded by .kube-devopsignore"));
+        let message = format!("{files}: patches of a kustomization, hidden, or excluded by .kube-devopsignore");
+        print_message("skipped", &message);
     }
     objects
 }

@@ -37,8 +37,8 @@ impl Page<'_> {
     }
 
     pub(super) fn skipped(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Report { finished, excluded, filtered, owned, scaled_to_zero, patches, excluded_files, .. } =
-            self.shown.report;
+        let Report { finished, excluded, filtered, owned, scaled_to_zero, .. } = self.shown.report;
+        let Report { patches, excluded_files, hidden_files, .. } = self.shown.report;
         let mut parts = Vec::new();
         if *finished > 0 {
             parts.push(number(*finished, "finished pod"));
@@ -61,6 +61,9 @@ impl Page<'_> {
         }
         if *excluded_files > 0 {
             parts.push(format!("{} by --exclude or .kube-devopsignore", number(*excluded_files, "file")));
+        }
+        if *hidden_files > 0 {
+            parts.push(number(*hidden_files, "hidden file"));
         }
         parts.extend(self.ignored());
         if parts.is_empty() {
