@@ -42,13 +42,25 @@ impl Exclusions {
             }
         }
         exclusions.rules.sort_by_key(|(folder, _)| folder.components().count());
-        exclusions
+        let mut problems = std::mem::take(&mut exclusions.problems);
+        problems
+            .retain(|(file, _)| file.parent().is_none_or(|below| below == folder || !exclusions.contain_folder(below)));
+        Self { problems, ..exclusions }
     }
 
     /// Reports whether a file in the folder is excluded. The rules of the innermost folder with a matching rule apply.
     pub fn contain(&self, file: &Path) -> bool {
-        let rules = self.rules.iter().rev().filter(|(folder, _)| file.starts_with(folder));
-        let mut matches = rules.map(|(_, rules)| rules.matched_path_or_any_parents(file, false));
+        self.matches(file, false)
+    }
+
+    /// Reports whether everything in a subfolder is excluded. All patterns for files also apply to folders.
+    pub fn contain_folder(&self, folder: &Path) -> bool {
+        self.matches(folder, true)
+    }
+
+    fn matches(&self, path: &Path, is_folder: bool) -> bool {
+        let rules = self.rules.iter().rev().filter(|(folder, _)| path.starts_with(folder) && path != folder);
+        let mut matches = rules.map(|(_, rules)| rules.matched_path_or_any_parents(path, is_folder));
         matches.find(|found| !found.is_none()).is_some_and(|found| matches!(found, Match::Ignore(_)))
     }
 }

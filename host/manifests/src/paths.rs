@@ -82,7 +82,9 @@ fn find_in_folder(folder: &Path, options: &ReadOptions, seen: &mut Seen, found: 
             Ok(entry) => known |= add_entry(entry, &rules, options, seen, found),
             Err(error) => {
                 let path = error.path().unwrap_or(folder).to_owned();
-                if error.depth() > 0 && can_be_ignored(&path, &error) {
+                // The target of a link that cannot be followed may be a folder.
+                let is_excluded = || rules.exclusions.contain_folder(&path);
+                if error.depth() > 0 && (can_be_ignored(&path, &error) || is_excluded()) {
                     continue;
                 }
                 found.inputs.push(Err((name(&path), walk_problem(&path, &error))));

@@ -110,6 +110,50 @@ mod unix {
     }
 
     #[test]
+    fn links_that_cannot_be_followed_are_no_errors_if_they_are_excluded() {
+        let folder = folder(&[("a.yaml", pod("a").as_bytes()), ("vendor/b.yaml", b"")]);
+        let path = |name: &str| folder.path().join(name);
+        symlink(folder.path(), path("vendor/loop")).unwrap();
+        symlink("nowhere", path("vendor/gone.yaml")).unwrap();
+        symlink("nowhere", path("gone")).unwrap();
+        symlink(folder.path(), path("loop")).unwrap();
+        let excluding = |patterns: &[&str]| {
+            let exclude = patterns.iter().map(|pattern| pattern.to_string()).collect();
+            read(&[folder.path().to_owned()], &[], &ReadOptions { exclude, ..options() })
+        };
+        let manifests = excluding(&["vendor/", "gone/", "/loop"]);
+        assert_eq!(manifests.extent.errors, []);
+        assert_eq!((names(&manifests), manifests.extent.excluded_files), (vec!["a"], 1));
+        assert_eq!(excluding(&["gone", "loop"]).extent.errors.len(), 1);
+        assert_eq!(excluding(&[]).extent.errors.len(), 4);
+
+        std::fs::write(path("vendor/.kube-devopsignore"), "[z-a]\n").unwrap();
+        assert_eq!(excluding(&["vendor/", "gone/", "loop/"]).extent.errors, []);
+        std::fs::write(path(".kube-devopsignore"), "*\n!a.yaml\n[z-a]\n").unwrap();
+        assert_error(&excluding(&["*"]), (1, 1), &["invalid pattern"]);
+    }
+
+    #[test]
+    fn an_unreadable_folder_is_no_error_if_it_is_excluded() {
+        let folder = folder(&[("a.yaml", pod("a").as_bytes()), ("data/secret/b.yaml", b"")]);
+        let secret = folder.path().join("data/secret");
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o000)).unwrap();
+        let is_readable = std::fs::read_dir(&secret).is_ok();
+        let by = |pattern: &str| {
+            let exclude = ReadOptions { exclude: vec![pattern.to_owned()], ..options() };
+            read(&[folder.path().to_owned()], &[], &exclude)
+        };
+        let found = ["secret/", "data/", "*", "other/"].map(by);
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o755)).unwrap();
+        if is_readable {
+            // The user of this test can read all folders.
+            return;
+        }
+        let errors = found.map(|manifests| manifests.extent.errors.len());
+        assert_eq!(errors, [0, 0, 0, 1]);
+    }
+
+    #[test]
     fn a_file_without_read_permission_is_an_error() {
         let folder = folder(&[("a.yaml", pod("a").as_bytes()), ("b.yaml", pod("b").as_bytes())]);
         let file = folder.path().join("a.yaml");
