@@ -34,7 +34,7 @@ pub struct Report {
     pub finished: usize,
     /// The number of objects without pods to evaluate, by kind.
     pub ignored: BTreeMap<String, usize>,
-    /// Objects of unknown kinds with a list of containers, which were not evaluated; also counted in `ignored`.
+    /// Objects of unknown kinds with containers that were not evaluated; also counted in `ignored` if none were evaluated.
     #[serde(default)]
     pub not_evaluated: Vec<NotEvaluated>,
     /// The number of subjects that were not evaluated because they are in excluded namespaces.
@@ -115,7 +115,7 @@ pub struct NamespaceReport {
     pub violations: usize,
 }
 
-/// An object that seems to run containers, of a kind without a known location of its pod templates.
+/// An object of an unknown kind that seems to run containers outside of the known pod templates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NotEvaluated {
@@ -138,7 +138,7 @@ pub struct Extent {
     pub finished: usize,
     /// The number of objects without pods, by kind.
     pub ignored: BTreeMap<String, usize>,
-    /// Objects of unknown kinds that seem to run containers.
+    /// Objects of unknown kinds that seem to run containers that were not evaluated.
     pub not_evaluated: Vec<NotEvaluated>,
     /// The number of subjects in excluded namespaces.
     pub excluded: usize,

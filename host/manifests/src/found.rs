@@ -18,7 +18,7 @@ pub(crate) struct Found {
     pub scaled_to_zero: usize,
     /// The number of objects without pods, by kind.
     pub ignored: BTreeMap<String, usize>,
-    /// Objects of unknown kinds that seem to run containers.
+    /// Objects of unknown kinds that seem to run containers that are not evaluated.
     pub not_evaluated: Vec<NotEvaluated>,
     /// The objects of the wanted kinds.
     pub objects: Vec<ManifestObject>,

@@ -211,7 +211,12 @@ impl Walk<'_> {
             needs: options.needs,
         };
         match pods::of(item, header, &context)? {
-            Pods::Subjects(subjects) => self.found.subjects.extend(subjects),
+            Pods::Subjects(subjects) => {
+                self.found.subjects.extend(subjects);
+                if workload.is_none() && has_other_containers(item) {
+                    self.report(item, api_version, kind, line);
+                }
+            }
             Pods::Finished => self.found.finished += 1,
             Pods::ScaledToZero => self.found.scaled_to_zero += 1,
             Pods::None => return self.ignore(item, api_version, kind, line),
@@ -223,16 +228,21 @@ impl Walk<'_> {
     fn ignore(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) -> Result<(), Problem> {
         *self.found.ignored.entry(kind.to_owned()).or_default() += 1;
         // A CustomResourceDefinition can describe containers, but does not run any.
-        if group(api_version) != "apiextensions.k8s.io" && item.has_containers() {
-            self.found.not_evaluated.push(NotEvaluated {
-                api_version: api_version.to_owned(),
-                kind: kind.to_owned(),
-                namespace: text_of_metadata(item, "namespace").to_owned(),
-                name: text_of_metadata(item, "name").to_owned(),
-                source: Some(self.reader.source(line)),
-            });
+        if group(api_version) != "apiextensions.k8s.io" && item.with_containers().next().is_some() {
+            self.report(item, api_version, kind, line);
         }
         Ok(())
+    }
+
+    /// Reports an object with containers that are not evaluated.
+    fn report(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) {
+        self.found.not_evaluated.push(NotEvaluated {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: text_of_metadata(item, "namespace").to_owned(),
+            name: text_of_metadata(item, "name").to_owned(),
+            source: Some(self.reader.source(line)),
+        });
     }
 }
 
@@ -290,6 +300,13 @@ fn has_pod_template(item: Item<'_>) -> bool {
     USUAL_TEMPLATES
         .iter()
         .any(|template| item.at(template.path).and_then(|template| template.at("spec.containers")).is_some())
+}
+
+/// Reports whether a custom workload has containers in other locations than the usual ones, which are evaluated.
+fn has_other_containers(item: Item<'_>) -> bool {
+    let spec = |path| item.at(path).and_then(|template| template.get("spec"));
+    let usual = USUAL_TEMPLATES.iter().filter_map(|template| spec(template.path)).filter(|spec| spec.has_containers());
+    item.with_containers().nth(usual.count()).is_some()
 }
 
 /// Reports whether kubectl knows the kind as a list.

@@ -472,6 +472,10 @@ fn an_unknown_kind_is_evaluated_if_its_template_is_at_the_usual_path() {
         assert_eq!(found(&report, "latest-tag"), [(5, "a".to_owned())]);
         assert_eq!((&report["subjects"], &report["notEvaluated"]), (&json!(1), &json!([])));
     }
+    let both = object(&format!("{template}\n  worker: {{spec: {{containers: [{{name: b, image: 'b:latest'}}]}}}}"));
+    let report = analyze(&both, &["-o", "json"]).exits(0).json();
+    assert_eq!((&report["subjects"], &report["notEvaluated"][0]["name"]), (&json!(1), &json!("m")));
+    analyze(&both, &["--fail-on-unknown"]).exits(2).complains(&["1 object of unknown kinds with containers"]);
     let elsewhere = object("pods: [{containers: [{name: a, image: 'a:latest'}]}]");
     let report = analyze(&elsewhere, &["-o", "json"]).exits(0).json();
     let source = &report["notEvaluated"][0]["source"];

@@ -187,7 +187,7 @@ fn sentence(violation: &Violation, max_length: usize) -> String {
     }
 }
 
-/// Formats an object of a kind without a known pod template as a sentence.
+/// Formats an object with containers that were not evaluated as a sentence.
 fn not_evaluated(object: &NotEvaluated) -> String {
     let NotEvaluated { api_version, kind, namespace, name, .. } = object;
     let (kind, name) = (plain::name(kind), plain::name(name));
@@ -197,7 +197,7 @@ fn not_evaluated(object: &NotEvaluated) -> String {
         (namespace, false) => format!("{kind} {}/{name}", plain::name(namespace)),
     };
     let version = if api_version.is_empty() { String::new() } else { format!(" ({})", plain::name(api_version)) };
-    format!("{title}{version} has containers, but its kind has no known pod template; it was not evaluated")
+    format!("{title}{version} has containers outside of the known pod templates; they were not evaluated")
 }
 
 impl<'a> Shown<'a> {

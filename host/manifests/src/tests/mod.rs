@@ -10,6 +10,7 @@ mod lines;
 mod lists;
 mod objects;
 mod openshift;
+mod unknown_kinds;
 mod values;
 
 use std::path::{Path, PathBuf};

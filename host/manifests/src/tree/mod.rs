@@ -188,23 +188,24 @@ impl<'t> Item<'t> {
         self.get(key).and_then(Self::text).unwrap_or_default()
     }
 
-    /// Reports whether there is a list `containers` with an image at any depth.
-    pub fn has_containers(self) -> bool {
-        let is_image = |item: Self| item.get("image").is_some_and(|image| image.text().is_some());
-        let mut below = self.below();
-        below.any(|(_, item)| item.get("containers").is_some_and(|containers| containers.items().any(is_image)))
+    /// Returns the values with a list `containers` with an image, at any depth.
+    pub fn with_containers(self) -> impl Iterator<Item = Self> {
+        self.below().map(|(_, item)| item).filter(|item| item.has_containers())
     }
 
-    /// Returns the value and all values below it, with their keys. The target of an alias is only returned in its own
-    /// place.
+    /// Reports whether the value has a list `containers` with an image.
+    pub fn has_containers(self) -> bool {
+        let is_image = |item: Self| item.get("image").is_some_and(|image| image.text().is_some());
+        self.get("containers").is_some_and(|containers| containers.items().any(is_image))
+    }
+
+    /// Returns the value and all values below it, with their keys. The limit of aliases also limits their number.
     pub fn below(self) -> impl Iterator<Item = (&'t str, Self)> {
         let mut open = vec![("", self)];
         std::iter::from_fn(move || {
             let (key, item) = open.pop()?;
-            if !matches!(item.tree.node(item.at).content, Content::Alias(_)) {
-                open.extend(item.items().map(|item| ("", item)));
-                open.extend(item.entries());
-            }
+            open.extend(item.items().map(|item| ("", item)));
+            open.extend(item.entries());
             Some((key, item))
         })
     }
