@@ -76,8 +76,18 @@ const TEKTON_PIPELINE: &[Template] = &[
 ];
 
 const ARGO_TEMPLATES: &[Template] = &[
-    Template { path: "spec.templates.*", form: Form::ArgoTemplate },
-    Template { path: "spec.templateDefaults", form: Form::ArgoTemplate },
+    argo_template("spec.templates.*"),
+    // An inline template cannot contain another one: https://argo-workflows.readthedocs.io/en/latest/inline-templates/
+    argo_template("spec.templates.*.dag.tasks.*.inline"),
+    argo_template("spec.templates.*.steps.*.*.inline"),
+    argo_template("spec.templateDefaults"),
+];
+
+const ARGO_CRON_TEMPLATES: &[Template] = &[
+    argo_template("spec.workflowSpec.templates.*"),
+    argo_template("spec.workflowSpec.templates.*.dag.tasks.*.inline"),
+    argo_template("spec.workflowSpec.templates.*.steps.*.*.inline"),
+    argo_template("spec.workflowSpec.templateDefaults"),
 ];
 
 const ARGO_METRIC_JOBS: &[Template] = &[pod_template("spec.metrics.*.provider.job.spec.template")];
@@ -124,16 +134,7 @@ pub const WORKLOADS: &[Workload] = &[
     custom("argoproj.io", "Workflow", "workflows", ARGO_TEMPLATES, ToCompletion),
     custom("argoproj.io", "WorkflowTemplate", "workflowtemplates", ARGO_TEMPLATES, ToCompletion),
     custom("argoproj.io", "ClusterWorkflowTemplate", "clusterworkflowtemplates", ARGO_TEMPLATES, ToCompletion),
-    custom(
-        "argoproj.io",
-        "CronWorkflow",
-        "cronworkflows",
-        &[
-            Template { path: "spec.workflowSpec.templates.*", form: Form::ArgoTemplate },
-            Template { path: "spec.workflowSpec.templateDefaults", form: Form::ArgoTemplate },
-        ],
-        ToCompletion,
-    ),
+    custom("argoproj.io", "CronWorkflow", "cronworkflows", ARGO_CRON_TEMPLATES, ToCompletion),
     // https://tekton.dev/docs/pipelines/
     custom("tekton.dev", "Task", "tasks", TEKTON_TASK, ToCompletion),
     custom("tekton.dev", "ClusterTask", "clustertasks", TEKTON_TASK, ToCompletion),
@@ -281,6 +282,10 @@ pub const WORKLOADS: &[Workload] = &[
 
 const fn pod_template(path: &'static str) -> Template {
     Template { path, form: Form::PodTemplate }
+}
+
+const fn argo_template(path: &'static str) -> Template {
+    Template { path, form: Form::ArgoTemplate }
 }
 
 const fn builtin(

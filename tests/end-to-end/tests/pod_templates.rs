@@ -54,10 +54,15 @@ const MANIFESTS: &[(&str, &str, &str, &[&str])] = &[
     (
         "argoproj.io/v1alpha1",
         "Workflow",
-        "spec:\n  entrypoint: main\n  templates:\n  - name: main\n    steps: [[{name: s, template: one}]]\n  - name: one\n    container: C(a)\n    initContainers: [C(b)]\n    sidecars: [C(c)]\n  - name: two\n    script: {name: d, image: 'd:latest', source: echo}\n  - name: three\n    containerSet: {containers: [C(e), C(f)]}",
+        "spec:\n  entrypoint: main\n  templates:\n  - name: main\n    steps: [[{name: s, template: one}]]\n  - name: one\n    container: C(a)\n    initContainers: [C(b)]\n    sidecars: [C(c)]\n  - name: two\n    script: {name: d, image: 'd:latest', source: echo}\n  - name: three\n    containerSet: {containers: [C(e)]}\n  - name: four\n    dag: {tasks: [{name: t, inline: {container: C(f)}}]}",
         &["a", "b", "c", "d", "e", "f"],
     ),
-    ("argoproj.io/v1alpha1", "WorkflowTemplate", "spec: {templates: [{name: one, container: C(a)}]}", &["a"]),
+    (
+        "argoproj.io/v1alpha1",
+        "WorkflowTemplate",
+        "spec: {templates: [{name: one, container: C(a)}, {name: two, steps: [[{name: s, inline: {container: C(b)}}]]}]}",
+        &["a", "b"],
+    ),
     ("argoproj.io/v1alpha1", "ClusterWorkflowTemplate", "spec: {templates: [{name: one, container: C(a)}]}", &["a"]),
     (
         "argoproj.io/v1alpha1",

@@ -12,6 +12,7 @@ mod objects;
 mod openshift;
 mod unknown_kinds;
 mod values;
+mod workflows;
 
 use std::path::{Path, PathBuf};
 
