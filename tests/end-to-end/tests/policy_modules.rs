@@ -189,6 +189,7 @@ async fn a_removed_label_is_denied_and_a_restart_is_not() -> Result<()> {
 
     // Of an existing workload with violations, the pods can be replaced, and other labels can be changed.
     namespace.kubectl(["rollout", "restart", "deployment", "bare"]).await?;
+    namespace.kubectl(["rollout", "status", "deployment", "bare", "--timeout=90s"]).await?;
     let label = |value: &str| format!(r#"{{"spec":{{"template":{{"metadata":{{"labels":{value}}}}}}}}}"#);
     let patch = ["patch", "deployment", "--type=merge", "-p"];
     namespace.kubectl(patch.into_iter().chain([label(r#"{"tier":"front"}"#).as_str(), "bare"])).await?;

@@ -196,6 +196,11 @@ async fn pods_of_a_controller_are_replaced_after_a_policy_was_tightened() -> Res
     namespace.kubectl(["wait", "--for=condition=Available", "deployment/web", "--timeout=90s"]).await?;
     let now = webhook.process.metric("webhook_requests_total{verdict=\"warned\"}")?.unwrap_or_default();
     assert!(now > warned, "the violations of the new pod are warnings: {now}");
+    // The new ReplicaSet has the same violations.
+    namespace.kubectl(["rollout", "restart", "deployment/web"]).await?;
+    namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
+    namespace.kubectl(["scale", "deployment/web", "--replicas=2"]).await?;
+    namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
 
     // A strict cluster denies them.
     drop(webhook);

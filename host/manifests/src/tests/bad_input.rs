@@ -190,6 +190,23 @@ fn errors_of_merge_keys_have_an_explanation() {
 }
 
 #[test]
+fn aliases_in_each_other_are_not_nested_deeper() {
+    let nested = |value: &str, depth: usize| format!("{}{value}{}", "[".repeat(depth), "]".repeat(depth));
+    let chain = |depth: usize, aliases: usize| {
+        let mut text = format!("kind: ConfigMap\na0: &a0 {}\n", nested("x", depth));
+        for index in 1..=aliases {
+            let value = nested(&format!("*a{}", index - 1), depth);
+            text += &format!("a{index}: &a{index} {value}\n");
+        }
+        text
+    };
+    assert_eq!(read_text(chain(100, 3)).extent.errors, []);
+    assert_error(&read_text(chain(480, 60)), (1, 3), &["nested more than 500 deep", "aliases"]);
+    let merged = format!("a: &a {{b: {}}}\nkind: ConfigMap\nc: {}\n", nested("x", 300), nested("{<<: *a}", 300));
+    assert_error(&read_text(merged), (1, 3), &["nested more than 500 deep"]);
+}
+
+#[test]
 fn deep_nesting_is_rejected() {
     for (deep, part) in [
         ("[".repeat(100_000), "nested more than 500 deep"),

@@ -42,8 +42,16 @@ struct Open {
     /// The same keys by hash, if there are many.
     index: Option<HashMap<Box<str>, u32>>,
     anchor: Option<String>,
-    /// Its size in the expansion of an alias, in bytes.
+    size: Size,
+}
+
+/// The size of a value in the expansion of an alias.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// In bytes.
     bytes: usize,
+    /// The maps and lists in each other, with this one.
+    depth: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +64,14 @@ enum Key {
 struct Anchored {
     node: NodeId,
     /// The size of the value; `None` while it is open.
-    bytes: Option<usize>,
+    size: Option<Size>,
+}
+
+impl Size {
+    /// The size of a scalar with a text of `bytes`.
+    fn of_scalar(bytes: usize) -> Self {
+        Self { bytes: VALUE_BYTES + bytes, depth: 0 }
+    }
 }
 
 impl Builder {
@@ -105,7 +120,7 @@ impl Builder {
         let content = Content::Text(push(&mut self.tree.text, key));
         let node = NodeId(self.tree.nodes.len() as u32);
         self.tree.nodes.push(Node { content, line: 0, key: None, next: None, is_merged: false });
-        self.anchors.insert(anchor, Anchored { node, bytes: Some(VALUE_BYTES + key.len()) });
+        self.anchors.insert(anchor, Anchored { node, size: Some(Size::of_scalar(key.len())) });
     }
 
     /// Adds a merge key to the open map.
@@ -127,9 +142,10 @@ impl Builder {
             Scalar::Text(text) => (Content::Text(push(&mut self.tree.text, text)), text.len()),
         };
         let node = self.attach(content, line);
-        let bytes = self.count(VALUE_BYTES + bytes);
+        let size = Size::of_scalar(bytes);
+        self.count(size);
         if let Some(anchor) = anchor {
-            self.anchors.insert(anchor, Anchored { node, bytes: Some(bytes) });
+            self.anchors.insert(anchor, Anchored { node, size: Some(size) });
         }
     }
 
@@ -152,17 +168,18 @@ impl Builder {
     }
 
     fn resolve(&mut self, anchor: &str, line: usize) -> Result<NodeId, Problem> {
-        let Some(&Anchored { node, bytes }) = self.anchors.get(anchor) else {
+        let Some(&Anchored { node, size }) = self.anchors.get(anchor) else {
             let message = format!(
                 "unknown anchor: there is no &{anchor} before the alias *{anchor} in this document; define it there"
             );
             return Err(Problem::at(line, message).of_syntax());
         };
-        let Some(bytes) = bytes else {
+        let Some(size) = size else {
             return Err(Problem::at(line, format!("the alias *{anchor} is within its own anchor &{anchor}")));
         };
-        self.expand(bytes, line)?;
-        self.count(bytes);
+        self.expand(size.bytes, line)?;
+        check_depth(self.open.len() + size.depth, line)?;
+        self.count(size);
         Ok(node)
     }
 
@@ -190,16 +207,10 @@ impl Builder {
                 format!("{what} as a key: keys are strings in Kubernetes; put braces or brackets in a value in quotes"),
             ));
         }
-        if self.open.len() == MAX_DEPTH {
-            let message = format!(
-                "maps and lists are nested more than {MAX_DEPTH} deep; no Kubernetes object is, so check for a bracket that is \
-                 not closed"
-            );
-            return Err(Problem::at(line, message));
-        }
+        check_depth(self.open.len() + 1, line)?;
         let node = self.attach(if is_map { Content::Map(None) } else { Content::List(None) }, line);
         if let Some(anchor) = &anchor {
-            self.anchors.insert(anchor.clone(), Anchored { node, bytes: None });
+            self.anchors.insert(anchor.clone(), Anchored { node, size: None });
         }
         let first_key = self.keys.len();
         let open = Open {
@@ -211,7 +222,7 @@ impl Builder {
             first_key,
             index: None,
             anchor,
-            bytes: VALUE_BYTES,
+            size: Size { bytes: VALUE_BYTES, depth: 1 },
         };
         self.open.push(open);
         Ok(())
@@ -236,18 +247,18 @@ impl Builder {
         if let Some(anchored) = open.anchor.and_then(|anchor| self.anchors.get_mut(&anchor))
             && anchored.node == open.node
         {
-            anchored.bytes = Some(open.bytes);
+            anchored.size = Some(open.size);
         }
-        self.count(open.bytes);
+        self.count(open.size);
         Ok(())
     }
 
     /// Adds to the size of the innermost open list or map.
-    fn count(&mut self, bytes: usize) -> usize {
-        if let Some(open) = self.open.last_mut() {
-            open.bytes = open.bytes.saturating_add(bytes);
+    fn count(&mut self, added: Size) {
+        if let Some(Open { size, .. }) = self.open.last_mut() {
+            size.bytes = size.bytes.saturating_add(added.bytes);
+            size.depth = size.depth.max(added.depth + 1);
         }
-        bytes
     }
 
     fn attach(&mut self, content: Content, line: usize) -> NodeId {
@@ -319,6 +330,18 @@ impl Builder {
         self.tree.nodes[map.0 as usize].content = Content::Map(entries.first().copied());
         Ok(())
     }
+}
+
+/// Limits the nesting, also by aliases: values are processed recursively.
+fn check_depth(depth: usize, line: usize) -> Result<(), Problem> {
+    if depth <= MAX_DEPTH {
+        return Ok(());
+    }
+    let message = format!(
+        "maps and lists are nested more than {MAX_DEPTH} deep; no Kubernetes object is, so check for a bracket that is not closed, and \
+         for aliases in each other"
+    );
+    Err(Problem::at(line, message))
 }
 
 /// Returns the maps of a merge key, in ascending order of precedence, or `None` if its value has no maps.
