@@ -181,6 +181,14 @@ fn a_closed_pipe_ends_the_program_without_an_error() {
     let file = folder.path().join("pods.yaml");
     let mut shell = std::process::Command::new("bash");
     shell.args(["-c", "set -o pipefail; \"$0\" analyze -o json -f \"$1\" | head -n 1"]);
-    let ran = run(shell.arg(end_to_end::program()).arg(file)).exits(0).is_quiet();
+    let ran = run(shell.arg(end_to_end::program()).arg(&file)).exits(0).is_quiet();
     assert_eq!(ran.stdout, "{\n");
+
+    // The gates and the other reports do not depend on the reader.
+    let report = folder.path().join("report.xml");
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-c", "set -o pipefail; \"$0\" analyze -o json -o junit=\"$2\" --fail-on low -f \"$1\" | head -n 1"]);
+    let ran = run(shell.arg(end_to_end::program()).arg(file).arg(&report)).exits(1);
+    assert!(ran.stderr.contains("gate not met"), "{}", ran.stderr);
+    assert!(std::fs::read_to_string(report).unwrap().ends_with("</testsuites>\n"));
 }

@@ -60,7 +60,7 @@ pub enum ObservabilityCommand {
 
 /// A namespace, which is inserted into manifests: a DNS label.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
-fn namespace(text: &str) -> Result<String, String> {
+pub fn namespace(text: &str) -> Result<String, String> {
     let is_valid = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit();
     let is_label = (1..=63).contains(&text.len())
         && text.chars().all(|character| is_valid(character) || character == '-')

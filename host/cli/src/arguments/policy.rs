@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use kube_devops_cluster::gitops::IMPORT_MANAGER;
+use kube_devops_cluster::policy_file::is_subdomain;
 
 use super::ModuleArguments;
+use super::deploy::namespace;
 
 #[derive(Debug, Args)]
 pub struct ExplainArguments {
@@ -39,10 +41,10 @@ Example:
         /// Name of the bundle
         name: String,
         /// Namespace of the policy
-        #[arg(short, long, default_value = "default", value_name = "NAME")]
+        #[arg(short, long, default_value = "default", value_name = "NAME", value_parser = namespace)]
         namespace: String,
         /// Name of the policy
-        #[arg(long, default_value = "devops-policy", value_name = "NAME")]
+        #[arg(long, default_value = "devops-policy", value_name = "NAME", value_parser = policy_name)]
         policy_name: String,
         #[command(flatten)]
         modules: ModuleArguments,
@@ -113,6 +115,15 @@ pub enum ExportFormat {
     Name,
 }
 
+/// The name of a policy, which is inserted into a manifest.
+fn policy_name(text: &str) -> Result<String, String> {
+    if is_subdomain(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a name consists of at most 253 lowercase letters, digits, dashes and dots".to_owned())
+    }
+}
+
 /// The files of policies.
 #[derive(Debug, Args)]
 pub struct SourceArguments {
@@ -120,7 +131,7 @@ pub struct SourceArguments {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Namespace of policies without a namespace; defaults to the namespace of the kubeconfig context
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", value_parser = namespace)]
     pub namespace: Option<String>,
     /// Field manager of the policies; --prune deletes only policies of the same field manager
     #[arg(long, default_value = IMPORT_MANAGER, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]

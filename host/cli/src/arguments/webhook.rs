@@ -19,7 +19,7 @@ Examples:
   kube-devops webhook serve --deny-severity medium
 
 Without --tls-cert and --tls-key, the webhook issues and renews its own certificate and stores it in a Secret.
-Serves /validate, /healthz, /readyz and /metrics.")]
+Serves /validate, /mutate, /healthz, /readyz and /metrics.")]
     Serve(Box<WebhookServeArguments>),
     /// Generate a serving certificate for the webhook: tls.crt, tls.key and the CA that signed it, ca.crt
     #[command(after_help = "\
