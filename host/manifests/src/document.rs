@@ -11,9 +11,9 @@ use crate::list::Item as ListItem;
 use crate::objects::Wanted;
 use crate::problem::Problem;
 use crate::split::{Document, LineCount, Notation};
-use crate::tree::Tree;
+use crate::tree::{Item, Tree};
 use crate::walk::{Parent, Walk};
-use crate::{BATCH, ReadOptions, json, list, split, yaml};
+use crate::{BATCH, ReadOptions, json, list, split, walk, yaml};
 
 /// A document and the parameters for reading it.
 pub(crate) struct Reader<'a> {
@@ -39,19 +39,20 @@ impl Reader<'_> {
             Notation::Invalid(problem) => self.problem(Problem::clone(problem)),
             Notation::Json => self.read_json(text),
             Notation::Yaml { as_json } => {
-                if let Some(found) = self.read_yaml_list(text) {
-                    return found;
-                }
-                let tree = yaml::parse(text, self.document.line, &self.options.limits);
-                let tree = match (tree, as_json) {
-                    // A quoted key after a brace is probably JSON, so that the error of the JSON parser is more
-                    // helpful.
-                    (Err(_), Some(as_json)) if looks_like_json(text) => Err(Problem::clone(as_json)),
-                    (tree, _) => tree,
-                };
-                self.read_tree(tree, Parent::default(), self.document.content_line, false)
+                self.read_yaml_list(text).unwrap_or_else(|| self.read_whole_yaml(text, as_json.as_deref()))
             }
         }
+    }
+
+    /// Reads a document in YAML that is not split.
+    pub fn read_whole_yaml(&self, text: &str, as_json: Option<&Problem>) -> Found {
+        let tree = yaml::parse(text, self.document.line, &self.options.limits);
+        let tree = match (tree, as_json) {
+            // A quoted key after a brace is probably JSON, so that the error of the JSON parser is more helpful.
+            (Err(_), Some(as_json)) if looks_like_json(text) => Err(as_json.clone()),
+            (tree, _) => tree,
+        };
+        self.read_tree(tree, Parent::default(), self.document.content_line, false)
     }
 
     fn read_json(&self, text: &str) -> Found {
@@ -73,12 +74,8 @@ impl Reader<'_> {
         let limits = &self.options.limits;
         let list = list::split(text)?;
         let rest = yaml::parse(&list.rest, self.document.line, limits).ok()?;
-        let rest = rest.root()?;
-        let (api_version, kind) = (rest.text_of("apiVersion"), rest.text_of("kind"));
-        if !kind.ends_with("List") || rest.get("items").is_some_and(|items| !items.is_null()) {
-            return None;
-        }
-        let parent = Parent::default().items_of(api_version, kind);
+        let rest = rest.root().filter(|rest| rest.get("items").is_some_and(Item::is_null))?;
+        let parent = walk::parent_of_items(rest, self.document.content_line)?;
         let read = |item: &ListItem| {
             let line = item.line + self.document.line - 1;
             let tree = yaml::parse(&text[item.range.clone()], line, limits);
@@ -94,15 +91,19 @@ impl Reader<'_> {
         })
     }
 
-    /// Reads the value of a tree. With `is_item`, the tree is a list with a single item.
+    /// Reads the value of a tree. With `is_item`, the tree is a list with a single item, whose line is used.
     fn read_tree(&self, tree: Result<Tree, Problem>, parent: Parent<'_>, line: usize, is_item: bool) -> Found {
         let tree = match tree {
             Ok(tree) => tree,
             Err(problem) => return self.problem(problem),
         };
+        if is_item && tree.root().is_none_or(|list| list.items().count() != 1) {
+            return self.problem(Problem::at(line, "invalid YAML: this is not one item of a list").of_syntax());
+        }
         let mut found = Found::default();
         let root = tree.root().and_then(|root| if is_item { root.items().next() } else { Some(root) });
         if let Some(root) = root {
+            let line = if is_item { root.line() } else { line };
             let expansion = self.options.limits.expansion_bytes;
             let mut walk = Walk { reader: self, found: &mut found, has_braces: tree.may_hold("{{"), expansion };
             if let Err(problem) = walk.value(root, parent, line) {

@@ -68,7 +68,7 @@ impl Walk<'_> {
     }
 
     fn map(&mut self, item: Item<'_>, parent: Parent<'_>, line: usize) -> Result<(), Problem> {
-        let (api_version, kind) = self.identify(item, parent, line)?;
+        let (api_version, kind) = identify(item, parent, line)?;
         let Some(kind) = kind else {
             if self.reader.wanted.is_some() {
                 self.skip(item, "", "", line);
@@ -109,43 +109,6 @@ impl Walk<'_> {
                 }
             },
             _ => self.object(item, api_version, kind, line),
-        }
-    }
-
-    /// Returns `apiVersion` and kind. The kind is `None` if the document is not an API object, such as the values of a
-    /// chart.
-    fn identify<'t>(
-        &self,
-        item: Item<'t>,
-        parent: Parent<'t>,
-        line: usize,
-    ) -> Result<(&'t str, Option<&'t str>), Problem> {
-        for key in ["apiVersion", "kind"] {
-            if let Some(value) = item.get(key).filter(|value| value.text().is_none() && !value.is_null()) {
-                return Err(Problem::at(
-                    value.line(),
-                    format!("{key}: a string is expected, as in `{key}: {}`", example(key)),
-                ));
-            }
-        }
-        let api_version = Some(item.text_of("apiVersion")).filter(|version| !version.is_empty());
-        if let (None, Some(problem)) = (api_version, wrong_case(item, "apiVersion")) {
-            return Err(problem);
-        }
-        let kind = Some(item.text_of("kind")).filter(|kind| !kind.is_empty());
-        if let Some(kind) = kind {
-            return Ok((api_version.unwrap_or(parent.api_version), Some(kind)));
-        }
-        if let Some(problem) = wrong_case(item, "kind") {
-            return Err(problem);
-        }
-        if !parent.kind.is_empty() {
-            return Ok((api_version.unwrap_or(parent.api_version), Some(parent.kind)));
-        }
-        match (api_version, parent.depth) {
-            (Some(_), _) => Err(Problem::at(line, "kind is missing; add it, as in `kind: Deployment`")),
-            (None, 0) => Ok(("", None)),
-            (None, _) => Err(Problem::at(line, "an item of a list without apiVersion and kind; add them")),
         }
     }
 
@@ -243,6 +206,47 @@ impl Walk<'_> {
             name: text_of_metadata(item, "name").to_owned(),
             source: Some(self.reader.source(line)),
         });
+    }
+}
+
+/// Returns the parent of the items of a list that are read separately. `list` is the list without its items. `None` if it is
+/// not a list, or if it is invalid itself.
+pub(crate) fn parent_of_items(list: Item<'_>, line: usize) -> Option<Parent<'_>> {
+    let (api_version, kind) = identify(list, Parent::default(), line).ok()?;
+    let kind = kind.filter(|kind| kind.ends_with("List") && Workload::find(api_version, kind).is_none())?;
+    metadata::check(list).ok()?;
+    Some(Parent::default().items_of(api_version, kind))
+}
+
+/// Returns `apiVersion` and kind. The kind is `None` if the document is not an API object, such as the values of a
+/// chart.
+fn identify<'t>(item: Item<'t>, parent: Parent<'t>, line: usize) -> Result<(&'t str, Option<&'t str>), Problem> {
+    for key in ["apiVersion", "kind"] {
+        if let Some(value) = item.get(key).filter(|value| value.text().is_none() && !value.is_null()) {
+            return Err(Problem::at(
+                value.line(),
+                format!("{key}: a string is expected, as in `{key}: {}`", example(key)),
+            ));
+        }
+    }
+    let api_version = Some(item.text_of("apiVersion")).filter(|version| !version.is_empty());
+    if let (None, Some(problem)) = (api_version, wrong_case(item, "apiVersion")) {
+        return Err(problem);
+    }
+    let kind = Some(item.text_of("kind")).filter(|kind| !kind.is_empty());
+    if let Some(kind) = kind {
+        return Ok((api_version.unwrap_or(parent.api_version), Some(kind)));
+    }
+    if let Some(problem) = wrong_case(item, "kind") {
+        return Err(problem);
+    }
+    if !parent.kind.is_empty() {
+        return Ok((api_version.unwrap_or(parent.api_version), Some(parent.kind)));
+    }
+    match (api_version, parent.depth) {
+        (Some(_), _) => Err(Problem::at(line, "kind is missing; add it, as in `kind: Deployment`")),
+        (None, 0) => Ok(("", None)),
+        (None, _) => Err(Problem::at(line, "an item of a list without apiVersion and kind; add them")),
     }
 }
 

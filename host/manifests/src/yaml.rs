@@ -171,13 +171,8 @@ struct LineBreaks {
 
 impl LineBreaks {
     fn of(text: &str, first_line: usize) -> Self {
-        let bytes = text.as_bytes();
-        let has = |part: &str| memmem::find(bytes, part.as_bytes()).is_some();
-        let has_lone_return = || memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n'));
-        let has_other_breaks =
-            !text.is_ascii() && (has("\u{85}") || has("\u{2028}") || has("\u{2029}")) || has_lone_return();
-        let ends = || memchr::memchr_iter(b'\n', bytes).map(|end| end as u64).collect();
-        Self { first_line, ends: has_other_breaks.then(ends) }
+        let ends = || memchr::memchr_iter(b'\n', text.as_bytes()).map(|end| end as u64).collect();
+        Self { first_line, ends: has_other_line_breaks(text).then(ends) }
     }
 
     /// Returns the line of a mark of the parser.
@@ -188,6 +183,14 @@ impl LineBreaks {
                 Some(ends) => ends.partition_point(|end| *end < index),
             }
     }
+}
+
+/// Reports whether a text contains line breaks of YAML that are not line breaks in editors.
+pub(crate) fn has_other_line_breaks(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let has = |part: &str| memmem::find(bytes, part.as_bytes()).is_some();
+    let has_lone_return = || memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n'));
+    !text.is_ascii() && (has("\u{85}") || has("\u{2028}") || has("\u{2029}")) || has_lone_return()
 }
 
 /// Converts an error of the parser.

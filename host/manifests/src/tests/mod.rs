@@ -10,6 +10,7 @@ mod lines;
 mod lists;
 mod objects;
 mod openshift;
+mod split_lists;
 mod unknown_kinds;
 mod values;
 mod workflows;
