@@ -1,8 +1,10 @@
 //! Each workload is counted once: the spec of an object that another object of the input created is not evaluated
 //! again.
+//!
+//! The author of a manifest writes the owners, and the API server does not verify them. So an object is left out only if its
+//! kind is one that controllers create from a template, and if the chain of its owners ends at an object that is evaluated.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use kube_devops_core::{Controller, Subject};
 
@@ -12,28 +14,86 @@ pub(crate) fn mark(subjects: &mut Vec<Subject>) -> usize {
     if subjects.iter().all(|subject| subject.controller.is_none()) {
         return 0;
     }
-    let owners: HashSet<[Arc<str>; 4]> = subjects
-        .iter()
-        .map(|subject| {
-            let Subject { namespace, group, kind, name, .. } = subject;
-            [namespace.clone(), group.as_str().into(), kind.clone(), name.clone()]
-        })
-        .collect();
+    let Chains { owners, ends } = Chains::of(subjects);
+    let is_owned = owners.iter().zip(ends).map(|(owner, ends)| owner.is_some() && ends);
     let before = subjects.len();
-    subjects.retain_mut(|subject| {
-        let owner = subject.controller.as_ref();
-        subject.is_owned = owner.is_some_and(|owner| {
-            let Controller { group, kind, name } = &**owner;
-            owners.contains(&[
-                subject.namespace.clone(),
-                group.as_str().into(),
-                kind.as_str().into(),
-                name.as_str().into(),
-            ])
-        });
-        !subject.is_owned || subject.status.is_some()
-    });
+    for (subject, is_owned) in subjects.iter_mut().zip(is_owned) {
+        subject.is_owned = is_owned;
+    }
+    subjects.retain(|subject| !subject.is_owned || subject.status.is_some());
     before - subjects.len()
+}
+
+/// The owners of subjects.
+struct Chains {
+    /// The position of the owner of each subject; `None` if the subject is evaluated regardless of its owners.
+    owners: Vec<Option<usize>>,
+    /// Whether the chain of the owners of each subject ends. It does not if it contains a cycle.
+    ends: Vec<bool>,
+}
+
+impl Chains {
+    fn of(subjects: &[Subject]) -> Self {
+        let mut positions = HashMap::with_capacity(subjects.len());
+        let mut first_of_name = Vec::with_capacity(subjects.len());
+        for (position, Subject { namespace, group, kind, name, .. }) in subjects.iter().enumerate() {
+            // A pod creates no pods.
+            first_of_name.push(match is_pod(group, kind) {
+                true => position,
+                false => *positions.entry((&**namespace, group.as_str(), &**kind, &**name)).or_insert(position),
+            });
+        }
+        let owner = |subject: &Subject| {
+            let Controller { group, kind, name } = subject.controller.as_deref()?;
+            let is_created = is_created_from_a_template(&subject.group, &subject.kind);
+            let key = (&*subject.namespace, group.as_str(), kind.as_str(), name.as_str());
+            is_created.then(|| positions.get(&key).copied()).flatten()
+        };
+        let owners: Vec<_> = subjects.iter().map(owner).collect();
+        let mut ends = vec![None; subjects.len()];
+        // Which of several objects with the same name and different owners runs is not known.
+        for (position, first) in first_of_name.into_iter().enumerate() {
+            if owners[position] != owners[first] {
+                (ends[position], ends[first]) = (Some(false), Some(false));
+            }
+        }
+        Self { ends: follow(&owners, ends), owners }
+    }
+}
+
+/// Reports for each position whether the chain of its owners ends. Some of the answers can be known before.
+fn follow(owners: &[Option<usize>], mut ends: Vec<Option<bool>>) -> Vec<bool> {
+    let mut chain = Vec::new();
+    for start in 0..owners.len() {
+        let mut position = start;
+        let end = loop {
+            if let Some(known) = ends[position] {
+                break known;
+            }
+            // The chain has a cycle if it returns here.
+            ends[position] = Some(false);
+            chain.push(position);
+            match owners[position] {
+                Some(owner) => position = owner,
+                None => break true,
+            }
+        };
+        for position in chain.drain(..) {
+            ends[position] = Some(end);
+        }
+    }
+    ends.into_iter().map(|ends| ends == Some(true)).collect()
+}
+
+fn is_pod(group: &str, kind: &str) -> bool {
+    (group, kind) == ("", "Pod")
+}
+
+/// Reports whether controllers create objects of a kind from the template of another object. Everything else, such as the
+/// Deployment of a custom resource, can have another spec than its owner.
+fn is_created_from_a_template(group: &str, kind: &str) -> bool {
+    is_pod(group, kind)
+        || matches!((group, kind), ("", "ReplicationController") | ("apps", "ReplicaSet") | ("batch", "Job"))
 }
 
 #[cfg(test)]
@@ -42,11 +102,26 @@ mod tests {
 
     use super::*;
 
+    fn group(kind: &str) -> String {
+        match kind {
+            "Pod" => "",
+            "Job" | "CronJob" => "batch",
+            "Deployment" | "ReplicaSet" => "apps",
+            _ => "example.com",
+        }
+        .to_owned()
+    }
+
     fn subject(kind: &str, name: &str, owner: Option<(&str, &str)>) -> Subject {
-        let controller = owner.map(|(kind, name)| {
-            Arc::new(Controller { kind: kind.to_owned(), name: name.to_owned(), ..Controller::default() })
-        });
-        Subject { kind: kind.into(), name: name.into(), controller, ..Subject::default() }
+        let controller = owner
+            .map(|(kind, name)| Controller { group: group(kind), kind: kind.to_owned(), name: name.to_owned() }.into());
+        Subject { group: group(kind), kind: kind.into(), name: name.into(), controller, ..Subject::default() }
+    }
+
+    /// Returns the names of the subjects whose spec is evaluated.
+    fn evaluated(mut subjects: Vec<Subject>) -> Vec<String> {
+        mark(&mut subjects);
+        subjects.iter().filter(|subject| !subject.is_owned).map(|subject| subject.name.to_string()).collect()
     }
 
     #[test]
@@ -61,5 +136,60 @@ mod tests {
         assert_eq!(mark(&mut subjects), 1);
         let marked: Vec<_> = subjects.iter().map(|subject| (&*subject.name, subject.is_owned)).collect();
         assert_eq!(marked, [("web", false), ("web-1-x", true), ("other", false)]);
+    }
+
+    #[test]
+    fn objects_with_a_spec_of_their_own_are_evaluated_regardless_of_their_owners() {
+        let subjects = vec![
+            subject("Deployment", "itself", Some(("Deployment", "itself"))),
+            subject("Deployment", "other", Some(("Deployment", "itself"))),
+            subject("Deployment", "of-a-custom-resource", Some(("Database", "db"))),
+            subject("Database", "db", None),
+            subject("Pod", "of-a-pod", Some(("Pod", "of-nothing"))),
+            subject("Pod", "of-nothing", None),
+            subject("CronJob", "nightly", None),
+            subject("Job", "nightly-1", Some(("CronJob", "nightly"))),
+            subject("Pod", "nightly-1-x", Some(("Job", "nightly-1"))),
+        ];
+        let expected = ["itself", "other", "of-a-custom-resource", "db", "of-a-pod", "of-nothing", "nightly"];
+        assert_eq!(evaluated(subjects), expected);
+    }
+
+    #[test]
+    fn objects_that_own_each_other_are_evaluated_and_so_are_their_pods() {
+        let subjects = vec![
+            subject("Pod", "a-x", Some(("ReplicaSet", "a"))),
+            subject("ReplicaSet", "a", Some(("ReplicaSet", "b"))),
+            subject("ReplicaSet", "b", Some(("ReplicaSet", "a"))),
+            subject("ReplicaSet", "itself", Some(("ReplicaSet", "itself"))),
+            subject("Pod", "itself-x", Some(("ReplicaSet", "itself"))),
+            subject("Deployment", "web", None),
+            subject("ReplicaSet", "web-1", Some(("Deployment", "web"))),
+            subject("Pod", "web-1-x", Some(("ReplicaSet", "web-1"))),
+        ];
+        assert_eq!(evaluated(subjects), ["a-x", "a", "b", "itself", "itself-x", "web"]);
+    }
+
+    #[test]
+    fn another_object_with_the_same_name_does_not_hide_a_cycle() {
+        let subjects = vec![
+            subject("ReplicaSet", "a", None),
+            subject("ReplicaSet", "a", Some(("ReplicaSet", "b"))),
+            subject("ReplicaSet", "b", Some(("ReplicaSet", "a"))),
+            subject("ReplicaSet", "c", None),
+            subject("ReplicaSet", "c", Some(("ReplicaSet", "c"))),
+        ];
+        assert_eq!(evaluated(subjects), ["a", "a", "b", "c", "c"]);
+        let twice = || subject("ReplicaSet", "web-1", Some(("Deployment", "web")));
+        assert_eq!(evaluated(vec![twice(), subject("Deployment", "web", None), twice()]), ["web"]);
+    }
+
+    #[test]
+    fn the_time_for_long_chains_is_linear() {
+        let subjects = (0..50_000_usize).map(|index| {
+            let before = index.checked_sub(1).map(|before| format!("r{before}"));
+            subject("ReplicaSet", &format!("r{index}"), before.as_deref().map(|before| ("ReplicaSet", before)))
+        });
+        assert_eq!(evaluated(subjects.rev().collect()), ["r0"]);
     }
 }

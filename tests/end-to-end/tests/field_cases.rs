@@ -641,6 +641,20 @@ fn owner_chains_are_matched_by_namespace_kind_and_name() {
 }
 
 #[test]
+fn workloads_that_own_themselves_or_each_other_are_evaluated() {
+    let deployment = |name: &str, owner: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, ownerReferences: [{{apiVersion: apps/v1, kind: Deployment, name: {owner}, uid: u, controller: true}}]}}\nspec: {{template: {{spec: {{containers: [{{name: c, image: 'c:latest'}}]}}}}}}\n"
+        )
+    };
+    let report = assert_violations(analyze_text(&deployment("web", "web")), &["c 4"], &["c 4"]);
+    assert_eq!((&report["subjects"], &report["owned"]), (&json!(1), &json!(0)));
+    let both = [deployment("a", "b"), deployment("b", "a")].join("---\n");
+    let report = assert_violations(analyze_text(&both), &["c 4", "c 9"], &["c 4", "c 9"]);
+    assert_eq!((&report["subjects"], &report["owned"]), (&json!(2), &json!(0)));
+}
+
+#[test]
 fn patches_of_a_kustomization_are_skipped_and_counted() {
     let ran = analyze(&case("kustomize"), &[]);
     assert_eq!(summary(&ran).latest, ["shop 8"]);
