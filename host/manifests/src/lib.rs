@@ -51,6 +51,7 @@ use rayon::prelude::*;
 
 pub use exclude::check_pattern;
 pub use objects::{ManifestObject, Objects, SkippedObject, read_objects};
+pub use owners::leave_out_owned;
 
 use document::Reader;
 use found::Found;
@@ -116,7 +117,8 @@ impl Default for Limits {
 /// The content of manifests.
 #[derive(Debug, Default)]
 pub struct Manifests {
-    /// The subjects to evaluate, in the order of the paths, documents and items.
+    /// The subjects, in the order of the paths, documents and items. Those that others control are contained; after the
+    /// selection of subjects, [`leave_out_owned`] leaves them out.
     pub subjects: Vec<Subject>,
     /// The numbers of skipped files and objects, and the errors.
     pub extent: Extent,
@@ -155,7 +157,6 @@ pub fn read(paths: &[PathBuf], rendered: &[Rendered], options: &ReadOptions) -> 
     manifests.extent = Extent {
         finished: found.finished,
         scaled_to_zero: found.scaled_to_zero,
-        owned: owners::mark(&mut found.subjects),
         patches: inputs.patches,
         excluded_files: inputs.excluded,
         hidden_files: inputs.hidden,

@@ -10,7 +10,9 @@ use kube_devops_core::{Controller, Subject};
 
 /// Marks the subjects that another subject controls, and removes those without status. Returns the number of removed
 /// subjects.
-pub(crate) fn mark(subjects: &mut Vec<Subject>) -> usize {
+///
+/// The subjects must be those that are evaluated: a subject that is filtered out must not hide those that it controls.
+pub fn leave_out_owned(subjects: &mut Vec<Subject>) -> usize {
     if subjects.iter().all(|subject| subject.controller.is_none()) {
         return 0;
     }
@@ -120,7 +122,7 @@ mod tests {
 
     /// Returns the names of the subjects whose spec is evaluated.
     fn evaluated(mut subjects: Vec<Subject>) -> Vec<String> {
-        mark(&mut subjects);
+        leave_out_owned(&mut subjects);
         subjects.iter().filter(|subject| !subject.is_owned).map(|subject| subject.name.to_string()).collect()
     }
 
@@ -133,7 +135,7 @@ mod tests {
             Subject { status, ..subject("Pod", "web-1-x", Some(("ReplicaSet", "web-1"))) },
             Subject { status, ..subject("Pod", "other", Some(("ReplicaSet", "gone"))) },
         ];
-        assert_eq!(mark(&mut subjects), 1);
+        assert_eq!(leave_out_owned(&mut subjects), 1);
         let marked: Vec<_> = subjects.iter().map(|subject| (&*subject.name, subject.is_owned)).collect();
         assert_eq!(marked, [("web", false), ("web-1-x", true), ("other", false)]);
     }
@@ -182,6 +184,18 @@ mod tests {
         assert_eq!(evaluated(subjects), ["a", "a", "b", "c", "c"]);
         let twice = || subject("ReplicaSet", "web-1", Some(("Deployment", "web")));
         assert_eq!(evaluated(vec![twice(), subject("Deployment", "web", None), twice()]), ["web"]);
+    }
+
+    #[test]
+    fn a_workload_that_is_filtered_out_does_not_hide_its_pods() {
+        let mut subjects = vec![
+            subject("Deployment", "web", None),
+            subject("ReplicaSet", "web-1", Some(("Deployment", "web"))),
+            subject("Pod", "web-1-x", Some(("ReplicaSet", "web-1"))),
+        ];
+        assert_eq!(evaluated(subjects.clone()), ["web"]);
+        subjects.remove(0);
+        assert_eq!(evaluated(subjects), ["web-1"]);
     }
 
     #[test]

@@ -655,6 +655,19 @@ fn workloads_that_own_themselves_or_each_other_are_evaluated() {
 }
 
 #[test]
+fn an_owner_that_is_filtered_out_does_not_hide_its_pods() {
+    let text = "apiVersion: apps/v1\nkind: ReplicaSet\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: c, image: 'c:latest'}]}}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: web-x, labels: {app: web}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web, uid: u, controller: true}]}\nspec: {containers: [{name: c, image: 'c:latest'}]}\n";
+    let folder = Folder::with([("own.yaml", text)]);
+    let counts = |arguments: &[&str]| {
+        let report = analyze(&folder.path().join("own.yaml"), arguments).exits(0).json();
+        ["subjects", "owned", "filtered"].map(|key| report[key].as_u64().unwrap())
+    };
+    assert_eq!(counts(&[]), [1, 1, 0]);
+    assert_eq!(counts(&["-l", "app=web"]), [1, 0, 1]);
+    assert_eq!(counts(&["-l", "app=other"]), [0, 0, 2]);
+}
+
+#[test]
 fn patches_of_a_kustomization_are_skipped_and_counted() {
     let ran = analyze(&case("kustomize"), &[]);
     assert_eq!(summary(&ran).latest, ["shop 8"]);

@@ -35,6 +35,10 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
         read_cluster(cluster, &arguments.selection, needs)?
     };
     selected.extent.excluded = exclude_system_namespaces(&mut selected.subjects, &arguments.evaluation);
+    if has_manifests {
+        // An owner that is not evaluated must not hide its pods.
+        selected.extent.owned = manifests::leave_out_owned(&mut selected.subjects);
+    }
     let outcomes = {
         let _progress = Progress::new("evaluating");
         evaluator.evaluate(&selected.subjects)

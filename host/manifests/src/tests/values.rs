@@ -161,3 +161,14 @@ fn finished_pods_are_counted() {
         assert_eq!((manifests.subjects.len(), manifests.extent.finished), (1 - finished, finished), "{text}");
     }
 }
+
+#[test]
+fn objects_that_others_control_can_be_selected() {
+    let owners =
+        "  name: web-x\n  ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: web, controller: true}]";
+    let text = format!("{}---\n{}", deployment("web"), pod("web-x").replace("  name: web-x", owners));
+    let mut manifests = read_text(text);
+    assert_eq!(names(&manifests), ["web", "web-x"]);
+    assert_eq!(crate::leave_out_owned(&mut manifests.subjects), 1);
+    assert_eq!(names(&manifests), ["web"]);
+}
