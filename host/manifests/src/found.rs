@@ -12,8 +12,6 @@ use crate::objects::{ManifestObject, SkippedObject};
 pub(crate) struct Found {
     /// The subjects to evaluate.
     pub subjects: Vec<Subject>,
-    /// The number of pods that have finished, and of objects that are being deleted.
-    pub finished: usize,
     /// The number of ReplicaSets with 0 replicas.
     pub scaled_to_zero: usize,
     /// The number of objects without pods, by kind.
@@ -38,7 +36,6 @@ impl Found {
         } else {
             self.subjects.append(&mut other.subjects);
         }
-        self.finished += other.finished;
         self.scaled_to_zero += other.scaled_to_zero;
         for (kind, count) in other.ignored {
             *self.ignored.entry(kind).or_default() += count;

@@ -155,7 +155,6 @@ pub fn read(paths: &[PathBuf], rendered: &[Rendered], options: &ReadOptions) -> 
         found.add(read.found);
     }
     manifests.extent = Extent {
-        finished: found.finished,
         scaled_to_zero: found.scaled_to_zero,
         patches: inputs.patches,
         excluded_files: inputs.excluded,

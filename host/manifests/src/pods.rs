@@ -17,8 +17,6 @@ use crate::values;
 pub(crate) enum Pods {
     /// Pods to evaluate.
     Subjects(Vec<Subject>),
-    /// A pod that has finished, or an object that is being deleted.
-    Finished,
     /// A ReplicaSet with 0 replicas, such as the revision history of a Deployment.
     ScaledToZero,
     /// No pods.
@@ -59,10 +57,8 @@ pub(crate) fn of(object: Item<'_>, header: Header, context: &Context) -> Result<
             None => Ok(Pods::None),
         };
     };
-    // The API server ignores the status and deletion timestamp of new objects: only stored objects can have finished.
-    if header.metadata.is_stored() && header.is_finished(&status) {
-        return Ok(Pods::Finished);
-    }
+    // A pod that has finished or is being deleted is not left out. The API server creates an object from any manifest, including
+    // one with a resource version, without its status and deletion timestamp, so that the pod runs.
     if workload.is_some_and(|workload| workload.is_builtin && workload.kind == "ReplicaSet") {
         let replicas: Option<u32> = object.at("spec.replicas").and_then(|replicas| values::read(replicas).ok());
         if replicas == Some(0) {

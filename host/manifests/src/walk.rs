@@ -180,7 +180,6 @@ impl Walk<'_> {
                     self.report(item, api_version, kind, line);
                 }
             }
-            Pods::Finished => self.found.finished += 1,
             Pods::ScaledToZero => self.found.scaled_to_zero += 1,
             Pods::None => return self.ignore(item, api_version, kind, line),
         }

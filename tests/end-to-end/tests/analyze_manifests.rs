@@ -462,7 +462,7 @@ fn runtime_checks_do_not_apply_without_a_status() {
 }
 
 #[test]
-fn finished_and_deleted_pods_of_a_cluster_are_not_evaluated() {
+fn finished_and_deleted_pods_in_a_file_are_evaluated() {
     let mut deleted = restarted(bad_pod("deleted"), 9);
     deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
     let mut objects = [
@@ -471,13 +471,15 @@ fn finished_and_deleted_pods_of_a_cluster_are_not_evaluated() {
         deleted,
         bad_pod("alive"),
     ];
-    // Manifests create running pods: the API server drops their status and deletion timestamp.
-    let ran = evaluate(&objects, &[]).exits(0);
-    assert_eq!((&ran.json()["finished"], &ran.json()["subjects"]), (&json!(0), &json!(4)));
-    objects.iter_mut().for_each(|object| object["metadata"]["resourceVersion"] = "7".into());
-    let ran = evaluate(&objects, &[]).exits(0);
-    assert_eq!(evaluated(&ran), ["alive"]);
-    assert_eq!((&ran.json()["finished"], &ran.json()["subjects"]), (&json!(3), &json!(1)));
+    // Manifests create running pods, also with a resource version: the API server drops their status and deletion timestamp.
+    for version in [None, Some("7")] {
+        if let Some(version) = version {
+            objects.iter_mut().for_each(|object| object["metadata"]["resourceVersion"] = version.into());
+        }
+        let ran = evaluate(&objects, &[]).exits(0);
+        assert_eq!(evaluated(&ran), ["alive", "deleted", "failed", "succeeded"]);
+        assert_eq!((&ran.json()["finished"], &ran.json()["subjects"]), (&json!(0), &json!(4)));
+    }
 }
 
 /// Returns score, classification, compliance and grade.

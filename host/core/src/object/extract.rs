@@ -142,11 +142,6 @@ impl Metadata {
     pub fn name(&self) -> &str {
         if self.name.is_empty() { &self.generate_name } else { &self.name }
     }
-
-    /// Reports whether the object was stored by an API server: objects cannot be created with a resource version.
-    pub fn is_stored(&self) -> bool {
-        !self.resource_version.is_empty()
-    }
 }
 
 impl Header {

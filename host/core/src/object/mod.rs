@@ -81,9 +81,6 @@ pub struct Metadata {
     pub creation_timestamp: Option<DateTime<Utc>>,
     /// Set while the object is being deleted.
     pub deletion_timestamp: Option<IgnoredAny>,
-    /// The resource version, which only objects stored by an API server have.
-    #[serde(deserialize_with = "text_or_nothing")]
-    pub resource_version: String,
 }
 
 /// An owner of an object.

@@ -146,19 +146,20 @@ fn a_pod_with_a_thousand_containers_is_read() {
 }
 
 #[test]
-fn finished_pods_are_counted() {
+fn the_spec_of_a_pod_is_evaluated_even_if_it_has_finished_or_is_being_deleted() {
     let stored = pod("a").replace("  name: a", "  name: a\n  resourceVersion: '5'");
-    for (text, finished) in [
-        (stored.clone() + "status: {phase: Succeeded}\n", 1),
-        (stored.replace("'5'", "'5'\n  deletionTimestamp: 2026-01-31T12:00:00Z"), 1),
-        (stored, 0),
-        // The API server ignores these fields when it creates a pod.
-        (pod("a") + "status: {phase: Succeeded}\n", 0),
-        (pod("a").replace("  name: a", "  name: a\n  deletionTimestamp: 2026-01-31T12:00:00Z"), 0),
-    ] {
-        let manifests = read_text(&text);
-        assert_eq!(manifests.extent.errors, []);
-        assert_eq!((manifests.subjects.len(), manifests.extent.finished), (1 - finished, finished), "{text}");
+    for pod in [pod("a"), stored] {
+        for text in [
+            pod.clone(),
+            pod.clone() + "status: {phase: Succeeded}\n",
+            pod.clone() + "status: {phase: Failed}\n",
+            pod.replace("  name: a", "  name: a\n  deletionTimestamp: 2026-01-31T12:00:00Z"),
+        ] {
+            let manifests = read_text(&text);
+            assert_eq!(manifests.extent.errors, []);
+            assert_eq!((names(&manifests), manifests.extent.finished), (vec!["a"], 0), "{text}");
+            assert!(!manifests.subjects[0].is_owned);
+        }
     }
 }
 
