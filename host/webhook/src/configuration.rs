@@ -51,7 +51,7 @@ pub struct ConfigurationOptions {
     pub ca_bundle: Option<Vec<u8>>,
     /// The timeout of the API server, in seconds.
     pub timeout: u8,
-    /// Whether requests are denied that cannot be evaluated.
+    /// Whether changes of workloads are denied that cannot be evaluated.
     pub fail_closed: bool,
     /// The namespaces that are excluded, including that of the server, which must be able to start without itself.
     pub system: SystemNamespaces,
@@ -78,16 +78,19 @@ pub fn validating(options: &ConfigurationOptions) -> ValidatingWebhookConfigurat
         metadata: ObjectMeta { name: Some(options.name.clone()), ..ObjectMeta::default() },
         webhooks: Some(vec![
             webhook(options, "workloads", rules, Some(not_a_system_namespace(options)), conditions),
-            webhook(
-                options,
-                "policies",
-                vec![rule("devops.stochastic.io", &["devopspolicies"])],
-                None,
-                vec![changed.clone()],
-            ),
+            policies(options, changed.clone()),
             modules(options, changed),
         ]),
     }
+}
+
+/// The webhook for policies. An installation can contain policies, which are created before a replica is ready, and a
+/// policy that was not validated here is validated by the components that use it.
+fn policies(options: &ConfigurationOptions, changed: MatchCondition) -> ValidatingWebhook {
+    let rule = rule("devops.stochastic.io", &["devopspolicies"]);
+    let mut webhook = webhook(options, "policies", vec![rule], None, vec![changed]);
+    webhook.failure_policy = Some("Ignore".to_owned());
+    webhook
 }
 
 /// The webhook for modules. Its errors are hints for administrators, who must be able to replace a module at any time.

@@ -145,7 +145,7 @@ pub struct InstallConfigArguments {
     /// Number of seconds API servers wait for a response
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u8).range(1..=30))]
     pub timeout_seconds: u8,
-    /// Deny requests that the webhook does not answer, instead of admitting them
+    /// Deny changes of workloads that the webhook does not answer, instead of admitting them
     #[arg(long)]
     pub fail_closed: bool,
     /// Additional system namespace to exclude; can be specified multiple times

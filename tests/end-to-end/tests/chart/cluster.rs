@@ -142,6 +142,7 @@ async fn a_release_installs_upgrades_rolls_back_and_leaves_nothing() -> Result<(
     let plane = plane().await?;
     let release = Release { plane: &plane, home: Folder::new() };
     let chart = "chart";
+    // The policy is created before the webhook can answer, also if it fails closed.
     release.helm(&[
         "install",
         "kube-devops",
@@ -149,6 +150,8 @@ async fn a_release_installs_upgrades_rolls_back_and_leaves_nothing() -> Result<(
         "--wait",
         "--timeout",
         "120s",
+        "--set",
+        "webhook.failurePolicy=Fail",
         "--set",
         "policies[0].name=a",
         "--set",

@@ -55,6 +55,20 @@ fn the_webhook_is_registered_as_the_program_prints_it() -> Result<()> {
 }
 
 #[test]
+fn only_changes_of_workloads_can_fail_closed() -> Result<()> {
+    let rendered = documents(&template(&["--set", "webhook.failurePolicy=Fail"])?)?;
+    let mut failing: Vec<&str> = Vec::new();
+    for kind in ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"] {
+        let configuration = find(&rendered, kind, "kube-devops-webhook")?;
+        let webhooks = configuration["webhooks"].as_array().unwrap().iter();
+        let closed = webhooks.filter(|webhook| webhook["failurePolicy"] == "Fail");
+        failing.extend(closed.map(|webhook| webhook["name"].as_str().unwrap()));
+    }
+    assert_eq!(failing, ["workloads.devops.stochastic.io"]);
+    Ok(())
+}
+
+#[test]
 fn a_ca_bundle_is_rendered_only_if_it_is_provided() -> Result<()> {
     let bundle = |values: &[&str]| -> Result<Value> {
         let rendered = documents(&template(values)?)?;
