@@ -166,7 +166,9 @@ async fn a_release_installs_upgrades_rolls_back_and_leaves_nothing() -> Result<(
 
     // The webhook sets the CA bundle, as here; neither an upgrade nor a rollback removes it or conflicts with it.
     set_ca_bundle(&plane).await?;
-    release.helm(&["upgrade", "kube-devops", chart, "--wait", "--timeout", "120s", "--set", "replicaCount=3"])?;
+    let upgrade = "upgrade kube-devops chart --reset-then-reuse-values --wait --timeout 120s --set replicaCount=3";
+    release.helm(&upgrade.split(' ').collect::<Vec<_>>())?;
+    plane.kubectl(["get", "devopspolicy", "a"]).await?;
     release.helm(&["rollback", "kube-devops", "1", "--wait", "--timeout", "120s"])?;
     let bundle = "jsonpath={.webhooks[*].clientConfig.caBundle}";
     let kept = plane.kubectl(["get", "validatingwebhookconfiguration", "kube-devops-webhook", "-o", bundle]).await?;

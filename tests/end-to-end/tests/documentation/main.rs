@@ -115,6 +115,19 @@ fn calls(line: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
+fn documented_upgrades_take_the_defaults_of_new_values() {
+    let mut seen = 0;
+    for page in pages() {
+        let text = read(&page).replace("\\\n", " ");
+        for line in text.lines().filter(|line| line.trim_start().starts_with("helm upgrade kube-devops ")) {
+            seen += 1;
+            assert!(line.contains(" --reset-then-reuse-values"), "{}: {line}", page.display());
+        }
+    }
+    assert!(seen >= 2, "{seen} upgrades");
+}
+
+#[test]
 fn documented_commands_exist() {
     let mut seen = 0;
     for page in pages() {
