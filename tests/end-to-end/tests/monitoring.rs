@@ -68,6 +68,26 @@ fn the_alerts_pass_their_unit_tests() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn alerts_and_dashboard_distinguish_clusters_in_a_common_prometheus() {
+    for alert in alerts() {
+        let (name, expression) = (&alert["alert"], alert["expr"].as_str().unwrap());
+        for total in ["sum(", "min(", "max(", "count(", "group("] {
+            assert!(!expression.contains(total), "{name} aggregates over clusters: {expression}");
+        }
+        let (all, kept) = (expression.matches(" by (").count(), expression.matches(" by (cluster").count());
+        assert_eq!(all, kept, "{name} aggregates over clusters: {expression}");
+        assert!(alert["annotations"]["summary"].as_str().unwrap().contains("$labels.cluster"), "{name}");
+    }
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    for target in panels.flat_map(|panel| panel["targets"].as_array()).flatten() {
+        let expression = target["expr"].as_str().unwrap();
+        let selected = expression.matches("{cluster=~\"$cluster\"").count();
+        assert!(selected > 0 && selected == expression.matches('{').count(), "{expression} ignores the variable");
+    }
+}
+
 fn dashboard() -> Value {
     serde_json::from_str(&fs::read_to_string(root().join("chart/files/dashboard.json")).unwrap()).unwrap()
 }
@@ -85,16 +105,20 @@ fn the_dashboard_has_four_rows_and_26_panels() {
     }
 }
 
-/// The queries of the dashboard, with all namespaces and policies.
+/// The queries of the dashboard, with all clusters, namespaces and policies.
 fn queries() -> BTreeSet<String> {
     let dashboard = dashboard();
     let targets =
         dashboard["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array()).flatten();
     let expression = |target: &Value| {
         let mut text = target["expr"].as_str().unwrap().to_owned();
-        for (variable, value) in
-            [("$__rate_interval", "1m"), ("$__range", "5m"), ("$namespace", ".*"), ("$policy", ".*")]
-        {
+        for (variable, value) in [
+            ("$__rate_interval", "1m"),
+            ("$__range", "5m"),
+            ("$cluster", ".*"),
+            ("$namespace", ".*"),
+            ("$policy", ".*"),
+        ] {
             text = text.replace(variable, value);
         }
         assert!(!text.contains('$'), "{text}");
