@@ -111,6 +111,23 @@ fn every_pod_has_the_pull_secrets_the_registry_and_the_restricted_security_conte
 }
 
 #[test]
+fn alerts_are_rendered_for_each_component_that_exports_their_metrics() -> Result<()> {
+    let groups = |values: &str| -> Result<Vec<String>> {
+        let values = format!("monitoring.assumeInstalled=true,{values}");
+        let rendered = documents(&template(&["--set", &values])?)?;
+        let rule = find(&rendered, "PrometheusRule", "kube-devops")?;
+        let groups = rule["spec"]["groups"].as_array().unwrap().iter();
+        Ok(groups.map(|group| group["name"].as_str().unwrap().trim_start_matches("kube-devops.").to_owned()).collect())
+    };
+    assert_eq!(groups("watch.enabled=true")?, ["watch", "reconcile", "modules", "webhook"]);
+    assert_eq!(groups("reconcile.enabled=false")?, ["watch", "modules", "webhook"]);
+    assert_eq!(groups("watch.enabled=false,webhook.enabled=false")?, ["reconcile", "modules"]);
+    assert_eq!(groups("reconcile.enabled=false,webhook.enabled=false")?, ["watch"]);
+    assert!(groups("watch.enabled=false,reconcile.enabled=false,webhook.enabled=false").is_err());
+    Ok(())
+}
+
+#[test]
 fn a_component_with_one_replica_has_no_disruption_budget() -> Result<()> {
     let budgets = |values: &str| -> Result<usize> {
         let rendered = documents(&template(&["--set", values])?)?;
