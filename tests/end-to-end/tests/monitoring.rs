@@ -88,6 +88,28 @@ fn alerts_and_dashboard_distinguish_clusters_in_a_common_prometheus() {
     }
 }
 
+#[test]
+fn the_metrics_of_the_dashboard_are_documented_including_those_of_api_servers() {
+    let metrics = fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let mut seen = BTreeSet::new();
+    for query in queries() {
+        let selectors: Vec<&str> = query.split('{').collect();
+        // What follows the last brace is no name.
+        for before in &selectors[..selectors.len() - 1] {
+            let name = before.rsplit(|character: char| !character.is_ascii_lowercase() && character != '_').next();
+            let name = name.unwrap().trim_end_matches("_bucket").to_owned();
+            assert!(metrics.contains(&format!("| `{name}` |")), "{name} is not documented");
+            seen.insert(name);
+        }
+    }
+    assert!(seen.len() > 20, "{seen:?}");
+    let api_servers = "apiserver_admission_webhook_fail_open_count";
+    assert!(seen.contains(api_servers));
+    for page in ["docs/observability.md", "docs/webhook.md"] {
+        assert!(fs::read_to_string(root().join(page)).unwrap().contains(api_servers), "{page}");
+    }
+}
+
 fn dashboard() -> Value {
     serde_json::from_str(&fs::read_to_string(root().join("chart/files/dashboard.json")).unwrap()).unwrap()
 }
