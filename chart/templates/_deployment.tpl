@@ -25,17 +25,10 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "kube-devops.podLabels" . | nindent 8 }}
-        {{- with $root.Values.podLabels }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
-        {{- with $own.podLabels }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
-      {{- $annotations := merge (dict) (default (dict) $own.podAnnotations) (default (dict) $root.Values.podAnnotations) (default (dict) $root.Values.commonAnnotations) }}
-      {{- with $annotations }}
+        {{- include "kube-devops.podLabels" (dict "root" $root "component" $component "podLabels" $own.podLabels) | nindent 8 }}
+      {{- with include "kube-devops.merged" (list $root.Values.commonAnnotations $root.Values.podAnnotations $own.podAnnotations) }}
       annotations:
-        {{- toYaml . | nindent 8 }}
+        {{- . | nindent 8 }}
       {{- end }}
     spec:
       serviceAccountName: {{ include "kube-devops.serviceAccountName" . }}

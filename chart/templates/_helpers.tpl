@@ -21,25 +21,33 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
-{{/* The labels of an object. Arguments: root, component. */}}
-{{- define "kube-devops.labels" -}}
-{{ include "kube-devops.selectorLabels" . }}
-app.kubernetes.io/part-of: kube-devops
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{/*
+Several maps as one, as YAML. The last map with a key wins; other than with merge, this is also the case for an empty value.
+Arguments: a list of maps, which can be null.
+*/}}
+{{- define "kube-devops.merged" -}}
+{{- $merged := dict -}}
+{{- range . -}}
+{{- range $key, $value := . -}}
+{{- $_ := set $merged $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- with $merged }}{{ toYaml . }}{{ end -}}
 {{- end -}}
 
-{{/* The labels of a pod. They do not change with the version, so that an upgrade with the same image replaces no pod. Arguments: root, component. */}}
+{{/* The labels of an object. Arguments: root, component, labels (a map of further ones). */}}
+{{- define "kube-devops.labels" -}}
+{{- $chart := dict "app.kubernetes.io/part-of" "kube-devops" "app.kubernetes.io/version" .root.Chart.AppVersion "app.kubernetes.io/managed-by" .root.Release.Service "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
+{{- include "kube-devops.merged" (list $chart .root.Values.commonLabels .labels (include "kube-devops.selectorLabels" . | fromYaml)) -}}
+{{- end -}}
+
+{{/*
+The labels of a pod. They do not change with the version, so that an upgrade with the same image replaces no pod.
+Arguments: root, component, podLabels (a map of those of the component).
+*/}}
 {{- define "kube-devops.podLabels" -}}
-{{ include "kube-devops.selectorLabels" . }}
-app.kubernetes.io/part-of: kube-devops
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $chart := dict "app.kubernetes.io/part-of" "kube-devops" -}}
+{{- include "kube-devops.merged" (list $chart .root.Values.commonLabels .root.Values.podLabels .podLabels (include "kube-devops.selectorLabels" . | fromYaml)) -}}
 {{- end -}}
 
 {{/* The annotations of an object, with the key "annotations", if there are any. */}}

@@ -12,12 +12,8 @@ name: {{ include "kube-devops.fullname" .root }}-{{ .component }}
 labels:
   {{- include "kube-devops.labels" . | nindent 2 }}
 annotations:
-  helm.sh/hook: {{ .hook }}
-  helm.sh/hook-weight: {{ .weight | quote }}
-  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
-  {{- with .root.Values.commonAnnotations }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- $hook := dict "helm.sh/hook" .hook "helm.sh/hook-weight" .weight "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded" }}
+  {{- include "kube-devops.merged" (list .root.Values.commonAnnotations $hook) | nindent 2 }}
 {{- end -}}
 
 {{- define "kube-devops.hookAccount" -}}
@@ -107,12 +103,9 @@ spec:
     metadata:
       labels:
         {{- include "kube-devops.podLabels" . | nindent 8 }}
-        {{- with .root.Values.podLabels }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
-      {{- with .root.Values.podAnnotations }}
+      {{- with include "kube-devops.merged" (list .root.Values.commonAnnotations .root.Values.podAnnotations) }}
       annotations:
-        {{- toYaml . | nindent 8 }}
+        {{- . | nindent 8 }}
       {{- end }}
     spec:
       {{- include "kube-devops.hookPod" (merge (dict "restartPolicy" "Never") .) | nindent 6 }}

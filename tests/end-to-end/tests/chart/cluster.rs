@@ -24,7 +24,7 @@ const VALUES: [&str; 30] = [
     "image.digest=sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "image.tag=v1,image.pullPolicy=Always",
     "commonLabels.team=platform,commonAnnotations.owner=platform",
-    "podLabels.a=b,webhook.podLabels.c=d,podAnnotations.e=f,watch.podAnnotations.g=h",
+    "commonLabels.a=b,podLabels.a=c,webhook.podLabels.a=d,podAnnotations.e=f,watch.podAnnotations.e=g",
     "replicaCount=1",
     "replicaCount=3,webhook.replicaCount=5,pdb.minAvailable=50%",
     "pdb.enabled=false",

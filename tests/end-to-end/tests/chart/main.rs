@@ -10,6 +10,7 @@ mod values;
 use anyhow::Result;
 use end_to_end::helm::{documents, find, template};
 use end_to_end::{kube_devops, run};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The objects that `kube-devops webhook install-config` prints.
@@ -107,6 +108,46 @@ fn every_pod_has_the_pull_secrets_the_registry_and_the_restricted_security_conte
         assert_eq!(container["resources"]["limits"]["memory"], json!("128Mi"), "{name}");
     }
     assert_eq!(seen, 6, "three Deployments, two Jobs and the test");
+    Ok(())
+}
+
+#[test]
+fn overlapping_labels_are_merged_and_never_change_a_selector() -> Result<()> {
+    let values = "monitoring.assumeInstalled=true,commonLabels.team=all,podLabels.team=pods,watch.podLabels.team=watch,\
+                  commonLabels.release=all,serviceMonitor.labels.release=prometheus,prometheusRule.labels.release=rules,\
+                  grafanaDashboard.labels.release=grafana,commonLabels.app\\.kubernetes\\.io/name=other,\
+                  podLabels.app\\.kubernetes\\.io/component=other,commonAnnotations.a=all,podAnnotations.a=pods";
+    let text = template(&["--set", values])?;
+    // Other than a JSON value, a YAML value has no duplicate keys.
+    for document in serde_norway::Deserializer::from_str(&text) {
+        serde_norway::Value::deserialize(document)?;
+    }
+    let rendered = documents(&text)?;
+    let selected = |component: &str| json!([component, "kube-devops", "kube-devops"]);
+    for (component, team) in [("watch", "watch"), ("reconcile", "pods"), ("webhook", "pods")] {
+        let deployment = find(&rendered, "Deployment", &format!("kube-devops-{component}"))?;
+        let template = &deployment["spec"]["template"]["metadata"];
+        for labels in
+            [&deployment["metadata"]["labels"], &deployment["spec"]["selector"]["matchLabels"], &template["labels"]]
+        {
+            let identity = ["component", "instance", "name"].map(|name| &labels[format!("app.kubernetes.io/{name}")]);
+            assert_eq!(json!(identity), selected(component));
+        }
+        assert_eq!((&template["labels"]["team"], &template["annotations"]["a"]), (&json!(team), &json!("pods")));
+    }
+    for (kind, name, release) in [
+        ("ServiceMonitor", "kube-devops-watch", "prometheus"),
+        ("PrometheusRule", "kube-devops", "rules"),
+        ("ConfigMap", "kube-devops-dashboard", "grafana"),
+        ("Service", "kube-devops-watch", "all"),
+    ] {
+        assert_eq!(find(&rendered, kind, name)?["metadata"]["labels"]["release"], json!(release), "{kind}");
+    }
+    let cleanup = find(&rendered, "Job", "kube-devops-cleanup")?;
+    let annotations = &cleanup["metadata"]["annotations"];
+    assert_eq!((&annotations["helm.sh/hook"], &annotations["a"]), (&json!("post-delete"), &json!("all")));
+    let template = &cleanup["spec"]["template"]["metadata"];
+    assert_eq!((&template["labels"]["team"], &template["annotations"]["a"]), (&json!("pods"), &json!("pods")));
     Ok(())
 }
 
