@@ -64,8 +64,18 @@ fn remediation_is_a_separate_role_that_can_be_disabled() -> Result<()> {
     assert!(find(&rendered, "ClusterRole", "kube-devops-remediation").is_err());
     assert!(find(&rendered, "ClusterRoleBinding", "kube-devops-remediation").is_err());
     assert!(find(&rendered, "ClusterRole", "kube-devops-reconcile").is_ok());
-    let without = documents(&template(&["--set", "rbac.create=false", "--no-hooks"])?)?;
-    assert!(!without.iter().any(|object| object["apiVersion"] == "rbac.authorization.k8s.io/v1"));
+    Ok(())
+}
+
+#[test]
+fn without_roles_there_are_no_hooks_which_would_need_them() -> Result<()> {
+    let with = documents(&template(&[])?)?;
+    let without = documents(&template(&["--set", "rbac.create=false"])?)?;
+    let is_role = |object: &Value| object["apiVersion"] == "rbac.authorization.k8s.io/v1";
+    let is_hook = |object: &Value| !object["metadata"]["annotations"]["helm.sh/hook"].is_null();
+    assert!(!without.iter().any(|object| is_role(object) || is_hook(object)));
+    let others = with.iter().filter(|object| !is_role(object) && !is_hook(object));
+    assert_eq!(others.collect::<Vec<_>>(), without.iter().collect::<Vec<_>>());
     Ok(())
 }
 
