@@ -76,11 +76,21 @@ fn misspelt_values_are_rejected_and_global_is_open() -> Result<()> {
     for (impossible, reason) in [
         ("webhook.deadlineMilliseconds=9000", "must be less than webhook.timeoutSeconds"),
         ("pdb.minAvailable=2", "nodes cannot be drained"),
+        ("pdb.minAvailable=100%", "nodes cannot be drained"),
+        // Kubernetes rounds up.
+        ("pdb.minAvailable=51%", "nodes cannot be drained"),
+        ("webhook.replicaCount=3,replicaCount=1,pdb.minAvailable=67%", "nodes cannot be drained"),
+        ("pdb.minAvailable=half", "schema"),
         ("systemNamespaces[0]=a b", "schema"),
         ("modules[0].name=a,modules[0].spec.sorce=b", "schema"),
     ] {
         let error = template(&["--set", impossible]).err().with_context(|| format!("{impossible} was accepted"))?;
         ensure!(error.to_string().contains(reason), "{impossible}: {error}");
+    }
+    for possible in
+        ["pdb.minAvailable=50%", "replicaCount=3,pdb.minAvailable=66%", "replicaCount=1,pdb.minAvailable=100%"]
+    {
+        template(&["--set", possible])?;
     }
     template(&["--set", "global.cattle.systemDefaultRegistry=,enabled=true"])?;
     Ok(())
