@@ -128,6 +128,19 @@ fn documented_upgrades_take_the_defaults_of_new_values() {
 }
 
 #[test]
+fn examples_create_the_namespace_of_their_policy() {
+    let mut seen = 0;
+    for page in pages() {
+        let text = read(&page);
+        if let Some((before, _)) = text.split_once("--namespace production | kubectl apply") {
+            seen += 1;
+            assert!(before.contains("kubectl create namespace production\n"), "{}", page.display());
+        }
+    }
+    assert!(seen >= 4, "{seen} pages");
+}
+
+#[test]
 fn documented_commands_exist() {
     let mut seen = 0;
     for page in pages() {
