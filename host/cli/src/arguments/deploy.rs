@@ -12,7 +12,7 @@ pub enum DeployCommand {
     /// Deployments, PodDisruptionBudgets and webhook configurations
     #[command(after_help = "\
 Examples:
-  kube-devops deploy generate-all | kubectl apply --server-side -f -
+  kube-devops deploy generate-all | kubectl apply --server-side --force-conflicts -f -
   kube-devops deploy generate-all --namespace platform --image registry.example.com/kube-devops:v1 > install.yaml")]
     GenerateAll(DeployArguments),
     /// Print the ServiceAccounts, roles and bindings

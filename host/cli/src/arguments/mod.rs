@@ -146,7 +146,7 @@ Pods are replaced by a rollout. The operator adds the fields again only after th
         subcommand,
         after_help = "\
 Example:
-  kube-devops deploy generate-all | kubectl apply --server-side -f -
+  kube-devops deploy generate-all | kubectl apply --server-side --force-conflicts -f -
 
 The Helm chart has more options."
     )]

@@ -141,6 +141,20 @@ fn examples_create_the_namespace_of_their_policy() {
 }
 
 #[test]
+fn documented_installations_take_over_the_definitions_of_other_field_managers() {
+    let mut seen = 0;
+    for page in pages() {
+        let text = read(&page);
+        for (_, apply) in text.match_indices("deploy generate-all | kubectl apply").map(|(at, _)| text.split_at(at)) {
+            seen += 1;
+            let apply = apply.lines().next().unwrap_or_default();
+            assert!(apply.contains(" --server-side --force-conflicts -f -"), "{}: {apply}", page.display());
+        }
+    }
+    assert!(seen >= 4, "{seen} commands");
+}
+
+#[test]
 fn documented_commands_exist() {
     let mut seen = 0;
     for page in pages() {
