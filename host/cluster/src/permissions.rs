@@ -83,6 +83,8 @@ pub enum NamedObject {
     WebhookConfiguration,
     /// The pull secret for the registries of modules.
     PullSecret,
+    /// A custom resource definition, whose name is fixed.
+    Definition(&'static str),
 }
 
 /// The prefix of the names of all objects, by default.
@@ -133,6 +135,7 @@ impl ObjectNames {
             NamedObject::CertificateSecret => &self.certificate_secret,
             NamedObject::WebhookConfiguration => &self.webhook_configuration,
             NamedObject::PullSecret => &self.pull_secret,
+            NamedObject::Definition(name) => name,
         }
     }
 }
@@ -160,6 +163,11 @@ pub const PERMISSIONS: &[Permission] = {
     ) -> Permission {
         Permission { group, resource, verbs, object, own_namespace: true, needed_by, purpose }
     }
+    const fn definition(verbs: &'static [&'static str], object: Option<NamedObject>) -> Permission {
+        let (group, resource) = ("apiextensions.k8s.io", "customresourcedefinitions");
+        let purpose = "install the custom resources";
+        Permission { group, resource, verbs, object, own_namespace: false, needed_by: &[Install], purpose }
+    }
     const LEASES: (&str, &str) = ("coordination.k8s.io", "leases");
     const SECRETS: (&str, &str) = ("", "secrets");
     const HOLD: &[&str] = &["get", "update"];
@@ -173,13 +181,11 @@ pub const PERMISSIONS: &[Permission] = {
     &[
         cluster("", "pods", &["list"], &[Cli, Watch, Reconcile], "evaluate pods"),
         cluster("", "pods", &["watch"], &[Watch, Reconcile], "watch for changes of pods"),
-        cluster(
-            "apiextensions.k8s.io",
-            "customresourcedefinitions",
-            &["get", "create", "patch"],
-            &[Install],
-            "install the custom resources",
-        ),
+        // A name cannot restrict the creation of an object.
+        definition(&["create"], None),
+        definition(&["get", "patch"], Some(NamedObject::Definition("devopspolicies.devops.stochastic.io"))),
+        definition(&["get", "patch"], Some(NamedObject::Definition("policyauditresults.devops.stochastic.io"))),
+        definition(&["get", "patch"], Some(NamedObject::Definition("policymodules.devops.stochastic.io"))),
         cluster(POLICIES, "devopspolicies", &["get", "list", "watch"], &[Reconcile, Webhook], "read policies"),
         cluster(POLICIES, "devopspolicies", &["list"], &[Cleanup], "find policies with a finalizer"),
         cluster(POLICIES, "devopspolicies", &["patch"], &[Reconcile, Cleanup], "add and remove the finalizer"),
@@ -214,7 +220,6 @@ pub const PERMISSIONS: &[Permission] = {
             &[Reconcile],
             "emit events about violations and remediations",
         ),
-        // A name cannot restrict the creation of an object.
         own(LEASES, &["create"], None, &[Watch, Reconcile, Webhook], ELECTION),
         own(LEASES, HOLD, Some(NamedObject::WatchLease), &[Watch], ELECTION),
         own(LEASES, HOLD, Some(NamedObject::ReconcileLease), &[Reconcile], ELECTION),
@@ -358,6 +363,14 @@ mod tests {
         }
         let configuration = rules(Component::Webhook, false, &names).into_iter().find_map(|rule| rule.resource_names);
         assert_eq!(configuration, Some(vec!["ours".to_owned()]));
+    }
+
+    #[test]
+    fn only_the_definitions_of_the_platform_can_be_read_and_changed() {
+        let rules = rules(Component::Install, false, &ObjectNames::default());
+        let names: Vec<String> = rules.into_iter().filter_map(|rule| rule.resource_names).flatten().collect();
+        let definitions = crate::crd::definitions().map(|definition| definition.metadata.name);
+        assert_eq!(names.into_iter().map(Some).collect::<Vec<_>>(), definitions);
     }
 
     #[test]
