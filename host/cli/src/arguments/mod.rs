@@ -45,8 +45,8 @@ Examples:
   kube-devops analyze                       evaluate the pods of the current cluster
   kube-devops explain latest-tag            what a check finds, why it matters and how to fix it
 
-Exit codes: 0 success; 1 a gate is not met, a permission is missing, policies differ or were not imported; 2 an
-operation failed or the evaluation is incomplete."
+Exit codes: 0 success; 1 a gate is not met, a permission is missing, a component does not work, a case failed, or
+policies differ or were not imported; 2 an operation failed or the evaluation is incomplete."
 )]
 pub struct Arguments {
     #[command(flatten)]

@@ -70,7 +70,8 @@ Examples:
 Policies are applied with server-side apply. A policy that cannot be applied does not affect the others. Objects of other
 kinds are skipped and listed.
 
-Exit codes: 0 everything was imported; 1 a policy was not imported; 2 the import failed.")]
+Exit codes: 0 everything was imported; 1 a document or a policy was not imported or deleted, but the others were; 2 the
+import failed.")]
     Import(ImportArguments),
     /// Show the changes that an import would make
     #[command(after_help = "\

@@ -37,9 +37,9 @@ use crate::arguments::{Arguments, ClusterArguments, Command};
 pub enum Outcome {
     /// The command succeeded.
     Success,
-    /// A gate is not met, or a permission is missing.
+    /// A gate is not met, a permission is missing, a component does not work, or a case of a module failed.
     GateNotMet,
-    /// A policy was not imported.
+    /// A document or a policy was not imported or deleted.
     NotImported,
     /// Policies in files differ from those in the cluster.
     Differences,

@@ -155,6 +155,22 @@ fn documented_installations_take_over_the_definitions_of_other_field_managers() 
 }
 
 #[test]
+fn the_tables_of_exit_codes_name_every_command_that_exits_with_1() {
+    let commands = ["analyze", "check", "module test", "policy diff", "policy import"];
+    for page in ["README.md", "docs/concepts.md"] {
+        let text = read(&root().join(page));
+        let row = text.lines().find(|line| line.starts_with("| 1 |")).unwrap();
+        for command in commands {
+            assert!(row.contains(&format!("`{command}`")), "{page}: {command}");
+        }
+    }
+    for command in commands {
+        let help = run(kube_devops().args(command.split(' ')).arg("--help")).exits(0).stdout;
+        assert!(help.contains("Exit code 1 means") || help.contains("Exit codes: 0 "), "{command}: {help}");
+    }
+}
+
+#[test]
 fn documented_commands_exist() {
     let mut seen = 0;
     for page in pages() {
