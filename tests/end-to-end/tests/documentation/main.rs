@@ -130,7 +130,8 @@ fn documented_upgrades_take_the_defaults_of_new_values() {
 #[test]
 fn examples_create_the_namespace_of_their_policy() {
     let mut seen = 0;
-    for page in pages() {
+    // The reference of the commands shows each of them alone.
+    for page in pages().into_iter().filter(|page| !page.ends_with("cli.md")) {
         let text = read(&page);
         if let Some((before, _)) = text.split_once("--namespace production | kubectl apply") {
             seen += 1;
