@@ -14,6 +14,11 @@ use super::rollout::Progress;
 /// The period of the checks of a rollout.
 const PERIOD: Duration = Duration::from_secs(2);
 
+/// The pause after the end of a rollout, or the revert of its patch, was denied.
+const DENIED_PERIOD: Duration = Duration::from_secs(30);
+/// The most denials, so that the deletion of the policy does not wait for a rollout that can never be ended.
+const MOST_DENIALS: u32 = 20;
+
 /// A rollout that is followed.
 #[derive(Debug)]
 pub struct Follow {
@@ -30,6 +35,8 @@ pub struct Follow {
     fields: Vec<(String, String)>,
     /// Whether the added fields are not known: the rollout was started by a previous leader.
     is_restored: bool,
+    /// How often its end or revert was denied.
+    denials: u32,
 }
 
 impl Follow {
@@ -45,6 +52,7 @@ impl Follow {
             selector: patched.selector.clone(),
             fields: patched.fields.clone(),
             is_restored: false,
+            denials: 0,
         }
     }
 
@@ -60,6 +68,7 @@ impl Follow {
             selector: BTreeMap::new(),
             fields: Vec::new(),
             is_restored: true,
+            denials: 0,
         }
     }
 
@@ -99,6 +108,12 @@ impl Follow {
                 Some(self)
             }
             JobResult::Reverting => Some(self),
+            // A webhook or a quota may allow it later, and a harmful patch must not stay because of them.
+            JobResult::Denied(_) | JobResult::Conflict(_) | JobResult::Skipped(_) if self.denials < MOST_DENIALS => {
+                self.denials += 1;
+                self.next = now + DENIED_PERIOD;
+                Some(self)
+            }
             _ => None,
         }
     }

@@ -16,6 +16,7 @@ mod fetch;
 mod known;
 mod metrics;
 pub mod oci;
+mod statuses;
 pub mod store;
 pub mod validate;
 
@@ -25,27 +26,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
-use kube::api::{ApiResource, Patch, PatchParams};
+use kube::api::ApiResource;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client};
 use kube_devops_engine::{Catalog, Checks, LoadedModule};
 use kube_devops_oci::fetch::Budget;
 use kube_devops_oci::{Fetched, Store as Cache};
 use prometheus::Registry;
-use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::ClusterError;
 use crate::clock::Now;
 use crate::crd::{PolicyModule, PolicyModuleSpec, PolicyModuleStatus};
-use crate::install::FIELD_MANAGER;
 use crate::key::ObjectKey;
 use crate::lenient::Lenient;
-use crate::runtime::backoff::Backoff;
 use crate::runtime::store::{Store, Watched};
 use compile::compile;
 pub use config_maps::config_map;
@@ -53,15 +50,11 @@ use config_maps::{Source, follow};
 use fetch::Fetcher;
 use metrics::Metrics;
 use oci::Fetch;
+use statuses::StatusWriter;
 use store::{Failure, Load, LoadFailure, ModuleStore, Used};
 
 /// The longest time that a controller waits for its modules before it is ready.
 const START: Duration = Duration::from_secs(10);
-
-/// The timeout of writing a status.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
-/// The shortest and the longest pause after a failure to write a status.
-const WRITE_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// A PolicyModule of the watch.
 type WatchedModule = kube::core::Object<Lenient<PolicyModuleSpec>, Lenient<PolicyModuleStatus>>;
@@ -113,6 +106,7 @@ pub fn start(
     let (namespace, store) = (options.namespace.clone(), ModuleStore::new(most));
     let fetcher =
         Fetcher { client: client.clone(), namespace, store: cache, most: most as u64, budget: Budget::new(BUDGET) };
+    let statuses = StatusWriter::new(client.clone());
     let manager = Manager {
         client,
         fetcher,
@@ -129,7 +123,7 @@ pub fn start(
         followed: BTreeMap::new(),
         sender,
         loading: None,
-        status_writes: Backoff::of(&"statuses of modules", WRITE_PAUSES),
+        statuses,
     };
     tokio::spawn(manager.run(maps, stop));
     Ok(LiveChecks { checks: current, is_started })
@@ -154,8 +148,7 @@ struct Manager {
     followed: BTreeMap<String, JoinHandle<()>>,
     sender: mpsc::Sender<(String, Source)>,
     loading: Option<JoinHandle<LoadResult>>,
-    /// The pauses after failures to write statuses.
-    status_writes: Backoff,
+    statuses: StatusWriter,
 }
 
 impl Manager {
@@ -222,7 +215,7 @@ impl Manager {
     fn wait(&self, now: Now) -> Option<Duration> {
         let is_leader = self.is_leader();
         let version = self.store.wait(is_leader, now).filter(|_| self.can_fetch());
-        let status = self.status_writes.left(now.instant).filter(|_| is_leader);
+        let status = self.statuses.pause(now).filter(|_| is_leader);
         version.into_iter().chain(status).min()
     }
 
@@ -267,8 +260,8 @@ impl Manager {
             self.started.send_if_modified(|started| !std::mem::replace(started, true));
             self.reduce_cache().await;
         }
-        if self.is_leader() && self.loading.is_none() && self.status_writes.is_over(Now::read().instant) {
-            self.write_statuses().await;
+        if self.is_leader() && self.loading.is_none() && self.statuses.may_write(Now::read()) {
+            self.statuses.write(self.store.statuses(Now::read())).await;
         }
     }
 
@@ -321,35 +314,6 @@ impl Manager {
         });
         if let Err(error) = reduce.await {
             tracing::error!("failed to remove modules that are not used: {error}");
-        }
-    }
-
-    /// Writes the statuses that differ. Other replicas learn the version of a tag from them, so that a failure is tried again.
-    async fn write_statuses(&mut self) {
-        let mut has_failed = false;
-        for (object, status) in self.store.statuses(Now::read()) {
-            let name = object.name_any();
-            let patch = json!({
-                "apiVersion": PolicyModule::api_version(&()), "kind": PolicyModule::kind(&()),
-                "metadata": { "name": name, "uid": object.uid() }, "status": status,
-            });
-            let api: Api<PolicyModule> = Api::all(self.client.clone());
-            let parameters = PatchParams::apply(FIELD_MANAGER).force();
-            let patch = Patch::Apply(patch);
-            let error = match timeout(WRITE_TIMEOUT, api.patch_status(&name, &parameters, &patch)).await {
-                Ok(Ok(_)) => continue,
-                // The module was deleted, or replaced by another one.
-                Ok(Err(kube::Error::Api(status))) if status.is_not_found() || status.is_conflict() => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("the API server did not respond within {} seconds", WRITE_TIMEOUT.as_secs()),
-            };
-            tracing::warn!(module = name, "failed to write the status of a module: {error}");
-            has_failed = true;
-        }
-        if has_failed {
-            self.status_writes.failed(Now::read().instant);
-        } else {
-            self.status_writes.succeeded();
         }
     }
 }

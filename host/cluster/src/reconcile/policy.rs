@@ -236,10 +236,8 @@ impl Policy {
 
     /// The evaluations, if the policy is valid.
     fn found(&self) -> Option<Found<'_>> {
-        match &self.rules {
-            Rules::Valid(rules) => Some(Found { ledger: &self.ledger, missing: rules.missing() }),
-            _ => None,
-        }
+        let Rules::Valid(rules) = &self.rules else { return None };
+        Some(Found { ledger: &self.ledger, missing: rules.missing() })
     }
 
     /// Whether every check of the policy evaluated every pod that it applies to.

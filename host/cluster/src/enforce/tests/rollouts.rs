@@ -1,0 +1,156 @@
+//! Tests of following rollouts.
+
+use super::*;
+
+#[test]
+fn a_rollout_is_checked_every_two_seconds_until_it_has_settled() {
+    let now = start();
+    let mut remediations = rolling_out(now);
+    let follow = |step| Some(NextJob::Follow { key: key("web"), trouble: None, step });
+    assert_eq!(next(&mut remediations, now), follow(Step::Check));
+    remediations.followed(key("web"), &in_progress(1), &options(), now);
+    assert_eq!(next(&mut remediations, now + seconds(1)), None);
+    assert_eq!(next(&mut remediations, now + seconds(2)), follow(Step::Check));
+    remediations.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(2));
+    assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
+
+    // The settle time starts with the complete rollout.
+    assert_eq!(next(&mut remediations, now + seconds(21)), follow(Step::Check));
+    remediations.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(21));
+    assert_eq!(next(&mut remediations, now + seconds(23)), follow(Step::Complete));
+    remediations.followed(key("web"), &JobResult::Completed, &options(), now + seconds(23));
+    let statuses = remediations.statuses();
+    assert_eq!((statuses[0].state, statuses[0].message.as_str()), (WorkloadState::Patched, "app: livenessProbe"));
+    assert_eq!(statuses[0].time, (now + seconds(23)).utc);
+    assert_eq!(next(&mut remediations, now + seconds(60)), None);
+}
+
+fn trouble(job: Option<NextJob>) -> Option<String> {
+    match job {
+        Some(NextJob::Follow { trouble, .. }) => trouble,
+        job => panic!("{job:?}"),
+    }
+}
+
+#[test]
+fn a_rollout_may_take_long_but_not_without_progress() {
+    let start = start();
+    let mut now = start;
+    let mut slow = rolling_out(now);
+    for updated in 1..5 {
+        now = now + seconds(599);
+        assert_eq!(trouble(next(&mut slow, now)), None);
+        slow.followed(key("web"), &in_progress(updated), &options(), now);
+    }
+    now = now + seconds(600);
+    let reason = trouble(next(&mut slow, now)).unwrap_or_default();
+    assert!(reason.contains("no progress for 600 seconds"), "{reason}");
+
+    // Kubernetes decides about a Deployment.
+    let JobResult::Patched(patched) = patched("app") else { return };
+    let patched = JobResult::Patched(Patched { has_deadline: true, ..patched });
+    let mut deployment = Remediations::default();
+    deployment.remediated(&owner("web"), Some(key("web")), &patched, &options(), start);
+    assert_eq!(trouble(next(&mut deployment, start + seconds(3600))), None);
+}
+
+#[test]
+fn the_first_restart_of_a_new_pod_is_trouble_and_those_of_other_pods_are_not() {
+    let now = start();
+    let mut remediations = rolling_out(now);
+    let with_pods = |remediations: &mut Remediations, pods: &[Arc<Subject>], second| {
+        let found = trouble(remediations.next(&options(), true, pods.iter(), now + seconds(second)));
+        remediations.followed(key("web"), &in_progress(1), &options(), now + seconds(second));
+        found
+    };
+    let mut old = Subject::clone(&pod("old", 3));
+    old.containers[0].has_liveness_probe = false;
+    let mut stranger = Subject::clone(&pod("stranger", 3));
+    stranger.labels.clear();
+    let pods = [Arc::new(old), Arc::new(stranger), pod("web-1", 0)];
+    assert_eq!(with_pods(&mut remediations, &pods, 0), None);
+    let reason = with_pods(&mut remediations, &[pod("web-0", 1)], 2).unwrap_or_default();
+    assert!(reason.starts_with("container app of pod web-0 was restarted"), "{reason}");
+
+    next(&mut remediations, now + seconds(4));
+    remediations.followed(key("web"), &JobResult::Reverting, &options(), now + seconds(4));
+    assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
+    assert!(remediations.needs_finalizer(), "the revert is not complete");
+    next(&mut remediations, now + seconds(6));
+    assert!(remediations.followed(key("web"), &JobResult::Reverted(reason), &options(), now + seconds(6)));
+    assert_eq!(state(&remediations), Some(WorkloadState::Reverted));
+}
+
+#[test]
+fn a_denied_revert_is_tried_again_for_a_limited_time() {
+    let start = start();
+    let mut remediations = rolling_out(start);
+    let denied = JobResult::Denied("failed calling webhook".to_owned());
+    let mut now = start;
+    for _ in 0..20 {
+        assert!(next(&mut remediations, now).is_some());
+        assert!(!remediations.followed(key("web"), &denied, &options(), now));
+        assert_eq!(next(&mut remediations, now + seconds(29)), None);
+        assert!(remediations.needs_finalizer());
+        now = now + seconds(30);
+    }
+    assert_eq!(state(&remediations), Some(WorkloadState::RollingOut), "a new leader continues");
+    next(&mut remediations, now);
+    assert!(remediations.followed(key("web"), &denied, &options(), now));
+    assert_eq!(state(&remediations), Some(WorkloadState::Denied));
+    assert!(!remediations.needs_finalizer());
+}
+
+#[test]
+fn a_rollout_of_another_client_is_followed_no_longer() {
+    let now = start();
+    let mut remediations = rolling_out(now);
+    next(&mut remediations, now);
+    remediations.followed(key("web"), &JobResult::Superseded, &options(), now);
+    assert_eq!(state(&remediations), None);
+    // A client that replaces the workload removes the fields each time.
+    remediations.evaluated(&pod("web-0", 0), &violation("liveness"), &owner("web"), &["liveness"], None, now);
+    next(&mut remediations, now);
+    remediations.remediated(&owner("web"), Some(key("web")), &patched("app"), &options(), now);
+    assert_eq!(remediations.patches().get(&key("web")).map(|patches| patches.count), Some(2));
+    next(&mut remediations, now);
+    remediations.followed(key("web"), &JobResult::Gone, &options(), now);
+    assert!(remediations.patches().is_empty());
+}
+
+#[test]
+fn violations_of_old_pods_do_not_disturb_a_rollout() {
+    let now = start();
+    let mut remediations = rolling_out(now);
+    remediations.evaluated(&pod("old", 0), &violation("liveness"), &owner("web"), &["liveness"], None, now);
+    next(&mut remediations, now);
+    remediations.followed(key("web"), &in_progress(1), &options(), now);
+    assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("web") }));
+    remediations.remediated(&owner("web"), Some(key("web")), &patched(""), &options(), now);
+    assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
+    assert!(matches!(next(&mut remediations, now + seconds(2)), Some(NextJob::Follow { .. })));
+}
+
+#[test]
+fn a_new_leader_follows_the_rollouts_of_the_status() {
+    let now = start();
+    let before = rolling_out(now);
+    let mut after = Remediations::restore(&before.statuses(), &options(), now);
+    assert_eq!(after.statuses(), before.statuses());
+    let follow = |step| Some(NextJob::Follow { key: key("web"), trouble: None, step });
+    assert_eq!(next(&mut after, now), follow(Step::Adopt));
+    assert!(!after.followed(key("web"), &patched(""), &options(), now));
+    assert_eq!(after.statuses(), before.statuses(), "the description of the added fields stays");
+    // The restarts and the settle time are those of the added fields.
+    let restarted = trouble(after.next(&options(), true, [pod("web-0", 1)].iter(), now)).unwrap_or_default();
+    assert!(restarted.starts_with("container app of pod web-0 was restarted"), "{restarted}");
+    after.followed(key("web"), &JobResult::RolledOut, &options(), now);
+    assert_eq!(next(&mut after, now + seconds(19)), follow(Step::Check));
+    after.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(19));
+    assert_eq!(next(&mut after, now + seconds(21)), follow(Step::Complete));
+    after.followed(key("web"), &JobResult::Completed, &options(), now + seconds(21));
+    assert_eq!(state(&after), Some(WorkloadState::Patched));
+    // A patched workload stays listed while its template is up to date.
+    after.remediated(&owner("web"), Some(key("web")), &JobResult::UpToDate, &options(), now);
+    assert_eq!(state(&after), Some(WorkloadState::Patched));
+}
