@@ -191,4 +191,7 @@ fn a_closed_pipe_ends_the_program_without_an_error() {
     let ran = run(shell.arg(end_to_end::program()).arg(file).arg(&report)).exits(1);
     assert!(ran.stderr.contains("gate not met"), "{}", ran.stderr);
     assert!(std::fs::read_to_string(report).unwrap().ends_with("</testsuites>\n"));
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-c", "\"$0\" analyze -o text -o json=>(head -n 1 > /dev/null) --fail-on low -f \"$1\" > /dev/null"]);
+    run(shell.arg(end_to_end::program()).arg(folder.path())).exits(1).complains(&["gate not met"]);
 }

@@ -1,7 +1,7 @@
 //! What `analyze` and `multi-cluster analyze` share: the rules, the report and the gates.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, stdout};
+use std::io::{Read, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -82,17 +82,20 @@ impl<'a> Evaluator<'a> {
             width: terminal::width(),
         };
         for target in &self.arguments.outputs {
-            match &target.file {
-                None => match output::write(target.format, &shown, &mut stdout().lock()) {
-                    // The reader needs no more, as in `analyze | head`. The other reports and the gates do not depend on it.
-                    Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-                    result => result.context("failed to write the report")?,
-                },
+            let written = match &target.file {
+                None => {
+                    output::write(target.format, &shown, &mut stdout().lock()).context("failed to write the report")
+                }
                 Some(file) => {
                     let shown = Shown { colours: false, ..shown };
                     report_file::write(file, |out| Ok(output::write(target.format, &shown, out)?))
-                        .with_context(|| format!("failed to write the report to {}", file.display()))?;
+                        .with_context(|| format!("failed to write the report to {}", file.display()))
                 }
+            };
+            match written {
+                // The reader needs no more, as in `analyze | head`. The other reports and the gates do not depend on it.
+                Err(error) if terminal::is_closed_pipe(&error) => {}
+                written => written?,
             }
         }
         Ok(())
