@@ -1,6 +1,7 @@
 //! Arguments of the commands that print manifests of the platform.
 
 use clap::{Args, Subcommand};
+use kube_devops_cluster::policy_file::is_subdomain;
 
 /// The image of the version of this program.
 const IMAGE: &str = concat!("ghcr.io/stochasticquant/kube-devops:v", env!("CARGO_PKG_VERSION"));
@@ -61,12 +62,7 @@ pub enum ObservabilityCommand {
 /// A namespace, which is inserted into manifests: a DNS label.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
 pub fn namespace(text: &str) -> Result<String, String> {
-    let is_valid = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit();
-    let is_label = (1..=63).contains(&text.len())
-        && text.chars().all(|character| is_valid(character) || character == '-')
-        && text.starts_with(is_valid)
-        && text.ends_with(is_valid);
-    if is_label {
+    if text.len() <= 63 && !text.contains('.') && is_subdomain(text) {
         Ok(text.to_owned())
     } else {
         Err("a namespace consists of at most 63 lowercase letters, digits and dashes".to_owned())
