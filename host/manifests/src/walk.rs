@@ -141,11 +141,7 @@ impl Walk<'_> {
         let limit = self.reader.options.limits.expansion_bytes;
         let tree = openshift::objects(item, objects, &mut self.expansion, limit)?;
         let Some(objects) = tree.root() else { return Ok(()) };
-        let mut walk =
-            Walk { reader: self.reader, found: self.found, has_braces: self.has_braces, expansion: self.expansion };
-        let read = walk.list(objects, Parent { depth: parent.depth + 1, ..Parent::default() }, line);
-        self.expansion = walk.expansion;
-        read
+        self.list(objects, Parent { depth: parent.depth + 1, ..Parent::default() }, line)
     }
 
     fn object(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) -> Result<(), Problem> {
