@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use chrono::Utc;
 use kube_devops_core::object::{Context, Extraction, Object, PodStatus};
+use kube_devops_core::workload::{Template, USUAL_TEMPLATES};
 use kube_devops_core::{Container, ContainerKind, Needs, Subject, Violation, complete_object, evaluations};
 use serde_json::Value;
 
@@ -157,16 +158,19 @@ impl WholeObjects {
         if specified(before).eq(specified(&self.now)) {
             return Change::None;
         }
+        let now = templates(&self.now);
         // The pods of a kind without a known template may be anywhere.
-        let (Some(before), Some(now)) = (pod_spec(before), pod_spec(&self.now)) else { return Change::Pods };
-        if before == now { Change::Rest } else { Change::Pods }
+        if !now.is_empty() && templates(before) == now { Change::Rest } else { Change::Pods }
     }
 }
 
-/// The pod template of an object without its metadata; `None` if it has none.
-fn pod_spec(object: &Value) -> Option<BTreeMap<&String, &Value>> {
-    let template = object.pointer("/spec/jobTemplate/spec/template").or_else(|| object.pointer("/spec/template"))?;
-    Some(template.as_object()?.iter().filter(|(name, _)| *name != "metadata").collect())
+/// The pod templates of an object, without their metadata.
+fn templates(object: &Value) -> Vec<BTreeMap<&String, &Value>> {
+    let without_metadata = |template: &Template| {
+        let fields = object.pointer(&format!("/{}", template.path.replace('.', "/")))?.as_object()?;
+        Some(fields.iter().filter(|(name, _)| *name != "metadata").collect())
+    };
+    USUAL_TEMPLATES.iter().filter_map(without_metadata).collect()
 }
 
 /// The fields of an object without metadata and status, by name.
