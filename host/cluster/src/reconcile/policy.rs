@@ -234,20 +234,14 @@ impl Policy {
         &self.shown
     }
 
-    /// The evaluations, if the policy is valid.
-    fn found(&self) -> Option<Found<'_>> {
-        let Rules::Valid(rules) = &self.rules else { return None };
-        Some(Found { ledger: &self.ledger, missing: rules.missing() })
-    }
-
     /// Whether every check of the policy evaluated every pod that it applies to.
     pub fn is_complete(&self) -> bool {
-        self.found().is_some_and(|found| found.is_complete())
+        self.rules.found(&self.ledger).is_some_and(|found| found.is_complete())
     }
 
     /// The health score, if anything was evaluated.
     pub fn score(&self) -> Option<u8> {
-        self.found().filter(Found::has_score).map(|found| found.total().score())
+        self.rules.found(&self.ledger).filter(Found::has_score).map(|found| found.total().score())
     }
 
     /// Whether the policy remediates workloads.
@@ -335,8 +329,7 @@ impl Policy {
         if !self.is_evaluated || self.everything_is_due || self.is_deleted() {
             return None;
         }
-        let Rules::Valid(rules) = &self.rules else { return None };
-        let found = Found { ledger: &self.ledger, missing: rules.missing() };
+        let found = self.rules.found(&self.ledger)?;
         self.audits.next(&self.object, &found, &options.audit, now)
     }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube_devops_core::SystemNamespaces;
+use kube_devops_core::{Ledger, SystemNamespaces};
 use kube_devops_engine::Checks;
 
+use super::found::Found;
 use crate::crd::DevOpsPolicy;
 use crate::evaluator::PolicyRules;
 use crate::policies;
@@ -34,6 +35,12 @@ impl Rules {
             Err(error) if error.is_temporary() => Self::Failed(error.to_string()),
             Err(error) => Self::Invalid(error.to_string()),
         }
+    }
+
+    /// The evaluations by valid rules.
+    pub fn found<'a>(&'a self, ledger: &'a Ledger) -> Option<Found<'a>> {
+        let Self::Valid(rules) = self else { return None };
+        Some(Found { ledger, missing: rules.missing() })
     }
 
     /// Whether they read complete objects.
