@@ -114,17 +114,23 @@ fn calls(line: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// Returns the documented commands that start with `command`, with their pages. Continued lines are one line.
+fn documented(command: &str) -> Vec<(PathBuf, String)> {
+    let in_page = |page: PathBuf| {
+        let text = read(&page).replace("\\\n", " ");
+        let commands = text.match_indices(command).filter_map(|(at, _)| text[at..].lines().next().map(str::to_owned));
+        commands.map(|command| (page.clone(), command)).collect::<Vec<_>>()
+    };
+    pages().into_iter().flat_map(in_page).collect()
+}
+
 #[test]
 fn documented_upgrades_take_the_defaults_of_new_values() {
-    let mut seen = 0;
-    for page in pages() {
-        let text = read(&page).replace("\\\n", " ");
-        for line in text.lines().filter(|line| line.trim_start().starts_with("helm upgrade kube-devops ")) {
-            seen += 1;
-            assert!(line.contains(" --reset-then-reuse-values"), "{}: {line}", page.display());
-        }
+    let upgrades = documented("helm upgrade kube-devops ");
+    assert!(upgrades.len() >= 2, "{upgrades:?}");
+    for (page, line) in upgrades {
+        assert!(line.contains(" --reset-then-reuse-values"), "{}: {line}", page.display());
     }
-    assert!(seen >= 2, "{seen} upgrades");
 }
 
 #[test]
@@ -143,16 +149,11 @@ fn examples_create_the_namespace_of_their_policy() {
 
 #[test]
 fn documented_installations_take_over_the_definitions_of_other_field_managers() {
-    let mut seen = 0;
-    for page in pages() {
-        let text = read(&page);
-        for (_, apply) in text.match_indices("deploy generate-all | kubectl apply").map(|(at, _)| text.split_at(at)) {
-            seen += 1;
-            let apply = apply.lines().next().unwrap_or_default();
-            assert!(apply.contains(" --server-side --force-conflicts -f -"), "{}: {apply}", page.display());
-        }
+    let installations = documented("deploy generate-all | kubectl apply");
+    assert!(installations.len() >= 4, "{installations:?}");
+    for (page, line) in installations {
+        assert!(line.contains(" --server-side --force-conflicts -f -"), "{}: {line}", page.display());
     }
-    assert!(seen >= 4, "{seen} commands");
 }
 
 #[test]

@@ -11,10 +11,16 @@ use super::*;
 use crate::crd::{DefaultProbe, DefaultResources, DevOpsPolicySpec};
 use crate::evaluator::PolicyRules;
 
-/// Asks for a liveness probe in each container without one, or fails.
+/// A check that asks for this liveness probe in each container without one, or fails.
 struct Liveness {
-    fails: bool,
+    check: &'static str,
+    probe: Option<&'static str>,
 }
+
+const LIVENESS: Liveness = Liveness {
+    check: "missing-liveness",
+    probe: Some(r#"{"tcpSocket":{"port":80},"initialDelaySeconds":5,"periodSeconds":10}"#),
+};
 
 impl PolicyRules for Liveness {
     fn needs(&self) -> Needs {
@@ -26,25 +32,25 @@ impl PolicyRules for Liveness {
     }
 
     fn remediating(&self) -> Vec<&str> {
-        vec!["missing-liveness"]
+        vec![self.check]
     }
 
     fn remediate(&self, subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
-        if self.fails {
+        let Some(probe) = self.probe else {
             return Err(EvaluationError {
-                check: "missing-liveness".to_owned(),
+                check: self.check.to_owned(),
                 module: "abc".to_owned(),
                 cause: "it crashed".to_owned(),
                 timed_out: false,
                 subjects: Vec::new(),
             });
-        }
+        };
         let edits = subject.containers.iter().filter(|container| !container.has_liveness_probe);
         let edits = edits.map(|container| Edit {
-            check: "missing-liveness".to_owned(),
+            check: self.check.to_owned(),
             container: Some(container.name.to_string()),
             field: "/livenessProbe".to_owned(),
-            value: r#"{"tcpSocket":{"port":80},"initialDelaySeconds":5,"periodSeconds":10}"#.to_owned(),
+            value: probe.to_owned(),
         });
         Ok(edits.collect())
     }
@@ -56,7 +62,7 @@ fn job() -> RemediationJob {
         owner: Arc::default(),
         policy: "strict".to_owned(),
         spec: Box::default(),
-        rules: Arc::new(Liveness { fails: false }),
+        rules: Arc::new(LIVENESS),
         dry_run: false,
         is_protected: true,
         patches: Arc::default(),
@@ -171,7 +177,7 @@ fn fields_that_another_client_removes_twice_are_not_added_again() {
 #[test]
 fn a_workload_with_unavailable_pods_waits() {
     assert!(matches!(result(&with("/status/availableReplicas", json!(0)), &job()), JobResult::Waiting(_)));
-    let job = RemediationJob { rules: Arc::new(Liveness { fails: true }), ..job() };
+    let job = RemediationJob { rules: Arc::new(Liveness { probe: None, ..LIVENESS }), ..job() };
     let JobResult::Waiting(reason) = result(&workload(), &job) else { panic!("not waiting") };
     assert!(reason.contains("it crashed"), "{reason}");
 }
@@ -248,27 +254,8 @@ fn a_rollout_of_a_previous_leader_is_watched_like_a_new_one() {
 
 #[test]
 fn a_value_that_is_never_added_is_reported() {
-    struct Executes;
-    impl PolicyRules for Executes {
-        fn needs(&self) -> Needs {
-            Needs::default()
-        }
-        fn evaluate(&self, subjects: &[&Subject]) -> Vec<Evaluation> {
-            vec![Evaluation::default(); subjects.len()]
-        }
-        fn remediating(&self) -> Vec<&str> {
-            vec!["own"]
-        }
-        fn remediate(&self, _subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
-            Ok(vec![Edit {
-                check: "own".to_owned(),
-                container: Some("app".to_owned()),
-                field: "/livenessProbe".to_owned(),
-                value: r#"{"exec":{"command":["id"]}}"#.to_owned(),
-            }])
-        }
-    }
-    let JobResult::Skipped(reason) = result(&workload(), &RemediationJob { rules: Arc::new(Executes), ..job() }) else {
+    let executes = Liveness { check: "own", probe: Some(r#"{"exec":{"command":["id"]}}"#) };
+    let JobResult::Skipped(reason) = result(&workload(), &RemediationJob { rules: Arc::new(executes), ..job() }) else {
         panic!("not skipped")
     };
     assert!(reason.starts_with("check own requests a value of /livenessProbe"), "{reason}");
