@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use kube_devops_core::Severity;
 use kube_devops_core::policy_fields::POLICY_FIELDS;
-use kube_devops_core::quantity;
+use kube_devops_core::quantity::Quantity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -224,7 +224,7 @@ pub struct DefaultResources {
 impl DefaultResources {
     fn broken_rules(&self) -> Vec<&'static str> {
         let is_over = |request: &Option<String>, limit: &Option<String>| {
-            let value = |text: &Option<String>| text.as_deref().and_then(quantity::value);
+            let value = |text: &Option<String>| text.as_deref().and_then(Quantity::parse).map(Quantity::value);
             matches!((value(request), value(limit)), (Some(request), Some(limit)) if request > limit)
         };
         let mut broken = Vec::new();

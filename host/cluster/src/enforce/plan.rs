@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube_devops_core::{Edit, quantity};
+use kube_devops_core::Edit;
+use kube_devops_core::quantity::Quantity;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -82,7 +83,7 @@ pub fn plan(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Plan
 fn is_remediable(field: &str, value: &Value) -> bool {
     match field.split('/').collect::<Vec<_>>().as_slice() {
         ["", "resources", "requests" | "limits", "cpu" | "memory"] => match value {
-            Value::String(text) => quantity::value(text).is_some(),
+            Value::String(text) => Quantity::parse(text).is_some(),
             value => value.is_u64(),
         },
         ["", _] if is_probe(field) => {
@@ -144,7 +145,7 @@ fn add_resources(container: &Value, resources: &DefaultResources, additions: &mu
         // The API server rejects a request above its limit, and with it the whole patch.
         let fits = |request: &Value, limit: &Value| {
             let value = |quantity: &Value| match quantity {
-                Value::String(text) => quantity::value(text),
+                Value::String(text) => Quantity::parse(text).map(Quantity::value),
                 number => number.as_f64(),
             };
             matches!((value(request), value(limit)), (Some(request), Some(limit)) if request <= limit)

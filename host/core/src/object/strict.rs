@@ -9,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::quantity;
+use crate::quantity::Quantity;
 
 /// The requests or limits of a container.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,11 +33,11 @@ impl<'de> Deserialize<'de> for ResourceMap {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ResourceMap, A::Error> {
                 let mut resources = ResourceMap::default();
-                while let Some((Key(key), quantity)) = map.next_entry::<Key, Quantity>()? {
+                while let Some((Key(key), ResourceValue(value))) = map.next_entry::<Key, ResourceValue>()? {
                     resources.has_entries = true;
                     match &*key {
-                        "cpu" => resources.quantities.cpu_millicores = quantity.thousandths,
-                        "memory" => resources.quantities.memory_bytes = quantity.units,
+                        "cpu" => resources.quantities.cpu_millicores = value.map(Quantity::thousandths),
+                        "memory" => resources.quantities.memory_bytes = value.map(Quantity::units),
                         _ => {}
                     }
                 }
@@ -49,18 +49,8 @@ impl<'de> Deserialize<'de> for ResourceMap {
     }
 }
 
-/// A quantity, which can be a string or a number; nothing for any other value.
-#[derive(Default)]
-struct Quantity {
-    thousandths: Option<u64>,
-    units: Option<u64>,
-}
-
-impl Quantity {
-    fn new(text: &str) -> Self {
-        Self { thousandths: quantity::rounded_up(text, true), units: quantity::rounded_up(text, false) }
-    }
-}
+/// A quantity, which can be a string or a number; `None` for any other value.
+struct ResourceValue(Option<Quantity>);
 
 /// The key of a map, without an allocation for known ones.
 struct Key(Cow<'static, str>);
@@ -86,53 +76,53 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-impl<'de> Deserialize<'de> for Quantity {
+impl<'de> Deserialize<'de> for ResourceValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct QuantityVisitor;
+        struct ResourceVisitor;
 
-        impl<'de> Visitor<'de> for QuantityVisitor {
-            type Value = Quantity;
+        impl<'de> Visitor<'de> for ResourceVisitor {
+            type Value = ResourceValue;
 
             fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 formatter.write_str("a quantity")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Quantity, E> {
-                Ok(Quantity::new(text))
+            fn visit_str<E>(self, text: &str) -> Result<ResourceValue, E> {
+                Ok(ResourceValue(Quantity::parse(text)))
             }
 
-            fn visit_u64<E>(self, number: u64) -> Result<Quantity, E> {
-                Ok(Quantity::new(&number.to_string()))
+            fn visit_u64<E>(self, number: u64) -> Result<ResourceValue, E> {
+                Ok(ResourceValue(Quantity::parse(&number.to_string())))
             }
 
-            fn visit_i64<E>(self, number: i64) -> Result<Quantity, E> {
-                Ok(Quantity::new(&number.to_string()))
+            fn visit_i64<E>(self, number: i64) -> Result<ResourceValue, E> {
+                Ok(ResourceValue(Quantity::parse(&number.to_string())))
             }
 
-            fn visit_f64<E>(self, number: f64) -> Result<Quantity, E> {
-                Ok(Quantity::new(&number.to_string()))
+            fn visit_f64<E>(self, number: f64) -> Result<ResourceValue, E> {
+                Ok(ResourceValue(Quantity::parse(&number.to_string())))
             }
 
-            fn visit_bool<E>(self, _: bool) -> Result<Quantity, E> {
-                Ok(Quantity::default())
+            fn visit_bool<E>(self, _: bool) -> Result<ResourceValue, E> {
+                Ok(ResourceValue(None))
             }
 
-            fn visit_unit<E>(self) -> Result<Quantity, E> {
-                Ok(Quantity::default())
+            fn visit_unit<E>(self) -> Result<ResourceValue, E> {
+                Ok(ResourceValue(None))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Quantity, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ResourceValue, A::Error> {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Quantity::default())
+                Ok(ResourceValue(None))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Quantity, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ResourceValue, A::Error> {
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Quantity::default())
+                Ok(ResourceValue(None))
             }
         }
 
-        deserializer.deserialize_any(QuantityVisitor)
+        deserializer.deserialize_any(ResourceVisitor)
     }
 }
 
