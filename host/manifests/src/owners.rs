@@ -2,11 +2,12 @@
 //! again.
 //!
 //! The author of a manifest writes the owners, and the API server does not verify them. So an object is left out only if its
-//! kind is one that controllers create from a template, and if the chain of its owners ends at an object that is evaluated.
+//! kind is one that controllers create from a template, if it runs what the template of its owner contains, and if the chain of its
+//! owners ends at an object that is evaluated. During a rollout, the old ReplicaSet runs something else than its Deployment.
 
 use std::collections::HashMap;
 
-use kube_devops_core::{Controller, Subject};
+use kube_devops_core::{Container, Controller, Subject};
 
 /// Marks the subjects that another subject controls, and removes those without status. Returns the number of removed
 /// subjects.
@@ -26,6 +27,9 @@ pub fn leave_out_owned(subjects: &mut Vec<Subject>) -> usize {
     before - subjects.len()
 }
 
+/// Limits the time for many objects with the same name. No kind has more pod templates in practice.
+const MAX_TEMPLATES: usize = 16;
+
 /// The owners of subjects.
 struct Chains {
     /// The position of the owner of each subject; `None` if the subject is evaluated regardless of its owners.
@@ -36,20 +40,26 @@ struct Chains {
 
 impl Chains {
     fn of(subjects: &[Subject]) -> Self {
-        let mut positions = HashMap::with_capacity(subjects.len());
+        let mut positions: HashMap<_, Vec<usize>> = HashMap::with_capacity(subjects.len());
         let mut first_of_name = Vec::with_capacity(subjects.len());
         for (position, Subject { namespace, group, kind, name, .. }) in subjects.iter().enumerate() {
             // A pod creates no pods.
-            first_of_name.push(match is_pod(group, kind) {
-                true => position,
-                false => *positions.entry((&**namespace, group.as_str(), &**kind, &**name)).or_insert(position),
-            });
+            if is_pod(group, kind) {
+                first_of_name.push(position);
+                continue;
+            }
+            let same = positions.entry((&**namespace, group.as_str(), &**kind, &**name)).or_default();
+            if same.len() < MAX_TEMPLATES {
+                same.push(position);
+            }
+            first_of_name.push(same[0]);
         }
         let owner = |subject: &Subject| {
             let Controller { group, kind, name } = subject.controller.as_deref()?;
             let is_created = is_created_from_a_template(&subject.group, &subject.kind);
             let key = (&*subject.namespace, group.as_str(), kind.as_str(), name.as_str());
-            is_created.then(|| positions.get(&key).copied()).flatten()
+            let mut owners = positions.get(&key).filter(|_| is_created)?.iter().copied();
+            owners.find(|&owner| runs_the_template_of(subject, &subjects[owner]))
         };
         let owners: Vec<_> = subjects.iter().map(owner).collect();
         let mut ends = vec![None; subjects.len()];
@@ -85,6 +95,41 @@ fn follow(owners: &[Option<usize>], mut ends: Vec<Option<bool>>) -> Vec<bool> {
         }
     }
     ends.into_iter().map(|ends| ends == Some(true)).collect()
+}
+
+/// Reports whether the facts about an object are those about the template of its owner, as far as the API server and the controllers
+/// of Kubernetes do not change them: they add labels, the default ServiceAccount and the volume of its token.
+fn runs_the_template_of(owned: &Subject, owner: &Subject) -> bool {
+    let (pod, template) = (&owned.pod, &owner.pod);
+    let contains = |pairs: &[(String, String)], all: &[(String, String)]| {
+        all.iter().all(|pair| {
+            pairs.binary_search_by(|other| other.0.cmp(&pair.0)).is_ok_and(|place| pairs[place].1 == pair.1)
+        })
+    };
+    // Checks that read complete objects can find differences that the facts do not have.
+    owned.object.is_none()
+        && owned.restart_policy == owner.restart_policy
+        && owned.containers.len() == owner.containers.len()
+        && owned.containers.iter().zip(&owner.containers).all(|(one, other)| is_same_container(one, other))
+        && contains(&owned.labels, &owner.labels)
+        && contains(&owned.annotations, &owner.annotations)
+        && account(&pod.service_account) == account(&template.service_account)
+        && (pod.host_network, pod.host_pid, pod.host_ipc)
+            == (template.host_network, template.host_pid, template.host_ipc)
+        && template.volume_types.iter().all(|volume_type| pod.volume_types.contains(volume_type))
+        && pod
+            .volume_types
+            .iter()
+            .all(|volume_type| volume_type == "projected" || template.volume_types.contains(volume_type))
+}
+
+/// Compares containers without their state, and without their places in the object.
+fn is_same_container(one: &Container, other: &Container) -> bool {
+    Container { restart_count: one.restart_count, place: one.place, ..other.clone() } == *one
+}
+
+fn account(name: &str) -> &str {
+    if name.is_empty() { "default" } else { name }
 }
 
 fn is_pod(group: &str, kind: &str) -> bool {
@@ -184,6 +229,61 @@ mod tests {
         assert_eq!(evaluated(subjects), ["a", "a", "b", "c", "c"]);
         let twice = || subject("ReplicaSet", "web-1", Some(("Deployment", "web")));
         assert_eq!(evaluated(vec![twice(), subject("Deployment", "web", None), twice()]), ["web"]);
+    }
+
+    fn container(image: &str) -> Container {
+        Container { name: "web".into(), image: image.to_owned(), ..Container::default() }
+    }
+
+    #[test]
+    fn objects_that_differ_from_the_template_of_their_owner_are_evaluated() {
+        let owner = || Subject {
+            containers: vec![container("nginx:1")],
+            labels: vec![("app".to_owned(), "web".to_owned())],
+            ..subject("ReplicaSet", "web-1", None)
+        };
+        let owned = || Subject {
+            labels: [("app", "web"), ("pod-template-hash", "1")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .to_vec(),
+            kind: "Pod".into(),
+            group: String::new(),
+            name: "web-1-x".into(),
+            controller: subject("Pod", "", Some(("ReplicaSet", "web-1"))).controller,
+            ..owner()
+        };
+        let mut with_token = owned();
+        with_token.pod.volume_types = vec!["projected".into()];
+        with_token.pod.service_account = "default".into();
+        with_token.containers[0].restart_count = Some(3);
+        for same in [owned(), with_token] {
+            assert_eq!(evaluated(vec![same, owner()]), ["web-1"]);
+        }
+        let changes: [fn(&mut Subject); 9] = [
+            |subject| subject.containers[0].image = "nginx:latest".to_owned(),
+            |subject| subject.containers[0].security_context.privileged = true,
+            |subject| subject.containers.push(container("nginx:1")),
+            |subject| subject.containers.clear(),
+            |subject| subject.labels = Vec::new(),
+            |subject| subject.pod.host_network = true,
+            |subject| subject.pod.service_account = "admin".into(),
+            |subject| subject.pod.volume_types = vec!["hostPath".into()],
+            |subject| subject.object = Some(Default::default()),
+        ];
+        for change in changes {
+            let mut other = owned();
+            change(&mut other);
+            assert_eq!(evaluated(vec![other, owner()]), ["web-1-x", "web-1"]);
+        }
+    }
+
+    #[test]
+    fn an_object_is_compared_with_all_templates_of_its_owner() {
+        let template = |image| Subject { containers: vec![container(image)], ..subject("Database", "db", None) };
+        let job =
+            |image| Subject { containers: vec![container(image)], ..subject("Job", "db-1", Some(("Database", "db"))) };
+        assert_eq!(evaluated(vec![template("a:1"), template("b:1"), job("b:1")]), ["db", "db"]);
+        assert_eq!(evaluated(vec![template("a:1"), template("b:1"), job("c:1")]), ["db", "db", "db-1"]);
     }
 
     #[test]

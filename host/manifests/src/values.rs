@@ -149,6 +149,29 @@ fn hint(found: &Unexpected<'_>, expected: &str) -> &'static str {
 
 struct Reader<'t>(Item<'t>);
 
+impl<'t> Reader<'t> {
+    /// Reads a number as an integer. Kubernetes accepts floats without a fraction, and Helm renders large integers as floats.
+    fn integer<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        match self.0.kind() {
+            Kind::Scalar(Scalar::Float(number)) if number.fract() == 0.0 && number.abs() < BEYOND_INTEGERS => {
+                visitor.visit_i64(number as i64)
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+}
+
+/// 2^63, the first number that is not a 64-bit integer.
+const BEYOND_INTEGERS: f64 = 9_223_372_036_854_775_808.0;
+
+macro_rules! deserialize_integers {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, ValueError> {
+            self.integer(visitor)
+        })*
+    };
+}
+
 impl<'t> Deserializer<'t> for Reader<'t> {
     type Error = ValueError;
 
@@ -204,9 +227,14 @@ impl<'t> Deserializer<'t> for Reader<'t> {
         visitor.visit_unit()
     }
 
+    deserialize_integers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+    }
+
     forward_to_deserialize_any! {
         <W: Visitor<'t>>
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        bool i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
         tuple_struct map identifier
     }
 }

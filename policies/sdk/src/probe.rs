@@ -34,17 +34,12 @@ impl RequiredProbe {
 /// Returns the containers that should have probes: the app containers of a subject that does not run to completion,
 /// with their indices.
 ///
-/// Pods of a Job or CronJob, and pods with a restart policy other than `Always`, run to completion; they do not receive
-/// traffic, and do not need restarts if they become unresponsive.
+/// Subjects with a restart policy other than `Always` run to completion; they do not receive traffic, and do not need restarts
+/// if they become unresponsive. The host derives the policy from the group and kind of a workload, such as that of Jobs: the
+/// kind alone, and the name of a controller, are only what an author has written.
 fn probed_containers<'s>(subject: &Subject<'s>) -> impl Iterator<Item = (usize, Container<'s>)> + use<'s> {
-    let completes = subject.restart_policy() != RestartPolicy::Always
-        || is_batch(subject.kind())
-        || subject.controller().is_some_and(|controller| is_batch(controller.kind));
+    let completes = subject.restart_policy() != RestartPolicy::Always;
     subject.containers().enumerate().filter(move |(_, container)| !completes && container.kind() == ContainerKind::App)
-}
-
-fn is_batch(kind: &str) -> bool {
-    matches!(kind, "Job" | "CronJob")
 }
 
 /// Returns the edit that adds a TCP probe to a container, on its first port, or on 8080 if it declares none.

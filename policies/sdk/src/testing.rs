@@ -119,21 +119,16 @@ pub fn assert_requires_probe<C: Check>(check: &C, field: &str, set: fn(&mut Cont
     with_others.has_startup_probe &= !only.has_startup_probe;
     assert_eq!(found(vec![with_others]), [Some(0)]);
 
-    let mut completing: Vec<Subject> = ["Job", "CronJob"]
-        .iter()
-        .flat_map(|kind| {
-            let template = Subject { kind: (*kind).to_owned(), ..pod(vec![app()]) };
-            [template, owned_by(pod(vec![app()]), kind)]
-        })
-        .collect();
     for restart_policy in [RestartPolicy::Never, RestartPolicy::OnFailure] {
-        completing.push(Subject { restart_policy, ..pod(vec![app()]) });
-    }
-    for subject in completing {
+        let subject = Subject { restart_policy, ..pod(vec![app()]) };
         assert!(findings_of(check, &subject).is_empty(), "{subject:?}");
         assert!(edits_of(check, &subject).is_empty(), "{subject:?}");
     }
-    assert_eq!(findings_of(check, &owned_by(pod(vec![app()]), "ReplicaSet")).len(), 1);
+    for controller in ["ReplicaSet", "Job"] {
+        assert_eq!(findings_of(check, &owned_by(pod(vec![app()]), controller)).len(), 1, "{controller}");
+    }
+    let of_another_group = Subject { kind: "Job".to_owned(), ..pod(vec![app()]) };
+    assert_eq!(findings_of(check, &of_another_group).len(), 1);
 
     let edits = edits_of(check, &pod(vec![Container { ports: vec![9000, 1], ..app() }, app(), all_probes()]));
     let values: Vec<_> = edits.iter().map(|edit| edit.value.as_str()).collect();

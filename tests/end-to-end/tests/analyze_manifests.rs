@@ -236,13 +236,18 @@ fn pods_that_run_to_completion_need_no_probes() {
         cron_job("a", spec),
         cron_job("a", with_policy("Never")),
         workload("example.com/v1", "Whatever", "a", with_policy("Never")),
-        owned,
         bare,
     ] {
         assert_eq!(checks_of(&object), ["latest-tag"], "{object}");
     }
     let always = workload("example.com/v1", "Whatever", "a", with_policy("Always"));
-    assert_eq!(checks_of(&always), ALL_THREE);
+    let of_another_group = workload("example.com/v1", "Job", "a", with_policy("Always"));
+    let mut restarted = bad_pod("a");
+    restarted["spec"]["restartPolicy"] = "Never".into();
+    restarted["spec"]["containers"][0]["restartPolicy"] = "Always".into();
+    for object in [always, of_another_group, owned, restarted] {
+        assert_eq!(checks_of(&object), ALL_THREE, "{object}");
+    }
     let field = evaluate(&[cron_job("a", with_policy("Never"))], &[]).json()["violations"][0]["field"].clone();
     assert_eq!(field, "/spec/jobTemplate/spec/template/spec/containers/0/image");
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use kube_devops_facts::SecurityContext;
+use kube_devops_facts::{Quantities, SecurityContext};
 
 use super::{
     ContainerSpec, ContainerStatus, Fields, Header, Labels, Metadata, Object, PodSpec, PodStatus, PodTemplate,
@@ -249,6 +249,8 @@ impl PodSpec {
     pub fn facts(self, status: Option<&PodStatus>) -> PodFacts {
         let status = status.filter(|status| status.phase.as_deref().is_some_and(|phase| !phase.is_empty()));
         let security = self.security_context.map(|Fields(context)| context).unwrap_or_default();
+        let restart_policy =
+            effective_restart_policy(self.restart_policy.unwrap_or_default(), self.containers.as_deref());
         let statuses = |list: fn(&PodStatus) -> &Vec<ContainerStatus>| status.map(list).map_or(&[][..], Vec::as_slice);
         let app = convert(self.containers, "containers", statuses(|status| &status.container_statuses), |_| {
             ContainerKind::App
@@ -277,7 +279,7 @@ impl PodSpec {
         PodFacts {
             labels: Labels::default(),
             annotations: Labels::default(),
-            restart_policy: self.restart_policy.unwrap_or_default(),
+            restart_policy,
             pod: PodContext {
                 service_account: account.unwrap_or_default().into(),
                 host_network: self.host_network.unwrap_or_default(),
@@ -288,6 +290,13 @@ impl PodSpec {
             containers,
         }
     }
+}
+
+/// Returns the restart policy of a pod whose app containers can have their own: `Always` if any of them is always restarted, so that
+/// a container that runs forever is not regarded as one that completes.
+fn effective_restart_policy(of_pod: RestartPolicy, app: Option<&[Fields<ContainerSpec>]>) -> RestartPolicy {
+    let policies = app.into_iter().flatten().map(|Fields(container)| container.restart_policy.unwrap_or(of_pod));
+    policies.min_by_key(|policy| *policy as u8).unwrap_or(of_pod)
 }
 
 /// The types of volumes, sorted and without duplicates.
@@ -332,9 +341,13 @@ impl ContainerSpec {
             has_readiness_probe: self.readiness_probe.is_some(),
             has_startup_probe: self.startup_probe.is_some(),
             ports: self.ports.into_iter().filter_map(|port| port.container_port).collect(),
-            has_resource_requests: requests.has_entries,
+            // The API server sets the missing requests of a pod to its limits.
+            has_resource_requests: requests.has_entries || limits.has_entries,
             has_resource_limits: limits.has_entries,
-            requests: requests.quantities,
+            requests: Quantities {
+                cpu_millicores: requests.quantities.cpu_millicores.or(limits.quantities.cpu_millicores),
+                memory_bytes: requests.quantities.memory_bytes.or(limits.quantities.memory_bytes),
+            },
             limits: limits.quantities,
             security_context: SecurityContext {
                 privileged: context.privileged.unwrap_or_default(),

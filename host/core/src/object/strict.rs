@@ -107,8 +107,9 @@ impl<'de> Deserialize<'de> for ResourceValue {
                 Ok(ResourceValue(None))
             }
 
+            // For the API server, null is the quantity 0.
             fn visit_unit<E>(self) -> Result<ResourceValue, E> {
-                Ok(ResourceValue(None))
+                Ok(ResourceValue(Quantity::parse("0")))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ResourceValue, A::Error> {
@@ -328,7 +329,7 @@ mod tests {
     fn quantities_are_strings_or_numbers() {
         assert_eq!(quantities(r#"{"cpu":"250m","memory":"1Ki","x":[1]}"#), (true, Some(250), Some(1024)));
         assert_eq!(quantities(r#"{"cpu":0.5,"memory":2048}"#), (true, Some(500), Some(2048)));
-        assert_eq!(quantities(r#"{"nvidia.com/gpu":1,"cpu":null,"memory":{"a":1}}"#), (true, None, None));
+        assert_eq!(quantities(r#"{"nvidia.com/gpu":1,"cpu":null,"memory":{"a":1}}"#), (true, Some(0), None));
         assert_eq!(quantities("{}"), (false, None, None));
         assert!(serde_json::from_str::<ResourceMap>("[]").is_err());
     }

@@ -53,11 +53,45 @@ fn the_facts_of_a_pod_are_those_of_its_template() {
         let context = inherits.security_context;
         assert_eq!((context.run_as_non_root, context.run_as_user), (Some(true), Some(1000)));
         assert!(!context.privileged && context.allow_privilege_escalation.is_none());
-        assert_eq!((own.requests.cpu_millicores, own.requests.memory_bytes), (Some(100), None));
+        // The request of memory is the limit, as for the API server.
+        assert_eq!((own.requests.cpu_millicores, own.requests.memory_bytes), (Some(100), Some(1 << 30)));
         assert_eq!((own.limits.cpu_millicores, own.limits.memory_bytes), (None, Some(1 << 30)));
         assert!(own.has_resource_requests && own.has_resource_limits && !inherits.has_resource_limits);
         assert!(subject(&object, false).annotations.is_empty(), "no check needs them");
     }
+}
+
+#[test]
+fn limits_are_also_the_requests_that_are_missing() {
+    let container = |resources| {
+        let spec = json!({ "containers": [{ "name": "a", "resources": resources }] });
+        let pod = subject(&json!({ "apiVersion": "v1", "kind": "Pod", "spec": spec }), false);
+        let container = &pod.containers[0];
+        (container.has_resource_requests, container.requests.cpu_millicores, container.limits.cpu_millicores)
+    };
+    assert_eq!(container(json!({ "limits": { "cpu": "2" } })), (true, Some(2_000), Some(2_000)));
+    assert_eq!(
+        container(json!({ "limits": { "cpu": 2 }, "requests": { "cpu": 1 } })),
+        (true, Some(1_000), Some(2_000))
+    );
+    assert_eq!(container(json!({ "requests": { "cpu": 1 } })), (true, Some(1_000), None));
+    assert_eq!(container(json!({ "limits": {} })), (false, None, None));
+}
+
+#[test]
+fn a_pod_runs_until_deletion_if_one_of_its_app_containers_does() {
+    let policy = |of_pod: &str, own: &[Option<&str>]| {
+        let containers: Vec<_> = own.iter().map(|own| json!({ "name": "a", "restartPolicy": own })).collect();
+        let init = json!([{ "name": "sidecar", "restartPolicy": "Always" }]);
+        let spec = json!({ "restartPolicy": of_pod, "containers": containers, "initContainers": init });
+        subject(&json!({ "apiVersion": "v1", "kind": "Pod", "spec": spec }), false).restart_policy
+    };
+    assert_eq!(policy("Never", &[None]), RestartPolicy::Never);
+    assert_eq!(policy("Never", &[Some("Always")]), RestartPolicy::Always);
+    assert_eq!(policy("OnFailure", &[None, Some("Always")]), RestartPolicy::Always);
+    assert_eq!(policy("Never", &[None, Some("OnFailure")]), RestartPolicy::OnFailure);
+    assert_eq!(policy("Always", &[Some("Never"), None]), RestartPolicy::Always);
+    assert_eq!(policy("Always", &[Some("Never"), Some("Never")]), RestartPolicy::Never);
 }
 
 #[test]

@@ -34,7 +34,10 @@ fn errors_of_wrong_types_contain_the_field() {
             "ports: [{containerPort: -1}]",
             &["containerPort: a whole number from 0 to 65535 is expected, not the number -1"],
         ),
-        ("ports: [{containerPort: 1e3}]", &["containerPort: a whole number"]),
+        ("ports: [{containerPort: 80.5}]", &["containerPort: a whole number"]),
+        ("ports: [{containerPort: 1e300}]", &["containerPort: a whole number"]),
+        ("ports: [{containerPort: 65536.0}]", &["containerPort: a whole number from 0 to 65535"]),
+        ("securityContext: {runAsUser: 9223372036854775808.0}", &["runAsUser: a whole number"]),
         ("ports: 80", &["spec.containers[0].ports: a list is expected, not the number 80"]),
         ("resources: none", &["spec.containers[0].resources: a map is expected, not the string \"none\""]),
         (
@@ -137,6 +140,22 @@ fn names_are_not_changed() {
 }
 
 #[test]
+fn floats_without_a_fraction_are_integers() {
+    for (number, expected) in
+        [("1.00065e+09", 1_000_650_000), ("80.0", 80), ("1e3", 1_000), ("-0.0", 0), ("-9007199254740992.0", -1 << 53)]
+    {
+        let manifests = read_text(pod_with(&format!("securityContext: {{runAsUser: {number}}}")));
+        assert_eq!(manifests.extent.errors, [], "{number}");
+        assert_eq!(manifests.subjects[0].containers[0].security_context.run_as_user, Some(expected), "{number}");
+    }
+    let json =
+        r#"{"kind": "Pod", "spec": {"containers": [{"ports": [{"containerPort": 8e1}, {"containerPort": 443.0}]}]}}"#;
+    let manifests = read_text(json);
+    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.subjects[0].containers[0].ports, [80, 443]);
+}
+
+#[test]
 fn a_pod_with_a_thousand_containers_is_read() {
     let containers: String = (0..1_000).map(|index| format!("  - name: c{index}\n    image: i:{index}\n")).collect();
     let manifests = read_text(format!("kind: Pod\nspec:\n  containers:\n{containers}"));
@@ -168,6 +187,7 @@ fn objects_that_others_control_can_be_selected() {
     let owners =
         "  name: web-x\n  ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: web, controller: true}]";
     let text = format!("{}---\n{}", deployment("web"), pod("web-x").replace("  name: web-x", owners));
+    let text = text.replace("image: a:1", "{name: app, image: app:1}");
     let mut manifests = read_text(text);
     assert_eq!(names(&manifests), ["web", "web-x"]);
     assert_eq!(crate::leave_out_owned(&mut manifests.subjects), 1);
