@@ -67,7 +67,10 @@ impl KeptObjects {
             return false;
         }
         self.namespaces = namespaces;
-        self.listed = self.listed.intersection(&self.namespaces).cloned().collect();
+        // The objects of other namespaces are dropped, also those that the current list contains.
+        for known in [&mut self.listed, &mut self.requested] {
+            known.retain(|namespace| self.namespaces.contains(namespace));
+        }
         let is_requested = |namespace| self.listed.contains(namespace) || self.requested.contains(namespace);
         if self.namespaces.iter().all(is_requested) || self.last_start.is_some_and(|last| now < last + PAUSE) {
             return false;
@@ -160,6 +163,19 @@ mod tests {
         assert!(kept.are_listed("a") && !kept.are_listed("b"));
         assert!(!kept.keep(namespaces([]), start + PAUSE));
         assert!(!kept.are_listed("a") && !kept.are_needed());
+    }
+
+    #[test]
+    fn a_list_in_progress_does_not_count_for_objects_that_were_dropped_meanwhile() {
+        let start = Instant::now();
+        let mut kept = KeptObjects::default();
+        assert!(kept.keep(namespaces(["a", "b"]), start));
+        kept.list_started();
+        assert!(!kept.keep(namespaces(["b"]), start));
+        assert!(!kept.keep(namespaces(["a", "b"]), start), "the last list was a short time ago");
+        kept.list_ended();
+        assert!(!kept.are_listed("a") && kept.are_listed("b"));
+        assert!(kept.keep(namespaces(["a", "b"]), start + PAUSE), "the dropped objects have to be listed again");
     }
 
     #[test]
