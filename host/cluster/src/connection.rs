@@ -1,9 +1,11 @@
 //! The connection to a cluster.
 
+use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig, NamedContext};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext};
 use kube::{Client, Config};
 use serde::Serialize;
 
@@ -64,11 +66,8 @@ pub struct ContextInfo {
 impl Contexts {
     /// Reads the kubeconfig at a path, or that of `KUBECONFIG` or the home directory.
     pub fn read(path: Option<&Path>) -> Result<Self, ClusterError> {
-        let file = match path {
-            Some(path) => Kubeconfig::read_from(path),
-            None => Kubeconfig::read(),
-        };
-        Ok(Self::of(file.map_err(|error| configuration(&error))?))
+        let file = read(path)?.ok_or_else(|| configuration(&"no kubeconfig exists"))?;
+        Ok(Self::of(file))
     }
 
     fn of(file: Kubeconfig) -> Self {
@@ -98,24 +97,31 @@ impl Contexts {
 impl Connection {
     /// Reads the configuration. No request is sent.
     pub async fn open(options: &ConnectionOptions) -> Result<Self, ClusterError> {
-        let file = match &options.kubeconfig {
-            Some(path) => Some(Kubeconfig::read_from(path).map_err(|error| configuration(&error))?),
-            None => Kubeconfig::read().ok(),
-        };
-        Self::open_with(file, options.context.clone()).await
+        let file = read(options.kubeconfig.as_deref())?;
+        if file.is_none() && options.context.is_none() {
+            return Self::in_cluster();
+        }
+        Self::open_with(file.unwrap_or_default(), options.context.clone()).await
     }
 
-    /// Like [`Connection::open`], with a kubeconfig that was already read.
-    async fn open_with(file: Option<Kubeconfig>, chosen_context: Option<String>) -> Result<Self, ClusterError> {
-        let chosen = KubeConfigOptions { context: chosen_context.clone(), ..KubeConfigOptions::default() };
-        let context = chosen_context.clone().or_else(|| file.as_ref()?.current_context.clone());
-        let mut config = match file {
-            Some(file) => Config::from_custom_kubeconfig(file, &chosen).await.map_err(|error| configuration(&error))?,
-            None if chosen_context.is_some() => {
-                Config::from_kubeconfig(&chosen).await.map_err(|error| configuration(&error))?
-            }
-            None => Config::infer().await.map_err(|error| configuration(&error))?,
-        };
+    /// Connects to the cluster of the pod that the program runs in. No request is sent.
+    fn in_cluster() -> Result<Self, ClusterError> {
+        let config = Config::incluster();
+        let config = config.map_err(|error| configuration(&format!("no kubeconfig exists, and {error}")))?;
+        if let Some(paths) = kubeconfig_variable() {
+            tracing::warn!(?paths, "no file of KUBECONFIG exists: connecting to the cluster of this pod");
+        }
+        Self::with(config, None)
+    }
+
+    async fn open_with(file: Kubeconfig, chosen: Option<String>) -> Result<Self, ClusterError> {
+        let context = chosen.clone().or_else(|| file.current_context.clone());
+        let chosen = KubeConfigOptions { context: chosen, ..KubeConfigOptions::default() };
+        let config = Config::from_custom_kubeconfig(file, &chosen).await.map_err(|error| configuration(&error))?;
+        Self::with(config, context)
+    }
+
+    fn with(mut config: Config, context: Option<String>) -> Result<Self, ClusterError> {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config).map_err(|error| configuration(&error))?;
@@ -124,7 +130,7 @@ impl Connection {
 
     /// Connects to the cluster of a context. No request is sent.
     pub async fn to(contexts: &Contexts, context: &str) -> Result<Self, ClusterError> {
-        Self::open_with(Some(contexts.file.clone()), Some(context.to_owned())).await
+        Self::open_with(contexts.file.clone(), Some(context.to_owned())).await
     }
 
     /// Requests the version of the API server, such as `v1.37.2`.
@@ -139,10 +145,81 @@ impl Connection {
     }
 }
 
+/// Reads the kubeconfig at a path, or that of `KUBECONFIG` or the home directory; `None` if no file exists.
+fn read(path: Option<&Path>) -> Result<Option<Kubeconfig>, ClusterError> {
+    let file = match path {
+        Some(path) => Kubeconfig::read_from(path).map(Some),
+        None => merge(&default_paths(kubeconfig_variable(), std::env::home_dir())),
+    };
+    file.map_err(|error| configuration(&error))
+}
+
+/// The value of `KUBECONFIG`. An empty one means the same as none.
+fn kubeconfig_variable() -> Option<OsString> {
+    std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty())
+}
+
+/// The paths of the kubeconfig, as for kubectl.
+fn default_paths(variable: Option<OsString>, home: Option<PathBuf>) -> Vec<PathBuf> {
+    match variable {
+        Some(paths) => std::env::split_paths(&paths).filter(|path| !path.as_os_str().is_empty()).collect(),
+        None => home.into_iter().map(|home| home.join(".kube").join("config")).collect(),
+    }
+}
+
+/// Merges the files that exist; `None` if none of them does. As for kubectl, only a missing file may lead to the cluster of the
+/// pod: a file that cannot be read was meant to name another one.
+fn merge(paths: &[PathBuf]) -> Result<Option<Kubeconfig>, KubeconfigError> {
+    let mut merged: Option<Kubeconfig> = None;
+    for path in paths {
+        let file = match Kubeconfig::read_from(path) {
+            Ok(file) => file,
+            Err(KubeconfigError::ReadConfig(error, _)) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        merged = Some(match merged {
+            Some(merged) => merged.merge(file)?,
+            None => file,
+        });
+    }
+    Ok(merged)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kubeconfig_wins_over_the_home_directory() {
+        let paths = |variable: Option<&str>, home: Option<&str>| {
+            default_paths(variable.map(OsString::from), home.map(PathBuf::from))
+        };
+        let separated = std::env::join_paths(["a", "", "b"]).unwrap().into_string().unwrap();
+        assert_eq!(paths(Some(&separated), Some("home")), [Path::new("a"), Path::new("b")]);
+        assert_eq!(paths(None, Some("home")), [Path::new("home").join(".kube").join("config")]);
+        assert!(paths(None, None).is_empty());
+    }
+
+    #[test]
+    fn only_missing_files_mean_that_there_is_no_kubeconfig() {
+        let folder = tempfile::tempdir().unwrap();
+        let [valid, broken, missing] = ["valid", "broken", "missing"].map(|name| folder.path().join(name));
+        std::fs::write(&valid, "current-context: here\n").unwrap();
+        std::fs::write(&broken, "a: [\n").unwrap();
+        let context = |paths: &[&PathBuf]| {
+            let paths: Vec<PathBuf> = paths.iter().map(|path| (*path).clone()).collect();
+            merge(&paths).map(|file| file.map(|file| file.current_context))
+        };
+        let here = Some(Some("here".to_owned()));
+        assert_eq!(context(&[]).unwrap(), None);
+        assert_eq!(context(&[&missing]).unwrap(), None);
+        assert_eq!(context(&[&missing, &valid]).unwrap(), here);
+        // A damaged file, and one that cannot be read as a file.
+        for damaged in [&broken, &folder.path().to_owned()] {
+            assert!(context(&[damaged]).is_err() && context(&[&valid, damaged]).is_err());
+        }
+    }
 
     #[test]
     fn contexts_are_sorted_and_their_missing_parts_are_empty() {
