@@ -25,6 +25,7 @@ use super::metrics::{Metrics, Shown};
 use super::policy::Policy;
 use super::request_result::RequestResult;
 use super::rules::Rules;
+use super::turns::Turns;
 use super::write::{EnforcementResult, WriteResult};
 use crate::clock::Now;
 use crate::enforce::JobResult;
@@ -37,10 +38,13 @@ use crate::runtime::server::Readiness;
 use crate::runtime::store::Watched;
 use crate::runtime::ticker::Ticker;
 
-/// The most requests that run at a time.
+/// The most requests of policies that run at a time.
 const MOST_WRITES: usize = 16;
 /// The time for requests to end when the operator stops.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// A running request.
+type Request = BoxFuture<'static, RequestResult>;
 
 /// Whether the existing audit results are known.
 #[derive(PartialEq, Eq)]
@@ -66,7 +70,8 @@ pub struct Operator {
     availability: Availability,
     audits: AuditList,
     audit_gate: WriteGate,
-    requests: FuturesUnordered<BoxFuture<'static, RequestResult>>,
+    requests: FuturesUnordered<Request>,
+    turns: Turns<ObjectKey>,
 }
 
 impl Operator {
@@ -96,6 +101,7 @@ impl Operator {
             audits: AuditList::Unknown,
             audit_gate: WriteGate::new(&"audit results"),
             requests: FuturesUnordered::new(),
+            turns: Turns::default(),
         }
     }
 
@@ -283,21 +289,20 @@ impl Operator {
 
     fn start_writes(&mut self) {
         let now = Now::read();
-        for (key, policy) in &mut self.policies {
-            if self.requests.len() >= MOST_WRITES {
-                break;
-            }
-            if let Some(write) = policy.next_write(&self.options, now) {
-                write.log(key);
-                let (key, executor) = (key.clone(), self.executor.clone());
-                self.requests.push(Box::pin(async move { RequestResult::Write(key, executor.write(write).await) }));
-            }
-            if let Some(job) = policy.next_job(key, &self.pods, &self.options, now) {
-                let (key, executor, owner) = (key.clone(), self.executor.clone(), job.owner().cloned());
-                self.requests
-                    .push(Box::pin(async move { RequestResult::Job(key, owner, executor.enforce(job).await) }));
-            }
-        }
+        let (executor, options, pods) = (&self.executor, &self.options, &self.pods);
+        let write = |key: &ObjectKey, policy: &mut Policy| -> Option<Request> {
+            let write = policy.next_write(options, now)?;
+            write.log(key);
+            let (key, executor) = (key.clone(), executor.clone());
+            Some(Box::pin(async move { RequestResult::Write(key, executor.write(write).await) }))
+        };
+        let job = |key: &ObjectKey, policy: &mut Policy| -> Option<Request> {
+            let job = policy.next_job(key, pods, options, now)?;
+            let (key, executor, owner) = (key.clone(), executor.clone(), job.owner().cloned());
+            Some(Box::pin(async move { RequestResult::Job(key, owner, executor.enforce(job).await) }))
+        };
+        let most = MOST_WRITES.saturating_sub(self.requests.len());
+        self.requests.extend(self.turns.take(&mut self.policies, most, &[&write, &job]));
     }
 
     fn answered(&mut self, answer: RequestResult) {

@@ -25,6 +25,7 @@ mod rules;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod write;
 
 use std::net::SocketAddr;
