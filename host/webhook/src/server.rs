@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
-use crate::body::{BodyBudget, BodyError, BudgetedBody};
+use crate::body::{BodyBudget, BodyError, BudgetedBody, Busy};
 use crate::configuration::{MUTATE_PATH, VALIDATE_PATH};
 use crate::connection::LimitedAcceptor;
 use crate::response::Reason;
@@ -32,6 +32,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(120);
 /// The most connections at a time. An API server opens one per concurrent request.
 const MOST_CONNECTIONS: usize = 2048;
+/// The most bytes of a connection that are buffered before they are processed.
+const READ_BUFFER: usize = 16 * 1024;
 /// The most updates of remediated workloads that are processed at a time.
 const MOST_MUTATIONS: usize = 8;
 
@@ -87,8 +89,9 @@ pub async fn serve(
     let mut server = axum_server::Server::from_listener(listener)
         .acceptor(acceptor)
         .handle(handle)
+        .http1_only()
         .first_request_timeout(HANDSHAKE_TIMEOUT);
-    server.http_builder().http1().header_read_timeout(IDLE);
+    server.http_builder().http1().header_read_timeout(IDLE).max_buf_size(READ_BUFFER);
     let served = tokio::spawn(async move {
         if let Err(error) = server.serve(router.into_make_service()).await {
             tracing::error!("the HTTPS server ended: {error}");
@@ -155,26 +158,38 @@ struct Unread {
 
 async fn read(served: &Served, request: Request, arrived: Instant) -> Result<BudgetedBody, Unread> {
     let (parts, mut body) = request.into_parts();
-    let unread = |reason, status, text: String, head| Unread { reason, status, text, head };
     let content_type = parts.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     if !content_type.is_some_and(is_json) {
         let text = "the content type is not application/json".to_owned();
-        return Err(unread(Reason::Malformed, StatusCode::UNSUPPORTED_MEDIA_TYPE, text, Vec::new()));
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Err(Unread { reason: Reason::Malformed, status, text, head: Vec::new() });
     }
     let deadline = served.admission.deadline();
     let error = match served.budget.read(&mut body, (arrived + deadline).into()).await {
         Ok(body) => return Ok(body),
         Err(error) => error,
     };
-    Err(match error {
+    if matches!(error, BodyError::TooLarge { .. } | BodyError::Busy(_)) {
+        discard(&mut body, served, arrived).await;
+    }
+    Err(rejection(error, served.largest_body, deadline))
+}
+
+fn rejection(error: BodyError, largest: usize, deadline: Duration) -> Unread {
+    let unread = |reason, status, text: String, head| Unread { reason, status, text, head };
+    match error {
         BodyError::TooLarge { head } => {
-            discard(&mut body, served, arrived).await;
-            let text = format!("the request has more than {} bytes", served.largest_body);
+            let text = format!("the request has more than {largest} bytes");
             unread(Reason::Oversized, StatusCode::PAYLOAD_TOO_LARGE, text, head)
         }
-        BodyError::Busy { head } => {
-            discard(&mut body, served, arrived).await;
-            let text = "too many large requests are being evaluated; try again".to_owned();
+        BodyError::Busy(busy) => {
+            // Without the first bytes, the failure policy of the API server decides. It could admit a large request, and users who
+            // can make large requests must not evade the policies by it.
+            let (size, head) = match busy {
+                Busy::Small => ("", Vec::new()),
+                Busy::Large { head } => ("large ", head),
+            };
+            let text = format!("too many {size}requests are being received or evaluated; try again");
             unread(Reason::Overload, StatusCode::SERVICE_UNAVAILABLE, text, head)
         }
         BodyError::Late => {
@@ -184,7 +199,7 @@ async fn read(served: &Served, request: Request, arrived: Instant) -> Result<Bud
         BodyError::Broken(error) => {
             unread(Reason::Malformed, StatusCode::BAD_REQUEST, format!("failed to read the body: {error}"), Vec::new())
         }
-    })
+    }
 }
 
 fn json(response: &crate::review::Response) -> Response {
@@ -194,4 +209,53 @@ fn json(response: &crate::review::Response) -> Response {
 fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tower_service::Service;
+
+    use super::*;
+    use crate::admission::testing::{admission, options, review};
+    use crate::body::testing::incomplete;
+
+    const LARGEST: usize = 1024 * 1024;
+
+    fn post(body: Body) -> Request {
+        let request = axum::http::Request::post(VALIDATE_PATH).header(CONTENT_TYPE, "application/json");
+        request.body(body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_review_is_evaluated_while_many_others_do_not_arrive() {
+        let mut router = router(Arc::new(admission(options())), LARGEST);
+        let mut slow: Vec<_> = (0..200).map(|_| router.call(post(incomplete(0, 256 * 1024)))).collect();
+        for request in &mut slow {
+            assert!(futures::poll!(request).is_pending());
+        }
+        // More than the first bytes, which are free.
+        let mut review = review("shop");
+        review.resize(64 * 1024, b' ');
+        let response = router.call(post(Body::from(review))).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(answer["response"]["allowed"], true, "{answer}");
+    }
+
+    #[test]
+    fn only_large_requests_are_denied_for_lack_of_memory() {
+        let admission = admission(options());
+        let denied = |busy| {
+            let unread = rejection(BodyError::Busy(busy), LARGEST, admission.deadline());
+            assert_eq!((unread.reason, unread.status), (Reason::Overload, StatusCode::SERVICE_UNAVAILABLE));
+            admission
+                .deny_unread(&unread.head, unread.reason, &unread.text, Instant::now())
+                .map(|denial| denial.allowed)
+        };
+        assert_eq!(denied(Busy::Small), None, "the failure policy decides");
+        let head = br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"a1-b2","#;
+        assert_eq!(denied(Busy::Large { head: head.to_vec() }), Some(false));
+    }
 }

@@ -65,26 +65,9 @@ pub fn is_of_controller(request: &Header<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use kube_devops_core::{Severity, SystemNamespaces};
-
+    use super::super::testing::{OPERATOR, options};
     use super::*;
     use crate::review::{Kind, Resource, UserInfo};
-
-    const OPERATOR: &str = "system:serviceaccount:platform:operator";
-
-    fn options() -> AdmissionOptions {
-        AdmissionOptions {
-            deny: Severity::High,
-            fail_closed: false,
-            deadline: Duration::from_secs(1),
-            most_at_once: 1,
-            system: SystemNamespaces::default(),
-            operator: Some(OPERATOR.to_owned()),
-            deny_controller_pods: false,
-        }
-    }
 
     /// The creation of a pod in a namespace.
     fn request() -> Header<'static> {

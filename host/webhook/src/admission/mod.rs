@@ -11,6 +11,8 @@ mod changed;
 mod gate;
 mod module;
 mod policy;
+#[cfg(test)]
+pub mod testing;
 mod workload;
 
 use std::borrow::Cow;
