@@ -51,7 +51,7 @@ use fetch::Fetcher;
 use metrics::Metrics;
 use oci::Fetch;
 use statuses::StatusWriter;
-use store::{Failure, Load, LoadFailure, ModuleStore, Used};
+use store::{Capacity, Failure, Load, LoadFailure, ModuleStore, Used};
 
 /// The longest time that a controller waits for its modules before it is ready.
 const START: Duration = Duration::from_secs(10);
@@ -214,13 +214,13 @@ impl Manager {
     /// How long to wait for the next version to fetch or load, and for the next attempt to write a status.
     fn wait(&self, now: Now) -> Option<Duration> {
         let is_leader = self.is_leader();
-        let version = self.store.wait(is_leader, now).filter(|_| self.can_fetch());
-        let status = self.statuses.pause(now).filter(|_| is_leader);
+        let version = self.store.wait(is_leader, self.capacity(), now);
+        let status = self.statuses.pause(now).filter(|_| is_leader && self.loading.is_none());
         version.into_iter().chain(status).min()
     }
 
-    fn can_fetch(&self) -> bool {
-        self.fetches.len() + self.store.waiting() < FETCHES
+    fn capacity(&self) -> Capacity {
+        Capacity { fetch: self.fetches.len() + self.store.waiting() < FETCHES, load: self.loading.is_none() }
     }
 
     fn is_leader(&self) -> bool {
@@ -229,7 +229,7 @@ impl Manager {
 
     /// Fetches and loads the next versions, activates loaded ones, and writes the statuses.
     async fn proceed(&mut self) {
-        while self.can_fetch()
+        while self.capacity().fetch
             && let Some(fetch) = self.store.next_fetch(self.is_leader(), Now::read())
         {
             let fetcher = self.fetcher.clone();

@@ -35,6 +35,15 @@ pub struct Used {
     pub components: BTreeSet<String>,
 }
 
+/// What may be started now. What may not waits for an event, the end of something else.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity {
+    /// Whether another version may be fetched.
+    pub fetch: bool,
+    /// Whether a version may be loaded.
+    pub load: bool,
+}
+
 impl ModuleStore {
     /// An empty store. `most` is the limit of the size of a module, in bytes.
     pub fn new(most: usize) -> Self {
@@ -151,11 +160,15 @@ impl ModuleStore {
     }
 
     /// How long to wait for the next version to fetch or load; `None` if only an event can cause one.
-    pub fn wait(&self, is_leader: bool, now: Now) -> Option<Duration> {
-        let wait = |known: &Known| {
-            let Some(source) = known.oci() else { return known.next.as_ref().and(known.progress.load_pause(now)) };
-            let is_active = known.active.is_some();
-            known.progress.wait(View { module: &known.object, source, is_leader, is_active, now })
+    pub fn wait(&self, is_leader: bool, capacity: Capacity, now: Now) -> Option<Duration> {
+        let wait = |known: &Known| match known.oci().filter(|_| capacity.fetch) {
+            Some(source) => {
+                let is_active = known.active.is_some();
+                known.progress.wait(View { module: &known.object, source, is_leader, is_active, now })
+            }
+            // What was fetched from a registry is loaded at once, or fetched again.
+            None if capacity.load && known.oci().is_none() => known.next.as_ref().and(known.progress.load_pause(now)),
+            None => None,
         };
         self.modules.values().filter_map(wait).min()
     }

@@ -6,7 +6,9 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::crd::condition::READY;
-use crate::crd::{ConfigMapSource, ModuleSource, PolicyModuleSpec};
+use crate::crd::{ConfigMapSource, ModuleSource, OciSource, PolicyModuleSpec};
+
+const ALL: Capacity = Capacity { fetch: true, load: true };
 
 fn now() -> Now {
     Now { utc: DateTime::UNIX_EPOCH, instant: Instant::now() }
@@ -168,16 +170,39 @@ fn a_version_that_cannot_be_loaded_now_is_tried_again_after_growing_pauses() {
         let statuses = store.statuses(time);
         let condition = statuses[0].1.conditions.iter().find(|condition| condition.type_ == READY);
         assert_eq!(condition.map(|condition| condition.reason.as_str()), Some("MemoryLimit"));
-        let pause = store.wait(true, time).unwrap_or_default();
+        let pause = store.wait(true, ALL, time).unwrap_or_default();
         pauses.push(pause.as_secs());
         time = time + pause;
     }
     assert!((5..=6).contains(&pauses[0]) && (10..=12).contains(&pauses[1]) && pauses[2] >= 20, "{pauses:?}");
     let Some(load) = store.next_load(time) else { panic!("there is a version") };
     store.loaded(load, Ok(module("one")), time);
-    assert_eq!(store.wait(true, time), None);
+    assert_eq!(store.wait(true, ALL, time), None);
     store.activate(&catalog(), &mut BTreeMap::new());
     assert_eq!(ready(&store)[0].0, "Active");
+}
+
+#[test]
+fn what_cannot_be_started_is_not_waited_for() {
+    let mut store = ModuleStore::new(100);
+    store.set(object("labels", "checks"));
+    store.set_config_map("checks", map("one"));
+    let time = now();
+    let Some(load) = store.next_load(time) else { panic!("there is a version") };
+    let failure = LoadFailure { reason: "MemoryLimit", message: "too large".to_owned(), is_temporary: true };
+    store.loaded(load, Err(failure), time);
+    let later = time + Duration::from_secs(60);
+    let wait = |store: &ModuleStore, fetch, load| store.wait(true, Capacity { fetch, load }, later);
+    assert_eq!(wait(&store, true, false), None, "another version is being loaded");
+    assert_eq!(wait(&store, false, true), Some(Duration::ZERO), "a ConfigMap is not fetched");
+
+    let mut remote = object("remote", "");
+    let oci = OciSource { reference: "registry.example.com/checks:1".to_owned(), ..OciSource::default() };
+    remote.spec.source = ModuleSource { config_map: None, oci: Some(oci) };
+    let mut store = ModuleStore::new(100);
+    store.set(remote);
+    assert_eq!(wait(&store, true, false), Some(Duration::ZERO));
+    assert_eq!(wait(&store, false, true), None, "enough versions are being fetched");
 }
 
 #[test]
