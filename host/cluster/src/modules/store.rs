@@ -82,6 +82,14 @@ impl ModuleStore {
         self.modules.remove(name).is_some()
     }
 
+    /// Sets the status of an object that was written, if the object is still the same. The watch reports it later.
+    pub fn set_status(&mut self, object: &PolicyModule, status: PolicyModuleStatus) {
+        let known = self.modules.get_mut(&object.name_any()).filter(|known| known.object.uid() == object.uid());
+        if let Some(known) = known {
+            known.object.status = Some(status);
+        }
+    }
+
     /// The names of all modules.
     pub fn names(&self) -> Vec<String> {
         self.modules.keys().cloned().collect()

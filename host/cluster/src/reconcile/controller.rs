@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::watcher::Event;
 use kube_devops_core::Needs;
 use kube_devops_engine::Checks;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,7 @@ use crate::lenient::{self, WatchedPolicy};
 use crate::modules::LiveChecks;
 use crate::pod_index::PodIndex;
 use crate::pods;
+use crate::runtime::election::Handover;
 use crate::runtime::server::Readiness;
 use crate::runtime::store::Watched;
 use crate::runtime::ticker::Ticker;
@@ -66,7 +67,7 @@ pub struct Operator {
     policies: BTreeMap<ObjectKey, Policy>,
     watched_policies: Watched,
     is_leader: bool,
-    step_down: Arc<Notify>,
+    handover: Arc<Handover>,
     availability: Availability,
     audits: AuditList,
     audit_gate: WriteGate,
@@ -82,7 +83,7 @@ impl Operator {
         options: ReconcileOptions,
         metrics: Metrics,
         readiness: Readiness,
-        step_down: Arc<Notify>,
+        handover: Arc<Handover>,
     ) -> Self {
         let checks = live.checks.borrow_and_update().clone();
         Self {
@@ -96,7 +97,7 @@ impl Operator {
             policies: BTreeMap::new(),
             watched_policies: Watched::default(),
             is_leader: false,
-            step_down,
+            handover,
             availability: Availability::default(),
             audits: AuditList::Unknown,
             audit_gate: WriteGate::new(&"audit results"),
@@ -313,7 +314,7 @@ impl Operator {
         if self.availability.is_lost(self.options.election.duration, now.instant) {
             tracing::warn!("no request succeeded for one lease duration: stepping down");
             self.availability = Availability::default();
-            self.step_down.notify_one();
+            self.handover.step_down();
         }
         match answer {
             RequestResult::Write(key, result) => self.written(&key, result, now),

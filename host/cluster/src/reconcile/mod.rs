@@ -79,12 +79,12 @@ pub async fn run(
     let client = connection.client.clone();
     let runtime = Runtime::start(&client, options.address, options.election.clone(), registry.clone()).await?;
     let module_options =
-        ModuleOptions { namespace: options.election.namespace.clone(), leadership: Some(runtime.leadership.clone()) };
+        ModuleOptions { namespace: options.election.namespace.clone(), leadership: Some(runtime.leadership()) };
     let checks = modules::start(client.clone(), catalog, module_options, &registry, stop.clone())?;
     let reporter = Reporter { controller: "kube-devops".to_owned(), instance: Some(options.election.identity.clone()) };
     let executor = Executor { recorder: Recorder::new(client.clone(), reporter), client };
     let operator =
-        Operator::new(executor, checks, options, metrics, runtime.readiness.clone(), runtime.step_down.clone());
+        Operator::new(executor, checks, options, metrics, runtime.readiness.clone(), runtime.handover.clone());
     operator.run(runtime.leadership.clone(), stop).await;
     runtime.shut_down().await;
     Ok(())

@@ -17,13 +17,13 @@ use std::sync::Arc;
 
 use kube::Client;
 use prometheus::Registry;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::ClusterError;
 
-use election::{ElectionOptions, run_election};
+use election::{ElectionOptions, Handover, Leadership, run_election};
 use server::{Readiness, serve};
 
 /// The background tasks of a controller.
@@ -34,7 +34,7 @@ pub struct Runtime {
     /// Whether this replica is the leader.
     pub leadership: watch::Receiver<bool>,
     /// Makes this replica step down, so that another one can become the leader.
-    pub step_down: Arc<Notify>,
+    pub handover: Arc<Handover>,
     finished: CancellationToken,
     election: JoinHandle<()>,
 }
@@ -55,10 +55,15 @@ impl Runtime {
         let finished = CancellationToken::new();
         serve(address, readiness.clone(), registry, finished.clone()).await?;
         let (leads, leadership) = watch::channel(false);
-        let step_down = Arc::new(Notify::new());
-        let election = run_election(client.clone(), election, leads, step_down.clone(), finished.clone());
+        let handover = Arc::new(Handover::default());
+        let election = run_election(client.clone(), election, leads, handover.clone(), finished.clone());
         let election = tokio::spawn(election);
-        Ok(Self { readiness, leadership, step_down, finished, election })
+        Ok(Self { readiness, leadership, handover, finished, election })
+    }
+
+    /// The leadership, for tasks that act beside the controller.
+    pub fn leadership(&self) -> Leadership {
+        Leadership::new(self.leadership.clone(), self.handover.clone())
     }
 
     /// Releases the lease and stops the endpoints. The controller must have stopped before: another replica starts at once.

@@ -206,6 +206,22 @@ fn what_cannot_be_started_is_not_waited_for() {
 }
 
 #[test]
+fn a_status_that_was_written_is_known_before_the_watch_reports_it() {
+    let mut store = ModuleStore::new(100);
+    store.set(object("labels", "checks"));
+    store.set_config_map("checks", map("one"));
+    load(&mut store, Ok(()));
+    store.activate(&catalog(), &mut BTreeMap::new());
+    let (object, status) = store.statuses(now()).remove(0);
+    let mut other = object.clone();
+    other.metadata.uid = Some("other".to_owned());
+    store.set_status(&other, status.clone());
+    assert_eq!(store.statuses(now()).len(), 1, "the status of a deleted module of this name");
+    store.set_status(&object, status);
+    assert!(store.statuses(now()).is_empty());
+}
+
+#[test]
 fn one_bad_module_affects_no_other() {
     let (base, mut active) = (catalog(), BTreeMap::new());
     let mut store = ModuleStore::new(100);

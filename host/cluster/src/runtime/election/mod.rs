@@ -6,6 +6,7 @@
 //! candidates cannot both succeed. [`candidate`] decides, and this file sends the requests.
 
 mod candidate;
+mod handover;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +16,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use candidate::Candidate;
+pub use handover::{Action, Handover, Leadership};
 
 /// The lease, the identity of this replica, and the lease duration.
 #[derive(Debug, Clone)]
@@ -47,12 +49,13 @@ impl ElectionOptions {
 }
 
 /// Takes part in the election until `stop`, and sends to `leadership` whether this replica is the leader. Releases the lease
-/// at the end; the leader must have stopped acting before. Steps down when `step_down` is notified.
+/// at the end, and when it steps down because of `handover`. The controller must have stopped acting before, and other actions are
+/// waited for; if they do not end in time, the lease expires instead.
 pub async fn run_election(
     client: Client,
     options: ElectionOptions,
     leadership: watch::Sender<bool>,
-    step_down: Arc<Notify>,
+    handover: Arc<Handover>,
     stop: CancellationToken,
 ) {
     let api: Api<Lease> = Api::namespaced(client, &options.namespace);
@@ -64,10 +67,10 @@ pub async fn run_election(
         let time_left = candidate.time_left(Instant::now());
         tokio::select! {
             () = stop.cancelled() => break,
-            () = step_down.notified() => {
+            () = handover.is_wanted() => {
                 let lease = candidate.step_down(Instant::now());
                 report(&leadership, false, &options);
-                release(&api, &options, lease).await;
+                release(&api, &options, &handover, lease).await;
                 continue;
             }
             _ = ticks.tick() => {}
@@ -98,12 +101,14 @@ pub async fn run_election(
         report(&leadership, candidate.is_leader(), &options);
     }
     leadership.send_replace(false);
-    release(&api, &options, candidate.released()).await;
+    release(&api, &options, &handover, candidate.released()).await;
 }
 
-/// Writes a released lease. It would expire anyway.
-async fn release(api: &Api<Lease>, options: &ElectionOptions, lease: Option<Lease>) {
-    if let Some(lease) = lease {
+/// Writes a released lease when nothing acts as the leader any longer. It would expire anyway.
+async fn release(api: &Api<Lease>, options: &ElectionOptions, handover: &Handover, lease: Option<Lease>) {
+    if let Some(lease) = lease
+        && handover.is_complete(options.period()).await
+    {
         let _ = timeout(options.period(), api.replace(&options.name, &PostParams::default(), &lease)).await;
     }
 }
