@@ -1,11 +1,14 @@
 //! The connection to a cluster.
 
+mod address;
+pub(crate) mod explain;
+
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext};
+use kube::config::{Cluster, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext};
 use kube::{Client, Config};
 use serde::Serialize;
 
@@ -32,10 +35,12 @@ pub struct Connection {
     pub server: String,
     /// The context of the kubeconfig; `None` in a cluster.
     pub context: Option<String>,
+    /// The host of the proxy, if there is one.
+    proxy: Option<String>,
 }
 
-fn configuration(error: &dyn std::fmt::Display) -> ClusterError {
-    ClusterError::Configuration(error.to_string())
+fn configuration(error: &(dyn std::error::Error + 'static)) -> ClusterError {
+    ClusterError::Configuration(explain::reason(error, None))
 }
 
 /// The contexts of a kubeconfig.
@@ -66,7 +71,7 @@ pub struct ContextInfo {
 impl Contexts {
     /// Reads the kubeconfig at a path, or that of `KUBECONFIG` or the home directory.
     pub fn read(path: Option<&Path>) -> Result<Self, ClusterError> {
-        let file = read(path)?.ok_or_else(|| configuration(&"no kubeconfig exists"))?;
+        let file = read(path)?.ok_or_else(|| ClusterError::Configuration("no kubeconfig exists".to_owned()))?;
         Ok(Self::of(file))
     }
 
@@ -107,7 +112,8 @@ impl Connection {
     /// Connects to the cluster of the pod that the program runs in. No request is sent.
     fn in_cluster() -> Result<Self, ClusterError> {
         let config = Config::incluster();
-        let config = config.map_err(|error| configuration(&format!("no kubeconfig exists, and {error}")))?;
+        let config =
+            config.map_err(|error| ClusterError::Configuration(format!("no kubeconfig exists, and {error}")))?;
         if let Some(paths) = kubeconfig_variable() {
             tracing::warn!(?paths, "no file of KUBECONFIG exists: connecting to the cluster of this pod");
         }
@@ -115,17 +121,26 @@ impl Connection {
     }
 
     async fn open_with(file: Kubeconfig, chosen: Option<String>) -> Result<Self, ClusterError> {
-        let context = chosen.clone().or_else(|| file.current_context.clone());
+        let context = chosen.clone().or_else(|| file.current_context.clone()).filter(|context| !context.is_empty());
+        let named = named_cluster(&file, context.as_deref()).map_err(ClusterError::Configuration)?;
+        let has_proxy = named.is_some_and(|cluster| cluster.proxy_url.is_some());
         let chosen = KubeConfigOptions { context: chosen, ..KubeConfigOptions::default() };
-        let config = Config::from_custom_kubeconfig(file, &chosen).await.map_err(|error| configuration(&error))?;
+        let mut config = Config::from_custom_kubeconfig(file, &chosen).await.map_err(|error| configuration(&error))?;
+        if !has_proxy {
+            address::correct_environment_proxy(&mut config);
+        }
         Self::with(config, context)
     }
 
     fn with(mut config: Config, context: Option<String>) -> Result<Self, ClusterError> {
+        address::complete(&mut config);
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let client = Client::try_from(config).map_err(|error| configuration(&error))?;
-        Ok(Self { client, server, context })
+        let proxy = config.proxy_url.as_ref().and_then(|proxy| proxy.host()).map(str::to_owned);
+        let plugin = config.auth_info.exec.clone();
+        let client = Client::try_from(config)
+            .map_err(|error| ClusterError::Configuration(explain::reason(&error, plugin.as_ref())))?;
+        Ok(Self { client, server, context, proxy })
     }
 
     /// Connects to the cluster of a context. No request is sent.
@@ -141,8 +156,34 @@ impl Connection {
 
     /// Returns the error of a failed request to this cluster. `what` is the action, such as `list pods`.
     pub fn error(&self, error: kube::Error, what: &str) -> ClusterError {
-        ClusterError::of(error, &self.server, what)
+        match (ClusterError::of(error, &self.server, what), &self.proxy) {
+            (ClusterError::Unreachable { server, reason }, Some(proxy)) => {
+                ClusterError::Unreachable { server, reason: format!("{reason}, through the proxy {proxy}") }
+            }
+            (error, _) => error,
+        }
     }
+}
+
+/// Returns the cluster of the context that is used. As for kubectl, a context must exist and name a user that exists: without its
+/// user, requests would be anonymous.
+fn named_cluster<'f>(file: &'f Kubeconfig, context: Option<&str>) -> Result<Option<&'f Cluster>, String> {
+    let contexts: Vec<_> = file.contexts.iter().map(|context| context.name.as_str()).collect();
+    let known = || match contexts.as_slice() {
+        [] => "the kubeconfig has no contexts".to_owned(),
+        contexts => format!("the contexts are {}", contexts.join(", ")),
+    };
+    let name =
+        context.ok_or_else(|| format!("no context is selected, and the kubeconfig has no current one; {}", known()))?;
+    let named = file.contexts.iter().find(|named| named.name == name);
+    let named = named.ok_or_else(|| format!("there is no context {name:?}; {}", known()))?;
+    let Some(context) = &named.context else { return Ok(None) };
+    let has_user = |user: &str| file.auth_infos.iter().any(|known| known.name == user);
+    if let Some(user) = context.user.as_deref().filter(|user| !user.is_empty() && !has_user(user)) {
+        return Err(format!("the context {name:?} names the user {user:?}, which is not in the kubeconfig"));
+    }
+    let cluster = file.clusters.iter().find(|cluster| cluster.name == context.cluster);
+    Ok(cluster.and_then(|cluster| cluster.cluster.as_ref()))
 }
 
 /// Reads the kubeconfig at a path, or that of `KUBECONFIG` or the home directory; `None` if no file exists.
@@ -219,6 +260,29 @@ mod tests {
         for damaged in [&broken, &folder.path().to_owned()] {
             assert!(context(&[damaged]).is_err() && context(&[&valid, damaged]).is_err());
         }
+    }
+
+    #[test]
+    fn a_context_must_exist_and_name_a_known_user() {
+        let text = "{clusters: [{name: one, cluster: {server: 'https://one', proxy-url: 'http://proxy'}}], users: [{name: me}], \
+            contexts: [{name: a, context: {cluster: one, user: me}}, {name: b, context: {cluster: one, user: other}}, \
+            {name: c, context: {cluster: none}}]}";
+        let file = serde_norway::from_str(text).unwrap();
+        let server =
+            |context| named_cluster(&file, context).map(|cluster| cluster.and_then(|cluster| cluster.server.clone()));
+        assert_eq!(server(Some("a")), Ok(Some("https://one".to_owned())));
+        assert_eq!(server(Some("c")), Ok(None));
+        for (context, part) in [
+            (None, "no context is selected, and the kubeconfig has no current one; the contexts are a, b, c"),
+            (Some("d"), "there is no context \"d\"; the contexts are a, b, c"),
+            (Some("b"), "the context \"b\" names the user \"other\", which is not in the kubeconfig"),
+        ] {
+            assert_eq!(server(context).unwrap_err(), part);
+        }
+        assert_eq!(
+            named_cluster(&Kubeconfig::default(), Some("a")).unwrap_err(),
+            "there is no context \"a\"; the kubeconfig has no contexts"
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use kube::error::Error;
 
+use crate::connection::explain;
+
 /// An error of a cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -79,15 +81,15 @@ impl ClusterError {
             Error::Api(status) if status.code == 401 => Self::Unauthorized { server, reason: status.message.clone() },
             Error::Api(status) if status.code == 403 => Self::Forbidden { what, reason: status.message.clone() },
             Error::Api(status) => Self::Request { what, reason: status.message.clone() },
-            error @ (Error::HyperError(_) | Error::Service(_)) => {
-                Self::Unreachable { server, reason: innermost(&error) }
-            }
+            error @ (Error::HyperError(_) | Error::Service(_)) => match explain::plugin_failure(&error, None) {
+                Some(reason) => Self::Unauthorized { server, reason },
+                None => Self::Unreachable { server, reason: innermost(&error) },
+            },
             error => Self::Request { what, reason: error.to_string() },
         }
     }
 }
 
-/// Returns the message of the innermost cause, which is the specific one.
 /// Whether the API server failed to call an admission webhook: the request was answered, and another replica would have no more
 /// success.
 pub fn is_webhook_failure(status: &kube::core::Status) -> bool {
@@ -95,6 +97,7 @@ pub fn is_webhook_failure(status: &kube::core::Status) -> bool {
     status.code == 500 && status.message.contains("failed calling webhook")
 }
 
+/// Returns the message of the innermost cause, which is the specific one.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(below) = cause.source() {

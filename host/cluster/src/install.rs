@@ -76,6 +76,10 @@ async fn wait_until_established(
     let deadline = Instant::now() + ESTABLISH_TIMEOUT;
     loop {
         let definition = api.get(name).await.map_err(|error| connection.error(error, &format!("read {name}")))?;
+        if definition.metadata.deletion_timestamp.is_some() {
+            let reason = "it is being deleted; run this command again when `kubectl get crd` does not list it any more";
+            return Err(ClusterError::Request { what: format!("install {name}"), reason: reason.to_owned() });
+        }
         let conditions = definition.status.and_then(|status| status.conditions).unwrap_or_default();
         if conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
             return Ok(());

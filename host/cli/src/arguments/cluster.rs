@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use kube_devops_cluster::permissions::NAME_PREFIX;
 
+use super::deploy::namespace;
+
 /// The cluster to connect to.
 #[derive(Debug, Clone, Args)]
 pub struct ClusterArguments {
@@ -19,11 +21,11 @@ pub struct ClusterArguments {
 #[derive(Debug, Args)]
 pub struct CheckArguments {
     /// Namespace of the controllers
-    #[arg(short, long, default_value = "kube-devops", value_name = "NAME")]
+    #[arg(short, long, default_value = "kube-devops", value_name = "NAME", value_parser = namespace)]
     pub namespace: String,
     /// Check only the permissions to evaluate the pods of this namespace with `analyze -n NAME`; can be specified
     /// multiple times
-    #[arg(long = "analyze-namespace", value_name = "NAME", conflicts_with = "namespace")]
+    #[arg(long = "analyze-namespace", value_name = "NAME", value_parser = namespace, conflicts_with = "namespace")]
     pub analyze_namespaces: Vec<String>,
     /// Check an installation instead: whether its components are ready, and whether API servers reach the webhook
     #[arg(long, conflicts_with = "analyze_namespaces", help_heading = "Installation")]
@@ -100,7 +102,7 @@ pub enum ListFormat {
 #[derive(Debug, Clone, Args)]
 pub struct Selection {
     /// Namespace to select; can be specified multiple times
-    #[arg(short, long = "namespace", value_name = "NAME")]
+    #[arg(short, long = "namespace", value_name = "NAME", value_parser = namespace)]
     pub namespaces: Vec<String>,
     /// Label selector of the pods, such as app=web,tier!=cache
     #[arg(short = 'l', long, value_name = "SELECTOR")]

@@ -88,7 +88,7 @@ Exit codes: 0 no differences; 1 differences; 2 an operation failed.")]
 #[derive(Debug, Args)]
 pub struct ExportArguments {
     /// Namespace to export; can be specified multiple times; defaults to the namespace of the kubeconfig context
-    #[arg(short, long = "namespace", value_name = "NAME", conflicts_with = "all_namespaces")]
+    #[arg(short, long = "namespace", value_name = "NAME", value_parser = namespace, conflicts_with = "all_namespaces")]
     pub namespaces: Vec<String>,
     /// Export all namespaces
     #[arg(short = 'A', long)]

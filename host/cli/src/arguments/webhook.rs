@@ -113,7 +113,7 @@ pub struct CertGenerateArguments {
     #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME")]
     pub service_name: String,
     /// Namespace of the Service
-    #[arg(short, long, default_value = "kube-devops", value_name = "NAME")]
+    #[arg(short, long, default_value = "kube-devops", value_name = "NAME", value_parser = namespace)]
     pub namespace: String,
     /// Folder for the files; an existing ca.crt keeps its CAs until they expire
     #[arg(long, default_value = ".", value_name = "FOLDER")]
@@ -134,7 +134,7 @@ pub struct InstallConfigArguments {
     #[arg(long, value_name = "FILE")]
     pub ca_bundle_path: Option<PathBuf>,
     /// Namespace of the webhook and its Service
-    #[arg(short, long, default_value = "kube-devops", value_name = "NAME")]
+    #[arg(short, long, default_value = "kube-devops", value_name = "NAME", value_parser = namespace)]
     pub namespace: String,
     /// Name of the ValidatingWebhookConfiguration and the MutatingWebhookConfiguration
     #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME")]
