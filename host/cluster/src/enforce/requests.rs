@@ -7,6 +7,7 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, List
 use kube::{Api, Client, ResourceExt};
 use kube_devops_core::workload::Workload;
 use serde_json::Value;
+use tokio::task::block_in_place;
 
 use super::added::{added, give_up};
 use super::decide::{Decision, follow_up, remediation};
@@ -44,7 +45,8 @@ pub async fn remediate(client: &Client, job: &RemediationJob) -> Result<Ended, k
     let Some(workload) = get(&api, &key.name).await? else {
         return Ok(Ended { key: Some(key), uid: None, result: JobResult::Gone });
     };
-    let decision = remediation(&workload, job, job.patches.get(&key), Utc::now());
+    // The checks are called, each of which may take a second.
+    let decision = block_in_place(|| remediation(&workload, job, job.patches.get(&key), Utc::now()));
     let result = carry_out(client, &job.namespace, &api, &key, &workload, decision).await?;
     Ok(Ended { key: Some(key), uid: uid(&workload), result })
 }

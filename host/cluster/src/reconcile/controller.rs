@@ -247,11 +247,9 @@ impl Operator {
             let executor = self.executor.clone();
             self.requests.push(Box::pin(async move { RequestResult::Audits(executor.audits().await) }));
         }
+        self.retry_rules();
         // The evaluation occupies its thread, while the endpoints have to be served.
-        tokio::task::block_in_place(|| {
-            self.retry_rules();
-            self.evaluate();
-        });
+        tokio::task::block_in_place(|| self.evaluate());
         self.start_writes();
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube_devops_core::{Ledger, SystemNamespaces};
 use kube_devops_engine::Checks;
+use tokio::task::block_in_place;
 
 use super::found::Found;
 use crate::crd::DevOpsPolicy;
@@ -25,12 +26,13 @@ pub enum Rules {
 }
 
 impl Rules {
-    /// Creates the rules of a policy.
+    /// Creates the rules of a policy. The checks are called, each of which may take a second: this occupies the thread, while other
+    /// tasks, such as the endpoints and the leader election, have to run.
     pub fn of(object: &DevOpsPolicy, checks: &Checks, system: &SystemNamespaces) -> Self {
         if system.contains(&object.namespace().unwrap_or_default()) {
             return Self::SystemNamespace;
         }
-        match policies::rules(&object.name_any(), &object.spec, checks) {
+        match block_in_place(|| policies::rules(&object.name_any(), &object.spec, checks)) {
             Ok(rules) => Self::Valid(Arc::new(rules)),
             Err(error) if error.is_temporary() => Self::Failed(error.to_string()),
             Err(error) => Self::Invalid(error.to_string()),
