@@ -1,6 +1,7 @@
 //! The event loop of the operator.
 
 mod policy_store;
+mod results;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -9,7 +10,6 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered, StreamExt};
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::watcher::Event;
 use kube_devops_core::Needs;
 use kube_devops_engine::Checks;
@@ -19,16 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::ReconcileOptions;
 use super::availability::Availability;
-use super::executor::{ExecuteError, Executor};
+use super::executor::Executor;
 use super::gate::WriteGate;
 use super::metrics::{Metrics, Shown};
 use super::policy::Policy;
 use super::request_result::RequestResult;
 use super::rules::Rules;
 use super::turns::Turns;
-use super::write::{EnforcementResult, WriteResult};
 use crate::clock::Now;
-use crate::enforce::JobResult;
 use crate::key::ObjectKey;
 use crate::lenient::{self, WatchedPolicy};
 use crate::modules::LiveChecks;
@@ -123,10 +121,7 @@ impl Operator {
                     }
                     Err(_) => break,
                 },
-                Some(answer) = self.requests.next() => {
-                    self.answered(answer);
-                    self.start_writes();
-                }
+                Some(answer) = self.requests.next() => self.request_ended(answer),
                 ages_are_due = ticker.tick() => {
                     if ages_are_due {
                         self.update_ages();
@@ -160,7 +155,7 @@ impl Operator {
     /// to follow.
     async fn finish(&mut self) {
         while let Some(answer) = self.requests.next().await {
-            self.answered(answer);
+            self.enter(answer);
         }
         if !self.is_leader {
             return;
@@ -302,85 +297,6 @@ impl Operator {
         };
         let most = MOST_WRITES.saturating_sub(self.requests.len());
         self.requests.extend(self.turns.take(&mut self.policies, most, &[&write, &job]));
-    }
-
-    fn answered(&mut self, answer: RequestResult) {
-        let now = Now::read();
-        if let Some(failed) = answer.is_unavailability() {
-            self.availability.answered(failed, now.instant);
-        }
-        if self.availability.is_lost(self.options.election.duration, now.instant) {
-            tracing::warn!("no request succeeded for one lease duration: stepping down");
-            self.availability = Availability::default();
-            self.handover.step_down();
-        }
-        match answer {
-            RequestResult::Write(key, result) => self.written(&key, result, now),
-            RequestResult::Job(key, owner, result) => self.job_ended(&key, owner.as_deref(), result, now),
-            RequestResult::Audits(Ok(mut known)) => {
-                self.audits = AuditList::Known;
-                for (key, policy) in &mut self.policies {
-                    policy.set_audits(known.remove(key).unwrap_or_default());
-                }
-            }
-            RequestResult::Audits(Err(error)) => {
-                tracing::warn!("failed to list the audit results: {error}");
-                self.audits = AuditList::Unknown;
-                self.audit_gate.failed(now.instant);
-            }
-        }
-    }
-
-    fn written(&mut self, key: &ObjectKey, result: Result<Option<WriteResult>, ExecuteError>, now: Now) {
-        let Some(policy) = self.policies.get_mut(key) else { return };
-        match result {
-            Ok(Some(result)) => {
-                if matches!(result, WriteResult::Audit { .. }) {
-                    self.metrics.audits.inc();
-                }
-                policy.written(result, now);
-            }
-            // The policy is gone, and the watch is about to report it.
-            Ok(None) => policy.write_failed(now),
-            Err(error) => {
-                self.metrics.errors.inc();
-                tracing::warn!(policy = %key, "failed to write, retrying: {error}");
-                policy.write_failed(now);
-            }
-        }
-    }
-
-    fn job_ended(
-        &mut self,
-        key: &ObjectKey,
-        owner: Option<&ObjectReference>,
-        result: Result<EnforcementResult, ExecuteError>,
-        now: Now,
-    ) {
-        let Some(policy) = self.policies.get_mut(key) else { return };
-        match result {
-            Ok(done) => {
-                let (is_applied, is_failure) = match &done {
-                    EnforcementResult::Remediated { result, .. } | EnforcementResult::Followed { result, .. } => {
-                        use JobResult::{Conflict, Denied, Patched, Reverted};
-                        (
-                            matches!(result, Patched(patched) if !patched.what.is_empty()),
-                            matches!(result, Conflict(_) | Denied(_) | Reverted(_)),
-                        )
-                    }
-                    EnforcementResult::Checked { .. } => (false, false),
-                };
-                // A workload that is tried again with the same result counts once.
-                let is_changed = policy.job_done(done, &self.options.enforce, now);
-                self.metrics.applied.inc_by(is_applied.into());
-                self.metrics.failed.inc_by((is_failure && is_changed).into());
-            }
-            Err(error) => {
-                self.metrics.failed.inc();
-                tracing::warn!(policy = %key, "failed to remediate a workload, retrying: {error}");
-                policy.job_failed(owner, now);
-            }
-        }
     }
 }
 

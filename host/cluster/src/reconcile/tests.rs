@@ -36,7 +36,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn options() -> ReconcileOptions {
+pub(super) fn options() -> ReconcileOptions {
     ReconcileOptions {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         election: ElectionOptions {

@@ -34,7 +34,7 @@ impl Handover {
     }
 
     /// Waits until this replica should step down.
-    pub(super) async fn is_wanted(&self) {
+    pub async fn is_wanted(&self) {
         self.step_down.notified().await;
     }
 
