@@ -222,7 +222,7 @@ impl Remediations {
     pub fn checked(&mut self, key: &WorkloadKey, result: &JobResult) {
         self.is_running = false;
         if *result == JobResult::Gone {
-            self.workloads.remove(key);
+            self.forget(key);
         }
     }
 
@@ -263,12 +263,15 @@ impl Remediations {
         patches.insert(key.clone(), PatchCount { template, count });
     }
 
+    /// A workload was deleted: another one of the same name has nothing of it. Returns whether it was listed.
+    fn forget(&mut self, key: &WorkloadKey) -> bool {
+        Arc::make_mut(&mut self.patches).remove(key);
+        self.workloads.remove(key).is_some()
+    }
+
     fn enter(&mut self, key: WorkloadKey, result: &JobResult, follow: Option<Follow>, now: Now) -> bool {
         let (state, message) = match result {
-            JobResult::Gone => {
-                Arc::make_mut(&mut self.patches).remove(&key);
-                return self.workloads.remove(&key).is_some();
-            }
+            JobResult::Gone => return self.forget(&key),
             // The patches of its template still count: a client that replaces the workload each time may have removed the fields.
             JobResult::Superseded => return self.workloads.remove(&key).is_some(),
             JobResult::UpToDate => {

@@ -240,20 +240,21 @@ fn patches_of_one_template_are_counted() {
 }
 
 #[test]
-fn deleted_workloads_leave_the_status() {
+fn deleted_workloads_leave_the_status_and_their_patches_do_not_count_any_longer() {
     let now = start();
-    let mut remediations = due(&["web"], now);
-    next(&mut remediations, now);
-    let skipped = JobResult::Skipped("it is paused".to_owned());
-    remediations.remediated(&owner("web"), Some(key("web")), &skipped, &options(), now);
+    let mut remediations = rolling_out(now);
+    next(&mut remediations, now + seconds(10));
+    remediations.followed(key("web"), &JobResult::Completed, &options(), now);
     let later = now + seconds(600);
     assert_eq!(remediations.next(&options(), false, [].iter(), later), Some(NextJob::Check { key: key("web") }));
     remediations.checked(&key("web"), &JobResult::Exists);
-    assert_eq!(state(&remediations), Some(WorkloadState::Skipped));
+    assert_eq!(state(&remediations), Some(WorkloadState::Patched));
     assert_eq!(remediations.next(&options(), false, [].iter(), later), None);
     remediations.next(&options(), false, [].iter(), later + seconds(600));
+    assert_eq!(remediations.patches().len(), 1);
     remediations.checked(&key("web"), &JobResult::Gone);
     assert_eq!(state(&remediations), None);
+    assert!(remediations.patches().is_empty());
 }
 
 #[test]
