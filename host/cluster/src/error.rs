@@ -67,6 +67,9 @@ pub enum ClusterError {
     /// Two metrics have the same name.
     #[error("failed to register the metrics: {0}")]
     Metrics(String),
+    /// A background task ended, which only a panic causes.
+    #[error("{0} ended unexpectedly; the messages before state the reason")]
+    TaskEnded(&'static str),
     /// A deadline was exceeded.
     #[error("{0}")]
     Timeout(String),

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use kube_devops_engine::{Catalog, Checks, LoadedModule};
 use kube_devops_oci::Fetched;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::ModuleOptions;
@@ -59,8 +59,10 @@ pub(super) struct Manager {
     pub(super) checks: watch::Sender<Arc<Checks>>,
     pub(super) started: watch::Sender<bool>,
     pub(super) metrics: Metrics,
-    /// The watches of ConfigMaps, by name.
-    pub(super) followed: BTreeMap<String, JoinHandle<()>>,
+    /// The watches of ConfigMaps.
+    pub(super) followers: JoinSet<()>,
+    /// The handles of the watches, by the name of the ConfigMap.
+    pub(super) followed: BTreeMap<String, AbortHandle>,
     pub(super) sender: mpsc::Sender<(String, Source)>,
     pub(super) loading: Option<JoinHandle<LoadResult>>,
     /// The removal of unused versions from the cache.
@@ -94,6 +96,7 @@ impl Manager {
                 finished = join(&mut self.loading) => self.loaded(finished),
                 finished = join(&mut self.reducing) => self.reduced(finished),
                 Some(fetched) = self.fetches.join_next() => self.fetched(fetched),
+                Some(Err(error)) = self.followers.join_next() => resume_panic(error),
                 () = &mut deadline, if !*self.started.borrow() => {
                     tracing::warn!("not all modules were loaded within {START:?}; their checks are not evaluated yet");
                     self.started.send_replace(true);
@@ -115,9 +118,6 @@ impl Manager {
             self.proceed();
         }
         self.statuses.stop();
-        for (_, follower) in std::mem::take(&mut self.followed) {
-            follower.abort();
-        }
     }
 
     fn event(&mut self, event: Event<WatchedModule>) {
@@ -135,7 +135,7 @@ impl Manager {
         for name in needed {
             if !self.followed.contains_key(&name) {
                 let api = Api::namespaced(self.client.clone(), &self.options.namespace);
-                let follower = tokio::spawn(follow(api, name.clone(), self.sender.clone()));
+                let follower = self.followers.spawn(follow(api, name.clone(), self.sender.clone()));
                 self.followed.insert(name, follower);
             }
         }
@@ -312,5 +312,12 @@ async fn changed(leadership: &mut Option<Leadership>) -> bool {
     match leadership {
         Some(leadership) => leadership.changed().await,
         None => std::future::pending().await,
+    }
+}
+
+/// A watch of a ConfigMap that panicked would leave the module of the ConfigMap as it is.
+fn resume_panic(error: JoinError) {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
     }
 }

@@ -55,6 +55,14 @@ pub struct LiveChecks {
     pub is_started: watch::Receiver<bool>,
 }
 
+impl LiveChecks {
+    /// Waits until modules are not loaded any longer. If this is not because the program stops, it must not continue.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut checks = self.checks.clone();
+        async move { while checks.changed().await.is_ok() {} }
+    }
+}
+
 /// The options of the modules.
 pub struct ModuleOptions {
     /// The namespace of the platform, with the ConfigMaps.
@@ -98,6 +106,7 @@ pub fn start(
         checks,
         started,
         metrics,
+        followers: JoinSet::new(),
         followed: BTreeMap::new(),
         sender,
         loading: None,

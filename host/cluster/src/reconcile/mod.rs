@@ -67,13 +67,16 @@ pub struct ReconcileOptions {
 ///
 /// # Errors
 ///
-/// If the address is in use.
+/// If the address is in use, or a background task ends unexpectedly.
 pub async fn run(
     connection: &Connection,
     catalog: Catalog,
     options: ReconcileOptions,
     stop: CancellationToken,
 ) -> Result<(), ClusterError> {
+    // Whatever ends this function ends the background tasks, too.
+    let stop = stop.child_token();
+    let _guard = stop.clone().drop_guard();
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let client = connection.client.clone();
@@ -81,11 +84,15 @@ pub async fn run(
     let module_options =
         ModuleOptions { namespace: options.election.namespace.clone(), leadership: Some(runtime.leadership()) };
     let checks = modules::start(client.clone(), catalog, module_options, &registry, stop.clone())?;
+    let modules_ended = checks.ended();
     let reporter = Reporter { controller: "kube-devops".to_owned(), instance: Some(options.election.identity.clone()) };
     let executor = Executor { recorder: Recorder::new(client.clone(), reporter), client };
     let operator =
         Operator::new(executor, checks, options, metrics, runtime.readiness.clone(), runtime.handover.clone());
-    operator.run(runtime.leadership.clone(), stop).await;
-    runtime.shut_down().await;
-    Ok(())
+    let operator = operator.run(runtime.leadership.clone(), stop.clone());
+    let other = async {
+        modules_ended.await;
+        "the loading of modules"
+    };
+    runtime.run(operator, other, &stop).await
 }

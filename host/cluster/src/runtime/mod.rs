@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Runtime::start --> /healthz, /readyz, /metrics
-//!                  '-> leader election --> leadership --> controller (Ticker, Watched) --> Runtime::shut_down
+//!                  '-> leader election --> leadership --> controller (Ticker, Watched) --> end of Runtime::run
 //! ```
 
 pub mod backoff;
@@ -10,6 +10,7 @@ pub mod election;
 pub mod metrics;
 pub mod server;
 pub mod store;
+mod supervise;
 pub mod ticker;
 
 use std::net::SocketAddr;
@@ -19,12 +20,13 @@ use kube::Client;
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::ClusterError;
 
 use election::{ElectionOptions, Handover, Leadership, run_election};
 use server::{Readiness, serve};
+use supervise::supervise;
 
 /// The background tasks of a controller.
 #[derive(Debug)]
@@ -35,7 +37,9 @@ pub struct Runtime {
     pub leadership: watch::Receiver<bool>,
     /// Makes this replica step down, so that another one can become the leader.
     pub handover: Arc<Handover>,
-    finished: CancellationToken,
+    /// Ends the tasks, also if the controller does not start.
+    finished: DropGuard,
+    server: JoinHandle<()>,
     election: JoinHandle<()>,
 }
 
@@ -53,12 +57,13 @@ impl Runtime {
     ) -> Result<Self, ClusterError> {
         let readiness = Readiness::default();
         let finished = CancellationToken::new();
-        serve(address, readiness.clone(), registry, finished.clone()).await?;
+        let server = serve(address, readiness.clone(), registry, finished.clone()).await?;
         let (leads, leadership) = watch::channel(false);
         let handover = Arc::new(Handover::default());
         let election = run_election(client.clone(), election, leads, handover.clone(), finished.clone());
         let election = tokio::spawn(election);
-        Ok(Self { readiness, leadership, handover, finished, election })
+        let finished = finished.drop_guard();
+        Ok(Self { readiness, leadership, handover, finished, server, election })
     }
 
     /// The leadership, for tasks that act beside the controller.
@@ -66,10 +71,32 @@ impl Runtime {
         Leadership::new(self.leadership.clone(), self.handover.clone())
     }
 
-    /// Releases the lease and stops the endpoints. The controller must have stopped before: another replica starts at once.
-    pub async fn shut_down(self) {
-        self.finished.cancel();
-        // The task ends by itself; a panic in it has been reported.
-        let _ = self.election.await;
+    /// Runs a controller until `stop`, and then releases the lease and stops the endpoints. `other` returns the name of another background
+    /// task that has ended.
+    ///
+    /// # Errors
+    ///
+    /// If a background task ends before `stop`, which only a panic causes. `stop` is cancelled then, because the controller would continue
+    /// with what it has, and look healthy.
+    pub async fn run(
+        mut self,
+        controller: impl Future<Output = ()>,
+        other: impl Future<Output = &'static str>,
+        stop: &CancellationToken,
+    ) -> Result<(), ClusterError> {
+        let ended = async {
+            tokio::select! {
+                _ = &mut self.server => "the HTTP server",
+                _ = &mut self.election => "the leader election",
+                other = other => other,
+            }
+        };
+        let result = supervise(controller, ended, stop).await;
+        // Only now: another replica starts at once.
+        drop(self.finished);
+        if !self.election.is_finished() {
+            let _ = self.election.await;
+        }
+        result
     }
 }

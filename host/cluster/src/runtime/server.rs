@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::ClusterError;
@@ -51,23 +52,21 @@ struct Served {
     registry: Registry,
 }
 
-/// Listens on `address` (port 0 means any free port), and serves the endpoints in the background until `stop`. Returns the
-/// address that it listens on.
+/// Listens on `address` (port 0 means any free port), and serves the endpoints in the background until `stop`. Returns the task.
 pub async fn serve(
     address: SocketAddr,
     readiness: Readiness,
     registry: Registry,
     stop: CancellationToken,
-) -> Result<SocketAddr, ClusterError> {
-    let (listener, address) = listen(address).await?;
+) -> Result<JoinHandle<()>, ClusterError> {
+    let (listener, _) = listen(address).await?;
     let router = endpoints(readiness, registry);
-    tokio::spawn(async move {
+    Ok(tokio::spawn(async move {
         let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
         if let Err(error) = server.await {
             tracing::error!("the HTTP server ended: {error}");
         }
-    });
-    Ok(address)
+    }))
 }
 
 /// Listens on `address` (port 0 means any free port). Returns the listener and its address.

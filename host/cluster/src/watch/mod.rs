@@ -61,7 +61,7 @@ pub enum WatchError {
 ///
 /// # Errors
 ///
-/// If the address is in use, or a check rejects its default settings.
+/// If the address is in use, a check rejects its default settings, or a background task ends unexpectedly.
 pub async fn run(
     connection: &Connection,
     checks: &Checks,
@@ -86,9 +86,10 @@ pub async fn run(
         are_shown: false,
         changed,
     };
-    controller.run(pods::watch(&connection.client, needs), runtime.leadership.clone(), stop).await;
-    runtime.shut_down().await;
-    Ok(())
+    let stop = stop.child_token();
+    let events = pods::watch(&connection.client, needs);
+    let controller = controller.run(events, runtime.leadership.clone(), stop.clone());
+    Ok(runtime.run(controller, std::future::pending(), &stop).await?)
 }
 
 struct Controller<F> {
