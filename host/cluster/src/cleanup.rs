@@ -7,7 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams};
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
@@ -15,6 +15,8 @@ use crate::ClusterError;
 use crate::connection::Connection;
 use crate::crd::DevOpsPolicy;
 use crate::finalizer;
+use crate::key::ObjectKey;
+use crate::metadata;
 use crate::permissions::ObjectNames;
 
 /// The period of reading the Leases.
@@ -73,7 +75,7 @@ pub async fn run(connection: &Connection, namespace: &str, names: &ObjectNames) 
 
 async fn finalizers(connection: &Connection) -> Result<Vec<String>, ClusterError> {
     let policies: Api<DevOpsPolicy> = Api::all(connection.client.clone());
-    let found = match policies.list_metadata(&ListParams::default()).await {
+    let found = match metadata::list(&policies, &ListParams::default()).await {
         Ok(found) => found,
         // The custom resources are not installed.
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Vec::new()),
@@ -81,7 +83,7 @@ async fn finalizers(connection: &Connection) -> Result<Vec<String>, ClusterError
     };
     let mut removed = Vec::new();
     for policy in found.items.iter().filter(|policy| finalizer::is_set(&policy.metadata)) {
-        let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
+        let ObjectKey { namespace, name } = ObjectKey::of(&policy.metadata);
         let others = finalizer::others(&policy.metadata);
         match finalizer::replace(&connection.client, &policy.metadata, &others).await {
             Ok(()) => removed.push(format!("finalizer of devopspolicy/{name} in {namespace}")),

@@ -5,6 +5,7 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use crate::crd::DevOpsPolicy;
+use crate::metadata;
 
 /// The finalizer that delays the deletion of a policy until its rollouts have ended. It is present only during rollouts, so that
 /// the deletion of policies and namespaces does not depend on a running operator.
@@ -28,7 +29,7 @@ pub fn others(policy: &ObjectMeta) -> Vec<String> {
 pub async fn replace(client: &Client, policy: &ObjectMeta, finalizers: &[String]) -> Result<(), kube::Error> {
     let (name, namespace) = (policy.name.as_deref(), policy.namespace.as_deref());
     let policies: Api<DevOpsPolicy> = Api::namespaced(client.clone(), namespace.unwrap_or_default());
-    let metadata = json!({ "uid": policy.uid, "resourceVersion": policy.resource_version, "finalizers": finalizers });
-    let patch = Patch::Merge(json!({ "metadata": metadata }));
-    policies.patch_metadata(name.unwrap_or_default(), &PatchParams::default(), &patch).await.map(drop)
+    let fields = json!({ "uid": policy.uid, "resourceVersion": policy.resource_version, "finalizers": finalizers });
+    let patch = Patch::Merge(json!({ "metadata": fields }));
+    metadata::patch(&policies, name.unwrap_or_default(), &PatchParams::default(), &patch).await.map(drop)
 }

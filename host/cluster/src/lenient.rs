@@ -1,11 +1,16 @@
-//! Objects of a watch of which one that cannot be parsed must not prevent the others from being read.
+//! Objects of a watch or a list of which one that cannot be parsed must not prevent the others from being read.
 
-use kube::api::ApiResource;
+use std::borrow::Cow;
+use std::fmt;
+
+use kube::api::{ApiResource, ObjectMeta};
+use kube::core::DynamicResourceScope;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, Resource};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::crd::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus};
 
@@ -15,25 +20,115 @@ pub struct Lenient<T>(pub Result<T, String>);
 
 impl<T: DeserializeOwned> Lenient<T> {
     /// Reads a part of an object.
-    pub fn of(value: &Value) -> Self {
-        Self(T::deserialize(value).map_err(|error| error.to_string()))
+    pub fn of(text: &RawValue) -> Self {
+        Self(serde_json::from_str(text.get()).map_err(|error| error.to_string()))
     }
 }
 
-impl<T: Default> Default for Lenient<T> {
-    fn default() -> Self {
-        Self(Ok(T::default()))
+impl<T> Lenient<T> {
+    fn missing() -> Self {
+        Self(Err("it is missing".to_owned()))
     }
 }
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::of(&Value::deserialize(deserializer)?))
+        // The extent of a value is found without recursion: one that is nested too deeply fails here alone.
+        Ok(Self::of(&Box::<RawValue>::deserialize(deserializer)?))
+    }
+}
+
+/// An object whose spec and status are read separately, and whose `managedFields` are not read: clients can write and nest them
+/// as they like.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(bound = "P: DeserializeOwned, S: DeserializeOwned")]
+pub struct LenientObject<P, S> {
+    /// The metadata.
+    #[serde(deserialize_with = "unmanaged")]
+    pub metadata: ObjectMeta,
+    /// The spec.
+    #[serde(default = "Lenient::missing")]
+    pub spec: Lenient<P>,
+    /// The status.
+    #[serde(default = "Option::default")]
+    pub status: Option<Lenient<S>>,
+}
+
+impl<P, S> Resource for LenientObject<P, S> {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        resource.kind.as_str().into()
+    }
+
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        resource.group.as_str().into()
+    }
+
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        resource.version.as_str().into()
+    }
+
+    fn api_version(resource: &ApiResource) -> Cow<'_, str> {
+        resource.api_version.as_str().into()
+    }
+
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        resource.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// Deserializes metadata without `managedFields`.
+pub fn unmanaged<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    struct MetadataVisitor;
+
+    impl<'de> Visitor<'de> for MetadataVisitor {
+        type Value = ObjectMeta;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("metadata")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ObjectMeta, A::Error> {
+            ObjectMeta::deserialize(MapAccessDeserializer::new(Unmanaged(map)))
+        }
+    }
+
+    deserializer.deserialize_map(MetadataVisitor)
+}
+
+/// The fields of metadata without `managedFields`.
+struct Unmanaged<A>(A);
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Unmanaged<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        while let Some(key) = self.0.next_key::<String>()? {
+            if key != "managedFields" {
+                return seed.deserialize(key.into_deserializer()).map(Some);
+            }
+            self.0.next_value::<IgnoredAny>()?;
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.0.next_value_seed(seed)
     }
 }
 
 /// A policy of a watch.
-pub type WatchedPolicy = kube::core::Object<Lenient<DevOpsPolicySpec>, Lenient<DevOpsPolicyStatus>>;
+pub type WatchedPolicy = LenientObject<DevOpsPolicySpec, DevOpsPolicyStatus>;
 
 /// Watches all policies. Interruptions are errors of the stream, which continues after a backoff.
 pub fn watch_policies(
@@ -50,14 +145,15 @@ pub fn watch_policies(
 ///
 /// If its spec is malformed. A malformed status is the same as none, and will be replaced.
 pub fn policy(watched: WatchedPolicy) -> Result<DevOpsPolicy, String> {
-    let WatchedPolicy { metadata, spec, status, .. } = watched;
+    let WatchedPolicy { metadata, spec, status } = watched;
     Ok(DevOpsPolicy { metadata, spec: spec.0?, status: status.and_then(|status| status.0.ok()) })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use serde_json::json;
+    use kube::core::{ObjectList, WatchEvent};
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -74,5 +170,49 @@ mod tests {
         assert!(policy(newer).unwrap_err().contains("a mode of a later version"));
         let status = policy(watched(json!({}), json!({ "workloads": 5 }))).unwrap().status;
         assert!(status.is_none());
+    }
+
+    /// A policy with settings and managed fields of a depth.
+    fn nested(settings: usize, managed: usize) -> String {
+        let nested = |depth: usize| format!("{}{{}}{}", r#"{"f:a":"#.repeat(depth), "}".repeat(depth));
+        format!(
+            r#"{{"apiVersion":"devops.stochastic.io/v1","kind":"DevOpsPolicy","metadata":{{"name":"deep","managedFields":[{{"time":"9999-12-31T23:59:59-12:00","fieldsV1":{}}}],"labels":{{"a":"b"}}}},"spec":{{"checks":[{{"check":"labels","settings":{}}}]}}}}"#,
+            nested(managed),
+            nested(settings)
+        )
+    }
+
+    #[test]
+    fn managed_fields_of_any_depth_are_skipped_in_lists_and_events() {
+        let object = nested(1, 400);
+        let list = format!(r#"{{"apiVersion":"v1","kind":"List","metadata":{{}},"items":[{object},{object}]}}"#);
+        let list: ObjectList<WatchedPolicy> = serde_json::from_str(&list).unwrap();
+        let event = format!(r#"{{"type":"ADDED","object":{object}}}"#);
+        let WatchEvent::Added(added) = serde_json::from_str::<WatchEvent<WatchedPolicy>>(&event).unwrap() else {
+            panic!("{event}");
+        };
+        for watched in list.items.into_iter().chain([added]) {
+            let policy = policy(watched).unwrap();
+            let label = policy.metadata.labels.as_ref().and_then(|labels| labels.get("a"));
+            assert_eq!((policy.metadata.name.as_deref(), label.map(String::as_str)), (Some("deep"), Some("b")));
+            assert!(policy.metadata.managed_fields.is_none());
+            assert_eq!(policy.spec.checks.len(), 1);
+        }
+    }
+
+    #[test]
+    fn settings_that_are_nested_too_deeply_are_an_error_of_their_policy() {
+        let list = format!(r#"{{"metadata":{{}},"items":[{},{}]}}"#, nested(200, 1), nested(1, 1));
+        let list: ObjectList<WatchedPolicy> = serde_json::from_str(&list).unwrap();
+        let [deep, valid] = <[WatchedPolicy; 2]>::try_from(list.items).unwrap();
+        assert_eq!(deep.metadata.name.as_deref(), Some("deep"));
+        assert!(policy(deep).unwrap_err().contains("recursion limit"));
+        assert!(policy(valid).is_ok());
+    }
+
+    #[test]
+    fn a_missing_spec_is_an_error_of_the_object() {
+        let watched: WatchedPolicy = serde_json::from_str(r#"{"metadata":{"name":"empty"}}"#).unwrap();
+        assert_eq!(policy(watched).unwrap_err(), "it is missing");
     }
 }

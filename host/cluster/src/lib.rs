@@ -26,6 +26,7 @@ pub mod install;
 pub mod installation;
 pub mod key;
 pub mod lenient;
+mod metadata;
 pub mod modules;
 mod owner;
 pub mod permissions;

@@ -11,7 +11,7 @@ use kube::api::{ApiResource, ListParams};
 use kube::core::Request;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use kube_devops_core::object::{Context, Extraction, Object, PodStatus, Spec};
+use kube_devops_core::object::Extraction;
 use kube_devops_core::{Needs, Subject, complete_object};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::ClusterError;
 use crate::connection::Connection;
-use crate::lenient::Lenient;
+use crate::lenient::LenientObject;
 use crate::pod_index::WatchedPod;
 
 /// The most pods of a page. They limit what the API server reads from its store for one request, and the text that this
@@ -55,12 +55,12 @@ struct PageMetadata {
 /// The description of a failed list of some namespaces.
 const LIST: &str = "list pods";
 
-/// Lists the pods page by page, as objects or as JSON, and calls `seen` with the number of pods so far.
-pub async fn list<T: DeserializeOwned>(
+/// Lists the pods page by page, with these parts of their spec and status, and calls `seen` with the number of pods so far.
+pub async fn list<P: DeserializeOwned, S: DeserializeOwned>(
     connection: &Connection,
     query: &PodQuery,
     mut seen: impl FnMut(usize),
-) -> Result<Vec<T>, ClusterError> {
+) -> Result<Vec<LenientObject<P, S>>, ClusterError> {
     let paths = match query.namespaces.as_slice() {
         [] => vec!["/api/v1/pods".to_owned()],
         namespaces => namespaces.iter().map(|namespace| format!("/api/v1/namespaces/{namespace}/pods")).collect(),
@@ -77,7 +77,7 @@ pub async fn list<T: DeserializeOwned>(
         loop {
             let request = Request::new(&path).list(&parameters);
             let request = request.map_err(|error| connection.error(kube::Error::BuildRequest(error), what))?;
-            let page: Page<T> =
+            let page: Page<LenientObject<P, S>> =
                 connection.client.request(request).await.map_err(|error| connection.error(error, what))?;
             pods.extend(page.items);
             seen(pods.len());
@@ -111,20 +111,16 @@ pub type PodEvents = BoxStream<'static, Result<watcher::Event<WatchedPod>, watch
 /// Watches all pods, with the fields that facts are extracted from, or as complete objects. An interruption is an error of the
 /// stream, which continues after a backoff.
 pub fn watch(client: &Client, needs: Needs) -> PodEvents {
-    if needs.objects {
-        watch_as::<Value, Value>(client, WatchedPod::complete)
-    } else {
-        watch_as::<Lenient<Spec>, Lenient<PodStatus>>(client, WatchedPod::of)
-    }
+    if needs.objects { watch_as(client, WatchedPod::complete) } else { watch_as(client, WatchedPod::of) }
 }
 
-fn watch_as<P, S>(client: &Client, watched: fn(kube::core::Object<P, S>) -> WatchedPod) -> PodEvents
+fn watch_as<P, S>(client: &Client, watched: fn(LenientObject<P, S>) -> WatchedPod) -> PodEvents
 where
     P: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    S: Clone + Debug + Default + DeserializeOwned + Send + Sync + 'static,
+    S: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let resource = ApiResource::erase::<Pod>(&());
-    let api: Api<kube::core::Object<P, S>> = Api::all_with(client.clone(), &resource);
+    let api: Api<LenientObject<P, S>> = Api::all_with(client.clone(), &resource);
     let events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
     let convert = move |event| match event {
         watcher::Event::Apply(pod) => watcher::Event::Apply(watched(pod)),
@@ -157,28 +153,24 @@ pub async fn subjects(
     query: &PodQuery,
     seen: impl FnMut(usize),
 ) -> Result<ListedPods, ClusterError> {
-    let pods: Vec<(Object, Option<Value>)> = if query.needs.objects {
-        let values: Vec<Value> = list(connection, query, seen).await?;
-        let pod = |value: Value| Ok((Object::deserialize(&value)?, Some(value)));
-        let pods: Result<_, serde_json::Error> = values.into_iter().map(pod).collect();
-        pods.map_err(|error| connection.error(kube::Error::SerdeError(error), LIST))?
+    if query.needs.objects {
+        let pods = list(connection, query, seen).await?;
+        Ok(extracted(pods.into_iter().map(WatchedPod::complete), query.needs))
     } else {
-        list(connection, query, seen).await?.into_iter().map(|pod| (pod, None)).collect()
-    };
-    let context =
-        Context { now: Utc::now(), default_namespace: "default".to_owned(), source: None, needs: query.needs };
+        let pods = list(connection, query, seen).await?;
+        Ok(extracted(pods.into_iter().map(WatchedPod::of), query.needs))
+    }
+}
+
+fn extracted(pods: impl ExactSizeIterator<Item = WatchedPod>, needs: Needs) -> ListedPods {
+    let now = Utc::now();
     let mut listed = ListedPods { subjects: Vec::with_capacity(pods.len()), finished: 0 };
-    for (mut pod, object) in pods {
-        // The items of a typed list do not repeat their kind.
-        pod.kind = "Pod".to_owned();
-        match pod.extract(&context) {
-            Ok(Extraction::Subject(subject)) => {
-                listed.subjects.push(Subject { object: object.map(complete_pod), ..*subject });
-            }
-            Ok(Extraction::Finished) => listed.finished += 1,
-            // The API server has no pods without containers, so that there is nothing to report.
-            Ok(Extraction::NoPods) | Err(_) => {}
+    for pod in pods {
+        match pod.extract(needs, now) {
+            Extraction::Subject(subject) => listed.subjects.push(*subject),
+            Extraction::Finished => listed.finished += 1,
+            Extraction::NoPods => {}
         }
     }
-    Ok(listed)
+    listed
 }

@@ -45,7 +45,7 @@ pub use report::Report;
 pub use severity::Severity;
 pub use subject::{
     Container, ContainerKind, Controller, Needs, Phase, Place, Quantities, RestartPolicy, SecurityContext, Source,
-    Status, Subject, complete_object,
+    Status, Subject, Unreadable, complete_object,
 };
 pub use totals::Totals;
 pub use violation::Violation;

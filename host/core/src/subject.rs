@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::check_info::Stage;
 use crate::lines::Lines;
 
 pub use kube_devops_facts::{ContainerKind, Phase, Quantities, RestartPolicy, SecurityContext, Status};
@@ -48,6 +49,17 @@ pub struct Subject {
     pub lines: Lines,
     /// The complete object; `None` unless a check needs it.
     pub object: Option<Arc<Value>>,
+    /// The part of the object that could not be read; `None` if all facts are known.
+    pub unreadable: Option<Unreadable>,
+}
+
+/// A part of an object that could not be read. Checks that need it do not evaluate the subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The part: with an unreadable spec, no check can evaluate the subject.
+    pub stage: Stage,
+    /// The part and the error.
+    pub cause: Arc<str>,
 }
 
 /// What checks read in addition to the usual facts. It costs memory, and is read only if a check needs it.

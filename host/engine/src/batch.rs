@@ -123,8 +123,8 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         let positions = |applies: fn(&Subject) -> bool| -> Vec<usize> {
             (0..self.subjects.len()).filter(|&index| applies(self.subjects[index].borrow())).collect()
         };
-        let spec = positions(|subject| !subject.is_owned);
-        let runtime = positions(|subject| subject.status.is_some());
+        let spec = positions(|subject| !subject.is_owned && !is_unreadable(subject, Stage::Spec));
+        let runtime = positions(|subject| subject.status.is_some() && subject.unreadable.is_none());
         for group in groups {
             if spec == runtime {
                 self.evaluate_applicable(&mut run, &group.all, &spec);
@@ -133,6 +133,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
                 self.evaluate_applicable(&mut run, &group.runtime, &runtime);
             }
         }
+        run.unreadable(self.subjects);
         for outcome in &mut run.outcomes {
             outcome.findings.sort_by_key(|finding| finding.subject);
         }
@@ -285,7 +286,24 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     }
 }
 
+/// Whether a part of an object that checks of this stage need could not be read. Those of the runtime status also see the spec.
+fn is_unreadable(subject: &Subject, stage: Stage) -> bool {
+    subject.unreadable.as_ref().is_some_and(|part| part.stage == Stage::Spec || stage == Stage::Runtime)
+}
+
 impl Run<'_> {
+    /// Subjects that could not be read completely are not evaluated by the rules that need what is missing.
+    fn unreadable<S: Borrow<Subject>>(&mut self, subjects: &[S]) {
+        for (position, subject) in subjects.iter().map(S::borrow).enumerate() {
+            let Some(part) = &subject.unreadable else { continue };
+            for rule in 0..self.rules.len() {
+                if is_unreadable(subject, self.rules[rule].rule.check().info().stage) {
+                    self.not_evaluated(rule, &[position], part.cause.to_string(), false);
+                }
+            }
+        }
+    }
+
     fn evaluated(&mut self, rule: usize, positions: &[usize], findings: Vec<Finding>) {
         let outcome = &mut self.outcomes[rule];
         for &position in positions {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use guests::{load_all, policy, subject, with_status};
 use kube_devops_core::CheckResult::{Failed, NotApplicable, NotEvaluated};
-use kube_devops_core::{CheckOutcome, Phase, RuleConfig, Status, Subject};
+use kube_devops_core::{CheckOutcome, Phase, RuleConfig, Stage, Status, Subject, Unreadable};
 use kube_devops_engine::{Checks, Engine, Limits, RuleSet};
 use serde_json::json;
 
@@ -56,6 +56,22 @@ fn every_check_of_a_pack_is_evaluated() {
         let expected = if index % 3 == 2 { [NotApplicable, Failed] } else { [Failed, NotApplicable] };
         assert_eq!(outcome.results, expected, "{}", outcome.check);
         assert!(outcome.findings.iter().all(|finding| outcome.results[finding.subject] == Failed));
+    }
+}
+
+#[test]
+fn a_part_that_could_not_be_read_is_an_error_of_the_checks_that_need_it() {
+    let unreadable = |stage, status| {
+        let unreadable = Some(Unreadable { stage, cause: "failed to read it".into() });
+        Subject { unreadable, status, ..running("odd") }
+    };
+    let subjects = [unreadable(Stage::Spec, running("").status), unreadable(Stage::Runtime, None), running("other")];
+    for (index, outcome) in rules(&limits(), 0, "").evaluate(&subjects).iter().enumerate() {
+        let is_runtime = index % 3 == 2;
+        assert_eq!(outcome.results, [NotEvaluated, if is_runtime { NotEvaluated } else { Failed }, Failed]);
+        let [error] = outcome.errors.as_slice() else { panic!("{outcome:?}") };
+        assert_eq!(error.cause, "failed to read it");
+        assert_eq!(error.subjects, if is_runtime { vec![0, 1] } else { vec![0] });
     }
 }
 

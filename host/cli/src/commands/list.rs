@@ -5,8 +5,7 @@ use std::fmt::Write;
 use anyhow::Result;
 use kube_devops_cluster::pods::{self, PodQuery};
 use kube_devops_core::Needs;
-use kube_devops_core::object::Object;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Outcome, print, with_cluster};
 use crate::arguments::{ClusterArguments, ListCommand, ListFormat, ListPodsArguments};
@@ -20,6 +19,20 @@ struct Row {
     phase: String,
     /// Empty if the pod is not bound to a node.
     node: String,
+}
+
+/// The part of the spec of a pod that is listed.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Placement {
+    node_name: Option<String>,
+}
+
+/// The part of the status of a pod that is listed.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Lifecycle {
+    phase: Option<String>,
 }
 
 /// Runs the command.
@@ -47,12 +60,12 @@ fn read(cluster: &ClusterArguments, arguments: &ListPodsArguments) -> Result<Vec
     };
     with_cluster(cluster, async |connection| {
         let progress = Progress::new("listing pods");
-        let pods = pods::list(&connection, &query, |count| progress.set(count)).await?;
-        let rows = pods.into_iter().map(|pod: Object| Row {
-            name: pod.metadata.name().to_owned(),
-            namespace: pod.metadata.namespace,
-            phase: pod.status.phase.unwrap_or_else(|| "Unknown".to_owned()),
-            node: pod.spec.node_name.unwrap_or_default(),
+        let pods = pods::list::<Placement, Lifecycle>(&connection, &query, |count| progress.set(count)).await?;
+        let rows = pods.into_iter().map(|pod| Row {
+            name: pod.metadata.name.unwrap_or_default(),
+            namespace: pod.metadata.namespace.unwrap_or_default(),
+            phase: pod.status.and_then(|status| status.0.ok()?.phase).unwrap_or_else(|| "Unknown".to_owned()),
+            node: pod.spec.0.ok().and_then(|spec| spec.node_name).unwrap_or_default(),
         });
         Ok(rows.collect())
     })

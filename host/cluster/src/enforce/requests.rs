@@ -2,10 +2,12 @@
 
 use chrono::Utc;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodCondition};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use kube_devops_core::workload::Workload;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::task::block_in_place;
 
@@ -15,6 +17,8 @@ use super::job::{JobResult, RemediationJob, Step, WorkloadKey, is_replica_set};
 use super::plan;
 use crate::error::is_webhook_failure;
 use crate::install::FIELD_MANAGER;
+use crate::lenient::LenientObject;
+use crate::metadata;
 use crate::owner::controller;
 
 /// The workload of a job, and the result.
@@ -42,8 +46,9 @@ pub async fn remediate(client: &Client, job: &RemediationJob) -> Result<Ended, k
         }
     };
     let api = api(client, &job.namespace, &key.kind);
-    let Some(workload) = get(&api, &key.name).await? else {
-        return Ok(Ended { key: Some(key), uid: None, result: JobResult::Gone });
+    let workload = match read(&api, &key.name).await? {
+        Ok(workload) => workload,
+        Err(result) => return Ok(Ended { key: Some(key), uid: None, result }),
     };
     // The checks are called, each of which may take a second.
     let decision = block_in_place(|| remediation(&workload, job, job.patches.get(&key), Utc::now()));
@@ -61,8 +66,9 @@ pub async fn follow(
     step: Step,
 ) -> Result<Ended, kube::Error> {
     let api = api(client, namespace, &key.kind);
-    let Some(workload) = get(&api, &key.name).await? else {
-        return Ok(Ended { key: Some(key), uid: None, result: JobResult::Gone });
+    let workload = match read(&api, &key.name).await? {
+        Ok(workload) => workload,
+        Err(result) => return Ok(Ended { key: Some(key), uid: None, result }),
     };
     let decision = follow_up(&workload, trouble, step);
     let result = match carry_out(client, namespace, &api, &key, &workload, decision).await? {
@@ -75,7 +81,7 @@ pub async fn follow(
 
 /// Checks whether a workload exists.
 pub async fn check(client: &Client, namespace: &str, key: &WorkloadKey) -> Result<JobResult, kube::Error> {
-    let found = api(client, namespace, &key.kind).get_metadata_opt(&key.name).await?;
+    let found = metadata::get(&api(client, namespace, &key.kind), &key.name).await?;
     Ok(if found.is_some() { JobResult::Exists } else { JobResult::Gone })
 }
 
@@ -110,9 +116,28 @@ fn uid(workload: &Value) -> Option<String> {
     workload["metadata"]["uid"].as_str().map(str::to_owned)
 }
 
+/// The workload, or a result without it. That one workload cannot be read says nothing about the API server.
+async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Result<Value, JobResult>, kube::Error> {
+    match get(api, name).await {
+        Ok(workload) => Ok(workload.ok_or(JobResult::Gone)),
+        Err(kube::Error::SerdeError(error)) => Ok(Err(unreadable(&error))),
+        Err(error) => Err(error),
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> JobResult {
+    JobResult::Skipped(format!("it cannot be read: {error}"))
+}
+
 pub async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, kube::Error> {
     let workload = api.get_opt(name).await?;
     workload.map(|workload| serde_json::to_value(workload).map_err(kube::Error::SerdeError)).transpose()
+}
+
+/// The part of the status of a pod that says whether it is ready.
+#[derive(Debug, Clone, Deserialize)]
+struct PodConditions {
+    conditions: Option<Vec<PodCondition>>,
 }
 
 /// Deletes pods that are not ready and not of the current revision, which a StatefulSet otherwise waits for forever:
@@ -120,12 +145,14 @@ pub async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, 
 async fn delete_stuck_pods(client: &Client, namespace: &str, workload: &Value) -> Result<(), kube::Error> {
     const REVISION: &str = "controller-revision-hash";
     let Some(revision) = workload.pointer("/status/updateRevision").and_then(Value::as_str) else { return Ok(()) };
-    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let api: Api<LenientObject<IgnoredAny, PodConditions>> =
+        Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Pod>(&()));
     let pods = api.list(&ListParams::default().labels(&format!("{REVISION},{REVISION}!={revision}"))).await?;
     let uid = uid(workload).unwrap_or_default();
     for pod in pods.items {
         let is_ours = pod.owner_references().iter().any(|owner| owner.uid == uid);
-        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let status = pod.status.as_ref().and_then(|status| status.0.as_ref().ok());
+        let conditions = status.iter().flat_map(|status| status.conditions.iter().flatten());
         let is_ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
         if is_ours && !is_ready {
             match api.delete(&pod.name_any(), &DeleteParams::default()).await {
@@ -158,11 +185,11 @@ async fn workload_of(client: &Client, namespace: &str, owner: &ObjectReference) 
         return Ok(Owner::Other);
     }
     let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
-    let Some(set) = api.get_metadata_opt(&name).await? else { return Ok(Owner::Gone) };
+    let Some(set) = metadata::get(&api, &name).await? else { return Ok(Owner::Gone) };
     let is_remediable = |owner: &ObjectReference| {
         Workload::find(&text(&owner.api_version), &text(&owner.kind)).is_some_and(|workload| workload.can_be_remediated)
     };
-    Ok(controller(&set.metadata).filter(is_remediable).map_or(Owner::Other, |owner| {
+    Ok(controller(&set).filter(is_remediable).map_or(Owner::Other, |owner| {
         Owner::Workload(WorkloadKey { kind: text(&owner.kind), name: text(&owner.name) })
     }))
 }
@@ -215,6 +242,7 @@ async fn give_up_fields(api: &Api<DynamicObject>, name: &str, mut workload: Valu
 async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Result<Value, JobResult>, kube::Error> {
     match api.patch(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(patch)).await {
         Ok(applied) => Ok(Ok(serde_json::to_value(applied).map_err(kube::Error::SerdeError)?)),
+        Err(kube::Error::SerdeError(error)) => Ok(Err(unreadable(&error))),
         Err(kube::Error::Api(status)) if status.is_conflict() && status.message.starts_with("Apply failed") => {
             Ok(Err(JobResult::Conflict(status.message.clone())))
         }

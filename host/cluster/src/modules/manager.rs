@@ -27,7 +27,7 @@ use super::store::{Capacity, Failure, Load, LoadFailure, ModuleStore, Used};
 use crate::clock::Now;
 use crate::crd::{PolicyModule, PolicyModuleSpec, PolicyModuleStatus};
 use crate::key::ObjectKey;
-use crate::lenient::Lenient;
+use crate::lenient::LenientObject;
 use crate::runtime::election::Leadership;
 use crate::runtime::store::{Store, Watched};
 
@@ -37,7 +37,7 @@ const START: Duration = Duration::from_secs(10);
 const FETCHES: usize = 4;
 
 /// A PolicyModule of the watch.
-type WatchedModule = kube::core::Object<Lenient<PolicyModuleSpec>, Lenient<PolicyModuleStatus>>;
+type WatchedModule = LenientObject<PolicyModuleSpec, PolicyModuleStatus>;
 /// The result of fetching a version.
 type FetchResult = (Fetch, Result<Fetched, Failure>);
 /// The result of loading a version.
@@ -264,7 +264,7 @@ impl Store for Manager {
 
     fn set(&mut self, watched: WatchedModule) -> (ObjectKey, bool) {
         let key = Self::key(&watched);
-        let WatchedModule { metadata, spec, status, .. } = watched;
+        let WatchedModule { metadata, spec, status } = watched;
         match spec.0 {
             Ok(spec) => {
                 self.store.set(PolicyModule { metadata, spec, status: status.and_then(|status| status.0.ok()) });

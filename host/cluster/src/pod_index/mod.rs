@@ -17,7 +17,7 @@ use crate::runtime::store::{Store, Watched};
 
 use objects::KeptObjects;
 pub use watched::WatchedPod;
-use watched::{subject, workload};
+use watched::{created, workload};
 
 /// The pods to evaluate: those that have not finished and are not being deleted.
 #[derive(Debug, Default)]
@@ -182,12 +182,11 @@ impl PodIndex {
 
     /// Adds or replaces a pod. Returns whether its facts changed.
     fn set(&mut self, key: &ObjectKey, mut pod: WatchedPod, now: DateTime<Utc>) -> bool {
-        let created = pod.metadata.creation_timestamp.as_ref();
-        let created = created.and_then(|time| DateTime::from_timestamp(time.0.as_second(), 0));
+        let created = pod.metadata.creation_timestamp.as_ref().and_then(created);
         let workload = workload(&pod.metadata);
         let object = pod.object.take();
         let needs = Needs { annotations: self.annotations, objects: false };
-        let Some(mut subject) = subject(pod, created, needs, now) else { return self.remove(key) };
+        let Some(mut subject) = pod.extract(needs, now).into_subject() else { return self.remove(key) };
         if let Some(known) = self.get(key).and_then(|known| known.object.clone()) {
             self.objects.release(&known);
         }

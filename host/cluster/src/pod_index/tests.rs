@@ -1,4 +1,5 @@
 use kube::api::ObjectMeta;
+use kube_devops_core::Stage;
 use serde_json::{Value, json};
 
 use super::*;
@@ -69,19 +70,33 @@ fn the_ages_of_pending_pods_are_updated() {
 }
 
 #[test]
-fn a_malformed_pod_affects_only_itself() {
+fn a_part_of_a_pod_that_cannot_be_read_is_an_error_of_this_pod() {
     let mut index = PodIndex::default();
-    let mut malformed = json!({
+    let mut odd = json!({
         "metadata": { "name": "odd", "namespace": "shop" },
         "spec": { "containers": [{ "name": "app", "image": 5 }] },
+        "status": { "phase": "Running" },
     });
-    let odd = watched(malformed.clone());
-    assert!(index.apply(Event::Apply(odd), at(0)).is_empty());
-    // A malformed status does not prevent the evaluation of the spec.
-    malformed["spec"]["containers"][0]["image"] = json!("x:1");
-    malformed["status"] = json!({ "phase": 7 });
-    let odd = watched(malformed);
-    assert_eq!(names(&index.apply(Event::Apply(odd), at(0))), ["odd"]);
+    let unreadable = |index: &mut PodIndex, pod: &Value| {
+        index.apply(Event::Apply(watched(pod.clone())), at(0));
+        index.pods("shop").next().and_then(|(_, subject)| subject.unreadable.clone())
+    };
+    let spec = unreadable(&mut index, &odd).unwrap();
+    assert!(spec.stage == Stage::Spec && spec.cause.starts_with("failed to read the spec: "), "{}", spec.cause);
+    odd["spec"]["containers"][0]["image"] = json!("x:1");
+    odd["status"] = json!({ "phase": 7 });
+    let status = unreadable(&mut index, &odd).unwrap();
+    assert!(
+        status.stage == Stage::Runtime && status.cause.starts_with("failed to read the status: "),
+        "{}",
+        status.cause
+    );
+    odd["status"] = json!({ "phase": "Running" });
+    assert_eq!(unreadable(&mut index, &odd), None);
+    odd["spec"] = json!({ "containers": 5 });
+    odd["status"] = json!({ "phase": "Failed" });
+    assert_eq!(unreadable(&mut index, &odd), None);
+    assert!(index.is_empty(), "it has finished");
 }
 
 #[test]
@@ -139,4 +154,18 @@ fn complete_objects_are_kept_for_namespaces_that_need_them() {
 
     assert!(!index.keep_objects_of(BTreeSet::new(), start));
     assert!(object(&index, "shop").is_none() && !index.has_objects_of("shop"));
+}
+
+#[test]
+fn managed_fields_that_are_nested_deeply_hide_no_pod() {
+    let deep = format!("{}{{}}{}", r#"{"f:a":"#.repeat(400), "}".repeat(400));
+    let pod = format!(
+        r#"{{"metadata":{{"name":"deep","namespace":"shop","managedFields":[{{"fieldsV1":{deep}}}]}},"spec":{{"containers":[{{"name":"app","image":"x:1"}}]}}}}"#
+    );
+    let mut index = PodIndex::new(Needs { objects: true, ..Needs::default() });
+    let changed = index.apply(Event::Apply(WatchedPod::of(serde_json::from_str(&pod).unwrap())), at(0));
+    assert_eq!(names(&changed), ["deep"]);
+    index.apply(Event::Apply(WatchedPod::complete(serde_json::from_str(&pod).unwrap())), at(0));
+    let (_, subject) = index.pods("shop").next().unwrap();
+    assert_eq!(subject.object.as_ref().unwrap()["spec"]["containers"][0]["image"], "x:1");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource, ResourceExt};
 use kube_devops_core::text::{cut, escape_controls};
@@ -21,6 +21,8 @@ use crate::error::is_webhook_failure;
 use crate::finalizer::{self, FINALIZER};
 use crate::install::FIELD_MANAGER;
 use crate::key::ObjectKey;
+use crate::lenient::WatchedPolicy;
+use crate::metadata;
 use crate::owner::controller;
 
 /// The most audit results that are deleted at a time.
@@ -141,8 +143,8 @@ impl Executor {
         let mut parameters = ListParams::default().limit(PAGE);
         let mut known: BTreeMap<ObjectKey, Vec<KnownAudit>> = BTreeMap::new();
         loop {
-            let page = api.list_metadata(&parameters).await?;
-            page.items.iter().for_each(|audit| add(audit, &mut known));
+            let page = metadata::list(&api, &parameters).await?;
+            page.items.iter().for_each(|audit| add(&audit.metadata, &mut known));
             match page.metadata.continue_.filter(|next| !next.is_empty()) {
                 Some(next) => parameters = parameters.continue_token(&next),
                 None => break,
@@ -186,7 +188,12 @@ impl Executor {
             "status": &status,
         });
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        self.policies(policy).patch_status(&policy.name_any(), &parameters, &Patch::Apply(patch)).await?;
+        let api: Api<WatchedPolicy> = Api::namespaced_with(
+            self.client.clone(),
+            &policy.namespace().unwrap_or_default(),
+            &ApiResource::erase::<DevOpsPolicy>(&()),
+        );
+        api.patch_status(&policy.name_any(), &parameters, &Patch::Apply(patch)).await?;
         Ok(WriteResult::Status(status))
     }
 
@@ -209,10 +216,6 @@ impl Executor {
         Ok(WriteResult::Finalizers(finalizers))
     }
 
-    fn policies(&self, policy: &DevOpsPolicy) -> Api<DevOpsPolicy> {
-        Api::namespaced(self.client.clone(), &policy.namespace().unwrap_or_default())
-    }
-
     /// Returns the Deployment of a ReplicaSet, and every other object itself. `kubectl describe deployment` shows the events with
     /// the uid of the Deployment.
     async fn resolve(&self, reference: ObjectReference) -> ObjectReference {
@@ -222,8 +225,8 @@ impl Executor {
         let namespace = reference.namespace.clone().unwrap_or_default();
         let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &namespace);
         // Without the ReplicaSet, the event is about the ReplicaSet itself.
-        let set = api.get_metadata_opt(reference.name.as_deref().unwrap_or_default()).await.ok().flatten();
-        set.and_then(|set| controller(&set.metadata)).unwrap_or(reference)
+        let set = metadata::get(&api, reference.name.as_deref().unwrap_or_default()).await.ok().flatten();
+        set.and_then(|set| controller(&set)).unwrap_or(reference)
     }
 
     /// Emits an event about a workload if it was changed.
@@ -248,12 +251,11 @@ impl Executor {
     }
 }
 
-fn add(audit: &PartialObjectMeta<PolicyAuditResult>, known: &mut BTreeMap<ObjectKey, Vec<KnownAudit>>) {
-    let Some(owner) = audit.owner_references().first() else { return };
-    let namespace = audit.namespace().unwrap_or_default().as_str().into();
-    let key = ObjectKey { namespace, name: owner.name.as_str().into() };
-    let fingerprint = audit.annotations().get(FINGERPRINT).cloned();
-    known.entry(key).or_default().push(KnownAudit { name: audit.name_any(), fingerprint });
+fn add(audit: &ObjectMeta, known: &mut BTreeMap<ObjectKey, Vec<KnownAudit>>) {
+    let Some(owner) = audit.owner_references.iter().flatten().next() else { return };
+    let key = ObjectKey { name: owner.name.as_str().into(), ..ObjectKey::of(audit) };
+    let fingerprint = audit.annotations.as_ref().and_then(|annotations| annotations.get(FINGERPRINT)).cloned();
+    known.entry(key).or_default().push(KnownAudit { name: audit.name.clone().unwrap_or_default(), fingerprint });
 }
 
 fn none_if_gone(result: Result<WriteResult, kube::Error>) -> Result<Option<WriteResult>, kube::Error> {

@@ -217,6 +217,7 @@ impl Header {
             source: context.source.clone(),
             lines,
             object: None,
+            unreadable: None,
         }
     }
 }

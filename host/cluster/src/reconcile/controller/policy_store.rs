@@ -13,7 +13,7 @@ impl Store for Operator {
 
     fn set(&mut self, object: WatchedPolicy) -> (ObjectKey, bool) {
         let key = Self::key(&object);
-        let mut object = match lenient::policy(object) {
+        let object = match lenient::policy(object) {
             Ok(object) => object,
             Err(error) => {
                 tracing::warn!(policy = %key, "failed to read a policy, which is not evaluated: {error}");
@@ -21,7 +21,6 @@ impl Store for Operator {
                 return (key, is_known);
             }
         };
-        object.metadata.managed_fields = None;
         if self.policies.get(&key).is_some_and(|known| known.is_other(&object)) {
             self.remove(&key);
         }
