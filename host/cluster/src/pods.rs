@@ -1,7 +1,9 @@
 //! The pods of a live cluster.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use futures::StreamExt;
@@ -52,56 +54,104 @@ struct PageMetadata {
     next: Option<String>,
 }
 
-/// The description of a failed list of some namespaces.
-const LIST: &str = "list pods";
+/// The time without an answer after which a request is reported to be slow.
+const SLOW: Duration = Duration::from_secs(10);
+/// The most times that a list is started again because the API server does not have its snapshot any more.
+const MAX_RESTARTS: usize = 3;
+
+/// The pods of a list.
+#[derive(Debug)]
+pub struct List<P, S> {
+    /// The pods.
+    pub pods: Vec<LenientObject<P, S>>,
+    /// The selected namespaces without pods for which this user cannot verify that they exist.
+    pub unverified: Vec<String>,
+}
 
 /// Lists the pods page by page, with these parts of their spec and status, and calls `seen` with the number of pods so far.
 pub async fn list<P: DeserializeOwned, S: DeserializeOwned>(
     connection: &Connection,
     query: &PodQuery,
     mut seen: impl FnMut(usize),
-) -> Result<Vec<LenientObject<P, S>>, ClusterError> {
-    let paths = match query.namespaces.as_slice() {
-        [] => vec!["/api/v1/pods".to_owned()],
-        namespaces => namespaces.iter().map(|namespace| format!("/api/v1/namespaces/{namespace}/pods")).collect(),
-    };
-    let what = match query.namespaces.as_slice() {
-        [] => "list the pods of all namespaces; -n NAME needs the permission in that namespace alone",
-        _ => LIST,
-    };
-    let mut pods = Vec::new();
-    for (index, path) in paths.into_iter().enumerate() {
-        let before = pods.len();
-        let mut parameters =
-            ListParams { limit: Some(PAGE), label_selector: query.selector.clone(), ..ListParams::default() };
-        loop {
-            let request = Request::new(&path).list(&parameters);
-            let request = request.map_err(|error| connection.error(kube::Error::BuildRequest(error), what))?;
-            let page: Page<LenientObject<P, S>> =
-                connection.client.request(request).await.map_err(|error| connection.error(error, what))?;
-            pods.extend(page.items);
-            seen(pods.len());
-            match page.metadata.next.filter(|next| !next.is_empty()) {
-                Some(next) => parameters.continue_token = Some(next),
-                None => break,
-            }
-        }
+) -> Result<List<P, S>, ClusterError> {
+    let mut listed = List { pods: Vec::new(), unverified: Vec::new() };
+    if query.namespaces.is_empty() {
+        list_path(connection, query, "/api/v1/pods", &mut listed.pods, &mut seen).await?;
+    }
+    // A pod must not be counted twice.
+    let namespaces: BTreeSet<&String> = query.namespaces.iter().collect();
+    for namespace in namespaces {
+        let before = listed.pods.len();
+        let path = format!("/api/v1/namespaces/{namespace}/pods");
+        list_path(connection, query, &path, &mut listed.pods, &mut seen).await?;
         // A namespace without pods may have none that match the selector, or its name may be misspelt.
-        if let Some(namespace) = query.namespaces.get(index).filter(|_| pods.len() == before) {
-            check_exists(connection, namespace).await?;
+        if listed.pods.len() == before && !verify_exists(connection, namespace).await? {
+            listed.unverified.push(namespace.clone());
         }
     }
-    Ok(pods)
+    Ok(listed)
 }
 
-/// Fails if the namespace does not exist. Without the permission to get the namespace, it is assumed to exist.
-pub(crate) async fn check_exists(connection: &Connection, namespace: &str) -> Result<(), ClusterError> {
+async fn list_path<P: DeserializeOwned, S: DeserializeOwned>(
+    connection: &Connection,
+    query: &PodQuery,
+    path: &str,
+    pods: &mut Vec<LenientObject<P, S>>,
+    seen: &mut impl FnMut(usize),
+) -> Result<(), ClusterError> {
+    let before = pods.len();
+    let start = ListParams { limit: Some(PAGE), label_selector: query.selector.clone(), ..ListParams::default() };
+    let (mut parameters, mut restarts) = (start.clone(), 0);
+    loop {
+        let request = Request::new(path).list(&parameters);
+        let request = request.map_err(|error| failed(connection, query, kube::Error::BuildRequest(error)))?;
+        let page: Page<LenientObject<P, S>> = match with_notice(connection, connection.client.request(request)).await {
+            Ok(page) => page,
+            Err(kube::Error::Api(status)) if status.code == 410 && restarts < MAX_RESTARTS => {
+                restarts += 1;
+                pods.truncate(before);
+                parameters = start.clone();
+                continue;
+            }
+            Err(error) => return Err(failed(connection, query, error)),
+        };
+        pods.extend(page.items);
+        seen(pods.len());
+        match page.metadata.next.filter(|next| !next.is_empty()) {
+            Some(next) => parameters.continue_token = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn failed(connection: &Connection, query: &PodQuery, error: kube::Error) -> ClusterError {
+    let what = match &error {
+        kube::Error::Api(status) if status.code == 403 && query.namespaces.is_empty() => {
+            "list the pods of all namespaces; -n NAME needs the permission in that namespace alone"
+        }
+        _ => "list pods",
+    };
+    connection.error(error, what)
+}
+
+/// Reports a request that takes long: the client repeats it without a message while the API server is overloaded.
+async fn with_notice<T>(connection: &Connection, request: impl Future<Output = T>) -> T {
+    let mut request = std::pin::pin!(request);
+    if let Ok(answer) = tokio::time::timeout(SLOW, &mut request).await {
+        return answer;
+    }
+    tracing::warn!("{} has not sent the pods within {} s; still waiting", connection.server, SLOW.as_secs());
+    request.await
+}
+
+/// Fails if the namespace does not exist. Returns whether it is known to exist: this user may not be allowed to get it.
+pub(crate) async fn verify_exists(connection: &Connection, namespace: &str) -> Result<bool, ClusterError> {
     let api: Api<Namespace> = Api::all(connection.client.clone());
     match api.get_metadata(namespace).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => {
             Err(ClusterError::NoNamespace { namespace: namespace.to_owned(), server: connection.server.clone() })
         }
-        _ => Ok(()),
+        found => Ok(found.is_ok()),
     }
 }
 
@@ -145,6 +195,8 @@ pub struct ListedPods {
     pub subjects: Vec<Subject>,
     /// The number of pods that have finished or are being deleted.
     pub finished: usize,
+    /// The selected namespaces without pods for which this user cannot verify that they exist.
+    pub unverified: Vec<String>,
 }
 
 /// Lists the pods as subjects.
@@ -154,17 +206,17 @@ pub async fn subjects(
     seen: impl FnMut(usize),
 ) -> Result<ListedPods, ClusterError> {
     if query.needs.objects {
-        let pods = list(connection, query, seen).await?;
-        Ok(extracted(pods.into_iter().map(WatchedPod::complete), query.needs))
+        let List { pods, unverified } = list(connection, query, seen).await?;
+        Ok(extracted(pods.into_iter().map(WatchedPod::complete), unverified, query.needs))
     } else {
-        let pods = list(connection, query, seen).await?;
-        Ok(extracted(pods.into_iter().map(WatchedPod::of), query.needs))
+        let List { pods, unverified } = list(connection, query, seen).await?;
+        Ok(extracted(pods.into_iter().map(WatchedPod::of), unverified, query.needs))
     }
 }
 
-fn extracted(pods: impl ExactSizeIterator<Item = WatchedPod>, needs: Needs) -> ListedPods {
+fn extracted(pods: impl ExactSizeIterator<Item = WatchedPod>, unverified: Vec<String>, needs: Needs) -> ListedPods {
     let now = Utc::now();
-    let mut listed = ListedPods { subjects: Vec::with_capacity(pods.len()), finished: 0 };
+    let mut listed = ListedPods { subjects: Vec::with_capacity(pods.len()), finished: 0, unverified };
     for pod in pods {
         match pod.extract(needs, now) {
             Extraction::Subject(subject) => listed.subjects.push(*subject),

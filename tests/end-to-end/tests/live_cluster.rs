@@ -356,6 +356,13 @@ async fn missing_permissions_are_reported_with_the_commands_that_need_them() -> 
     // `list pods` and `analyze` need no other permission.
     call(lister.path(), &["list", "pods"]).exits(0);
     call(lister.path(), &["analyze"]).exits(0);
+    // For this user, a misspelt namespace is like an empty one, which must not meet a gate.
+    namespace.apply(&[behaving(good_pod("web"), "ready", 0)]).await?;
+    let both = ["-n", namespace.name(), "-n", "misspelt"];
+    call(lister.path(), &[&["analyze"][..], &both].concat()).exits(0).complains(&["warning: ", "misspelt"]);
+    let ran = call(lister.path(), &[&["analyze", "--min-score", "1"][..], &both].concat()).exits(2);
+    ran.complains(&["no pods in namespace \"misspelt\"", "not everything was evaluated"]);
+
     let unprivileged = plane.kubeconfig_for_user("unprivileged", &[])?;
     for command in ["list pods", "analyze"] {
         let arguments: Vec<_> = command.split(' ').collect();
@@ -394,6 +401,58 @@ fn an_unreachable_server_is_named() {
         assert_eq!(ran.stdout, "");
         ran.complains(&["error: https://127.0.0.1:1 cannot be reached: ", "refused", "--context"]);
     }
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_selected_twice_counts_once() -> Result<()> {
+    let plane = ControlPlane::shared().await?;
+    let namespace = plane.namespace("twice").await?;
+    namespace.apply(&[behaving(good_pod("web"), "ready", 0)]).await?;
+    let twice = ["analyze", "-n", namespace.name(), "-n", namespace.name(), "-o", "json"];
+    assert_eq!(call(plane.kubeconfig().path(), &twice).exits(0).json()["subjects"], 1);
+    for name in ["", "a/pods?x=", "UPPER"] {
+        call(plane.kubeconfig().path(), &["analyze", "-n", name]).exits(2).complains(&["--namespace", "lowercase"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_cause_of_an_unusable_context_is_named() {
+    let config = |server: &str, user: Value| {
+        json!({
+            "current-context": "here",
+            "contexts": [
+                { "name": "here", "context": { "cluster": "one", "user": "me" } },
+                { "name": "unknown-user", "context": { "cluster": "one", "user": "other" } },
+            ],
+            "clusters": [{ "name": "one", "cluster": { "server": server } }],
+            "users": [{ "name": "me", "user": user }],
+        })
+        .to_string()
+    };
+    let plugin = |command: &str| {
+        let arguments = ["-c", "echo SECRET; echo log in first >&2; exit 1"];
+        let exec = json!({
+            "apiVersion": "client.authentication.k8s.io/v1", "command": command, "args": arguments,
+            "installHint": "Install it.", "interactiveMode": "Never",
+        });
+        config("https://127.0.0.1:1", json!({ "exec": exec }))
+    };
+    let folder = Folder::with([
+        ("no-scheme", config("127.0.0.1:1", json!({}))),
+        ("failing", plugin("sh")),
+        ("missing", plugin("no-such-plugin")),
+    ]);
+    let analyze = |name: &str, context: &str| {
+        let ran = call(&folder.path().join(name), &["analyze", "--context", context]).exits(2);
+        assert!(!ran.stderr.contains("SECRET") && !ran.stderr.contains("panicked"), "{}", ran.stderr);
+        ran
+    };
+    analyze("no-scheme", "here").complains(&["http://127.0.0.1:1 cannot be reached"]);
+    analyze("no-scheme", "unknown-user").complains(&["\"unknown-user\" names the user \"other\""]);
+    analyze("no-scheme", "nowhere").complains(&["no context \"nowhere\"", "the contexts are here, unknown-user"]);
+    analyze("failing", "here").complains(&["credential plugin", "log in first"]);
+    analyze("missing", "here").complains(&["credential plugin no-such-plugin", "Install it."]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use kube_devops_core::Severity;
 use kube_devops_webhook::configuration::TemplatedResource;
 
+use super::deploy::namespace;
 use super::{ControllerArguments, ModuleCacheArguments};
 
 #[derive(Debug, Subcommand)]

@@ -10,10 +10,10 @@ use kube_devops_core::report::Extent;
 use kube_devops_core::{Needs, Report, Subject};
 use kube_devops_manifests::{self as manifests, ReadOptions, STANDARD_INPUT};
 
-use super::evaluate::{Evaluator, exclude_system_namespaces, outcome};
+use super::evaluate::{Evaluator, exclude_system_namespaces, outcome, report_unverified};
 use super::render::{self, ChartValues};
 use super::{Outcome, with_cluster};
-use crate::arguments::{AnalyzeArguments, ClusterArguments, Selection};
+use crate::arguments::{AnalyzeArguments, ClusterArguments, EvaluationArguments, Selection};
 use crate::output;
 use crate::progress::Progress;
 
@@ -32,7 +32,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
     let mut selected = if has_manifests {
         read_manifests(arguments, needs)?
     } else {
-        read_cluster(cluster, &arguments.selection, needs)?
+        read_cluster(cluster, &arguments.selection, &arguments.evaluation, needs)?
     };
     selected.extent.excluded = exclude_system_namespaces(&mut selected.subjects, &arguments.evaluation);
     if has_manifests {
@@ -95,7 +95,12 @@ impl Selected {
     }
 }
 
-fn read_cluster(cluster: &ClusterArguments, selection: &Selection, needs: Needs) -> Result<Selected> {
+fn read_cluster(
+    cluster: &ClusterArguments,
+    selection: &Selection,
+    evaluation: &EvaluationArguments,
+    needs: Needs,
+) -> Result<Selected> {
     let query = PodQuery { namespaces: selection.namespaces.clone(), selector: selection.selector.clone(), needs };
     with_cluster(cluster, async |connection| {
         let progress = Progress::new("listing pods");
@@ -104,9 +109,10 @@ fn read_cluster(cluster: &ClusterArguments, selection: &Selection, needs: Needs)
             Some(context) => format!("{} (context {context})", connection.server),
             None => connection.server.clone(),
         };
+        let errors = report_unverified(&extracted.unverified, evaluation);
         Ok(Selected {
             subjects: extracted.subjects,
-            extent: Extent { finished: extracted.finished, ..Extent::default() },
+            extent: Extent { finished: extracted.finished, errors, ..Extent::default() },
             target,
         })
     })

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use kube_devops_cluster::{policies, policy_file};
+use kube_devops_core::report::ReportError;
 use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Severity, Subject, SystemNamespaces};
 use kube_devops_engine::{Checks, RuleSet};
 
@@ -130,6 +131,27 @@ pub fn exclude_system_namespaces(subjects: &mut Vec<Subject>, arguments: &Evalua
     before - subjects.len()
 }
 
+/// Returns the errors about selected namespaces without pods that may not exist. They are only warnings without a gate: an empty
+/// namespace is no fault, but a misspelt one must not meet a gate.
+pub fn report_unverified(namespaces: &[String], arguments: &EvaluationArguments) -> Vec<ReportError> {
+    if has_gate(arguments) || arguments.fail_on_empty {
+        return namespaces.iter().map(|namespace| ReportError::new(no_pods(namespace))).collect();
+    }
+    namespaces.iter().for_each(|namespace| print_message("warning", &no_pods(namespace)));
+    Vec::new()
+}
+
+/// The message about a namespace without pods that may not exist.
+pub fn no_pods(namespace: &str) -> String {
+    format!(
+        "there are no pods in namespace {namespace:?}, and without the permission to get namespaces it is not known whether it exists"
+    )
+}
+
+fn has_gate(arguments: &EvaluationArguments) -> bool {
+    arguments.fail_on.is_some() || arguments.min_score.is_some() || arguments.min_compliance.is_some()
+}
+
 /// Compares the report with the gates, and prints those that are not met.
 pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
     let mut outcome = Outcome::Success;
@@ -153,8 +175,7 @@ pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
     {
         not_met(format!("the compliance of {compliance} % is below {bar} %"));
     }
-    let has_gate = bar.is_some() || arguments.min_score.is_some() || arguments.min_compliance.is_some();
-    if report.subjects == 0 && (has_gate || arguments.fail_on_empty) {
+    if report.subjects == 0 && (has_gate(arguments) || arguments.fail_on_empty) {
         not_met("nothing was evaluated".to_owned());
     }
     if !report.errors.is_empty() {

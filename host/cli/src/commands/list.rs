@@ -7,9 +7,12 @@ use kube_devops_cluster::pods::{self, PodQuery};
 use kube_devops_core::Needs;
 use serde::{Deserialize, Serialize};
 
+use super::evaluate::no_pods;
 use super::{Outcome, print, with_cluster};
 use crate::arguments::{ClusterArguments, ListCommand, ListFormat, ListPodsArguments};
+use crate::output;
 use crate::progress::Progress;
+use crate::terminal::print_message;
 
 /// A pod in the list.
 #[derive(Debug, Serialize)]
@@ -19,6 +22,15 @@ struct Row {
     phase: String,
     /// Empty if the pod is not bound to a node.
     node: String,
+}
+
+impl Row {
+    /// Escapes control characters, which the names of a hostile API server can contain.
+    fn printable(&self) -> Self {
+        let Self { namespace, name, phase, node } = self;
+        let [namespace, name, phase, node] = [namespace, name, phase, node].map(|text| output::name(text));
+        Self { namespace, name, phase, node }
+    }
 }
 
 /// The part of the spec of a pod that is listed.
@@ -40,10 +52,10 @@ pub fn run(cluster: &ClusterArguments, command: &ListCommand) -> Result<Outcome>
     let ListCommand::Pods(arguments) = command;
     let rows = read(cluster, arguments)?;
     let text = match arguments.output {
-        ListFormat::Text => columns(&rows),
+        ListFormat::Text => columns(&rows.iter().map(Row::printable).collect::<Vec<_>>()),
         ListFormat::Json => format!("{}\n", serde_json::to_string_pretty(&rows)?),
         ListFormat::Yaml => serde_norway::to_string(&rows)?,
-        ListFormat::Name => rows.iter().map(|row| format!("pod/{}\n", row.name)).collect(),
+        ListFormat::Name => rows.iter().map(|row| format!("pod/{}\n", output::name(&row.name))).collect(),
     };
     if rows.is_empty() && arguments.output == ListFormat::Text {
         eprintln!("no pods found");
@@ -60,8 +72,9 @@ fn read(cluster: &ClusterArguments, arguments: &ListPodsArguments) -> Result<Vec
     };
     with_cluster(cluster, async |connection| {
         let progress = Progress::new("listing pods");
-        let pods = pods::list::<Placement, Lifecycle>(&connection, &query, |count| progress.set(count)).await?;
-        let rows = pods.into_iter().map(|pod| Row {
+        let listed = pods::list::<Placement, Lifecycle>(&connection, &query, |count| progress.set(count)).await?;
+        listed.unverified.iter().for_each(|namespace| print_message("warning", &no_pods(namespace)));
+        let rows = listed.pods.into_iter().map(|pod| Row {
             name: pod.metadata.name.unwrap_or_default(),
             namespace: pod.metadata.namespace.unwrap_or_default(),
             phase: pod.status.and_then(|status| status.0.ok()?.phase).unwrap_or_else(|| "Unknown".to_owned()),

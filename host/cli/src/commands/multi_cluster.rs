@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::evaluate::{Evaluator, exclude_system_namespaces, outcome};
+use super::evaluate::{Evaluator, exclude_system_namespaces, outcome, report_unverified};
 use super::{Outcome, print};
 use crate::arguments::{
     ClusterArguments, ContextFormat, ListContextsArguments, MultiClusterArguments, MultiClusterCommand,
@@ -182,10 +182,16 @@ async fn evaluate(
     let mut clusters = Vec::with_capacity(selected.len());
     while let Some((name, listed)) = reading.next().await {
         clusters.push(match listed {
-            Ok(ListedPods { mut subjects, finished }) => {
+            Ok(ListedPods { mut subjects, finished, unverified }) => {
+                let errors = report_unverified(&unverified, &arguments.evaluation);
                 let excluded = exclude_system_namespaces(&mut subjects, &arguments.evaluation);
                 let outcomes = evaluator.evaluate(&subjects);
-                ClusterOutcome::new(name, &subjects, outcomes, Extent { finished, excluded, ..Extent::default() })
+                ClusterOutcome::new(
+                    name,
+                    &subjects,
+                    outcomes,
+                    Extent { finished, excluded, errors, ..Extent::default() },
+                )
             }
             Err(reason) => ClusterOutcome::failed(name, reason, evaluator.evaluate(&[])),
         });

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{StoredKind, value};
 use crate::ClusterError;
 use crate::connection::Connection;
-use crate::pods::check_exists;
+use crate::pods::verify_exists;
 
 /// The number of objects of a request.
 const PAGE: u32 = 500;
@@ -48,7 +48,7 @@ pub async fn list(
             }
         }
         if let Some(namespace) = namespace.filter(|_| objects.len() == before) {
-            check_exists(connection, namespace).await?;
+            verify_exists(connection, namespace).await?;
         }
     }
     let text = |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();

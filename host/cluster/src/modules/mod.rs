@@ -116,3 +116,22 @@ pub fn start(
     tokio::spawn(manager.run(maps, stop));
     Ok(LiveChecks { checks: current, is_started })
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use kube_devops_engine::Limits;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_loading_is_noticed_after_checks_that_were_not_seen() {
+        let checks = || Arc::new(Checks::new(BTreeMap::new(), Limits::default()));
+        let (sender, current) = watch::channel(checks());
+        let live = LiveChecks { checks: current, is_started: watch::channel(true).1 };
+        sender.send_replace(checks());
+        assert!(live.ended().now_or_never().is_none());
+        drop(sender);
+        assert!(live.ended().now_or_never().is_some());
+    }
+}
