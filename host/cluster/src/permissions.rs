@@ -7,6 +7,7 @@ use kube::api::PostParams;
 
 use crate::ClusterError;
 use crate::connection::Connection;
+use crate::crd::GROUP;
 
 /// A component that sends requests to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,8 +141,6 @@ impl ObjectNames {
     }
 }
 
-const POLICIES: &str = "devops.stochastic.io";
-
 /// The permissions of all components.
 pub const PERMISSIONS: &[Permission] = {
     use Component::{Cleanup, Cli, Install, Reconcile, Remediate, Watch, Webhook};
@@ -186,14 +185,14 @@ pub const PERMISSIONS: &[Permission] = {
         definition(&["get", "patch"], Some(NamedObject::Definition("devopspolicies.devops.stochastic.io"))),
         definition(&["get", "patch"], Some(NamedObject::Definition("policyauditresults.devops.stochastic.io"))),
         definition(&["get", "patch"], Some(NamedObject::Definition("policymodules.devops.stochastic.io"))),
-        cluster(POLICIES, "devopspolicies", &["get", "list", "watch"], &[Reconcile, Webhook], "read policies"),
-        cluster(POLICIES, "devopspolicies", &["list"], &[Cleanup], "find policies with a finalizer"),
-        cluster(POLICIES, "devopspolicies", &["patch"], &[Reconcile, Cleanup], "add and remove the finalizer"),
-        cluster(POLICIES, "devopspolicies/status", &["patch"], &[Reconcile], "report the status"),
-        cluster(POLICIES, "policymodules", &["list", "watch"], &[Reconcile, Webhook], "load modules"),
-        cluster(POLICIES, "policymodules/status", &["patch"], &[Reconcile], "report the status of modules"),
+        cluster(GROUP, "devopspolicies", &["get", "list", "watch"], &[Reconcile, Webhook], "read policies"),
+        cluster(GROUP, "devopspolicies", &["list"], &[Cleanup], "find policies with a finalizer"),
+        cluster(GROUP, "devopspolicies", &["patch"], &[Reconcile, Cleanup], "add and remove the finalizer"),
+        cluster(GROUP, "devopspolicies/status", &["patch"], &[Reconcile], "report the status"),
+        cluster(GROUP, "policymodules", &["list", "watch"], &[Reconcile, Webhook], "load modules"),
+        cluster(GROUP, "policymodules/status", &["patch"], &[Reconcile], "report the status of modules"),
         cluster(
-            POLICIES,
+            GROUP,
             "policyauditresults",
             &["list", "create", "delete"],
             &[Reconcile],

@@ -24,10 +24,23 @@ pub use policy_module::{
     ResolvedSource, Verification,
 };
 
+/// The API group of the custom resources.
+pub const GROUP: &str = "devops.stochastic.io";
+
 /// The annotation of a policy that tests the way to the webhook, which denies it.
 pub const INSTALLATION_CHECK: &str = "devops.stochastic.io/installation-check";
 
 /// All custom resources.
 pub fn definitions() -> [CustomResourceDefinition; 3] {
     [DevOpsPolicy::crd(), PolicyAuditResult::crd(), PolicyModule::crd()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_custom_resources_are_of_the_group() {
+        assert!(definitions().iter().all(|definition| definition.spec.group == GROUP));
+    }
 }

@@ -6,14 +6,12 @@
 
 use serde_json::Value;
 
-use super::added::{CONTAINERS, added};
+use super::added::{CONTAINERS, PROBES, added};
 use super::plan::PATCHED_BY;
+use crate::gitops::LAST_APPLIED;
 
 /// The fields of a probe that say how the container is asked.
 const HANDLERS: [&str; 4] = ["exec", "grpc", "httpGet", "tcpSocket"];
-const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
-/// The annotation of `kubectl apply`.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// An added field that is removed from an update.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,7 @@ const SET_BY_SERVER: [&str; 8] = [
 ];
 
 /// The annotation in which `kubectl apply` without `--server-side` stores the last manifest.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Labels and annotations with which Argo CD and Flux mark the objects of an application. An object with the mark of an
 /// application that does not contain it can be deleted by that application.
