@@ -4,6 +4,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// What the end of a request says about the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The request succeeded.
+    Success,
+    /// The API server rejected the request, which it would do for every replica.
+    Rejection,
+    /// The API server did not respond, or not properly.
+    Unavailable,
+}
+
 /// The answers of the API server since the last success.
 #[derive(Debug, Default)]
 pub struct Availability {
@@ -12,11 +23,12 @@ pub struct Availability {
 }
 
 impl Availability {
-    /// A request was answered, or failed because the API server was unavailable.
-    pub fn answered(&mut self, is_unavailable: bool, now: Instant) {
-        match is_unavailable {
-            true => drop(self.unavailable_since.get_or_insert(now)),
-            false => self.unavailable_since = None,
+    /// A request ended.
+    pub fn answered(&mut self, answer: Answer, now: Instant) {
+        match answer {
+            Answer::Success => self.unavailable_since = None,
+            Answer::Rejection => {}
+            Answer::Unavailable => drop(self.unavailable_since.get_or_insert(now)),
         }
     }
 
@@ -35,11 +47,12 @@ mod tests {
         let (start, duration) = (Instant::now(), Duration::from_secs(15));
         let mut availability = Availability::default();
         assert!(!availability.is_lost(duration, start));
-        availability.answered(true, start);
-        availability.answered(true, start + Duration::from_secs(10));
+        availability.answered(Answer::Unavailable, start);
+        availability.answered(Answer::Unavailable, start + Duration::from_secs(10));
+        availability.answered(Answer::Rejection, start + Duration::from_secs(12));
         assert!(!availability.is_lost(duration, start + Duration::from_secs(14)));
         assert!(availability.is_lost(duration, start + duration));
-        availability.answered(false, start + duration);
+        availability.answered(Answer::Success, start + duration);
         assert!(!availability.is_lost(duration, start + duration * 2));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 
+use super::availability::Answer;
 use super::executor::ExecuteError;
 use super::write::{EnforcementResult, KnownAudit, WriteResult};
 use crate::key::ObjectKey;
@@ -20,16 +21,17 @@ pub enum RequestResult {
 }
 
 impl RequestResult {
-    /// Whether the API server was unavailable; `None` if it rejected the request, which it would do for every replica.
-    pub fn is_unavailability(&self) -> Option<bool> {
+    /// What the result says about the API server.
+    pub fn answer(&self) -> Answer {
         let error = match self {
             Self::Write(_, result) => result.as_ref().err(),
             Self::Job(_, _, result) => result.as_ref().err(),
             Self::Audits(result) => result.as_ref().err(),
         };
         match error {
-            None => Some(false),
-            Some(error) => error.is_unavailability().then_some(true),
+            None => Answer::Success,
+            Some(error) if error.is_unavailability() => Answer::Unavailable,
+            Some(_) => Answer::Rejection,
         }
     }
 }

@@ -13,13 +13,11 @@ use crate::reconcile::write::{EnforcementResult, WriteResult};
 impl Operator {
     /// A request ended: enters its result, and starts the next ones. A leader whose requests fail for a lease duration steps down,
     /// because another replica may have a connection.
-    pub(super) fn request_ended(&mut self, answer: RequestResult) {
+    pub(super) fn request_ended(&mut self, result: RequestResult) {
         let now = Now::read();
-        if let Some(failed) = answer.is_unavailability() {
-            self.availability.answered(failed, now.instant);
-        }
+        self.availability.answered(result.answer(), now.instant);
         let is_lost = self.availability.is_lost(self.options.election.duration, now.instant);
-        self.enter(answer);
+        self.enter(result);
         if is_lost {
             tracing::warn!("no request succeeded for one lease duration: stepping down");
             // All requests end before another replica may become the leader.
@@ -31,9 +29,9 @@ impl Operator {
     }
 
     /// Enters the result of a request.
-    pub(super) fn enter(&mut self, answer: RequestResult) {
+    pub(super) fn enter(&mut self, result: RequestResult) {
         let now = Now::read();
-        match answer {
+        match result {
             RequestResult::Write(key, result) => self.written(&key, result, now),
             RequestResult::Job(key, owner, result) => self.job_ended(&key, owner.as_deref(), result, now),
             RequestResult::Audits(Ok(mut known)) => {
