@@ -118,10 +118,44 @@ pub enum JobResult {
     Reverting,
     /// The added fields were removed, with the reason.
     Reverted(String),
-    /// The workload exists.
-    Exists,
     /// The workload does not exist any more.
     Gone,
+}
+
+/// Whether a workload exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existence {
+    /// It exists.
+    Exists,
+    /// It does not exist any more.
+    Gone,
+}
+
+/// The reason why the API server did not apply a patch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// Another field manager owns a field that would have to be set, with the message.
+    Conflict(String),
+    /// The workload was changed at the same time.
+    Changed,
+    /// The patched workload would be invalid, with the message.
+    Invalid(String),
+    /// The workload does not exist any more.
+    Gone,
+    /// Another admission webhook, a quota or missing permissions, with the message.
+    Denied(String),
+}
+
+impl From<Rejection> for JobResult {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Conflict(reason) => Self::Conflict(reason),
+            Rejection::Changed => Self::Waiting("it was changed at the same time".to_owned()),
+            Rejection::Invalid(reason) => Self::Skipped(reason),
+            Rejection::Gone => Self::Gone,
+            Rejection::Denied(reason) => Self::Denied(reason),
+        }
+    }
 }
 
 /// A patched workload.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::added::added;
-use super::job::{JobResult, WorkloadKey};
+use super::job::{Rejection, WorkloadKey};
 use super::requests::{api, get, revert};
 use crate::ClusterError;
 use crate::connection::Connection;
@@ -43,12 +43,11 @@ pub async fn release(connection: &Connection, namespace: &str, key: &WorkloadKey
         let reverted = revert(&api, &key.name, &workload, REASON).await;
         match reverted.map_err(|error| connection.error(error, &what))? {
             Ok(()) => return Ok(Released::Fields(added)),
-            Err(JobResult::Waiting(_)) => {}
-            Err(JobResult::Gone) => return Ok(Released::NotFound),
-            Err(JobResult::Conflict(reason) | JobResult::Skipped(reason) | JobResult::Denied(reason)) => {
+            Err(Rejection::Changed) => {}
+            Err(Rejection::Gone) => return Ok(Released::NotFound),
+            Err(Rejection::Conflict(reason) | Rejection::Invalid(reason) | Rejection::Denied(reason)) => {
                 return Err(failed(reason));
             }
-            Err(result) => return Err(failed(format!("{result:?}"))),
         }
     }
     Err(failed("it is changed by other clients all the time; try again".to_owned()))

@@ -13,7 +13,7 @@ use tokio::task::block_in_place;
 
 use super::added::{added, give_up};
 use super::decide::{Decision, follow_up, remediation};
-use super::job::{JobResult, RemediationJob, Step, WorkloadKey, is_replica_set};
+use super::job::{Existence, JobResult, Rejection, RemediationJob, Step, WorkloadKey, is_replica_set};
 use super::plan;
 use crate::error::is_webhook_failure;
 use crate::install::FIELD_MANAGER;
@@ -80,9 +80,9 @@ pub async fn follow(
 }
 
 /// Checks whether a workload exists.
-pub async fn check(client: &Client, namespace: &str, key: &WorkloadKey) -> Result<JobResult, kube::Error> {
+pub async fn check(client: &Client, namespace: &str, key: &WorkloadKey) -> Result<Existence, kube::Error> {
     let found = metadata::get(&api(client, namespace, &key.kind), &key.name).await?;
-    Ok(if found.is_some() { JobResult::Exists } else { JobResult::Gone })
+    Ok(if found.is_some() { Existence::Exists } else { Existence::Gone })
 }
 
 async fn carry_out(
@@ -100,10 +100,10 @@ async fn carry_out(
                 give_up_fields(api, &key.name, applied).await;
                 result
             }
-            Err(result) => result,
+            Err(rejection) => rejection.into(),
         }),
         Decision::Revert(reason) => {
-            Ok(revert(api, &key.name, workload, &reason).await?.map_or_else(|result| result, |()| JobResult::Reverting))
+            Ok(revert(api, &key.name, workload, &reason).await?.map_or_else(JobResult::from, |()| JobResult::Reverting))
         }
         Decision::DeleteStuckPods(reason) => {
             delete_stuck_pods(client, namespace, workload).await?;
@@ -120,13 +120,13 @@ fn uid(workload: &Value) -> Option<String> {
 async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Result<Value, JobResult>, kube::Error> {
     match get(api, name).await {
         Ok(workload) => Ok(workload.ok_or(JobResult::Gone)),
-        Err(kube::Error::SerdeError(error)) => Ok(Err(unreadable(&error))),
+        Err(kube::Error::SerdeError(error)) => Ok(Err(unreadable(&error).into())),
         Err(error) => Err(error),
     }
 }
 
-fn unreadable(error: &serde_json::Error) -> JobResult {
-    JobResult::Skipped(format!("it cannot be read: {error}"))
+fn unreadable(error: &serde_json::Error) -> Rejection {
+    Rejection::Invalid(format!("it cannot be read: {error}"))
 }
 
 pub async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, kube::Error> {
@@ -205,12 +205,12 @@ pub async fn revert(
     name: &str,
     workload: &Value,
     reason: &str,
-) -> Result<Result<(), JobResult>, kube::Error> {
+) -> Result<Result<(), Rejection>, kube::Error> {
     let mut owned = workload.clone();
     if !added(workload).is_empty() {
         owned = match apply(api, name, &plan::take_over(workload)).await? {
             Ok(owned) => owned,
-            Err(result) => return Ok(Err(result)),
+            Err(rejection) => return Ok(Err(rejection)),
         };
     }
     Ok(apply(api, name, &plan::revert(&owned, reason)).await?.map(|_| ()))
@@ -239,21 +239,18 @@ async fn give_up_fields(api: &Api<DynamicObject>, name: &str, mut workload: Valu
 
 /// Applies a patch without force, so that fields of other managers remain theirs. Returns the workload; the inner error is a
 /// result and no failure.
-async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Result<Value, JobResult>, kube::Error> {
+async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Result<Value, Rejection>, kube::Error> {
     match api.patch(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(patch)).await {
         Ok(applied) => Ok(Ok(serde_json::to_value(applied).map_err(kube::Error::SerdeError)?)),
         Err(kube::Error::SerdeError(error)) => Ok(Err(unreadable(&error))),
         Err(kube::Error::Api(status)) if status.is_conflict() && status.message.starts_with("Apply failed") => {
-            Ok(Err(JobResult::Conflict(status.message.clone())))
+            Ok(Err(Rejection::Conflict(status.message.clone())))
         }
-        Err(kube::Error::Api(status)) if status.is_conflict() => {
-            Ok(Err(JobResult::Waiting("it was changed at the same time".to_owned())))
-        }
-        Err(kube::Error::Api(status)) if status.is_invalid() => Ok(Err(JobResult::Skipped(status.message.clone()))),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Err(JobResult::Gone)),
-        // Another admission webhook, a quota, or missing permissions.
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Err(Rejection::Changed)),
+        Err(kube::Error::Api(status)) if status.is_invalid() => Ok(Err(Rejection::Invalid(status.message.clone()))),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Err(Rejection::Gone)),
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403) || is_webhook_failure(&status) => {
-            Ok(Err(JobResult::Denied(status.message.clone())))
+            Ok(Err(Rejection::Denied(status.message.clone())))
         }
         Err(error) => Err(error),
     }

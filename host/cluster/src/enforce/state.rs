@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::EnforceOptions;
 use super::follow::Follow;
-use super::job::{JobResult, NextJob, PatchCount, Patched, WorkloadKey, is_replica_set};
+use super::job::{Existence, JobResult, NextJob, PatchCount, Patched, WorkloadKey, is_replica_set};
 use crate::clock::Now;
 use crate::crd::{DefaultResources, WorkloadState, WorkloadStatus};
 
@@ -219,9 +219,9 @@ impl Remediations {
     }
 
     /// The existence of a workload was checked.
-    pub fn checked(&mut self, key: &WorkloadKey, result: &JobResult) {
+    pub fn checked(&mut self, key: &WorkloadKey, existence: Existence) {
         self.is_running = false;
-        if *result == JobResult::Gone {
+        if existence == Existence::Gone {
             self.forget(key);
         }
     }
@@ -278,7 +278,7 @@ impl Remediations {
                 self.workloads.retain(|known, entry| *known != key || entry.state == WorkloadState::Patched);
                 return false;
             }
-            JobResult::Unprotected | JobResult::Exists => return false,
+            JobResult::Unprotected => return false,
             JobResult::Ignored => (WorkloadState::Ignored, "it is annotated to be ignored"),
             JobResult::Skipped(reason) => (WorkloadState::Skipped, reason.as_str()),
             JobResult::WouldPatch(what) => (WorkloadState::DryRun, what.as_str()),

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube_devops_core::{Container, Evaluation, Severity, Subject, testing};
 use tokio::time::Instant;
 
-use super::job::{Patched, Step};
+use super::job::{Existence, Patched, Step};
 use super::rollout::Progress;
 use super::{EnforceOptions, JobResult, NextJob, Remediations, WorkloadKey};
 use crate::clock::Now;
@@ -247,12 +247,12 @@ fn deleted_workloads_leave_the_status_and_their_patches_do_not_count_any_longer(
     remediations.followed(key("web"), &JobResult::Completed, &options(), now);
     let later = now + seconds(600);
     assert_eq!(remediations.next(&options(), false, [].iter(), later), Some(NextJob::Check { key: key("web") }));
-    remediations.checked(&key("web"), &JobResult::Exists);
+    remediations.checked(&key("web"), Existence::Exists);
     assert_eq!(state(&remediations), Some(WorkloadState::Patched));
     assert_eq!(remediations.next(&options(), false, [].iter(), later), None);
     remediations.next(&options(), false, [].iter(), later + seconds(600));
     assert_eq!(remediations.patches().len(), 1);
-    remediations.checked(&key("web"), &JobResult::Gone);
+    remediations.checked(&key("web"), Existence::Gone);
     assert_eq!(state(&remediations), None);
     assert!(remediations.patches().is_empty());
 }

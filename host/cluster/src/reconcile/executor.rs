@@ -123,8 +123,8 @@ impl Executor {
                 Ok(EnforcementResult::Followed { key, result: ended.result })
             }
             EnforcementJob::Check { namespace, key } => {
-                let result = check(&self.client, &namespace, &key).await?;
-                Ok(EnforcementResult::Checked { key, result })
+                let existence = check(&self.client, &namespace, &key).await?;
+                Ok(EnforcementResult::Checked { key, existence })
             }
         }
     }

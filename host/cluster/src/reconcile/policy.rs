@@ -366,8 +366,8 @@ impl Policy {
                 self.remediations.remediated(&owner, key, &result, options, now)
             }
             EnforcementResult::Followed { key, result } => self.remediations.followed(key, &result, options, now),
-            EnforcementResult::Checked { key, result } => {
-                self.remediations.checked(&key, &result);
+            EnforcementResult::Checked { key, existence } => {
+                self.remediations.checked(&key, existence);
                 false
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
-use crate::enforce::{JobResult, RemediationJob, Step, WorkloadKey};
+use crate::enforce::{Existence, JobResult, RemediationJob, Step, WorkloadKey};
 use crate::key::ObjectKey;
 
 /// A write.
@@ -147,8 +147,8 @@ pub enum EnforcementResult {
     Checked {
         /// The workload.
         key: WorkloadKey,
-        /// The result.
-        result: JobResult,
+        /// Whether it exists.
+        existence: Existence,
     },
 }
 
