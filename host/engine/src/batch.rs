@@ -190,7 +190,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         let facts = self.facts_of(called[0].check());
         let selected = (positions.len() < self.subjects.len()).then_some(positions);
         let objects = if module.needs_objects() { self.objects(positions) } else { Vec::new() };
-        let findings = module.with_instance(|instance| instance.evaluate(&called, facts, selected, objects, time));
+        let findings = module.with_instance(time, |instance| instance.evaluate(&called, facts, selected, objects));
         match findings.and_then(|findings| self.by_rule(findings, rules.len(), positions, module.engine().limits())) {
             Ok(by_rule) => {
                 for (&rule, findings) in rules.iter().zip(by_rule) {

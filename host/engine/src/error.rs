@@ -185,11 +185,22 @@ pub enum RuleError {
         /// The cause.
         cause: CallError,
     },
+    /// The deadline passed before the check was called.
+    #[error("the deadline passed before check {check} processed its settings")]
+    Deadline {
+        /// The check.
+        check: String,
+    },
 }
 
 impl RuleError {
     /// Reports whether another attempt may succeed: the check crashed, or ran out of time or memory.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Call { .. })
+        matches!(self, Self::Call { .. } | Self::Deadline { .. })
+    }
+
+    /// Reports whether there was not enough time.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Call { cause: CallError::Time(_), .. } | Self::Deadline { .. })
     }
 }

@@ -23,7 +23,7 @@ pub struct State {
     limits: Limits,
     memory_used: usize,
     denied_memory: bool,
-    /// The time limit of the next call.
+    /// The time limit of each call.
     time_limit: Duration,
     log_lines: usize,
     /// The last line that the current call logged as an error.
@@ -114,8 +114,10 @@ impl Instance {
         module: Arc<str>,
         component: &CheckComponentWithObjectPre<State>,
         packed: Option<&PackedExportIndices>,
+        time_limit: Duration,
     ) -> Result<Self, CallError> {
         let mut store = store(engine, module);
+        store.data_mut().time_limit = time_limit;
         let (typed, packed) = call(&mut store, |store| {
             let instance = component.instance_pre().instantiate(&mut *store)?;
             let typed = CheckComponentWithObject::new(&mut *store, &instance)?;
@@ -132,6 +134,11 @@ impl Instance {
             numbers: Vec::new(),
             calls: 0,
         })
+    }
+
+    /// Sets the time limit of each following call.
+    pub fn set_time_limit(&mut self, time_limit: Duration) {
+        self.store.data_mut().time_limit = time_limit;
     }
 
     /// Returns the metadata of the checks, without validation.
@@ -200,10 +207,8 @@ impl Instance {
         facts: &dyn Encoded,
         positions: Option<&[usize]>,
         objects: Vec<Arc<Value>>,
-        time_limit: Duration,
     ) -> Result<Vec<Finding>, CallError> {
         self.calls += 1;
-        self.store.data_mut().time_limit = time_limit;
         if self.packed.is_some() {
             self.numbers.clear();
             for rule in rules {
@@ -258,7 +263,6 @@ impl Instance {
         object: Option<Arc<Value>>,
     ) -> Result<Vec<types::Edit>, CallError> {
         self.calls += 1;
-        self.store.data_mut().time_limit = self.store.data().limits.batch_time;
         let resource = self.typed_rule(rule).map_err(CreateError::again)?;
         self.store.data_mut().objects = object.into_iter().collect();
         let edits = call(&mut self.store, |store| {

@@ -33,6 +33,7 @@ mod limits;
 mod loaded;
 mod module;
 mod rule;
+mod rule_cache;
 mod rule_set;
 
 pub use bundle::BundleModule;

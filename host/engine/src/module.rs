@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kube_devops_core::CheckInfo;
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -60,7 +61,8 @@ impl Module {
             idle: Mutex::default(),
             last_used: AtomicU64::new(0),
         };
-        let mut instance = module.instantiate().map_err(LoadError::Describe)?;
+        let time_limit = engine.limits().batch_time;
+        let mut instance = module.instantiate(time_limit).map_err(LoadError::Describe)?;
         let infos = describe::checks(instance.describe().map_err(LoadError::Describe)?)?;
         if instance.layout().map_err(LoadError::Describe)? != Some(kube_devops_facts::LAYOUT) {
             module.packed = None;
@@ -84,22 +86,25 @@ impl Module {
         &self.engine
     }
 
-    fn instantiate(&self) -> Result<Instance, CallError> {
-        Instance::new(&self.engine, self.digest.clone(), &self.component, self.packed.as_ref())
+    fn instantiate(&self, time_limit: Duration) -> Result<Instance, CallError> {
+        Instance::new(&self.engine, self.digest.clone(), &self.component, self.packed.as_ref(), time_limit)
     }
 
-    /// Calls an idle instance, or a new one, and keeps it for the next call unless this one fails.
+    /// Calls an idle instance, or a new one, and keeps it for the next call unless this one fails. The time limit is that of each
+    /// function of the component that is called for it.
     pub(crate) fn with_instance<T, E: From<CallError>>(
         &self,
+        time_limit: Duration,
         call: impl FnOnce(&mut Instance) -> Result<T, E>,
     ) -> Result<T, E> {
         let popped = self.lock().pop();
         let mut instance = match popped {
-            Some(instance) => {
+            Some(mut instance) => {
                 self.engine.idle().removed(1);
+                instance.set_time_limit(time_limit);
                 instance
             }
-            None => Box::new(self.instantiate()?),
+            None => Box::new(self.instantiate(time_limit)?),
         };
         let answer = call(&mut instance)?;
         if instance.calls() < self.engine.limits().calls_for_each_instance && instance.rules() < MOST_RULES {

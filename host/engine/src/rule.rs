@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use kube_devops_core::{Edit, RuleConfig};
 use serde_json::Value;
@@ -31,8 +32,8 @@ impl Rule {
         }
     }
 
-    /// Creates a rule. The check can reject the settings.
-    pub fn new(check: Arc<CheckModule>, settings: String) -> Result<Arc<Self>, RuleError> {
+    /// Creates a rule, within a time limit. The check can reject the settings.
+    pub fn new(check: Arc<CheckModule>, settings: String, time_limit: Duration) -> Result<Arc<Self>, RuleError> {
         let id = || check.info().id.clone();
         let limit = check.module().engine().limits().settings;
         if settings.len() > limit {
@@ -40,7 +41,7 @@ impl Rule {
         }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let rule = Arc::new(Self { check, settings, id: number, fails: AtomicBool::new(false) });
-        let created = rule.check.module().with_instance(|instance| instance.create(&rule));
+        let created = rule.check.module().with_instance(time_limit, |instance| instance.create(&rule));
         created.map_err(|error| match error {
             CreateError::Settings(reason) => {
                 RuleError::Settings { check: rule.check.info().id.clone(), settings: rule.settings.clone(), reason }
@@ -84,7 +85,8 @@ impl Rule {
             return Err(CallError::NoObject);
         }
         let object = object.filter(|_| module.needs_objects());
-        let edits = module.with_instance(|instance| instance.remediate(self, subject, object.cloned()))?;
+        let time_limit = module.engine().limits().batch_time;
+        let edits = module.with_instance(time_limit, |instance| instance.remediate(self, subject, object.cloned()))?;
         let limit = (subject.containers.len() + 1) * module.engine().limits().findings_for_each_container;
         if edits.len() > limit {
             return Err(CallError::Flood { found: edits.len(), limit });

@@ -2,9 +2,9 @@
 //! [`RuleSet`].
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::BitOr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use kube_devops_core::{
@@ -17,19 +17,18 @@ use crate::budget::RetryBudget;
 use crate::facts::Encoded;
 use crate::{CallError, CheckModule, Limits, Rule, RuleError};
 
-/// The available checks, and the rules created from them. Policies with the same settings for a check share a rule and
-/// its instances, so that a thousand policies created from one bundle cost as much as one.
+/// The available checks. Policies with the same settings for a check share a rule and its instances, so that a thousand policies
+/// created from one bundle cost as much as one.
 pub struct Checks {
     checks: BTreeMap<String, Arc<CheckModule>>,
     bundles: BTreeMap<String, Bundle>,
     limits: Limits,
-    rules: Mutex<HashMap<(String, String), Weak<Rule>>>,
 }
 
 impl Checks {
     /// Creates the set of checks, by id, with their resource limits, and without bundles.
     pub fn new(checks: BTreeMap<String, Arc<CheckModule>>, limits: Limits) -> Self {
-        Self { checks, bundles: BTreeMap::new(), limits, rules: Mutex::default() }
+        Self { checks, bundles: BTreeMap::new(), limits }
     }
 
     /// Adds bundles, which policies can refer to by name.
@@ -66,6 +65,15 @@ impl Checks {
     ///
     /// If a check rejects its settings, or fails to process them.
     pub fn rule_set(&self, policy: &Policy) -> Result<RuleSet, RuleError> {
+        self.rule_set_until(policy, None)
+    }
+
+    /// Like [`Checks::rule_set`], with a deadline.
+    ///
+    /// # Errors
+    ///
+    /// If a check rejects its settings, or fails to process them before the deadline.
+    pub fn rule_set_until(&self, policy: &Policy, deadline: Option<Instant>) -> Result<RuleSet, RuleError> {
         let (mut rules, mut missing) = (Vec::new(), Vec::new());
         for config in &policy.rules {
             let Some(check) = self.checks.get(&config.check) else {
@@ -75,24 +83,24 @@ impl Checks {
             rules.push(EnabledRule {
                 severity: config.severity.unwrap_or(check.info().severity),
                 weight: config.weight.unwrap_or(check.info().weight),
-                rule: self.rule(check, config)?,
+                rule: rule(check, config, deadline)?,
             });
         }
         Ok(RuleSet { groups: Group::of(&rules), rules, missing, limits: self.limits.clone() })
     }
+}
 
-    fn rule(&self, check: &Arc<CheckModule>, config: &RuleConfig) -> Result<Arc<Rule>, RuleError> {
-        let key = (config.check.clone(), Rule::settings_text(check, config));
-        // No holder of the lock can panic during a change.
-        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rule) = rules.get(&key).and_then(Weak::upgrade) {
-            return Ok(rule);
+fn rule(check: &Arc<CheckModule>, config: &RuleConfig, deadline: Option<Instant>) -> Result<Arc<Rule>, RuleError> {
+    let settings = Rule::settings_text(check, config);
+    check.rules().get_or_create(&settings, || {
+        let limit = check.module().engine().limits().batch_time;
+        let time_limit =
+            deadline.map_or(limit, |deadline| limit.min(deadline.saturating_duration_since(Instant::now())));
+        if time_limit.is_zero() {
+            return Err(RuleError::Deadline { check: config.check.clone() });
         }
-        rules.retain(|_, rule| rule.strong_count() > 0);
-        let rule = Rule::new(check.clone(), key.1.clone())?;
-        rules.insert(key, Arc::downgrade(&rule));
-        Ok(rule)
-    }
+        Rule::new(check.clone(), settings.clone(), time_limit)
+    })
 }
 
 /// The rules of a policy.

@@ -3,10 +3,14 @@
 
 mod guests;
 
-use guests::{hostile, load, load_all, subject};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use guests::{hostile, load, load_all, policy, subject};
 use kube_devops_core::CheckResult::{Failed, NotEvaluated};
 use kube_devops_core::{Subject, complete_object};
-use kube_devops_engine::{Checks, Engine, Limits};
+use kube_devops_engine::{Checks, Engine, Limits, RuleError};
 use serde_json::json;
 
 #[test]
@@ -66,4 +70,33 @@ fn a_check_that_does_not_import_object_needs_no_objects() {
     let engine = Engine::new(Limits::default()).unwrap();
     assert!(load(&engine, "reader").unwrap().needs().objects);
     assert!(!load(&engine, "hostile").unwrap().needs().objects);
+}
+
+/// Checks with the guest `hostile`, as a catalog creates them when its modules change.
+fn checks_with(module: &kube_devops_engine::CheckModule) -> Checks {
+    Checks::new(BTreeMap::from([("hostile".to_owned(), Arc::new(module.clone()))]), Limits::default())
+}
+
+#[test]
+fn rules_of_unchanged_modules_are_shared_by_the_checks_before_and_after_a_change() {
+    let module = load(&Engine::new(Limits::default()).unwrap(), "hostile").unwrap();
+    let counting = policy(&["hostile"], "count-calls");
+    let before = checks_with(&module).rule_set(&counting).unwrap();
+    let after = checks_with(&module).rule_set(&counting).unwrap();
+    for (round, rules) in [(1, &before), (2, &after)] {
+        let outcomes = rules.evaluate(&[subject("a")]);
+        assert_eq!(*outcomes[0].findings[0].message, round.to_string(), "the same rule counts");
+    }
+}
+
+#[test]
+fn a_rule_is_not_created_after_the_deadline_unless_it_exists() {
+    let module = load(&Engine::new(Limits::default()).unwrap(), "hostile").unwrap();
+    let (checks, policy) = (checks_with(&module), policy(&["hostile"], "fine"));
+    let late = || checks.rule_set_until(&policy, Some(Instant::now()));
+    let error = late().err().unwrap();
+    assert_eq!(error, RuleError::Deadline { check: "hostile".to_owned() });
+    assert!(error.is_temporary() && error.is_timeout());
+    let _created = checks.rule_set(&policy).unwrap();
+    assert!(late().is_ok());
 }

@@ -163,7 +163,11 @@ impl Admission {
         match gate {
             // Modules have their verdict already.
             Gate::Skip | Gate::Module => return Verdict::Skipped,
-            Gate::Policy => return policy::verdict(&self.current().checks, body),
+            Gate::Policy => {
+                let checks = &self.current().checks;
+                // The creation of rules runs their checks, and other requests continue on another thread.
+                return tokio::task::block_in_place(|| policy::verdict(checks, body, deadline));
+            }
             Gate::Workload => {}
         }
         if !self.index.is_synced() {

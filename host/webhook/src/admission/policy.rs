@@ -1,15 +1,17 @@
 //! The validation of a DevOpsPolicy: whether its checks accept their settings.
 
+use std::time::Instant;
+
 use kube::ResourceExt;
 use kube_devops_cluster::crd::{DevOpsPolicy, INSTALLATION_CHECK};
-use kube_devops_cluster::policies;
-use kube_devops_engine::Checks;
+use kube_devops_cluster::policies::{self, RulesError};
+use kube_devops_engine::{Checks, RuleSet};
 
 use super::changed::changed;
 use crate::response::{Reason, Verdict};
 
 /// The verdict about a policy. Changes that the API server makes by itself are skipped.
-pub fn verdict(checks: &Checks, body: &[u8]) -> Verdict {
+pub fn verdict(checks: &Checks, body: &[u8], deadline: Instant) -> Verdict {
     let policy = match changed_policy(body) {
         Ok(Some(policy)) if policy.annotations().contains_key(INSTALLATION_CHECK) => {
             return Verdict::Invalid(format!("the annotation {INSTALLATION_CHECK} tests the way to the webhook"));
@@ -18,7 +20,7 @@ pub fn verdict(checks: &Checks, body: &[u8]) -> Verdict {
         Ok(None) => return Verdict::Skipped,
         Err(error) => return Verdict::failed(Reason::Malformed, format!("failed to read the policy: {error}")),
     };
-    match policies::rules(&policy.name_any(), &policy.spec, checks) {
+    match rules(&policy, checks, deadline) {
         Ok(rules) if !rules.missing().is_empty() => {
             let text =
                 format!("the settings of {} cannot be validated: its module is not loaded", rules.missing().join(", "));
@@ -30,8 +32,21 @@ pub fn verdict(checks: &Checks, body: &[u8]) -> Verdict {
             failures: Vec::new(),
             is_controlled: false,
         },
-        Err(error) if error.is_temporary() => Verdict::failed(Reason::CheckFailed, error.to_string()),
-        Err(error) => Verdict::Invalid(error.to_string()),
+        Err(error) => rejection(&error),
+    }
+}
+
+fn rules(policy: &DevOpsPolicy, checks: &Checks, deadline: Instant) -> Result<RuleSet, RulesError> {
+    let rules = policies::policy(&policy.name_any(), &policy.spec, checks)?;
+    Ok(checks.rule_set_until(&rules, Some(deadline))?)
+}
+
+/// The verdict about a policy whose rules cannot be created.
+fn rejection(error: &RulesError) -> Verdict {
+    match error {
+        RulesError::Rule(rule) if rule.is_timeout() => Verdict::failed(Reason::Timeout, error.to_string()),
+        error if error.is_temporary() => Verdict::failed(Reason::CheckFailed, error.to_string()),
+        error => Verdict::Invalid(error.to_string()),
     }
 }
 
@@ -45,7 +60,8 @@ fn changed_policy(body: &[u8]) -> Result<Option<DevOpsPolicy>, String> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use kube_devops_engine::Limits;
+    use kube_devops_cluster::policies::SpecError;
+    use kube_devops_engine::{Limits, RuleError};
     use serde_json::{Value, json};
 
     use super::*;
@@ -82,12 +98,25 @@ mod tests {
     fn a_policy_is_valid_if_its_checks_accept_their_settings() {
         let checks = Checks::new(BTreeMap::new(), Limits::default());
         let no_checks = json!({ "metadata": { "name": "empty" }, "spec": {} });
-        let valid = verdict(&checks, &review(no_checks.clone(), Value::Null));
+        let verdict = |body: &[u8]| verdict(&checks, body, Instant::now());
+        let valid = verdict(&review(no_checks.clone(), Value::Null));
         let Verdict::Evaluated { subject, .. } = &valid else { panic!("{valid:?}") };
         assert_eq!(subject, "DevOpsPolicy empty");
-        let unknown = verdict(&checks, &review(policy(true), Value::Null));
+        let unknown = verdict(&review(policy(true), Value::Null));
         assert_eq!(unknown.reason(), Some(Reason::CheckFailed), "its module may not be loaded yet");
-        assert_eq!(verdict(&checks, &review(no_checks.clone(), no_checks)), Verdict::Skipped);
-        assert_eq!(verdict(&checks, b"{}").reason(), Some(Reason::Malformed));
+        assert_eq!(verdict(&review(no_checks.clone(), no_checks)), Verdict::Skipped);
+        assert_eq!(verdict(b"{}").reason(), Some(Reason::Malformed));
+    }
+
+    #[test]
+    fn only_settings_that_a_check_rejects_are_invalid() {
+        let check = || "latest-tag".to_owned();
+        let late = RulesError::Rule(RuleError::Deadline { check: check() });
+        assert_eq!(rejection(&late).reason(), Some(Reason::Timeout));
+        let unknown = RulesError::Spec(SpecError::UnknownBundle { name: "strict".to_owned() });
+        assert_eq!(rejection(&unknown).reason(), Some(Reason::CheckFailed), "its module may not be loaded yet");
+        let rejected =
+            RulesError::Rule(RuleError::Settings { check: check(), settings: String::new(), reason: String::new() });
+        assert!(matches!(rejection(&rejected), Verdict::Invalid(_)));
     }
 }
