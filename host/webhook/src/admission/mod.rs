@@ -142,16 +142,18 @@ impl Admission {
                 return Err(error);
             }
         };
+        let deadline = arrived + self.options.deadline;
         let verdict = match gate::gate(&request, &self.options) {
+            // Only evaluations are limited: what is excluded is admitted at any time.
+            Gate::Skip => Verdict::Skipped,
             // Administrators must be able to replace a module at any time.
             Gate::Module => module::verdict(body),
-            gate => match self.places.try_acquire() {
-                Ok(_place) => self.verdict(gate, &request, objects, body, arrived + self.options.deadline),
-                Err(_) => {
-                    let text = format!("more than {} requests are being evaluated", self.options.most_at_once);
-                    Verdict::failed(Reason::Overload, text)
-                }
-            },
+            Gate::Policy => self.limited(|| {
+                let current = self.current();
+                // The creation of rules runs their checks, and other requests continue on another thread.
+                tokio::task::block_in_place(|| policy::verdict(&current.checks, body, deadline))
+            }),
+            Gate::Workload => self.limited(|| self.workload(&request, objects, body, deadline)),
         };
         let response = verdict.response(&request.uid, &self.current().response_policy);
         log(&request, &verdict, &response);
@@ -159,17 +161,16 @@ impl Admission {
         Ok(response)
     }
 
-    fn verdict(&self, gate: Gate, request: &Header<'_>, objects: Reviewed, body: &[u8], deadline: Instant) -> Verdict {
-        match gate {
-            // Modules have their verdict already.
-            Gate::Skip | Gate::Module => return Verdict::Skipped,
-            Gate::Policy => {
-                let checks = &self.current().checks;
-                // The creation of rules runs their checks, and other requests continue on another thread.
-                return tokio::task::block_in_place(|| policy::verdict(checks, body, deadline));
-            }
-            Gate::Workload => {}
-        }
+    /// Evaluates, unless too many requests are being evaluated.
+    fn limited(&self, evaluate: impl FnOnce() -> Verdict) -> Verdict {
+        let Ok(_place) = self.places.try_acquire() else {
+            let text = format!("more than {} requests are being evaluated", self.options.most_at_once);
+            return Verdict::failed(Reason::Overload, text);
+        };
+        evaluate()
+    }
+
+    fn workload(&self, request: &Header<'_>, objects: Reviewed, body: &[u8], deadline: Instant) -> Verdict {
         if !self.index.is_synced() {
             return Verdict::failed(Reason::NotSynced, "the policies have not been listed yet");
         }
@@ -272,7 +273,20 @@ fn log(request: &Header<'_>, verdict: &Verdict, response: &Response) {
 
 #[cfg(test)]
 mod tests {
+    use super::testing::{admission, options, review};
     use super::*;
+
+    #[test]
+    fn excluded_requests_are_admitted_while_too_many_are_being_evaluated() {
+        let admission = admission(AdmissionOptions { fail_closed: true, most_at_once: 1, ..options() });
+        let is_allowed = |namespace: &str| {
+            admission.answer(&review(namespace), Instant::now()).is_ok_and(|response| response.allowed)
+        };
+        assert!(is_allowed("kube-system") && is_allowed("shop"));
+        let _evaluation = admission.places.try_acquire();
+        assert!(is_allowed("kube-system"), "the namespace is excluded");
+        assert!(!is_allowed("shop"), "it would have to be evaluated");
+    }
 
     #[test]
     fn the_id_of_a_request_is_read_from_its_first_bytes() {
