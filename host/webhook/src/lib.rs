@@ -46,6 +46,7 @@ use kube_devops_cluster::runtime::server::{Readiness, endpoints};
 use kube_devops_engine::Catalog;
 use prometheus::Registry;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -134,13 +135,21 @@ pub enum WebhookError {
     /// The certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// A background task ended before the shutdown. The webhook would continue with what is known, and never change it again.
+    #[error("{task} ended unexpectedly: {reason}; restart the webhook, and report this with its log")]
+    Ended {
+        /// The task.
+        task: &'static str,
+        /// The reason.
+        reason: String,
+    },
 }
 
 /// Runs the webhook until `stop`, and then drains it.
 ///
 /// # Errors
 ///
-/// If the address is in use, or the certificate files are invalid.
+/// If the address is in use, the certificate files are invalid, or a background task ends before `stop`.
 pub async fn run(
     connection: &Connection,
     catalog: Catalog,
@@ -150,6 +159,8 @@ pub async fn run(
 ) -> Result<(), WebhookError> {
     let registry = Registry::new();
     let finished = CancellationToken::new();
+    // The background tasks end after every return.
+    let _finish = finished.clone().drop_guard();
     let module_options = ModuleOptions { namespace, leadership: None };
     let client = connection.client.clone();
     let mut live = modules::start(client, catalog, module_options, &registry, finished.clone())?;
@@ -170,18 +181,36 @@ pub async fn run(
     };
     let handle = Handle::new();
     let router = endpoints(readiness.clone(), registry).merge(server::router(admission.clone(), options.largest_body));
-    let (_, served) = server::serve(options.address, tls, router, readiness.clone(), handle.clone()).await?;
+    let (_, mut served) = server::serve(options.address, tls, router, readiness.clone(), handle.clone()).await?;
     let client = connection.client.clone();
-    let certificates = tokio::spawn(options.certificate.follow(client, initial, take_up, finished.clone()));
+    let mut certificates = tokio::spawn(options.certificate.follow(client, initial, take_up, finished.clone()));
 
     let indexer = Indexer::new(checks, index.clone());
     let follower = PolicyFollower { index, indexer, admission, is_certified, live };
-    follower.run(&connection.client, &readiness, options.drain, stop).await;
+    let result = tokio::select! {
+        result = follower.run(&connection.client, &readiness, options.drain, stop) => result,
+        error = ended("the HTTPS server", &mut served) => Err(error),
+        error = ended("the rotation of the certificate", &mut certificates) => Err(error),
+    };
+    readiness.unset();
     handle.graceful_shutdown(Some(GRACE));
-    let _ = served.await;
+    if !served.is_finished() {
+        let _ = served.await;
+    }
     finished.cancel();
-    let _ = timeout(GRACE, certificates).await;
-    Ok(())
+    if !certificates.is_finished() {
+        let _ = timeout(GRACE, certificates).await;
+    }
+    result
+}
+
+/// Waits for the end of a background task, which none of them reaches before the shutdown.
+async fn ended(task: &'static str, running: &mut JoinHandle<()>) -> WebhookError {
+    let reason = match running.await {
+        Ok(()) => "it returned".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    WebhookError::Ended { task, reason }
 }
 
 /// Keeps the policies up to date, and becomes ready when they are listed and there is a certificate.
@@ -194,8 +223,15 @@ struct PolicyFollower {
 }
 
 impl PolicyFollower {
-    /// Runs until `stop`, and then for the time of the drain.
-    async fn run(mut self, client: &Client, readiness: &Readiness, drain: Duration, stop: CancellationToken) {
+    /// Runs until `stop`, and then for the time of the drain. Fails if what it follows ends.
+    async fn run(
+        mut self,
+        client: &Client,
+        readiness: &Readiness,
+        drain: Duration,
+        stop: CancellationToken,
+    ) -> Result<(), WebhookError> {
+        let closed = |task| WebhookError::Ended { task, reason: "its channel is closed".to_owned() };
         let mut events = pin!(watch_policies(client));
         let mut drained = pin!(async {
             stop.cancelled().await;
@@ -206,7 +242,7 @@ impl PolicyFollower {
         let mut ticks = interval(READINESS_PERIOD);
         loop {
             tokio::select! {
-                () = &mut drained => return,
+                () = &mut drained => return Ok(()),
                 _ = ticks.tick() => {
                     let is_complete = self.index.is_synced()
                         && self.is_certified.load(Ordering::Acquire)
@@ -218,14 +254,15 @@ impl PolicyFollower {
                         tokio::task::block_in_place(|| self.indexer.retry(Instant::now()));
                     }
                 }
-                Ok(()) = self.live.checks.changed() => {
+                changed = self.live.checks.changed() => {
+                    changed.map_err(|_| closed("the module manager"))?;
                     let checks = self.live.checks.borrow_and_update().clone();
                     tokio::task::block_in_place(|| {
                         self.admission.set_checks(checks.clone());
                         self.indexer.set_checks(checks);
                     });
                 }
-                Some(event) = events.next() => match event {
+                event = events.next() => match event.ok_or_else(|| closed("the watch of policies"))? {
                     Ok(event) => {
                         // The creation of rules runs their checks, and requests are served at the same time.
                         tokio::task::block_in_place(|| self.indexer.apply(event));
@@ -242,4 +279,17 @@ impl PolicyFollower {
 fn bootstrap_certificate(names: &CertificateNames) -> Result<ServerCertificate, CertificateError> {
     let issued = issue(names, Utc::now(), chrono::Duration::days(1))?;
     ServerCertificate::new(issued.certificate.as_bytes(), issued.key.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_a_background_task_is_an_error_with_its_reason() {
+        let error = ended("the task", &mut tokio::spawn(async {})).await;
+        assert!(error.to_string().starts_with("the task ended unexpectedly: it returned; "), "{error}");
+        let error = ended("the task", &mut tokio::spawn(async { panic!("no memory") })).await;
+        assert!(error.to_string().contains("no memory"), "{error}");
+    }
 }
