@@ -22,6 +22,7 @@ pub struct State {
     module: Arc<str>,
     limits: Limits,
     memory_used: usize,
+    /// Whether the current call was denied memory.
     denied_memory: bool,
     /// The time limit of each call.
     time_limit: Duration,
@@ -61,8 +62,8 @@ pub fn call<T>(
     let time_limit = store.data().time_limit;
     let ticks = store.data().limits.ticks(time_limit);
     store.set_epoch_deadline(ticks);
-    store.data_mut().log_lines = 0;
-    store.data_mut().last_error = None;
+    let state = store.data_mut();
+    (state.log_lines, state.last_error, state.denied_memory) = (0, None, false);
     function(store).map_err(|error| {
         let state = store.data();
         CallError::of(&error, state.denied_memory, &state.limits, time_limit).explained_by(state.last_error.as_deref())
@@ -331,5 +332,27 @@ impl object::Host for State {
     fn get(&mut self, subject: u32, pointer: String) -> wasmtime::Result<Option<String>> {
         let object = usize::try_from(subject).ok().and_then(|subject| self.objects.get(subject));
         Ok(object.and_then(|object| object.pointer(&pointer)).map(Value::to_string))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use wasmtime::Trap;
+
+    use super::*;
+
+    #[test]
+    fn a_trap_is_not_explained_by_memory_that_was_denied_in_an_earlier_call() {
+        let limits = Limits::default();
+        let mut store = store(&Engine::new(limits.clone()).unwrap(), "test".into());
+        let trap = || wasmtime::Error::from(Trap::UnreachableCodeReached);
+        let grow = |store: &mut Store<State>| store.data_mut().memory_growing(0, limits.memory + 1, None);
+        let denied: Result<(), CallError> = call(&mut store, |store| if grow(store)? { Ok(()) } else { Err(trap()) });
+        assert_eq!(denied, Err(CallError::Memory(limits.memory)));
+        let survived = call(&mut store, grow);
+        assert_eq!(survived, Ok(false));
+        let crashed: Result<(), CallError> = call(&mut store, |_| Err(trap()));
+        assert!(matches!(crashed, Err(CallError::Trap(_))), "{crashed:?}");
     }
 }
