@@ -29,9 +29,13 @@ impl Idle {
         self.lock().all.push(module);
     }
 
-    /// Counts an idle instance. Drops one of a module that has not been used for long if there are more than `limit`.
-    pub fn added(&self, limit: usize) {
-        if self.count.fetch_add(1, Ordering::Relaxed) >= limit {
+    /// Counts an idle instance and makes it available. Drops one of a module that has not been used for long if there are more than
+    /// `limit`.
+    pub fn add(&self, limit: usize, make_available: impl FnOnce()) {
+        // Another thread can take an instance, and count that, as soon as it is available.
+        let before = self.count.fetch_add(1, Ordering::Relaxed);
+        make_available();
+        if before >= limit {
             self.evict();
         }
     }
@@ -79,5 +83,21 @@ impl Idle {
     fn lock(&self) -> std::sync::MutexGuard<'_, Modules> {
         // No holder of the lock can panic during a change.
         self.modules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_counted_before_another_thread_can_take_it() {
+        let idle = Idle::default();
+        let count = || idle.count.load(Ordering::Relaxed);
+        idle.add(1, || {
+            assert_eq!(count(), 1);
+            idle.removed(1);
+        });
+        assert_eq!(count(), 0);
     }
 }

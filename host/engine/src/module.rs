@@ -109,8 +109,7 @@ impl Module {
         let answer = call(&mut instance)?;
         if instance.calls() < self.engine.limits().calls_for_each_instance && instance.rules() < MOST_RULES {
             self.last_used.store(self.engine.idle().tick(), Ordering::Relaxed);
-            self.lock().push(instance);
-            self.engine.idle().added(self.engine.limits().idle_instances);
+            self.engine.idle().add(self.engine.limits().idle_instances, || self.lock().push(instance));
         }
         Ok(answer)
     }
