@@ -57,8 +57,9 @@ pub enum LoadError {
         supported: &'static str,
     },
     /// The call of `describe` failed.
+    // The message contains the cause, like those of all errors here: it is no source, which would be printed again.
     #[error("the module failed to describe itself: {0}")]
-    Describe(#[source] CallError),
+    Describe(CallError),
     /// The description is invalid.
     #[error("the module has an invalid description: {0}")]
     Description(String),
@@ -202,5 +203,19 @@ impl RuleError {
     /// Reports whether there was not enough time.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Call { cause: CallError::Time(_), .. } | Self::Deadline { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_in_a_message_is_not_printed_again_as_its_source() {
+        let error = LoadError::Describe(CallError::NoObject);
+        assert!(error.to_string().ends_with(&CallError::NoObject.to_string()));
+        assert!(error.source().is_none());
     }
 }
