@@ -8,6 +8,7 @@
 //! ```
 
 mod changed;
+mod compare;
 mod gate;
 mod module;
 mod policy;

@@ -1,6 +1,6 @@
 //! The validation of a PolicyModule, as far as it is possible without its source.
 
-use kube_devops_cluster::crd::PolicyModule;
+use kube_devops_cluster::crd::PolicyModuleSpec;
 use kube_devops_cluster::modules::validate::validate;
 
 use super::changed::changed;
@@ -8,8 +8,8 @@ use crate::response::Verdict;
 
 /// The verdict about a module.
 pub fn verdict(body: &[u8]) -> Verdict {
-    let module = match changed::<PolicyModule, _>(body, |module| &module.spec) {
-        Ok(Some(module)) => module,
+    let spec = match changed::<PolicyModuleSpec>(body) {
+        Ok(Some((_, spec))) => spec,
         Ok(None) => return Verdict::Skipped,
         Err(error) => {
             // A newer version of the custom resource may have other fields. The status of the module says more.
@@ -17,7 +17,7 @@ pub fn verdict(body: &[u8]) -> Verdict {
             return Verdict::Skipped;
         }
     };
-    match validate(&module.spec) {
+    match validate(&spec) {
         Ok(()) => Verdict::Skipped,
         Err(reason) => Verdict::Invalid(reason),
     }

@@ -52,7 +52,8 @@ fn rejection(error: &RulesError) -> Verdict {
 
 /// The new policy of a review; `None` if its spec does not change, or it is being deleted.
 fn changed_policy(body: &[u8]) -> Result<Option<DevOpsPolicy>, String> {
-    changed(body, |policy: &DevOpsPolicy| &policy.spec)
+    let changed = changed(body)?;
+    Ok(changed.map(|(metadata, spec)| DevOpsPolicy { metadata, spec, status: None }))
 }
 
 #[cfg(test)]

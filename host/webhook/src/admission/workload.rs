@@ -1,21 +1,19 @@
 //! The evaluation of an object that may run pods.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
 use kube_devops_core::object::{Context, Extraction, Object, PodStatus};
-use kube_devops_core::workload::{Template, USUAL_TEMPLATES};
 use kube_devops_core::{Container, ContainerKind, Needs, Subject, Violation, complete_object, evaluations};
-use serde_json::Value;
 
+use super::compare::{self, Change, WholeObjects};
 use super::gate::is_of_controller;
 use super::{Header, Reviewed};
 use crate::index::NamespacePolicies;
 use crate::response::{EvaluationFailure, PolicyViolation, Reason, Verdict};
-use crate::review::parse_raw;
 
 /// The verdict about an object, by the policies of its namespace.
 pub fn verdict(
@@ -39,12 +37,15 @@ pub fn verdict(
     let before = before.filter(|_| request.operation == "UPDATE");
     // If the existing object cannot be evaluated, the new one is evaluated as a whole.
     let before = before.and_then(|object| self::subject(request, object, needs).ok().flatten());
-    let whole = needs.objects.then(|| WholeObjects::read(body)).flatten();
-    let change = before.as_ref().map_or(Change::Pods, |before| change(before, &subject));
-    let change = change.max(whole.as_ref().map_or(Change::None, WholeObjects::change));
+    let whole = needs.objects.then(|| WholeObjects::read(body));
+    let change = before.as_ref().map_or(Change::Pods, |before| compare::facts(before, &subject));
+    // An object that cannot be read is evaluated, so that checks which read it report that there is none.
+    let whole_change = |whole: &Result<WholeObjects, _>| whole.as_ref().map_or(Change::Pods, WholeObjects::change);
+    let change = change.max(whole.as_ref().map_or(Change::None, whole_change));
     if change == Change::None {
         return Verdict::Skipped;
     }
+    let whole = whole.and_then(Result::ok);
     let (now, whole_before) = whole.map_or((None, None), |whole| (Some(whole.now), whole.before));
     subject.object = now.map(complete_object);
     let (mut violations, mut failures) = evaluate(&subject, policies, deadline);
@@ -109,27 +110,6 @@ fn subject(request: &Header<'_>, mut object: Object, needs: Needs) -> Result<Opt
     object.extract(&context).map(Extraction::into_subject).map_err(|error| error.to_string())
 }
 
-/// What differs between two subjects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Change {
-    /// Nothing that is evaluated.
-    None,
-    /// Labels or annotations in a pod template, or fields beside the template of an object that is read as a whole. Only new violations
-    /// count, so that an existing workload can be restarted and scaled.
-    Rest,
-    /// The pods. The object is evaluated as a whole.
-    Pods,
-}
-
-/// Compares two subjects. Labels of an existing pod can be changed without a violation: controllers do so all the time.
-fn change(before: &Subject, now: &Subject) -> Change {
-    if before.restart_policy != now.restart_policy || before.pod != now.pod || before.containers != now.containers {
-        return Change::Pods;
-    }
-    let has_same_metadata = before.labels == now.labels && before.annotations == now.annotations;
-    if has_same_metadata || &*now.kind == "Pod" { Change::None } else { Change::Rest }
-}
-
 /// The names of the new ephemeral containers.
 fn added_containers<'a>(before: Option<&Subject>, now: &'a Subject) -> HashSet<&'a str> {
     let before = before.map_or(&[][..], |before| &before.containers);
@@ -137,46 +117,6 @@ fn added_containers<'a>(before: Option<&Subject>, now: &'a Subject) -> HashSet<&
     let is_known = |container: &Container| before.get(&*container.name).is_some_and(|known| *known == container);
     let ephemeral = now.containers.iter().filter(|container| container.kind == ContainerKind::Ephemeral);
     ephemeral.filter(|container| !is_known(container)).map(|container| &*container.name).collect()
-}
-
-/// The whole objects of a review, for checks that read all of them.
-struct WholeObjects {
-    now: Value,
-    before: Option<Value>,
-}
-
-impl WholeObjects {
-    fn read(body: &[u8]) -> Option<Self> {
-        let (_, now, before) = parse_raw(body).ok()?.split();
-        let before = before.and_then(|before| serde_json::from_str(before.get()).ok());
-        Some(Self { now: serde_json::from_str(now?.get()).ok()?, before })
-    }
-
-    /// What differs besides metadata and status.
-    fn change(&self) -> Change {
-        let Some(before) = &self.before else { return Change::Pods };
-        if specified(before).eq(specified(&self.now)) {
-            return Change::None;
-        }
-        let now = templates(&self.now);
-        // The pods of a kind without a known template may be anywhere.
-        if !now.is_empty() && templates(before) == now { Change::Rest } else { Change::Pods }
-    }
-}
-
-/// The pod templates of an object, without their metadata.
-fn templates(object: &Value) -> Vec<BTreeMap<&String, &Value>> {
-    let without_metadata = |template: &Template| {
-        let fields = object.pointer(&format!("/{}", template.path.replace('.', "/")))?.as_object()?;
-        Some(fields.iter().filter(|(name, _)| *name != "metadata").collect())
-    };
-    USUAL_TEMPLATES.iter().filter_map(without_metadata).collect()
-}
-
-/// The fields of an object without metadata and status, by name.
-fn specified(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    let fields = object.as_object().into_iter().flatten();
-    fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
 }
 
 /// The check, the container, the field and the message of a violation.
@@ -216,7 +156,7 @@ impl Violations {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use kube_devops_core::{Severity, testing};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::index::AppliedPolicy;
@@ -291,48 +231,6 @@ mod tests {
             verdict(&request("CREATE"), Ok((Some(pod("1", "nginx:1")), None)), b"", &policies, Instant::now());
         let Verdict::Evaluated { subject, .. } = created else { panic!("{created:?}") };
         assert_eq!(subject, "Pod web in namespace shop");
-    }
-
-    #[test]
-    fn labels_of_a_template_are_a_change_of_its_pods_and_those_of_a_pod_are_not() {
-        let subject = |kind: &str, label: &str, annotation: &str, image: &str| Subject {
-            kind: kind.into(),
-            labels: vec![("team".to_owned(), label.to_owned())],
-            annotations: vec![("restarted".to_owned(), annotation.to_owned())],
-            containers: vec![Container { image: image.to_owned(), ..testing::container("app") }],
-            ..testing::pod("web")
-        };
-        let before = subject("Deployment", "a", "1", "nginx");
-        assert_eq!(change(&before, &before), Change::None);
-        assert_eq!(change(&before, &subject("Deployment", "b", "1", "nginx")), Change::Rest);
-        assert_eq!(change(&before, &subject("Deployment", "a", "2", "nginx")), Change::Rest);
-        assert_eq!(change(&before, &subject("Deployment", "b", "1", "other")), Change::Pods);
-        assert_eq!(change(&subject("Pod", "a", "1", "nginx"), &subject("Pod", "b", "2", "nginx")), Change::None);
-    }
-
-    #[test]
-    fn whole_objects_are_compared_without_metadata_and_status() {
-        let change =
-            |now: &Value, before: Option<&Value>| WholeObjects { now: now.clone(), before: before.cloned() }.change();
-        let one = json!({ "metadata": { "a": 1 }, "spec": { "b": 1 }, "status": {} });
-        let other = json!({ "metadata": { "a": 2 }, "spec": { "b": 1 } });
-        assert_eq!(change(&one, Some(&other)), Change::None);
-        assert_eq!(change(&one, Some(&json!({ "spec": { "b": 2 } }))), Change::Pods);
-        assert_eq!(change(&one, None), Change::Pods);
-        // A changed label of a template does not hide another change.
-        let workload = |label: u8, replicas: u8| json!({ "spec": { "replicas": replicas, "template": { "metadata": { "labels": { "a": label } }, "spec": {} } } });
-        let job = |label: u8| json!({ "spec": { "jobTemplate": workload(label, 1) } });
-        assert_eq!(change(&workload(1, 1), Some(&workload(2, 1))), Change::Rest);
-        assert_eq!(change(&workload(1, 1), Some(&workload(2, 2))), Change::Rest, "it is scaled too");
-        let mut other = workload(2, 2);
-        other["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
-        assert_eq!(change(&workload(1, 1), Some(&other)), Change::Pods);
-        assert_eq!(change(&job(1), Some(&job(2))), Change::Rest);
-        let mut scheduled = job(1);
-        scheduled["spec"]["schedule"] = json!("@daily");
-        assert_eq!(change(&scheduled, Some(&job(1))), Change::Rest);
-        scheduled["spec"]["jobTemplate"]["spec"]["template"]["spec"] = json!({ "containers": [] });
-        assert_eq!(change(&scheduled, Some(&job(1))), Change::Pods);
     }
 
     #[test]

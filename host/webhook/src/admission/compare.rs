@@ -1,0 +1,180 @@
+//! What an update changes: whether it is evaluated, and as a whole or only for new violations.
+
+use std::collections::BTreeMap;
+
+use kube_devops_core::Subject;
+use kube_devops_core::workload::{Template, USUAL_TEMPLATES};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::review::parse_raw;
+
+/// What differs between two objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Nothing that is evaluated.
+    None,
+    /// Labels or annotations in a pod template, or fields beside the template of an object that is read as a whole. Only new violations
+    /// count, so that an existing workload can be restarted and scaled.
+    Rest,
+    /// The pods. The object is evaluated as a whole.
+    Pods,
+}
+
+/// Compares two subjects. Labels of an existing pod can be changed without a violation: controllers do so all the time.
+pub fn facts(before: &Subject, now: &Subject) -> Change {
+    if before.restart_policy != now.restart_policy || before.pod != now.pod || before.containers != now.containers {
+        return Change::Pods;
+    }
+    let has_same_metadata = before.labels == now.labels && before.annotations == now.annotations;
+    if has_same_metadata || &*now.kind == "Pod" { Change::None } else { Change::Rest }
+}
+
+/// The whole objects of a review, without the `managedFields` that every client can write.
+#[derive(Debug)]
+pub struct WholeObjects {
+    /// The new object.
+    pub now: Value,
+    /// The existing object.
+    pub before: Option<Value>,
+}
+
+impl WholeObjects {
+    /// Reads the objects of a review.
+    ///
+    /// # Errors
+    ///
+    /// If the new object or the existing one cannot be read.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        let (_, now, before) = parse_raw(body).map_err(|error| error.to_string())?.split();
+        let now = whole(now.ok_or("the review has no object")?);
+        let before = before.map(whole).transpose();
+        Ok(Self { now: now.map_err(|error| error.to_string())?, before: before.map_err(|error| error.to_string())? })
+    }
+
+    /// What differs besides metadata and status.
+    pub fn change(&self) -> Change {
+        let Some(before) = &self.before else { return Change::Pods };
+        if specified(before).eq(specified(&self.now)) {
+            return Change::None;
+        }
+        let now = templates(&self.now);
+        // The pods of a kind without a known template may be anywhere.
+        if !now.is_empty() && templates(before) == now { Change::Rest } else { Change::Pods }
+    }
+}
+
+/// Reads an object without its `managedFields`.
+fn whole(object: &RawValue) -> serde_json::Result<Value> {
+    let mut fields = Map::new();
+    for (name, text) in serde_json::from_str::<BTreeMap<String, &RawValue>>(object.get())? {
+        let value = if name == "metadata" { metadata(text) } else { serde_json::from_str(text.get()) };
+        fields.insert(name, value?);
+    }
+    Ok(fields.into())
+}
+
+fn metadata(metadata: &RawValue) -> serde_json::Result<Value> {
+    let mut fields = Map::new();
+    for (name, text) in serde_json::from_str::<Option<BTreeMap<String, &RawValue>>>(metadata.get())?.unwrap_or_default()
+    {
+        if name != "managedFields" {
+            fields.insert(name, serde_json::from_str(text.get())?);
+        }
+    }
+    Ok(fields.into())
+}
+
+/// The pod templates of an object, without their metadata.
+fn templates(object: &Value) -> Vec<BTreeMap<&String, &Value>> {
+    let without_metadata = |template: &Template| {
+        let fields = object.pointer(&format!("/{}", template.path.replace('.', "/")))?.as_object()?;
+        Some(fields.iter().filter(|(name, _)| *name != "metadata").collect())
+    };
+    USUAL_TEMPLATES.iter().filter_map(without_metadata).collect()
+}
+
+/// The fields of an object without metadata and status, by name.
+fn specified(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use kube_devops_core::{Container, testing};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn labels_of_a_template_are_a_change_of_its_pods_and_those_of_a_pod_are_not() {
+        let subject = |kind: &str, label: &str, annotation: &str, image: &str| Subject {
+            kind: kind.into(),
+            labels: vec![("team".to_owned(), label.to_owned())],
+            annotations: vec![("restarted".to_owned(), annotation.to_owned())],
+            containers: vec![Container { image: image.to_owned(), ..testing::container("app") }],
+            ..testing::pod("web")
+        };
+        let before = subject("Deployment", "a", "1", "nginx");
+        assert_eq!(facts(&before, &before), Change::None);
+        assert_eq!(facts(&before, &subject("Deployment", "b", "1", "nginx")), Change::Rest);
+        assert_eq!(facts(&before, &subject("Deployment", "a", "2", "nginx")), Change::Rest);
+        assert_eq!(facts(&before, &subject("Deployment", "b", "1", "other")), Change::Pods);
+        assert_eq!(facts(&subject("Pod", "a", "1", "nginx"), &subject("Pod", "b", "2", "nginx")), Change::None);
+    }
+
+    #[test]
+    fn whole_objects_are_compared_without_metadata_and_status() {
+        let change =
+            |now: &Value, before: Option<&Value>| WholeObjects { now: now.clone(), before: before.cloned() }.change();
+        let one = json!({ "metadata": { "a": 1 }, "spec": { "b": 1 }, "status": {} });
+        let other = json!({ "metadata": { "a": 2 }, "spec": { "b": 1 } });
+        assert_eq!(change(&one, Some(&other)), Change::None);
+        assert_eq!(change(&one, Some(&json!({ "spec": { "b": 2 } }))), Change::Pods);
+        assert_eq!(change(&one, None), Change::Pods);
+        // A changed label of a template does not hide another change.
+        let workload = |label: u8, replicas: u8| json!({ "spec": { "replicas": replicas, "template": { "metadata": { "labels": { "a": label } }, "spec": {} } } });
+        let job = |label: u8| json!({ "spec": { "jobTemplate": workload(label, 1) } });
+        assert_eq!(change(&workload(1, 1), Some(&workload(2, 1))), Change::Rest);
+        assert_eq!(change(&workload(1, 1), Some(&workload(2, 2))), Change::Rest, "it is scaled too");
+        let mut other = workload(2, 2);
+        other["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+        assert_eq!(change(&workload(1, 1), Some(&other)), Change::Pods);
+        assert_eq!(change(&job(1), Some(&job(2))), Change::Rest);
+        let mut scheduled = job(1);
+        scheduled["spec"]["schedule"] = json!("@daily");
+        assert_eq!(change(&scheduled, Some(&job(1))), Change::Rest);
+        scheduled["spec"]["jobTemplate"]["spec"]["template"]["spec"] = json!({ "containers": [] });
+        assert_eq!(change(&scheduled, Some(&job(1))), Change::Pods);
+    }
+
+    fn review(now: &str, before: &str) -> String {
+        format!(
+            r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"1","object":{now},"oldObject":{before}}}}}"#
+        )
+    }
+
+    fn nested(depth: usize) -> String {
+        format!("{}{{}}{}", r#"{"f:a":"#.repeat(depth), "}".repeat(depth))
+    }
+
+    #[test]
+    fn managed_fields_of_any_depth_are_skipped_and_another_deep_field_is_an_error() {
+        let object = |managed: usize, depth: usize| {
+            format!(
+                r#"{{"metadata":{{"managedFields":[{{"fieldsV1":{}}}],"name":"web"}},"spec":{}}}"#,
+                nested(managed),
+                nested(depth)
+            )
+        };
+        let deep = WholeObjects::read(review(&object(400, 1), &object(130, 1)).as_bytes()).unwrap();
+        assert_eq!(deep.now["metadata"], json!({ "name": "web" }));
+        assert_eq!(deep.change(), Change::None);
+        for (now, before) in [(200, 1), (1, 200)] {
+            let error = WholeObjects::read(review(&object(1, now), &object(1, before)).as_bytes()).unwrap_err();
+            assert!(error.contains("recursion limit"), "{error}");
+        }
+    }
+}
