@@ -129,12 +129,6 @@ impl Object {
         let subject = header.subject(facts, lifetime, &status, pointer.into(), Lines::default(), context);
         Ok(Extraction::Subject(Box::new(subject)))
     }
-
-    /// Clears the status, except the phase of a finished pod: a pod of an admission request has not run yet.
-    pub fn forget_status(&mut self) {
-        let status = std::mem::take(&mut self.status);
-        self.status.phase = status.phase.filter(|phase| has_finished(phase));
-    }
 }
 
 impl Metadata {
@@ -366,5 +360,6 @@ impl ContainerSpec {
 /// tried first: the time for a pod with thousands of containers must not be quadratic.
 fn restart_count(statuses: &[ContainerStatus], position: usize, name: &str) -> Option<u32> {
     let at_position = statuses.get(position).filter(|status| status.name == name);
-    at_position.or_else(|| statuses.iter().find(|status| status.name == name))?.restart_count
+    let count = at_position.or_else(|| statuses.iter().find(|status| status.name == name))?.restart_count?;
+    Some(u32::try_from(count.max(0)).unwrap_or(u32::MAX))
 }

@@ -257,5 +257,6 @@ pub struct PodStatus {
 struct ContainerStatus {
     #[serde(deserialize_with = "text")]
     name: String,
-    restart_count: Option<u32>,
+    /// The API server accepts negative numbers.
+    restart_count: Option<i64>,
 }

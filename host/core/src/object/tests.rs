@@ -116,3 +116,16 @@ fn wrong_types_of_facts_are_errors() {
     }
     assert_eq!(subject(&nothing, false).pod, crate::subject::PodContext::default());
 }
+
+#[test]
+fn restart_counts_beyond_the_range_are_the_closest_ones_within() {
+    let counts = [("a", json!(-1)), ("b", json!(7)), ("c", json!(i64::MAX)), ("d", json!(null))];
+    let containers: Vec<_> = counts.iter().map(|(name, _)| json!({ "name": name })).collect();
+    let statuses: Vec<_> = counts.iter().map(|(name, count)| json!({ "name": name, "restartCount": count })).collect();
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "spec": { "containers": containers },
+        "status": { "phase": "Running", "containerStatuses": statuses },
+    });
+    let found: Vec<_> = subject(&pod, false).containers.iter().map(|container| container.restart_count).collect();
+    assert_eq!(found, [Some(0), Some(7), Some(u32::MAX), None]);
+}

@@ -28,13 +28,17 @@ pub fn verdict(
         Ok((None, _)) => return Verdict::failed(Reason::Malformed, "the review has no object"),
         Err(error) => return Verdict::failed(Reason::Malformed, error),
     };
+    let before = before.filter(|_| request.operation == "UPDATE");
+    // The API server sets the time of deletion. A new object has none, regardless of what its manifest says.
+    if before.as_ref().is_some_and(is_being_deleted) && is_being_deleted(&object) {
+        return Verdict::Skipped;
+    }
     let needs = policies.needs();
     let mut subject = match subject(request, object, needs) {
         Ok(Some(subject)) => subject,
         Ok(None) => return Verdict::Skipped,
         Err(error) => return Verdict::failed(Reason::Malformed, error),
     };
-    let before = before.filter(|_| request.operation == "UPDATE");
     // If the existing object cannot be evaluated, the new one is evaluated as a whole.
     let before = before.and_then(|object| self::subject(request, object, needs).ok().flatten());
     let whole = needs.objects.then(|| WholeObjects::read(body));
@@ -93,19 +97,20 @@ fn evaluate(
     (violations.list, failures)
 }
 
-/// The subject of an object; `None` if it runs no pods, has finished or is being deleted.
+fn is_being_deleted(object: &Object) -> bool {
+    object.metadata.deletion_timestamp.is_some()
+}
+
+/// The subject of an object; `None` if it runs no pods.
 fn subject(request: &Header<'_>, mut object: Object, needs: Needs) -> Result<Option<Subject>, String> {
     if object.kind != request.kind.kind {
         return Err(format!("the review is about a {}, and its object is a {}", request.kind.kind, object.kind));
     }
     // The namespace of the request takes precedence over that of the object.
     object.metadata.namespace = request.namespace.clone().into_owned();
-    if request.operation == "CREATE" {
-        // A new object has neither finished nor been deleted, regardless of its status and metadata.
-        object.status = PodStatus::default();
-        object.metadata.deletion_timestamp = None;
-    }
-    object.forget_status();
+    // The status says nothing about what will run: who can write it can make a pod that has not started look finished, and undo that.
+    object.status = PodStatus::default();
+    object.metadata.deletion_timestamp = None;
     let context = Context { now: Utc::now(), default_namespace: String::new(), source: None, needs };
     object.extract(&context).map(Extraction::into_subject).map_err(|error| error.to_string())
 }
@@ -191,10 +196,35 @@ mod tests {
     }
 
     #[test]
-    fn the_namespace_of_the_request_counts_and_a_new_pod_cannot_claim_to_be_finished() {
-        let new = subject(&request("CREATE"), finished(), Needs::default()).unwrap().unwrap();
-        assert_eq!((&*new.namespace, new.status), ("shop", None));
-        assert!(subject(&request("UPDATE"), finished(), Needs::default()).unwrap().is_none());
+    fn the_namespace_of_the_request_counts_and_a_pod_cannot_claim_to_be_finished() {
+        for operation in ["CREATE", "UPDATE"] {
+            let subject = subject(&request(operation), finished(), Needs::default()).unwrap().unwrap();
+            assert_eq!((&*subject.namespace, subject.status), ("shop", None), "{operation}");
+        }
+    }
+
+    #[test]
+    fn an_update_is_skipped_if_the_object_is_being_deleted_before_and_after() {
+        let policies = NamespacePolicies::default();
+        let pod = |is_deleted: bool, image: &str| {
+            let time = is_deleted.then_some("2026-01-01T00:00:00Z");
+            object(json!({
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": { "name": "web", "deletionTimestamp": time },
+                "spec": { "containers": [{ "name": "app", "image": image }] },
+                "status": { "phase": "Succeeded" },
+            }))
+        };
+        let verdict = |operation, now, before| {
+            let objects = Ok((Some(pod(now, "nginx")), Some(pod(before, "nginx:1"))));
+            verdict(&request(operation), objects, b"", &policies, Instant::now())
+        };
+        assert_eq!(verdict("UPDATE", true, true), Verdict::Skipped);
+        for (operation, now, before) in [("UPDATE", true, false), ("UPDATE", false, false), ("CREATE", true, true)] {
+            let verdict = verdict(operation, now, before);
+            assert!(matches!(verdict, Verdict::Evaluated { .. }), "{operation} {now} {before}: {verdict:?}");
+        }
     }
 
     #[test]
