@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::review::parse_raw;
 
+/// Fields by their names.
+type ByName<'a> = BTreeMap<&'a String, &'a Value>;
+
 /// What differs between two objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
@@ -21,8 +24,24 @@ pub enum Change {
     Pods,
 }
 
+/// What an update changes. `whole` are the complete objects of the review in `body`, if checks read them.
+pub fn change(
+    before: Option<&Subject>,
+    now: &Subject,
+    whole: Option<&Result<WholeObjects, String>>,
+    body: &[u8],
+) -> Change {
+    let Some(before) = before else { return Change::Pods };
+    // An object that cannot be read is evaluated, so that checks which read it report that there is none.
+    let whole = whole.map(|whole| whole.as_ref().map_or(Change::Pods, WholeObjects::change));
+    let change = facts(before, now).max(whole.unwrap_or(Change::None));
+    // Of an existing pod, nothing can be changed that is no fact and takes effect in its containers.
+    let is_decided = change == Change::Pods || &*now.kind == "Pod";
+    if !is_decided && templates_differ(body).unwrap_or(true) { Change::Pods } else { change }
+}
+
 /// Compares two subjects. Labels of an existing pod can be changed without a violation: controllers do so all the time.
-pub fn facts(before: &Subject, now: &Subject) -> Change {
+fn facts(before: &Subject, now: &Subject) -> Change {
     if before.restart_policy != now.restart_policy || before.pod != now.pod || before.containers != now.containers {
         return Change::Pods;
     }
@@ -64,6 +83,54 @@ impl WholeObjects {
     }
 }
 
+/// Whether the pod templates of the objects of a review differ, apart from their metadata: a changed command is no fact, and replaces
+/// the pods all the same. `None` if an object cannot be read.
+fn templates_differ(body: &[u8]) -> Option<bool> {
+    let (_, now, before) = parse_raw(body).ok()?.split();
+    let (now, before) = (specified_text(now?)?, specified_text(before?)?);
+    // API servers write both objects in the same way, so that mostly the texts are the same.
+    if now.keys().eq(before.keys()) && now.values().zip(before.values()).all(|(now, before)| now.get() == before.get())
+    {
+        return Some(false);
+    }
+    let value = |fields: BTreeMap<String, &RawValue>| {
+        let fields = fields.into_iter().map(|(name, text)| Some((name, serde_json::from_str(text.get()).ok()?)));
+        fields.collect::<Option<Map<String, Value>>>().map(Value::from)
+    };
+    let (now, before) = (value(now)?, value(before)?);
+    let (now, before) = (templates(&now), templates(&before));
+    let is_same = |(now, before): (&ByName<'_>, &ByName<'_>)| same_fields(now, before);
+    Some(now.len() != before.len() || !now.iter().zip(&before).all(is_same))
+}
+
+/// The fields of an object without metadata and status, as text.
+fn specified_text(object: &RawValue) -> Option<BTreeMap<String, &RawValue>> {
+    let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(object.get()).ok()?;
+    fields.retain(|name, _| !matches!(name.as_str(), "metadata" | "status"));
+    Some(fields)
+}
+
+/// Whether two values mean the same: a field with the value null is no field.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => same_fields(&one.iter().collect(), &other.iter().collect()),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        _ => one == other,
+    }
+}
+
+fn same_fields(one: &ByName<'_>, other: &ByName<'_>) -> bool {
+    let all_in = |one: &ByName<'_>, other: &ByName<'_>| {
+        one.iter().all(|(name, value)| value.is_null() || other.get(name).is_some_and(|other| same(value, other)))
+    };
+    let are_in = |one: &ByName<'_>, other: &ByName<'_>| {
+        one.iter().all(|(name, value)| value.is_null() || other.get(name).is_some_and(|other| !other.is_null()))
+    };
+    all_in(one, other) && are_in(other, one)
+}
+
 /// Reads an object without its `managedFields`.
 fn whole(object: &RawValue) -> serde_json::Result<Value> {
     let mut fields = Map::new();
@@ -86,7 +153,7 @@ fn metadata(metadata: &RawValue) -> serde_json::Result<Value> {
 }
 
 /// The pod templates of an object, without their metadata.
-fn templates(object: &Value) -> Vec<BTreeMap<&String, &Value>> {
+fn templates(object: &Value) -> Vec<ByName<'_>> {
     let without_metadata = |template: &Template| {
         let fields = object.pointer(&format!("/{}", template.path.replace('.', "/")))?.as_object()?;
         Some(fields.iter().filter(|(name, _)| *name != "metadata").collect())
@@ -176,5 +243,62 @@ mod tests {
             let error = WholeObjects::read(review(&object(1, now), &object(1, before)).as_bytes()).unwrap_err();
             assert!(error.contains("recursion limit"), "{error}");
         }
+    }
+
+    /// A review of an update of a Deployment with these specs.
+    fn update(now: &str, before: &str) -> String {
+        let object = |spec: &str, version: u8| {
+            format!(
+                r#"{{"metadata":{{"resourceVersion":"{version}"}},"spec":{spec},"status":{{"replicas":{version}}}}}"#
+            )
+        };
+        review(&object(now, 2), &object(before, 1))
+    }
+
+    #[test]
+    fn fields_of_a_template_that_are_no_facts_are_a_change_of_its_pods() {
+        let before = r#"{"replicas":1,"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"app","args":["a"],"env":null,"image":"nginx"}]}}}"#;
+        let subject = Subject { kind: "Deployment".into(), ..testing::pod("web") };
+        let change_of = |now: &str| {
+            assert_ne!(now, before);
+            change(Some(&subject), &subject, None, update(now, before).as_bytes())
+        };
+        for (from, to) in [
+            (r#""args":["a"]"#, r#""args":["b"]"#),
+            (r#""args":["a"]"#, r#""args":["a","b"]"#),
+            (r#""args":["a"],"#, ""),
+            (r#""env":null"#, r#""env":[{"name":"a"}]"#),
+            (r#""env":null"#, r#""securityContext":{"capabilities":{"add":["NET_ADMIN"]}}"#),
+            (r#"{"containers""#, r#"{"priorityClassName":"high","containers""#),
+            (r#""spec":{"containers":[{"name":"app","args":["a"],"env":null,"image":"nginx"}]}"#, r#""spec":null"#),
+        ] {
+            assert_eq!(change_of(&before.replace(from, to)), Change::Pods, "{to}");
+        }
+        for (from, to) in [
+            (r#""replicas":1"#, r#""replicas":2"#),
+            (r#"{"replicas":1,"#, "{"),
+            (r#""env":null,"#, ""),
+            (r#""env":null"#, r#""env":null,"command":null"#),
+            (r#"{"name":"app","args":["a"]"#, r#"{"args":["a"],"name":"app""#),
+            (r#""labels":{"a":"b"}"#, r#""annotations":{"kubectl.kubernetes.io/restartedAt":"now"}"#),
+            (r#""metadata":{"labels":{"a":"b"}},"#, ""),
+        ] {
+            assert_eq!(change_of(&before.replace(from, to)), Change::None, "{to}");
+        }
+        let same = change(Some(&subject), &subject, None, update(before, before).as_bytes());
+        assert_eq!(same, Change::None, "only metadata and status differ");
+    }
+
+    #[test]
+    fn an_update_that_cannot_be_compared_is_evaluated_as_a_whole() {
+        let workload = Subject { kind: "Deployment".into(), ..testing::pod("web") };
+        let readable = update("{}", "{}");
+        let body = readable.as_bytes();
+        assert_eq!(change(Some(&workload), &workload, None, body), Change::None);
+        assert_eq!(change(None, &workload, None, body), Change::Pods);
+        assert_eq!(change(Some(&workload), &workload, Some(&Err("too deep".to_owned())), body), Change::Pods);
+        assert_eq!(change(Some(&workload), &workload, None, b""), Change::Pods);
+        let deep = update(&nested(200), "{}");
+        assert_eq!(change(Some(&workload), &workload, None, deep.as_bytes()), Change::Pods);
     }
 }

@@ -9,7 +9,7 @@ use chrono::Utc;
 use kube_devops_core::object::{Context, Extraction, Object, PodStatus};
 use kube_devops_core::{Container, ContainerKind, Needs, Subject, Violation, complete_object, evaluations};
 
-use super::compare::{self, Change, WholeObjects};
+use super::compare::{Change, WholeObjects, change};
 use super::gate::is_of_controller;
 use super::{Header, Reviewed};
 use crate::index::NamespacePolicies;
@@ -42,10 +42,7 @@ pub fn verdict(
     // If the existing object cannot be evaluated, the new one is evaluated as a whole.
     let before = before.and_then(|object| self::subject(request, object, needs).ok().flatten());
     let whole = needs.objects.then(|| WholeObjects::read(body));
-    let change = before.as_ref().map_or(Change::Pods, |before| compare::facts(before, &subject));
-    // An object that cannot be read is evaluated, so that checks which read it report that there is none.
-    let whole_change = |whole: &Result<WholeObjects, _>| whole.as_ref().map_or(Change::Pods, WholeObjects::change);
-    let change = change.max(whole.as_ref().map_or(Change::None, whole_change));
+    let change = change(before.as_ref(), &subject, whole.as_ref(), body);
     if change == Change::None {
         return Verdict::Skipped;
     }
