@@ -26,6 +26,30 @@ pub struct TemplatedResource {
     pub resource: String,
 }
 
+impl TemplatedResource {
+    /// Reads `GROUP/RESOURCE`.
+    ///
+    /// # Errors
+    ///
+    /// If it is written differently, or the pod templates of the resource are known to be in another place.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (group, resource) = text
+            .split_once('/')
+            .filter(|(group, resource)| !group.is_empty() && !resource.is_empty() && !resource.contains('/'))
+            .ok_or("expected GROUP/RESOURCE, such as argoproj.io/rollouts")?;
+        let mut known = WORKLOADS.iter().filter(|known| (known.group, known.resource) == (group, resource));
+        if let Some(Workload { kind, templates, .. }) = known.find(|known| !known.has_usual_template()) {
+            let paths: Vec<_> = templates.iter().map(|template| template.path).collect();
+            return Err(format!(
+                "the webhook reads pod templates at spec.template, and those of a {kind} are at {}; the pods of a {kind} are evaluated \
+                 when they are created",
+                paths.join(", ")
+            ));
+        }
+        Ok(Self { group: group.to_owned(), resource: resource.to_owned() })
+    }
+}
+
 /// The location of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Server {
@@ -217,4 +241,22 @@ fn condition(name: &str, expression: String) -> MatchCondition {
 /// A CEL string literal.
 fn cel_text(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_whose_templates_are_elsewhere_is_rejected() {
+        let parsed = |text: &str| TemplatedResource::parse(text).map(|parsed| (parsed.group, parsed.resource));
+        for text in ["argoproj.io/rollouts", "example.com/fleets"] {
+            assert_eq!(parsed(text).map(|(group, resource)| format!("{group}/{resource}")).as_deref(), Ok(text));
+        }
+        for text in ["rollouts", "/rollouts", "argoproj.io/", "argoproj.io/rollouts/status"] {
+            assert!(parsed(text).is_err_and(|error| error.starts_with("expected GROUP/RESOURCE")), "{text}");
+        }
+        let error = parsed("jobset.x-k8s.io/jobsets").err().unwrap_or_default();
+        assert!(error.contains("those of a JobSet are at spec.replicatedJobs.*.template.spec.template;"), "{error}");
+    }
 }

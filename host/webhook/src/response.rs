@@ -117,6 +117,20 @@ impl Verdict {
         Self::Evaluated { subject: "the object".to_owned(), violations: Vec::new(), failures, is_controlled: false }
     }
 
+    /// The verdict about an object of which this is one about a part, and `other` one about another part.
+    pub fn and(mut self, other: Self) -> Self {
+        if let (
+            Self::Evaluated { violations, failures, .. },
+            Self::Evaluated { violations: further, failures: failed, .. },
+        ) = (&mut self, &other)
+        {
+            violations.extend(further.iter().cloned());
+            failures.extend(failed.iter().cloned());
+            return self;
+        }
+        if self == Self::Skipped { other } else { self }
+    }
+
     /// The response that denies a request which was not read.
     pub fn denied(uid: &str, text: &str) -> Response {
         let status = Some(Denial { code: 413, reason: "RequestEntityTooLarge", message: text.to_owned() });

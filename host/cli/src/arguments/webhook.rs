@@ -154,7 +154,7 @@ pub struct InstallConfigArguments {
     pub system_namespaces: Vec<String>,
     /// Additional resource with a pod template at spec.template, such as argoproj.io/rollouts; can be specified multiple
     /// times
-    #[arg(long = "resource", value_name = "GROUP/RESOURCE", value_parser = templated_resource)]
+    #[arg(long = "resource", value_name = "GROUP/RESOURCE", value_parser = TemplatedResource::parse)]
     pub resources: Vec<TemplatedResource>,
 }
 
@@ -164,13 +164,4 @@ fn https_url(text: &str) -> Result<String, String> {
         return Err("expected a URL such as https://192.168.1.26:8443".to_owned());
     }
     Ok(text.to_owned())
-}
-
-fn templated_resource(text: &str) -> Result<TemplatedResource, String> {
-    match text.split_once('/') {
-        Some((group, resource)) if !group.is_empty() && !resource.is_empty() && !resource.contains('/') => {
-            Ok(TemplatedResource { group: group.to_owned(), resource: resource.to_owned() })
-        }
-        _ => Err("expected GROUP/RESOURCE, such as argoproj.io/rollouts".to_owned()),
-    }
 }

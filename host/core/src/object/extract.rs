@@ -14,7 +14,7 @@ use crate::lines::Lines;
 use crate::subject::{
     Container, ContainerKind, Controller, Needs, Phase, Place, PodContext, RestartPolicy, Source, Status, Subject,
 };
-use crate::workload::{Lifetime, Workload, group};
+use crate::workload::{Lifetime, Template, USUAL_TEMPLATES, Workload, group};
 
 /// The parameters of the extraction of a subject from an object.
 #[derive(Debug, Clone)]
@@ -97,7 +97,7 @@ pub struct PodFacts {
 impl Object {
     /// Extracts the subject of a pod, or of an object with its pod template in the same place as a built-in workload.
     pub fn extract(self, context: &Context) -> Result<Extraction, ExtractError> {
-        let Self { api_version, kind, metadata, spec, status } = self;
+        let Self { api_version, kind, metadata, mut spec, status } = self;
         let workload = Workload::find(&api_version, &kind);
         let header = Header { api_version, kind, metadata };
         if let Some(workload) = workload.filter(|workload| !workload.has_usual_template()) {
@@ -105,15 +105,18 @@ impl Object {
             return Err(ExtractError::OtherPlace { kind: workload.kind.to_owned(), namespace, name });
         }
         let is_pod = header.is_pod();
-        let (template, pointer) = match (spec.template.is_some(), spec.job_template.is_some()) {
+        // Fields of a known kind in the places of other kinds mean something else.
+        let is_place = |place: &Template| workload.is_none_or(|workload| workload.templates.contains(place));
+        let template = spec.template.take().filter(|_| is_place(&USUAL_TEMPLATES[0]));
+        let job_template = spec.job_template.take().filter(|_| is_place(&USUAL_TEMPLATES[1]));
+        let (template, pointer) = match (template, job_template) {
             _ if is_pod => (PodTemplate { spec: spec.into_pod(), ..PodTemplate::default() }, "/spec"),
-            (true, _) => (spec.template.map(|template| *template).unwrap_or_default(), "/spec/template/spec"),
-            (_, true) => {
-                let jobs = spec.job_template.map(|jobs| *jobs).unwrap_or_default();
-                let template = jobs.spec.template.map(|template| *template).unwrap_or_default();
-                (template, "/spec/jobTemplate/spec/template/spec")
-            }
-            _ => (PodTemplate::default(), ""),
+            (Some(template), _) => (*template, "/spec/template/spec"),
+            (None, Some(jobs)) => (
+                jobs.spec.template.map(|template| *template).unwrap_or_default(),
+                "/spec/jobTemplate/spec/template/spec",
+            ),
+            (None, None) => (PodTemplate::default(), ""),
         };
         if !template.has_containers() {
             return match workload {

@@ -5,6 +5,7 @@
 
 mod extract;
 mod strict;
+mod templated;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use crate::subject::RestartPolicy;
 pub use extract::{Context, ExtractError, Extraction, PodFacts};
 pub use strict::Labels;
 use strict::{Fields, ResourceMap, VolumeType, null_as_default, text, text_or_nothing};
+pub use templated::Templated;
 
 /// An API object of any kind.
 #[derive(Debug, Clone, Default, Deserialize)]

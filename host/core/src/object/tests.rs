@@ -10,6 +10,13 @@ fn subject(object: &serde_json::Value, annotations: bool) -> Subject {
     object.extract(&context).expect("it can be evaluated").into_subject().expect("it runs pods")
 }
 
+const CONTEXT: Context = Context {
+    now: DateTime::UNIX_EPOCH,
+    default_namespace: String::new(),
+    source: None,
+    needs: Needs { annotations: false, objects: false },
+};
+
 fn spec() -> serde_json::Value {
     json!({
         "serviceAccount": "old", "serviceAccountName": "robot", "hostNetwork": true, "hostPID": true, "hostIPC": true,
@@ -128,4 +135,42 @@ fn restart_counts_beyond_the_range_are_the_closest_ones_within() {
     });
     let found: Vec<_> = subject(&pod, false).containers.iter().map(|container| container.restart_count).collect();
     assert_eq!(found, [Some(0), Some(7), Some(u32::MAX), None]);
+}
+
+#[test]
+fn fields_of_a_custom_resource_with_the_names_of_those_of_a_pod_can_have_any_type() {
+    let template = json!({ "spec": { "containers": [{ "name": "app" }] } });
+    for (field, value) in [
+        ("containers", json!({ "app": 1 })),
+        ("volumes", json!("none")),
+        ("nodeName", json!(5)),
+        ("serviceAccount", json!({})),
+        ("restartPolicy", json!({ "type": "Always" })),
+        ("securityContext", json!([])),
+        ("hostNetwork", json!("yes")),
+    ] {
+        let mut rollout = json!({ "apiVersion": "example.com/v1", "kind": "Rollout", "status": "ok" });
+        rollout["spec"] = json!({ "template": template, field: value });
+        let object: Templated = serde_json::from_value(rollout).expect(field);
+        assert!(Object::from(object).extract(&CONTEXT).is_ok_and(|found| found.into_subject().is_some()), "{field}");
+    }
+}
+
+#[test]
+fn every_usual_template_of_an_unknown_kind_is_a_subject() {
+    let template = |name: &str| json!({ "spec": { "containers": [{ "name": name }] } });
+    let containers = |api_version: &str, kind: &str, spec: serde_json::Value| {
+        let object = json!({ "apiVersion": api_version, "kind": kind, "spec": spec });
+        let object: Object = serde_json::from_value(object).expect("an object");
+        let subjects =
+            object.by_template().into_iter().filter_map(|object| object.extract(&CONTEXT).ok()?.into_subject());
+        subjects.map(|subject| format!("{} {}", subject.spec_pointer, subject.containers[0].name)).collect::<Vec<_>>()
+    };
+    let (one, other) = ("/spec/template/spec a", "/spec/jobTemplate/spec/template/spec b");
+    let both = |first: serde_json::Value| json!({ "template": first, "jobTemplate": { "spec": { "template": template("b") } } });
+    assert_eq!(containers("example.com/v1", "Any", both(template("a"))), [one, other]);
+    assert_eq!(containers("example.com/v1", "Any", both(json!({}))), [other]);
+    assert_eq!(containers("example.com/v1", "Any", both(json!(null))), [other]);
+    assert_eq!(containers("argoproj.io/v1alpha1", "Rollout", both(template("a"))), [one]);
+    assert_eq!(containers("batch/v1", "CronJob", both(template("a"))), [other]);
 }

@@ -236,8 +236,15 @@ fn read(body: &[u8]) -> Result<(Header<'_>, Reviewed), ReviewError> {
             Ok((request, Ok((object, before))))
         }
         Err(error) => {
-            let (request, _, _) = parse_raw(body)?.split();
-            Ok((request, Err(format!("failed to read the object: {error}"))))
+            let (request, object, before) = parse_raw(body)?.split();
+            let templates = workload::templates(&request, object, before);
+            let failed = |other: Option<serde_json::Error>| {
+                format!(
+                    "failed to read the object: {}",
+                    other.map_or_else(|| error.to_string(), |other| other.to_string())
+                )
+            };
+            Ok((request, templates.map_err(failed)))
         }
     }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
-use kube_devops_core::object::{Context, Extraction, Object, PodStatus};
+use kube_devops_core::object::{Context, Extraction, Object, PodStatus, Templated};
 use kube_devops_core::{Container, ContainerKind, Needs, Subject, Violation, complete_object, evaluations};
+
+use serde_json::value::RawValue;
 
 use super::compare::{Change, WholeObjects, change};
 use super::gate::is_of_controller;
@@ -34,35 +36,58 @@ pub fn verdict(
         return Verdict::Skipped;
     }
     let needs = policies.needs();
-    let mut subject = match subject(request, object, needs) {
-        Ok(Some(subject)) => subject,
-        Ok(None) => return Verdict::Skipped,
+    let subjects = match subjects(request, object, needs) {
+        Ok(subjects) if subjects.is_empty() => return Verdict::Skipped,
+        Ok(subjects) => subjects,
         Err(error) => return Verdict::failed(Reason::Malformed, error),
     };
     // If the existing object cannot be evaluated, the new one is evaluated as a whole.
-    let before = before.and_then(|object| self::subject(request, object, needs).ok().flatten());
+    let before = before.and_then(|object| self::subjects(request, object, needs).ok()).unwrap_or_default();
     let whole = needs.objects.then(|| WholeObjects::read(body));
-    let change = change(before.as_ref(), &subject, whole.as_ref(), body);
-    if change == Change::None {
-        return Verdict::Skipped;
-    }
+    let changes: Vec<_> = subjects
+        .into_iter()
+        .map(|now| {
+            let before = before.iter().find(|before| before.spec_pointer == now.spec_pointer);
+            (change(before, &now, whole.as_ref(), body), now, before)
+        })
+        .filter(|(change, ..)| *change != Change::None)
+        .collect();
     let whole = whole.and_then(Result::ok);
-    let (now, whole_before) = whole.map_or((None, None), |whole| (Some(whole.now), whole.before));
-    subject.object = now.map(complete_object);
-    let (mut violations, mut failures) = evaluate(&subject, policies, deadline);
-    if let (Change::Rest, Some(before)) = (change, &before) {
-        let mut before = before.clone();
-        before.object = whole_before.map(complete_object);
-        let (known, failed) = evaluate(&before, policies, deadline);
+    let (object, object_before) = whole.map_or((None, None), |whole| (Some(whole.now), whole.before));
+    let (object, object_before) = (object.map(complete_object), object_before.map(complete_object));
+    let mut verdict = Verdict::Skipped;
+    for (change, mut now, before) in changes {
+        now.object.clone_from(&object);
+        let mut before = before.cloned();
+        if let Some(before) = &mut before {
+            before.object.clone_from(&object_before);
+        }
+        verdict = verdict.and(changed(request, change, &now, before.as_ref(), policies, deadline));
+    }
+    verdict
+}
+
+/// The verdict about a subject of which something changes.
+fn changed(
+    request: &Header<'_>,
+    change: Change,
+    now: &Subject,
+    before: Option<&Subject>,
+    policies: &NamespacePolicies,
+    deadline: Instant,
+) -> Verdict {
+    let (mut violations, mut failures) = evaluate(now, policies, deadline);
+    if let (Change::Rest, Some(before)) = (change, before) {
+        let (known, failed) = evaluate(before, policies, deadline);
         violations.retain(|found| known.iter().all(|known| place(known) != place(found)));
         failures.extend(failed);
     }
     if request.sub_resource == "ephemeralcontainers" {
-        let added = added_containers(before.as_ref(), &subject);
+        let added = added_containers(before, now);
         violations.retain(|found| found.violation.container.as_deref().is_some_and(|name| added.contains(&name)));
     }
-    let name = if subject.name.is_empty() { "(without a name)" } else { &subject.name };
-    let subject = format!("{} {name} in namespace {}", subject.kind, subject.namespace);
+    let name = if now.name.is_empty() { "(without a name)" } else { &now.name };
+    let subject = format!("{} {name} in namespace {}", now.kind, now.namespace);
     Verdict::Evaluated { subject, violations, failures, is_controlled: is_of_controller(request) }
 }
 
@@ -94,8 +119,29 @@ fn evaluate(
     (violations.list, failures)
 }
 
+/// Reads those objects of a review of which a pod would be malformed, and which are none: only their pod templates count. The error
+/// is that of the new object; `None` for a pod.
+pub fn templates(
+    request: &Header<'_>,
+    object: Option<&RawValue>,
+    before: Option<&RawValue>,
+) -> Result<(Option<Object>, Option<Object>), Option<serde_json::Error>> {
+    if request.kind.kind == "Pod" && request.resource.group.is_empty() {
+        return Err(None);
+    }
+    let read = |object: &RawValue| serde_json::from_str::<Templated>(object.get()).map(Object::from);
+    // Without the existing object, the new one is evaluated as a whole.
+    Ok((object.map(read).transpose()?, before.and_then(|before| read(before).ok())))
+}
+
 fn is_being_deleted(object: &Object) -> bool {
     object.metadata.deletion_timestamp.is_some()
+}
+
+/// The subjects of an object, one for each pod template.
+fn subjects(request: &Header<'_>, object: Object, needs: Needs) -> Result<Vec<Subject>, String> {
+    let subjects = object.by_template().into_iter().map(|object| subject(request, object, needs));
+    subjects.filter_map(Result::transpose).collect()
 }
 
 /// The subject of an object; `None` if it runs no pods.
@@ -307,5 +353,38 @@ mod tests {
         let request = Header { kind: Kind { kind: "ConfigMap".into() }, ..request("CREATE") };
         let policies = NamespacePolicies::default();
         assert_eq!(verdict(&request, Ok((Some(config), None)), b"", &policies, Instant::now()), Verdict::Skipped);
+    }
+
+    #[test]
+    fn every_template_of_an_unknown_kind_is_evaluated() {
+        let request = Header { kind: Kind { kind: "Any".into() }, ..request("CREATE") };
+        let invalid = AppliedPolicy { name: "strict".into(), rules: Err("no such check".into()) };
+        let policies = NamespacePolicies::from_iter([invalid]);
+        let template = json!({ "spec": { "containers": [{ "name": "app", "image": "nginx" }] } });
+        let failures = |spec: Value| {
+            let any = object(json!({ "apiVersion": "example.com/v1", "kind": "Any", "spec": spec }));
+            match verdict(&request, Ok((Some(any), None)), b"", &policies, Instant::now()) {
+                Verdict::Evaluated { failures, .. } => failures.len(),
+                verdict => panic!("{verdict:?}"),
+            }
+        };
+        let jobs = json!({ "spec": { "template": template } });
+        assert_eq!(failures(json!({ "template": template, "jobTemplate": jobs })), 2);
+        assert_eq!(failures(json!({ "template": {}, "jobTemplate": jobs })), 1);
+    }
+
+    #[test]
+    fn only_the_templates_of_an_object_that_is_no_pod_must_be_readable() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        let odd = raw(
+            r#"{"kind":"Any","spec":{"containers":5,"template":{"spec":{"containers":[{"image":"nginx"}]}}},"status":"ok"}"#,
+        );
+        let any = Header { kind: Kind { kind: "Any".into() }, ..request("UPDATE") };
+        let read = |request, now, before| templates(request, now, before);
+        assert!(matches!(read(&any, Some(&odd), Some(&odd)), Ok((Some(_), Some(_)))));
+        let bad = raw(r#"{"kind":"Any","spec":{"template":5}}"#);
+        assert!(matches!(read(&any, Some(&odd), Some(&bad)), Ok((Some(_), None))));
+        assert!(matches!(read(&any, Some(&bad), None), Err(Some(_))));
+        assert!(matches!(read(&request("UPDATE"), Some(&odd), None), Err(None)));
     }
 }
