@@ -68,6 +68,12 @@ const JOB_TEMPLATE: &[Template] = &[pod_template("spec.jobTemplate.spec.template
 /// The locations for kinds that are not in the table: most custom workloads follow the built-in ones.
 pub const USUAL_TEMPLATES: &[Template] = &[SPEC_TEMPLATE[0], JOB_TEMPLATE[0]];
 
+/// The location of the template in a revision, from which the controllers of StatefulSets and DaemonSets create pods.
+pub const REVISION_TEMPLATE: &[Template] = &[pod_template("data.spec.template")];
+
+/// The locations that [`crate::object::Object`] can read.
+pub const READ_TEMPLATES: &[Template] = &[SPEC_TEMPLATE[0], JOB_TEMPLATE[0], REVISION_TEMPLATE[0]];
+
 const TEKTON_TASK: &[Template] = &[Template { path: "spec", form: Form::TektonTask }];
 
 const TEKTON_PIPELINE: &[Template] = &[
@@ -108,6 +114,8 @@ pub const WORKLOADS: &[Workload] = &[
     remediable("apps", "StatefulSet", "statefulsets"),
     remediable("apps", "DaemonSet", "daemonsets"),
     builtin("apps", "ReplicaSet", "replicasets", SPEC_TEMPLATE, Forever),
+    // Its data is that of its controller: one without containers is valid, unlike for the built-in workloads.
+    custom("apps", "ControllerRevision", "controllerrevisions", REVISION_TEMPLATE, Forever),
     builtin("", "ReplicationController", "replicationcontrollers", SPEC_TEMPLATE, Forever),
     builtin("batch", "Job", "jobs", SPEC_TEMPLATE, ToCompletion),
     builtin("batch", "CronJob", "cronjobs", JOB_TEMPLATE, ToCompletion),
@@ -329,11 +337,11 @@ impl Workload {
         WORKLOADS.iter().find(|workload| named(workload) && workload.group == group)
     }
 
-    /// Reports whether [`crate::object::Object`] can read its pods: it is a pod, or its template is in a usual
+    /// Reports whether [`crate::object::Object`] can read its pods: it is a pod or a revision, or its template is in a usual
     /// location.
     pub fn has_usual_template(&self) -> bool {
         (self.is_builtin && self.kind == "Pod")
-            || self.templates.iter().all(|template| USUAL_TEMPLATES.contains(template))
+            || self.templates.iter().all(|template| READ_TEMPLATES.contains(template))
     }
 
     /// Returns the JSON Pointer to the spec of the pods in an object, for workloads with one pod template.

@@ -24,7 +24,6 @@ const KINDS: &[(&str, &[&str])] = &[
             "ServiceAccount",
         ],
     ),
-    ("apps", &["ControllerRevision"]),
     ("extensions", &["Ingress"]),
     ("autoscaling", &["HorizontalPodAutoscaler"]),
     ("networking.k8s.io", &["Ingress", "IngressClass", "NetworkPolicy"]),

@@ -140,7 +140,10 @@ fn is_pod(group: &str, kind: &str) -> bool {
 /// Deployment of a custom resource, can have another spec than its owner.
 fn is_created_from_a_template(group: &str, kind: &str) -> bool {
     is_pod(group, kind)
-        || matches!((group, kind), ("", "ReplicationController") | ("apps", "ReplicaSet") | ("batch", "Job"))
+        || matches!(
+            (group, kind),
+            ("", "ReplicationController") | ("apps", "ReplicaSet" | "ControllerRevision") | ("batch", "Job")
+        )
 }
 
 #[cfg(test)]
@@ -153,7 +156,7 @@ mod tests {
         match kind {
             "Pod" => "",
             "Job" | "CronJob" => "batch",
-            "Deployment" | "ReplicaSet" => "apps",
+            "Deployment" | "ReplicaSet" | "StatefulSet" | "ControllerRevision" => "apps",
             _ => "example.com",
         }
         .to_owned()
@@ -197,8 +200,12 @@ mod tests {
             subject("CronJob", "nightly", None),
             subject("Job", "nightly-1", Some(("CronJob", "nightly"))),
             subject("Pod", "nightly-1-x", Some(("Job", "nightly-1"))),
+            subject("ControllerRevision", "gone-1", Some(("StatefulSet", "gone"))),
+            subject("StatefulSet", "store", None),
+            subject("ControllerRevision", "store-1", Some(("StatefulSet", "store"))),
         ];
-        let expected = ["itself", "other", "of-a-custom-resource", "db", "of-a-pod", "of-nothing", "nightly"];
+        let expected =
+            ["itself", "other", "of-a-custom-resource", "db", "of-a-pod", "of-nothing", "nightly", "gone-1", "store"];
         assert_eq!(evaluated(subjects), expected);
     }
 

@@ -177,8 +177,7 @@ fn not_the_operator(operator: &str) -> MatchCondition {
 
 /// The built-in resources of a group that run pods.
 fn resources(group: &str) -> Vec<&'static str> {
-    let is_evaluated =
-        |workload: &&Workload| workload.is_builtin && workload.group == group && workload.has_usual_template();
+    let is_evaluated = |workload: &&Workload| workload.group == group && workload.has_usual_template();
     let resources = WORKLOADS.iter().filter(is_evaluated).map(|workload| workload.resource);
     // Ephemeral containers are added to a running pod by a subresource.
     resources

@@ -20,6 +20,7 @@ const MANIFESTS: &[(&str, &str, &str, &[&str])] = &[
     ("apps/v1", "StatefulSet", "spec: {serviceName: s, template: POD(a)}", &["a"]),
     ("apps/v1", "DaemonSet", "spec: {template: POD(a)}", &["a"]),
     ("apps/v1", "ReplicaSet", "spec: {replicas: 1, template: POD(a)}", &["a"]),
+    ("apps/v1", "ControllerRevision", "data: {spec: {template: POD(a)}}", &["a"]),
     ("extensions/v1beta1", "Deployment", "spec: {template: POD(a)}", &["a"]),
     ("extensions/v1beta1", "DaemonSet", "spec: {template: POD(a)}", &["a"]),
     ("extensions/v1beta1", "ReplicaSet", "spec: {template: POD(a)}", &["a"]),

@@ -14,7 +14,7 @@ use crate::lines::Lines;
 use crate::subject::{
     Container, ContainerKind, Controller, Needs, Phase, Place, PodContext, RestartPolicy, Source, Status, Subject,
 };
-use crate::workload::{Lifetime, Template, USUAL_TEMPLATES, Workload, group};
+use crate::workload::{Lifetime, REVISION_TEMPLATE, Template, USUAL_TEMPLATES, Workload, group};
 
 /// The parameters of the extraction of a subject from an object.
 #[derive(Debug, Clone)]
@@ -107,10 +107,12 @@ impl Object {
         let is_pod = header.is_pod();
         // Fields of a known kind in the places of other kinds mean something else.
         let is_place = |place: &Template| workload.is_none_or(|workload| workload.templates.contains(place));
-        let template = spec.template.take().filter(|_| is_place(&USUAL_TEMPLATES[0]));
+        let is_revision = workload.is_some_and(|workload| workload.templates == REVISION_TEMPLATE);
+        let template = spec.template.take().filter(|_| is_revision || is_place(&USUAL_TEMPLATES[0]));
         let job_template = spec.job_template.take().filter(|_| is_place(&USUAL_TEMPLATES[1]));
         let (template, pointer) = match (template, job_template) {
             _ if is_pod => (PodTemplate { spec: spec.into_pod(), ..PodTemplate::default() }, "/spec"),
+            (Some(template), _) if is_revision => (*template, "/data/spec/template/spec"),
             (Some(template), _) => (*template, "/spec/template/spec"),
             (None, Some(jobs)) => (
                 jobs.spec.template.map(|template| *template).unwrap_or_default(),
@@ -118,7 +120,9 @@ impl Object {
             ),
             (None, None) => (PodTemplate::default(), ""),
         };
-        if !template.has_containers() {
+        // A revision is a patch of its workload, which can add init containers alone.
+        let is_patch = is_revision && template.spec.has_other_containers();
+        if !is_patch && !template.has_containers() {
             return match workload {
                 Some(workload) if workload.is_builtin => Err(header.no_containers(workload.spec_pointer(), context)),
                 _ => Ok(Extraction::NoPods),
@@ -241,6 +245,13 @@ impl PodSpec {
     /// Reports whether there are any containers.
     pub fn has_containers(&self) -> bool {
         self.containers.as_ref().is_some_and(|containers| !containers.is_empty())
+    }
+
+    fn has_other_containers(&self) -> bool {
+        [&self.init_containers, &self.ephemeral_containers]
+            .into_iter()
+            .flatten()
+            .any(|containers| !containers.is_empty())
     }
 
     /// Returns the facts about the pods.

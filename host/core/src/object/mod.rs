@@ -18,7 +18,7 @@ use crate::subject::RestartPolicy;
 pub use extract::{Context, ExtractError, Extraction, PodFacts};
 pub use strict::Labels;
 use strict::{Fields, ResourceMap, VolumeType, null_as_default, text, text_or_nothing};
-pub use templated::Templated;
+pub use templated::{Revision, Templated};
 
 /// An API object of any kind.
 #[derive(Debug, Clone, Default, Deserialize)]

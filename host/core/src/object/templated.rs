@@ -40,6 +40,42 @@ impl From<Templated> for Object {
     }
 }
 
+/// A revision, from which controllers create pods.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Revision {
+    #[serde(deserialize_with = "text")]
+    api_version: String,
+    #[serde(deserialize_with = "text")]
+    kind: String,
+    #[serde(deserialize_with = "null_as_default")]
+    metadata: Metadata,
+    #[serde(deserialize_with = "null_as_default")]
+    data: RevisionData,
+}
+
+/// The data of a revision: a patch of its workload, whose `$patch` does not matter here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RevisionData {
+    #[serde(deserialize_with = "null_as_default")]
+    spec: RevisionSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RevisionSpec {
+    template: Option<Box<PodTemplate>>,
+}
+
+impl From<Revision> for Object {
+    fn from(revision: Revision) -> Self {
+        let Revision { api_version, kind, metadata, data } = revision;
+        let spec = Spec { template: data.spec.template, ..Spec::default() };
+        Self { api_version, kind, metadata, spec, ..Self::default() }
+    }
+}
+
 impl Object {
     /// Returns the object with each of its pod templates alone. An object of a kind that is not known can have several.
     pub fn by_template(mut self) -> Vec<Self> {

@@ -174,3 +174,22 @@ fn every_usual_template_of_an_unknown_kind_is_a_subject() {
     assert_eq!(containers("argoproj.io/v1alpha1", "Rollout", both(template("a"))), [one]);
     assert_eq!(containers("batch/v1", "CronJob", both(template("a"))), [other]);
 }
+
+#[test]
+fn the_template_of_a_revision_is_a_subject() {
+    let extracted = |data: serde_json::Value| {
+        let revision = json!({ "apiVersion": "apps/v1", "kind": "ControllerRevision", "data": data });
+        let revision: Revision = serde_json::from_value(revision).expect("a revision");
+        Object::from(revision).extract(&CONTEXT).expect("it can be evaluated").into_subject()
+    };
+    let container = json!([{ "name": "app", "image": "nginx:latest" }]);
+    for list in ["containers", "initContainers"] {
+        let template = json!({ "$patch": "replace", "spec": { list: container } });
+        let subject = extracted(json!({ "spec": { "template": template } })).expect(list);
+        assert_eq!((&*subject.kind, &*subject.spec_pointer), ("ControllerRevision", "/data/spec/template/spec"));
+        assert_eq!(subject.containers[0].image, "nginx:latest");
+    }
+    for data in [json!(null), json!({ "spec": { "cpu": 1 } }), json!({ "spec": { "template": { "spec": {} } } })] {
+        assert!(extracted(data).is_none());
+    }
+}

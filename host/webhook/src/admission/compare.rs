@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube_devops_core::Subject;
-use kube_devops_core::workload::{Template, USUAL_TEMPLATES};
+use kube_devops_core::workload::{READ_TEMPLATES, Template};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -158,7 +158,7 @@ fn templates(object: &Value) -> Vec<ByName<'_>> {
         let fields = object.pointer(&format!("/{}", template.path.replace('.', "/")))?.as_object()?;
         Some(fields.iter().filter(|(name, _)| *name != "metadata").collect())
     };
-    USUAL_TEMPLATES.iter().filter_map(without_metadata).collect()
+    READ_TEMPLATES.iter().filter_map(without_metadata).collect()
 }
 
 /// The fields of an object without metadata and status, by name.
@@ -287,6 +287,18 @@ mod tests {
         }
         let same = change(Some(&subject), &subject, None, update(before, before).as_bytes());
         assert_eq!(same, Change::None, "only metadata and status differ");
+    }
+
+    #[test]
+    fn the_template_of_a_revision_is_compared() {
+        let subject = Subject { kind: "ControllerRevision".into(), ..testing::pod("web") };
+        let changed = |now: u8, before: u8| {
+            let object = |image: u8| {
+                format!(r#"{{"data":{{"spec":{{"template":{{"spec":{{"x":{image}}}}}}}}},"revision":{now}}}"#)
+            };
+            change(Some(&subject), &subject, None, review(&object(now), &object(before)).as_bytes())
+        };
+        assert_eq!((changed(1, 1), changed(2, 1)), (Change::None, Change::Pods));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub fn gate(request: &Header<'_>, options: &AdmissionOptions) -> Gate {
 
 /// The built-in controllers that create objects from templates: the resources that they create, and their users.
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#controller-roles>
-const CONTROLLERS: [(&str, &str, &[&str]); 3] = [
+const CONTROLLERS: [(&str, &str, &[&str]); 4] = [
     (
         "",
         "pods",
@@ -50,6 +50,14 @@ const CONTROLLERS: [(&str, &str, &[&str]); 3] = [
         ],
     ),
     ("apps", "replicasets", &["system:serviceaccount:kube-system:deployment-controller"]),
+    (
+        "apps",
+        "controllerrevisions",
+        &[
+            "system:serviceaccount:kube-system:statefulset-controller",
+            "system:serviceaccount:kube-system:daemon-set-controller",
+        ],
+    ),
     ("batch", "jobs", &["system:serviceaccount:kube-system:cronjob-controller"]),
 ];
 /// The user of all of them with the flag `--use-service-account-credentials=false`.
@@ -127,6 +135,8 @@ mod tests {
             ("", "pods", "job"),
             ("apps", "replicasets", "deployment"),
             ("batch", "jobs", "cronjob"),
+            ("apps", "controllerrevisions", "statefulset"),
+            ("apps", "controllerrevisions", "daemon-set"),
         ] {
             assert!(of(group, resource, controller(name)) && of(group, resource, CONTROLLER_MANAGER), "{name}");
             assert!(!of(group, resource, "alice"));

@@ -228,21 +228,20 @@ fn uid_in(head: &[u8]) -> Option<String> {
     uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-').then(|| uid.to_owned())
 }
 
-/// Reads a review in one pass. If its objects are malformed, the rest is read without them, so that there is a response.
+/// Reads a review in one pass. If its objects are malformed, the rest is read without them, so that there is a response, and the pod
+/// templates of those that are no pods.
 fn read(body: &[u8]) -> Result<(Header<'_>, Reviewed), ReviewError> {
     match parse(body) {
-        Ok(request) => {
+        Ok(request) if !workload::is_revision(&request.resource) => {
             let (request, object, before) = request.split();
             Ok((request, Ok((object, before))))
         }
-        Err(error) => {
+        other => {
             let (request, object, before) = parse_raw(body)?.split();
             let templates = workload::templates(&request, object, before);
-            let failed = |other: Option<serde_json::Error>| {
-                format!(
-                    "failed to read the object: {}",
-                    other.map_or_else(|| error.to_string(), |other| other.to_string())
-                )
+            let failed = |error: Option<serde_json::Error>| {
+                let error = error.map(|error| error.to_string()).or(other.err().map(|error| error.to_string()));
+                format!("failed to read the object: {}", error.unwrap_or_default())
             };
             Ok((request, templates.map_err(failed)))
         }
@@ -281,6 +280,9 @@ fn log(request: &Header<'_>, verdict: &Verdict, response: &Response) {
 
 #[cfg(test)]
 mod tests {
+    use kube_devops_core::Needs;
+    use kube_devops_core::object::{Context, Extraction};
+
     use super::testing::{admission, options, review};
     use super::*;
 
@@ -304,5 +306,23 @@ mod tests {
         assert_eq!(uid_in(br#"{"request":{"uid":"not closed"#), None);
         assert_eq!(uid_in(br#"{"request":{"uid":"<script>"}}"#), None);
         assert_eq!(uid_in(b"\xff"), None);
+    }
+
+    #[test]
+    fn the_template_of_a_revision_is_read_from_its_data() {
+        let body = br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"1",
+            "kind":{"kind":"ControllerRevision"},"resource":{"group":"apps","resource":"controllerrevisions"},
+            "object":{"kind":"ControllerRevision","apiVersion":"apps/v1","spec":5,
+                "data":{"spec":{"template":{"$patch":"replace","spec":{"containers":[{"name":"app","image":"nginx"}]}}}}}}}"#;
+        let objects = read(body).map(|(_, objects)| objects);
+        let Ok(Ok((Some(object), None))) = objects else { panic!("{objects:?}") };
+        let context = Context {
+            now: chrono::DateTime::UNIX_EPOCH,
+            default_namespace: String::new(),
+            source: None,
+            needs: Needs::default(),
+        };
+        let subject = object.extract(&context).ok().and_then(Extraction::into_subject);
+        assert_eq!(subject.map(|subject| subject.containers[0].image.clone()).as_deref(), Some("nginx"));
     }
 }

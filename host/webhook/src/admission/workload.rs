@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
-use kube_devops_core::object::{Context, Extraction, Object, PodStatus, Templated};
+use kube_devops_core::object::{Context, Extraction, Object, PodStatus, Revision, Templated};
 use kube_devops_core::{Container, ContainerKind, Needs, Subject, Violation, complete_object, evaluations};
 
 use serde_json::value::RawValue;
@@ -16,6 +16,7 @@ use super::gate::is_of_controller;
 use super::{Header, Reviewed};
 use crate::index::NamespacePolicies;
 use crate::response::{EvaluationFailure, PolicyViolation, Reason, Verdict};
+use crate::review::Resource;
 
 /// The verdict about an object, by the policies of its namespace.
 pub fn verdict(
@@ -129,9 +130,17 @@ pub fn templates(
     if request.kind.kind == "Pod" && request.resource.group.is_empty() {
         return Err(None);
     }
-    let read = |object: &RawValue| serde_json::from_str::<Templated>(object.get()).map(Object::from);
+    let read = |object: &RawValue| match is_revision(&request.resource) {
+        true => serde_json::from_str::<Revision>(object.get()).map(Object::from),
+        false => serde_json::from_str::<Templated>(object.get()).map(Object::from),
+    };
     // Without the existing object, the new one is evaluated as a whole.
     Ok((object.map(read).transpose()?, before.and_then(|before| read(before).ok())))
+}
+
+/// Whether the objects of a resource are revisions, whose templates are in their data.
+pub fn is_revision(resource: &Resource<'_>) -> bool {
+    (&*resource.group, &*resource.resource) == ("apps", "controllerrevisions")
 }
 
 fn is_being_deleted(object: &Object) -> bool {
