@@ -56,6 +56,47 @@ async fn the_policy_status_is_updated_when_pods_change() -> Result<()> {
     Ok(())
 }
 
+/// Managed fields of a depth, as any client can send them.
+fn nested_fields(depth: usize) -> Value {
+    let mut fields = json!({});
+    for _ in 0..depth {
+        fields = json!({ "f:a": fields });
+    }
+    json!([{
+        "manager": "deep", "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z",
+        "fieldsType": "FieldsV1", "fieldsV1": { "f:metadata": { "f:labels": fields } },
+    }])
+}
+
+#[tokio::test]
+async fn managed_fields_that_are_nested_deeply_hide_no_pod_and_stop_no_watch() -> Result<()> {
+    let setting = Setting::start().await?;
+    let namespace = setting.plane.namespace("deep").await?;
+    apply(&namespace, &policy("strict", &json!({ "forbidLatestTag": true }))).await?;
+    let mut deep = bad_pod("deep");
+    deep["metadata"]["managedFields"] = nested_fields(150);
+    let path = format!("/api/v1/namespaces/{}/pods", namespace.name());
+    namespace.kubectl_with_input(["create", "--raw", &path, "-f", "-"], &deep.to_string()).await?;
+    let object = json!({
+        "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy", "spec": { "forbidLatestTag": true },
+        "metadata": { "name": "deep", "namespace": namespace.name(), "managedFields": nested_fields(150) },
+    });
+    let path = format!("/apis/devops.stochastic.io/v1/namespaces/{}/devopspolicies", namespace.name());
+    namespace.kubectl_with_input(["create", "--raw", &path, "-f", "-"], &object.to_string()).await?;
+    // An operator that starts lists all of them.
+    let operator = setting.operator().await?;
+    for name in ["strict", "deep"] {
+        let is_found = |status: &Value| status["violationsByCheck"]["latest-tag"] == 1;
+        expect_status(&operator, &namespace, name, "the pod", is_found).await?;
+    }
+    let mut command = kube_devops();
+    command.args(["analyze", "-o", "json", "-n", namespace.name(), "--kubeconfig"]);
+    let report = run(command.arg(namespace.kubeconfig().path())).json();
+    assert_eq!(report["errors"], json!([]), "{report}");
+    assert!(report["violations"].as_array().unwrap().iter().any(|found| found["name"] == "deep"), "{report}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_pending_pod_becomes_a_violation_and_is_written_once() -> Result<()> {
     let setting = Setting::start().await?;

@@ -110,7 +110,7 @@ async fn workloads_with_violations_in_their_template_are_denied() -> Result<()> 
 }
 
 #[tokio::test]
-async fn an_update_is_denied_for_new_violations_only() -> Result<()> {
+async fn an_update_is_denied_if_it_changes_the_pods_or_adds_violations() -> Result<()> {
     let setting = Setting::start().await?;
     let webhook = Webhook::start(&setting, &[]).await?;
     let namespace = setting.plane.namespace("old").await?;
@@ -129,8 +129,10 @@ async fn an_update_is_denied_for_new_violations_only() -> Result<()> {
     namespace.kubectl(["label", "pod", "bad", "tier=front"]).await?;
     namespace.kubectl(["annotate", "deployment", "bad", "note=old"]).await?;
     namespace.kubectl(["scale", "deployment", "bad", "--replicas=0"]).await?;
-    // The template changes, but not the fields that checks read.
-    namespace.kubectl(["set", "env", "deployment/bad", "A=b"]).await?;
+    namespace.kubectl(["rollout", "restart", "deployment/bad"]).await?;
+    // No check reads the field, but the pods are replaced.
+    let text = denial(&namespace, &["set", "env", "deployment/bad", "A=b"], "").await?;
+    assert!(text.contains("no liveness probe") && text.contains("latest-tag"), "{text}");
     let text = denial(&namespace, &["set", "image", "deployment/bad", "app=nginx:1.29.3"], "").await?;
     assert!(text.contains("no liveness probe") && !text.contains("latest-tag"), "{text}");
     let text = denial(&namespace, &["set", "image", "pod/bad", "app=httpd"], "").await?;
@@ -233,6 +235,14 @@ async fn custom_workloads_are_evaluated_if_configured() -> Result<()> {
     let text = denial(&namespace, &["apply", "-f", "-"], &rollout(bad_container("app")).to_string()).await?;
     assert!(text.contains("Rollout web in namespace"), "{text}");
     apply(&namespace, &rollout(good_container("app")).to_string()).await?;
+    // Fields beside the template can have the names of those of a pod, and there can be another template.
+    let mut odd = rollout(bad_container("app"));
+    odd["metadata"]["name"] = json!("odd");
+    (odd["spec"]["volumes"], odd["spec"]["containers"], odd["status"]) =
+        (json!("none"), json!({ "a": 1 }), json!("ok"));
+    let text = denial(&namespace, &["apply", "-f", "-"], &odd.to_string()).await?;
+    assert!(text.contains("Rollout odd in namespace"), "{text}");
+    assert_eq!(webhook.process.sum("webhook_fail_open_total")?, 0.0);
     Ok(())
 }
 

@@ -177,6 +177,49 @@ async fn no_change_of_a_good_pod_to_a_bad_one_is_admitted() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_status_that_claims_that_a_pod_has_ended_admits_no_change_of_it() -> Result<()> {
+    let setting = Setting::start().await?;
+    let webhook = Webhook::start(&setting, &[]).await?;
+    let namespace = namespace_with_bundle(&setting, &webhook.process, "restricted").await?;
+    let mut gated = good_pod("gated");
+    gated["spec"]["schedulingGates"] = json!([{ "name": "example.com/gate" }]);
+    apply(&namespace, &gated.to_string()).await?;
+    for status in [
+        json!({ "phase": "Succeeded" }),
+        json!({ "phase": "Pending", "containerStatuses": [{ "name": "app", "image": "x", "imageID": "", "ready": false, "restartCount": -1 }] }),
+    ] {
+        let patch = json!({ "status": status }).to_string();
+        namespace.kubectl(["patch", "pod", "gated", "--subresource=status", "--type=merge", "-p", &patch]).await?;
+        is_denied(&namespace, &["set", "image", "pod/gated", "app=nginx:latest"], "").await?;
+    }
+    assert_eq!(webhook.process.sum("webhook_fail_open_total")?, 0.0, "{}", webhook.process.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_revision_from_which_a_controller_would_create_bad_pods_is_denied() -> Result<()> {
+    let setting = Setting::start().await?;
+    let webhook = Webhook::start(&setting, &[]).await?;
+    let namespace = namespace_with_bundle(&setting, &webhook.process, "restricted").await?;
+    let revision = |spec: Value| {
+        json!({
+            "apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": { "name": "web-1" }, "revision": 1,
+            "data": { "spec": { "template": { "$patch": "replace", "spec": spec } } },
+        })
+    };
+    for key in ["containers", "initContainers"] {
+        let bad = revision(json!({ key: [bad_container("app")] }));
+        is_denied(&namespace, &["create", "-f", "-"], &bad.to_string()).await?;
+    }
+    let good = revision(json!({ "containers": [good_container("app")] }));
+    namespace.kubectl_with_input(["create", "-f", "-"], &good.to_string()).await?;
+    let other = json!({ "apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": { "name": "other" }, "revision": 1, "data": { "spec": { "cpu": 1 } } });
+    namespace.kubectl_with_input(["create", "-f", "-"], &other.to_string()).await?;
+    assert_eq!(webhook.process.sum("webhook_fail_open_total")?, 0.0, "{}", webhook.process.log());
+    Ok(())
+}
+
+#[tokio::test]
 async fn pods_of_a_controller_are_replaced_after_a_policy_was_tightened() -> Result<()> {
     let setting = Setting::start().await?;
     let webhook = Webhook::start(&setting, &[]).await?;
