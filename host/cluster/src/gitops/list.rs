@@ -1,12 +1,16 @@
 //! The stored objects of a kind.
 
 use kube::Api;
-use kube::api::{DynamicObject, ListParams};
-use serde_json::Value;
+use kube::api::{DynamicObject, ListParams, ObjectList};
+use kube::core::Request;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use super::{StoredKind, value};
+use super::StoredKind;
 use crate::ClusterError;
 use crate::connection::Connection;
+use crate::key::ObjectKey;
+use crate::lenient::{Lenient, LenientObject};
 use crate::pods::verify_exists;
 
 /// The number of objects of a request.
@@ -38,9 +42,14 @@ pub async fn list(
         };
         let mut parameters = ListParams::default().limit(PAGE);
         loop {
-            let page = api.list(&parameters).await.map_err(|error| failed(connection, error, &what))?;
+            let request = Request::new(api.resource_url()).list(&parameters);
+            let request = request.map_err(|error| connection.error(kube::Error::BuildRequest(error), &what))?;
+            let page: Result<ObjectList<Box<RawValue>>, _> = client.request(request).await;
+            let page = page.map_err(|error| failed(connection, error, &what))?;
             for object in &page.items {
-                objects.push(value(object, kind).map_err(|error| connection.error(error, &what))?);
+                let object =
+                    stored(object, kind).map_err(|reason| ClusterError::Request { what: what.clone(), reason })?;
+                objects.push(object);
             }
             match page.metadata.continue_.filter(|next| !next.is_empty()) {
                 Some(next) => parameters.continue_token = Some(next),
@@ -57,6 +66,29 @@ pub async fn list(
     Ok(objects)
 }
 
+/// Returns an object of a list as a JSON value, without its `managedFields` if they are nested so deeply that they cannot be read. The
+/// error names the object.
+fn stored(object: &RawValue, kind: StoredKind) -> Result<Value, String> {
+    let mut value = match serde_json::from_str(object.get()) {
+        Ok(value) => value,
+        Err(_) => unmanaged(object)?,
+    };
+    let resource = kind.resource();
+    (value["apiVersion"], value["kind"]) = (resource.api_version.into(), resource.kind.into());
+    Ok(value)
+}
+
+fn unmanaged(object: &RawValue) -> Result<Value, String> {
+    let object: LenientObject<Value, Value> = serde_json::from_str(object.get()).map_err(|error| error.to_string())?;
+    let LenientObject { metadata, spec, status } = object;
+    let spec = spec.0.map_err(|error| format!("failed to read {}: {error}", ObjectKey::of(&metadata)))?;
+    let mut value = json!({ "metadata": metadata, "spec": spec });
+    if let Some(Lenient(Ok(status))) = status {
+        value["status"] = status;
+    }
+    Ok(value)
+}
+
 /// Returns the error of a request about the custom resources.
 pub(super) fn failed(connection: &Connection, error: kube::Error, what: &str) -> ClusterError {
     match &error {
@@ -70,4 +102,32 @@ pub(super) fn failed(connection: &Connection, error: kube::Error, what: &str) ->
 /// Reports whether the API server does not serve the kind: then the answer has no details, and may not even be JSON.
 pub(super) fn is_not_served(status: &kube::core::Status) -> bool {
     status.code == 404 && status.details.as_ref().is_none_or(|details| details.kind.is_empty())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn managed_fields_that_cannot_be_read_are_left_out_and_deep_settings_are_an_error_of_the_policy() {
+        let read = |managed: usize, settings: usize| {
+            let nested = |depth: usize| format!("{}{{}}{}", r#"{"f:a":"#.repeat(depth), "}".repeat(depth));
+            let text = format!(
+                r#"{{"metadata":{{"name":"a","namespace":"shop","managedFields":[{{"fieldsV1":{}}}]}},"spec":{{"checks":[{{"settings":{}}}]}}}}"#,
+                nested(managed),
+                nested(settings)
+            );
+            stored(&RawValue::from_string(text).unwrap(), StoredKind::Policy)
+        };
+        assert!(read(1, 1).unwrap().pointer("/metadata/managedFields/0/fieldsV1").is_some());
+        let deep = read(200, 1).unwrap();
+        assert_eq!(deep["metadata"], json!({ "name": "a", "namespace": "shop" }));
+        assert_eq!(
+            (&deep["kind"], &deep["spec"]["checks"][0]["settings"]),
+            (&json!("DevOpsPolicy"), &json!({ "f:a": {} }))
+        );
+        let error = read(1, 200).unwrap_err();
+        assert!(error.starts_with("failed to read shop/a: recursion limit"), "{error}");
+    }
 }
