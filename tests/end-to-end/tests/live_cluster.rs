@@ -357,7 +357,7 @@ async fn missing_permissions_are_reported_with_the_commands_that_need_them() -> 
     call(lister.path(), &["list", "pods"]).exits(0);
     call(lister.path(), &["analyze"]).exits(0);
     // For this user, a misspelt namespace is like an empty one, which must not meet a gate.
-    namespace.apply(&[behaving(good_pod("web"), "ready", 0)]).await?;
+    namespace.apply(&documents(&[good_pod("web")])).await?;
     let both = ["-n", namespace.name(), "-n", "misspelt"];
     call(lister.path(), &[&["analyze"][..], &both].concat()).exits(0).complains(&["warning: ", "misspelt"]);
     let ran = call(lister.path(), &[&["analyze", "--min-score", "1"][..], &both].concat()).exits(2);
@@ -407,7 +407,7 @@ fn an_unreachable_server_is_named() {
 async fn a_namespace_that_is_selected_twice_counts_once() -> Result<()> {
     let plane = ControlPlane::shared().await?;
     let namespace = plane.namespace("twice").await?;
-    namespace.apply(&[behaving(good_pod("web"), "ready", 0)]).await?;
+    namespace.apply(&documents(&[good_pod("web")])).await?;
     let twice = ["analyze", "-n", namespace.name(), "-n", namespace.name(), "-o", "json"];
     assert_eq!(call(plane.kubeconfig().path(), &twice).exits(0).json()["subjects"], 1);
     for name in ["", "a/pods?x=", "UPPER"] {
