@@ -362,6 +362,63 @@ async fn a_patch_that_breaks_pods_is_reverted_and_not_retried() -> Result<()> {
 }
 
 #[tokio::test]
+async fn every_failed_rollout_of_a_deployment_is_reverted_when_kubernetes_reports_it() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("deadlines").await?;
+    let more = json!({ "spec": {
+        "progressDeadlineSeconds": 10, "template": { "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } },
+    } });
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    apply(&namespace, &documents(&names.map(|name| bare_workload("Deployment", name, &more)))).await?;
+    for name in names {
+        namespace.kubectl(["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]).await?;
+    }
+    // Without a liveness probe no restart is a reason to revert.
+    let mut spec = enforcing();
+    spec.as_object_mut().unwrap().remove("requireLivenessProbe");
+    apply(&namespace, &policy("enforcing", &spec)).await?;
+    for name in names {
+        let status = expect_state(&operator, &namespace, "enforcing", name, "Reverted").await?;
+        // The operator did not disturb the controller, which would have lost the deadline.
+        let message = state(&status, name).1;
+        assert!(message.contains("has timed out progressing"), "{message}");
+        namespace.kubectl(["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]).await?;
+    }
+    namespace.kubectl(["delete", "devopspolicy", "enforcing", "--timeout=30s"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rollout_that_kubernetes_does_not_report_is_reverted() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("unreported").await?;
+    let more = json!({ "spec": {
+        "progressDeadlineSeconds": 20, "template": { "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } },
+    } });
+    apply(&namespace, &bare_workload("Deployment", "web", &more).to_string()).await?;
+    namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
+    let mut spec = enforcing();
+    spec.as_object_mut().unwrap().remove("requireLivenessProbe");
+    apply(&namespace, &policy("enforcing", &spec)).await?;
+    eventually(DEADLINE, "the patch", async || {
+        ensure!(!is_unchanged(&get(&namespace, "deployment", "web").await?));
+        Ok(())
+    })
+    .await
+    .with_context(|| operator.log())?;
+    // A paused rollout has no progress deadline.
+    namespace.kubectl(["rollout", "pause", "deployment/web"]).await?;
+    let status = expect_state(&operator, &namespace, "enforcing", "web", "Reverted").await?;
+    assert_eq!(state(&status, "web").1, "no progress for 50 seconds");
+    assert!(is_unchanged(&get(&namespace, "deployment", "web").await?));
+    namespace.kubectl(["rollout", "resume", "deployment/web"]).await?;
+    namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_liveness_probe_that_restarts_containers_is_reverted() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;

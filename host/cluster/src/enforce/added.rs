@@ -1,7 +1,7 @@
 //! The fields that remediation added to a workload, and the record of them.
 //!
-//! The fields are added by a server-side apply, and given up immediately afterwards: `managedFields` no longer lists them, and an
-//! annotation records them instead. An apply of another client that sets other values therefore causes no conflict, and a
+//! The fields are added by a server-side apply, and given up when the rollout has started: `managedFields` no longer lists them,
+//! and an annotation records them instead. An apply of another client that sets other values therefore causes no conflict, and a
 //! container that another client removes is removed. To remove the fields, the operator takes them over again first.
 
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ pub fn record(containers: &[Value]) -> String {
     set_of(&json!({ "containers": containers }))["f:containers"].to_string()
 }
 
-/// Returns the merge patch that gives up the added fields after an apply; `None` if the operator owns none of them. The API
+/// Returns the merge patch that gives up the added fields of an apply; `None` if the operator owns none of them. The API
 /// server rejects it if the workload has changed in between.
 pub fn give_up(workload: &Value) -> Option<Value> {
     let mut entries = workload.pointer("/metadata/managedFields")?.as_array()?.clone();

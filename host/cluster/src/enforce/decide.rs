@@ -8,9 +8,10 @@ use kube_devops_core::object::{Context, Object};
 use kube_devops_core::{Needs, Subject, complete_object};
 use serde_json::Value;
 
-use super::job::{JobResult, PatchCount, Patched, RemediationJob, Step};
+use super::added::give_up;
+use super::job::{JobResult, PatchCount, Patched, RemediationJob, Step, Trouble};
 use super::plan::{self, Addition, IGNORE, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
-use super::rollout::{Rollout, has_progress_deadline, is_observed, objection, rollout};
+use super::rollout::{Rollout, is_observed, is_recorded, objection, rollout};
 
 /// The patches of one template after which another client is assumed to remove the fields.
 const MOST_PATCHES: u32 = 2;
@@ -23,6 +24,13 @@ pub enum Decision {
     /// Apply a patch.
     Patch {
         /// The body of the server-side apply.
+        patch: Value,
+        /// The result if it succeeds.
+        result: JobResult,
+    },
+    /// Give up the ownership of the added fields.
+    GiveUp {
+        /// The body of the merge patch.
         patch: Value,
         /// The result if it succeeds.
         result: JobResult,
@@ -54,7 +62,7 @@ pub fn remediation(
     };
     let plan = plan::plan(workload, &job.spec, &edits);
     if plan.additions.is_empty() {
-        return done(nothing_to_add(workload, &plan));
+        return nothing_to_add(workload, &plan);
     }
     let template = plan::own_template(workload);
     if annotation(workload, REVERTED) == Some(&template) {
@@ -82,23 +90,32 @@ pub fn remediation(
     Decision::Patch { patch, result: JobResult::Patched(patched(workload, &plan.additions, template)) }
 }
 
-/// The result for a pod template without missing fields, although a pod has violations.
-fn nothing_to_add(workload: &Value, plan: &Plan) -> JobResult {
+/// Decides about a pod template without missing fields, although a pod has violations.
+fn nothing_to_add(workload: &Value, plan: &Plan) -> Decision {
     let template = plan::own_template(workload);
     if annotation(workload, ROLLING_OUT) == Some(&template) {
         // The old pods are being replaced, perhaps since before a restart of the operator.
-        return JobResult::Patched(adopted(workload, template));
+        return Decision::Done(JobResult::Patched(adopted(workload, template)));
     }
     let names: Vec<&str> = plan.without_port.iter().map(String::as_str).collect();
     if !names.is_empty() {
         let reason = "no TCP port to probe: declare a containerPort, or set defaultProbe.tcpPort in the policy";
-        return JobResult::Skipped(format!("container {}: {reason}", names.join(", ")));
+        return Decision::Done(JobResult::Skipped(format!("container {}: {reason}", names.join(", "))));
     }
-    match plan.rejected.first() {
+    let result = match plan.rejected.first() {
         Some((check, field)) => JobResult::Skipped(format!(
             "check {check} requests a value of {field} that is never added: only TCP probes, and requests and limits of cpu and memory are"
         )),
-        None => JobResult::UpToDate,
+        None => return given_up(workload, JobResult::UpToDate),
+    };
+    Decision::Done(result)
+}
+
+/// Gives up the added fields, unless another write could make the controller lose the start of a rollout.
+fn given_up(workload: &Value, result: JobResult) -> Decision {
+    match give_up(workload).filter(|_| is_recorded(workload)) {
+        Some(patch) => Decision::GiveUp { patch, result },
+        None => Decision::Done(result),
     }
 }
 
@@ -107,8 +124,8 @@ fn adopted(workload: &Value, template: String) -> Patched {
     Patched { what: String::new(), ..patched(workload, &plan::additions(workload), template) }
 }
 
-/// Decides about a workload that was patched. `trouble` is a reason to revert that is not visible in the workload.
-pub fn follow_up(workload: &Value, trouble: Option<String>, step: Step) -> Decision {
+/// Decides about a workload that was patched.
+pub fn follow_up(workload: &Value, trouble: Option<Trouble>, step: Step) -> Decision {
     let template = plan::own_template(workload);
     if annotation(workload, REVERTED) == Some(&template) {
         let reason = annotation(workload, REVERTED_BECAUSE).unwrap_or_default().to_owned();
@@ -120,18 +137,34 @@ pub fn follow_up(workload: &Value, trouble: Option<String>, step: Step) -> Decis
     }
     // Only the rollout of the patch itself is reverted: another template is the change of another client.
     if annotation(workload, ROLLING_OUT) != Some(&template) {
-        return Decision::Done(JobResult::Superseded);
+        return superseded(workload, trouble.as_ref());
     }
-    let reason = match (trouble, rollout(workload)) {
-        (_, Rollout::Failed(reason)) | (Some(reason), _) => reason,
-        (None, _) if step == Step::Adopt => return Decision::Done(JobResult::Patched(adopted(workload, template))),
-        (None, Rollout::Complete) if step == Step::Complete => {
+    let reason = match (rollout(workload), trouble) {
+        (Rollout::Failed(reason), _) | (_, Some(Trouble::Restarted(reason))) => reason,
+        _ if step == Step::Adopt => return Decision::Done(JobResult::Patched(adopted(workload, template))),
+        (Rollout::InProgress(progress), Some(Trouble::Stalled { progress: known, limit })) if progress == known => {
+            format!("no progress for {} seconds", limit.as_secs())
+        }
+        (Rollout::InProgress(progress), _) => return given_up(workload, JobResult::InProgress(progress)),
+        (Rollout::Complete, _) if step == Step::Complete && give_up(workload).is_none() => {
             return Decision::Patch { patch: plan::complete(workload), result: JobResult::Completed };
         }
-        (None, Rollout::Complete) => return Decision::Done(JobResult::RolledOut),
-        (None, Rollout::InProgress(progress)) => return Decision::Done(JobResult::InProgress(progress)),
+        (Rollout::Complete, _) => return given_up(workload, JobResult::RolledOut),
     };
     Decision::Revert(reason)
+}
+
+/// Decides about a workload whose template was changed by another client during the rollout of the patch.
+fn superseded(workload: &Value, trouble: Option<&Trouble>) -> Decision {
+    let is_stalled = matches!(trouble, Some(Trouble::Stalled { .. }));
+    match (give_up(workload), rollout(workload)) {
+        // The added fields are given up when the rollout of the other client is recorded.
+        (Some(_), Rollout::InProgress(progress)) if !is_recorded(workload) && !is_stalled => {
+            Decision::Done(JobResult::InProgress(progress))
+        }
+        (Some(patch), _) => Decision::GiveUp { patch, result: JobResult::Superseded },
+        (None, _) => Decision::Done(JobResult::Superseded),
+    }
 }
 
 fn annotation<'w>(workload: &'w Value, name: &str) -> Option<&'w str> {
@@ -170,7 +203,6 @@ fn patched(workload: &Value, additions: &[Addition], template: String) -> Patche
         what: description(additions),
         fields: additions.iter().map(|addition| (addition.container.clone(), addition.field.clone())).collect(),
         template,
-        has_deadline: has_progress_deadline(workload),
         settle: Duration::from_secs(settle.max().unwrap_or(0)),
         selector: labels.into_iter().flatten().filter_map(label).collect(),
     }

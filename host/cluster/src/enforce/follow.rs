@@ -8,7 +8,7 @@ use kube_devops_core::Subject;
 use tokio::time::Instant;
 
 use super::EnforceOptions;
-use super::job::{JobResult, Patched, Step};
+use super::job::{JobResult, Patched, Step, Trouble};
 use super::rollout::Progress;
 
 /// The period of the checks of a rollout.
@@ -19,11 +19,15 @@ const DENIED_PERIOD: Duration = Duration::from_secs(30);
 /// The most denials, so that the deletion of the policy does not wait for a rollout that can never be ended.
 const MOST_DENIALS: u32 = 20;
 
+/// The time after the deadline of a Deployment in which Kubernetes can report the lack of progress itself. It does not if the
+/// write of another client made it lose the start of the rollout; see [`is_recorded`](super::rollout::is_recorded).
+const MARGIN: Duration = Duration::from_secs(30);
+
 /// A rollout that is followed.
 #[derive(Debug)]
 pub struct Follow {
-    /// The longest time without progress; `None` if Kubernetes notices it.
-    limit: Option<Duration>,
+    /// The longest time without progress of a workload without a deadline.
+    rollout_deadline: Duration,
     progress: Progress,
     /// When there was progress last.
     progressed: Instant,
@@ -43,23 +47,18 @@ impl Follow {
     /// Follows the rollout of a patch.
     pub fn new(patched: &Patched, options: &EnforceOptions, now: Instant) -> Self {
         Self {
-            limit: (!patched.has_deadline).then_some(options.rollout_deadline),
-            progress: Progress::default(),
-            progressed: now,
             settle: patched.settle,
-            complete: None,
-            next: now,
             selector: patched.selector.clone(),
             fields: patched.fields.clone(),
             is_restored: false,
-            denials: 0,
+            ..Self::restored(options, now)
         }
     }
 
     /// Follows a rollout that a previous leader started, until the added fields are known.
-    pub fn restored(is_deployment: bool, options: &EnforceOptions, now: Instant) -> Self {
+    pub fn restored(options: &EnforceOptions, now: Instant) -> Self {
         Self {
-            limit: (!is_deployment).then_some(options.rollout_deadline),
+            rollout_deadline: options.rollout_deadline,
             progress: Progress::default(),
             progressed: now,
             settle: Duration::ZERO,
@@ -78,29 +77,28 @@ impl Follow {
     }
 
     /// Starts a check. Returns a reason to revert that is not visible in the workload, and the next step.
-    pub fn start<'a>(&mut self, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> (Option<String>, Step) {
+    pub fn start<'a>(&mut self, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> (Option<Trouble>, Step) {
         self.next = now + PERIOD;
-        let late = self
-            .limit
-            .filter(|limit| self.complete.is_none() && now.saturating_duration_since(self.progressed) >= *limit);
-        let late = late.map(|limit| format!("no progress for {} seconds", limit.as_secs()));
+        let progress = self.progress;
+        let limit = progress.deadline.map_or(self.rollout_deadline, |deadline| deadline + MARGIN);
+        let is_late = self.complete.is_none() && now.saturating_duration_since(self.progressed) >= limit;
+        let stalled = is_late.then_some(Trouble::Stalled { progress, limit });
         let is_settled = self.complete.is_some_and(|at| now.saturating_duration_since(at) >= self.settle);
         let step = match (self.is_restored, is_settled) {
             (true, _) => Step::Adopt,
             (false, false) => Step::Check,
             (false, true) => Step::Complete,
         };
-        (self.restarted(pods).or(late), step)
+        (self.restarted(pods).map(Trouble::Restarted).or(stalled), step)
     }
 
     /// The follow-up after the result of a check; `None` if the rollout is over.
     pub fn after(mut self, result: &JobResult, now: Instant) -> Option<Self> {
         match result {
             JobResult::InProgress(progress) => {
-                if *progress != self.progress {
+                if self.complete.take().is_some() || *progress != self.progress {
                     (self.progress, self.progressed) = (*progress, now);
                 }
-                self.complete = None;
                 Some(self)
             }
             JobResult::RolledOut => {

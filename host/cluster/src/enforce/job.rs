@@ -33,7 +33,7 @@ pub enum NextJob {
         /// The workload.
         key: WorkloadKey,
         /// A reason to revert; `None` if there is none so far.
-        trouble: Option<String>,
+        trouble: Option<Trouble>,
         /// The next step if there is no reason to revert.
         step: Step,
     },
@@ -41,6 +41,20 @@ pub enum NextJob {
     Check {
         /// The workload.
         key: WorkloadKey,
+    },
+}
+
+/// A reason to revert a patch that the workload alone does not show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// A container of a new pod was restarted, with a message about it.
+    Restarted(String),
+    /// For as long as `limit`, the rollout was not seen further than this.
+    Stalled {
+        /// How far the rollout was.
+        progress: Progress,
+        /// The longest time without progress.
+        limit: Duration,
     },
 }
 
@@ -167,8 +181,6 @@ pub struct Patched {
     pub fields: Vec<(String, String)>,
     /// The fingerprint of the pod template without the added fields.
     pub template: String,
-    /// Whether Kubernetes notices a lack of progress itself.
-    pub has_deadline: bool,
     /// How long the new pods are watched after the rollout for restarts.
     pub settle: Duration,
     /// The labels of its pods.

@@ -220,11 +220,12 @@ fn with_fields(workload: &Value, additions: &[Addition]) -> (Value, String) {
     (patch, record)
 }
 
-/// Returns the server-side apply after a complete rollout: the added fields stay, and the rollout is over.
+/// Returns the server-side apply after a complete rollout: the rollout is over. The added fields stay, because the operator has
+/// given them up.
 pub fn complete(workload: &Value) -> Value {
-    let (mut patch, record) = with_fields(workload, &[]);
+    let mut patch = skeleton(workload);
     let by = &workload["metadata"]["annotations"][PATCHED_BY];
-    patch["metadata"]["annotations"] = json!({ PATCHED_BY: by, ADDED_FIELDS: record });
+    patch["metadata"]["annotations"] = json!({ PATCHED_BY: by, ADDED_FIELDS: record(&added(workload)) });
     patch
 }
 

@@ -11,9 +11,9 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::task::block_in_place;
 
-use super::added::{added, give_up};
+use super::added::added;
 use super::decide::{Decision, follow_up, remediation};
-use super::job::{Existence, JobResult, Rejection, RemediationJob, Step, WorkloadKey, is_replica_set};
+use super::job::{Existence, JobResult, Rejection, RemediationJob, Step, Trouble, WorkloadKey, is_replica_set};
 use super::plan;
 use crate::error::is_webhook_failure;
 use crate::install::FIELD_MANAGER;
@@ -62,7 +62,7 @@ pub async fn follow(
     client: &Client,
     namespace: &str,
     key: WorkloadKey,
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
     step: Step,
 ) -> Result<Ended, kube::Error> {
     let api = api(client, namespace, &key.kind);
@@ -95,13 +95,21 @@ async fn carry_out(
 ) -> Result<JobResult, kube::Error> {
     match decision {
         Decision::Done(result) => Ok(result),
-        Decision::Patch { patch, result } => Ok(match apply(api, &key.name, &patch).await? {
-            Ok(applied) => {
-                give_up_fields(api, &key.name, applied).await;
-                result
-            }
-            Err(rejection) => rejection.into(),
-        }),
+        Decision::Patch { patch, result } => {
+            Ok(apply(api, &key.name, &patch).await?.map_or_else(JobResult::from, |_| result))
+        }
+        Decision::GiveUp { patch, result } => {
+            let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            Ok(match (write(api, &key.name, &parameters, &Patch::Merge(&patch)).await?, result) {
+                // The rollout is monitored nevertheless. The fields are given up at the latest before it is completed.
+                (Err(Rejection::Denied(reason) | Rejection::Invalid(reason)), result @ JobResult::InProgress(_)) => {
+                    tracing::warn!(name = key.name, "failed to give up added fields: {reason}");
+                    result
+                }
+                (Err(rejection), _) => rejection.into(),
+                (Ok(_), result) => result,
+            })
+        }
         Decision::Revert(reason) => {
             Ok(revert(api, &key.name, workload, &reason).await?.map_or_else(JobResult::from, |()| JobResult::Reverting))
         }
@@ -216,31 +224,20 @@ pub async fn revert(
     Ok(apply(api, name, &plan::revert(&owned, reason)).await?.map(|_| ()))
 }
 
-/// Gives up the fields of an apply, so that no other client has a conflict with them. After a failure they are given up with the
-/// next apply.
-async fn give_up_fields(api: &Api<DynamicObject>, name: &str, mut workload: Value) {
-    const ATTEMPTS: usize = 5;
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    for _ in 0..ATTEMPTS {
-        let Some(patch) = give_up(&workload) else { return };
-        match api.patch(name, &parameters, &Patch::Merge(&patch)).await {
-            // Controllers of Kubernetes change the workload at the same time.
-            Err(kube::Error::Api(status)) if status.is_conflict() => match get(api, name).await {
-                Ok(Some(changed)) => workload = changed,
-                Ok(None) => return,
-                Err(error) => return tracing::warn!(name, "failed to give up added fields: {error}"),
-            },
-            Ok(_) => return,
-            Err(error) => return tracing::warn!(name, "failed to give up added fields: {error}"),
-        }
-    }
-    tracing::warn!(name, "failed to give up added fields: the workload is changed all the time");
-}
-
 /// Applies a patch without force, so that fields of other managers remain theirs. Returns the workload; the inner error is a
 /// result and no failure.
 async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Result<Value, Rejection>, kube::Error> {
-    match api.patch(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(patch)).await {
+    write(api, name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(patch)).await
+}
+
+/// Patches a workload. Returns it; the inner error is a result and no failure.
+async fn write(
+    api: &Api<DynamicObject>,
+    name: &str,
+    parameters: &PatchParams,
+    patch: &Patch<&Value>,
+) -> Result<Result<Value, Rejection>, kube::Error> {
+    match api.patch(name, parameters, patch).await {
         Ok(applied) => Ok(Ok(serde_json::to_value(applied).map_err(kube::Error::SerdeError)?)),
         Err(kube::Error::SerdeError(error)) => Ok(Err(unreadable(&error))),
         Err(kube::Error::Api(status)) if status.is_conflict() && status.message.starts_with("Apply failed") => {

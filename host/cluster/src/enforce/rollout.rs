@@ -1,5 +1,7 @@
 //! The rollout of the pod template of a workload.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 /// The state of a rollout.
@@ -18,49 +20,71 @@ pub enum Rollout {
 pub struct Progress {
     /// The number of pods of the newest template.
     pub updated: i64,
-    /// The number of available pods.
+    /// The number of ready pods.
+    pub ready: i64,
+    /// The number of pods that have been ready for `minReadySeconds`.
     pub available: i64,
+    /// The number of pods of all templates.
+    pub pods: i64,
+    /// How long Kubernetes waits for progress, if the workload has a deadline.
+    pub deadline: Option<Duration>,
 }
 
 /// Returns the state of the rollout of a Deployment, StatefulSet or DaemonSet, by the criteria of `kubectl rollout status`.
 pub fn rollout(workload: &Value) -> Rollout {
     let status = |field: &str| number(workload, &format!("/status/{field}"), 0);
-    let conditions = workload.pointer("/status/conditions").and_then(Value::as_array);
     let is_stuck =
         |condition: &&Value| condition["type"] == "Progressing" && condition["reason"] == "ProgressDeadlineExceeded";
     let kind = workload["kind"].as_str();
-    let progress = match kind {
-        Some("DaemonSet") => {
-            Progress { updated: status("updatedNumberScheduled"), available: status("numberAvailable") }
-        }
-        Some("StatefulSet") => Progress { updated: status("updatedReplicas"), available: status("readyReplicas") },
-        _ => Progress { updated: status("updatedReplicas"), available: status("availableReplicas") },
-    };
+    let [updated, ready, available, pods] = match kind {
+        Some("DaemonSet") => ["updatedNumberScheduled", "numberReady", "numberAvailable", "currentNumberScheduled"],
+        _ => ["updatedReplicas", "readyReplicas", "availableReplicas", "replicas"],
+    }
+    .map(status);
+    let progress = Progress { updated, ready, available, pods, deadline: progress_deadline(workload) };
     if !is_observed(workload) {
         return Rollout::InProgress(progress);
     }
-    if let Some(stuck) = conditions.into_iter().flatten().find(is_stuck) {
+    if let Some(stuck) = conditions(workload).find(is_stuck) {
         return Rollout::Failed(stuck["message"].as_str().unwrap_or("the progress deadline was exceeded").to_owned());
     }
     let replicas = number(workload, "/spec/replicas", 1);
-    let (updated, available) = match kind {
-        Some("DaemonSet") => (status("desiredNumberScheduled"), status("desiredNumberScheduled")),
+    let (to_update, usable, wanted) = match kind {
+        Some("DaemonSet") => (status("desiredNumberScheduled"), available, status("desiredNumberScheduled")),
         Some("StatefulSet") => {
             // Pods below the partition keep their revision.
             let partition = number(workload, "/spec/updateStrategy/rollingUpdate/partition", 0);
-            ((replicas - partition).max(0), replicas)
+            ((replicas - partition).max(0), ready, replicas)
         }
-        _ => (replicas, replicas),
+        _ => (replicas, available, replicas),
     };
-    let has_surplus = kind != Some("DaemonSet") && status("replicas") > replicas;
-    let is_updated = is_on_delete(workload) || progress.updated >= updated;
-    let is_complete = is_updated && progress.available >= available && !has_surplus;
+    let has_surplus = kind != Some("DaemonSet") && pods > replicas;
+    let is_updated = is_on_delete(workload) || updated >= to_update;
+    let is_complete = is_updated && usable >= wanted && !has_surplus;
     if is_complete { Rollout::Complete } else { Rollout::InProgress(progress) }
 }
 
 /// Whether the controller of the workload has seen its newest generation.
 pub fn is_observed(workload: &Value) -> bool {
     number(workload, "/status/observedGeneration", 0) >= number(workload, "/metadata/generation", 0)
+}
+
+/// Whether the controller of the workload has recorded the start of the rollout of the newest template.
+///
+/// The Deployment controller writes the condition `NewReplicaSetCreated` once. If another write comes first, the condition is lost:
+/// `NewReplicaSetAvailable` of the previous rollout stays, and the progress deadline does not apply.
+/// <https://github.com/kubernetes/kubernetes/blob/v1.33.0/pkg/controller/deployment/util/deployment_util.go#L750>
+pub fn is_recorded(workload: &Value) -> bool {
+    let is_of_previous =
+        |condition: &Value| condition["type"] == "Progressing" && condition["reason"] == "NewReplicaSetAvailable";
+    // With a new pod, the ReplicaSet exists, and the condition has been written or lost.
+    let has_new_pods = number(workload, "/status/updatedReplicas", 0) > 0;
+    let is_recorded = workload["kind"] != "Deployment" || has_new_pods || !conditions(workload).any(is_of_previous);
+    is_observed(workload) && is_recorded
+}
+
+fn conditions(workload: &Value) -> impl Iterator<Item = &Value> {
+    workload.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten()
 }
 
 fn number(workload: &Value, pointer: &str, default: i64) -> i64 {
@@ -72,11 +96,12 @@ fn is_on_delete(workload: &Value) -> bool {
     workload.pointer("/spec/updateStrategy/type").is_some_and(|kind| kind == "OnDelete")
 }
 
-/// Whether Kubernetes itself notices a lack of progress: a Deployment with a progress deadline.
-pub fn has_progress_deadline(workload: &Value) -> bool {
+/// The deadline by which Kubernetes itself notices a lack of progress, which only a Deployment can have.
+fn progress_deadline(workload: &Value) -> Option<Duration> {
+    let seconds = number(workload, "/spec/progressDeadlineSeconds", 600);
     // The largest number means no deadline: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/>
-    let deadline = number(workload, "/spec/progressDeadlineSeconds", 600);
-    workload["kind"] == "Deployment" && deadline < i64::from(i32::MAX)
+    let has_deadline = workload["kind"] == "Deployment" && seconds < i64::from(i32::MAX);
+    has_deadline.then(|| Duration::from_secs(seconds.unsigned_abs()))
 }
 
 /// Returns the reason why the workload must not be rolled out; `None` if a patch is allowed.
@@ -173,7 +198,8 @@ mod tests {
                 "status": { "replicas": 3, "readyReplicas": 3, "updatedReplicas": updated },
             })
         };
-        assert_eq!(rollout(&set(0, 2)), Rollout::InProgress(Progress { updated: 2, available: 3 }));
+        let progress = Progress { updated: 2, ready: 3, pods: 3, ..Progress::default() };
+        assert_eq!(rollout(&set(0, 2)), Rollout::InProgress(progress));
         assert_eq!(rollout(&set(0, 3)), Rollout::Complete);
         assert_eq!(rollout(&set(2, 1)), Rollout::Complete);
         assert_eq!(rollout(&set(9, 0)), Rollout::Complete);
@@ -193,11 +219,57 @@ mod tests {
 
     #[test]
     fn kubernetes_decides_about_deployments_with_a_progress_deadline() {
-        let workload = |kind: &str, seconds: Value| {
-            has_progress_deadline(&json!({ "kind": kind, "spec": { "progressDeadlineSeconds": seconds } }))
+        let deadline = |kind: &str, seconds: Value| {
+            let spec = json!({ "replicas": 2, "progressDeadlineSeconds": seconds });
+            match rollout(&json!({ "kind": kind, "spec": spec })) {
+                Rollout::InProgress(progress) => progress.deadline.map(|deadline| deadline.as_secs()),
+                rollout => panic!("{rollout:?}"),
+            }
         };
-        assert!(workload("Deployment", json!(60)) && workload("Deployment", Value::Null));
-        assert!(!workload("Deployment", json!(i32::MAX)) && !workload("StatefulSet", Value::Null));
+        assert_eq!(deadline("Deployment", json!(60)), Some(60));
+        assert_eq!(deadline("Deployment", Value::Null), Some(600));
+        assert_eq!(deadline("Deployment", json!(i32::MAX)), None);
+        assert_eq!(deadline("StatefulSet", Value::Null), None);
+    }
+
+    #[test]
+    fn whatever_is_progress_for_kubernetes_is_progress() {
+        let progress =
+            |status: Value| rollout(&json!({ "kind": "Deployment", "spec": { "replicas": 9 }, "status": status }));
+        let before = json!({ "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2, "availableReplicas": 2 });
+        for field in ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"] {
+            let mut after = before.clone();
+            after[field] = json!(5);
+            assert_ne!(progress(after), progress(before.clone()), "{field}");
+        }
+    }
+
+    #[test]
+    fn the_start_of_a_rollout_is_recorded_by_a_new_condition_or_new_pods() {
+        let deployment = |observed: i64, updated: i64, reason: &str| {
+            json!({
+                "kind": "Deployment", "metadata": { "generation": 2 },
+                "status": {
+                    "observedGeneration": observed, "updatedReplicas": updated,
+                    "conditions": [{ "type": "Available" }, { "type": "Progressing", "reason": reason }],
+                },
+            })
+        };
+        assert!(!is_recorded(&deployment(1, 2, "NewReplicaSetAvailable")));
+        assert!(!is_recorded(&deployment(1, 2, "NewReplicaSetCreated")));
+        assert!(
+            !is_recorded(&deployment(2, 0, "NewReplicaSetAvailable")),
+            "a change of the replicas was observed first"
+        );
+        assert!(is_recorded(&deployment(2, 0, "NewReplicaSetCreated")));
+        assert!(is_recorded(&deployment(2, 1, "NewReplicaSetAvailable")));
+        let mut other = deployment(2, 0, "NewReplicaSetAvailable");
+        other["status"]["conditions"] = Value::Null;
+        assert!(is_recorded(&other), "it has no progress deadline");
+        other["kind"] = json!("StatefulSet");
+        assert!(is_recorded(&other));
+        other["metadata"]["generation"] = json!(3);
+        assert!(!is_recorded(&other));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Remediations {
         let mut remediations = Self::default();
         for WorkloadStatus { kind, name, state, message, time } in statuses {
             let is_rolling_out = *state == WorkloadState::RollingOut;
-            let follow = is_rolling_out.then(|| Follow::restored(kind == "Deployment", options, now.instant));
+            let follow = is_rolling_out.then(|| Follow::restored(options, now.instant));
             let key = WorkloadKey { kind: kind.clone(), name: name.clone() };
             let check = now.instant + CHECK_PERIOD;
             let entry = Entry { state: *state, message: message.clone(), time: *time, follow, check };

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube_devops_core::{Container, Evaluation, Severity, Subject, testing};
 use tokio::time::Instant;
 
-use super::job::{Existence, Patched, Step};
+use super::job::{Existence, Patched, Step, Trouble};
 use super::rollout::Progress;
 use super::{EnforceOptions, JobResult, NextJob, Remediations, WorkloadKey};
 use crate::clock::Now;
@@ -59,7 +59,6 @@ fn patched(what: &str) -> JobResult {
         what: what.to_owned(),
         fields: vec![("app".to_owned(), "/livenessProbe".to_owned())],
         template: "template".to_owned(),
-        has_deadline: false,
         settle: seconds(20),
         selector: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
     })
@@ -76,7 +75,7 @@ fn due(names: &[&str], now: Now) -> Remediations {
 }
 
 fn in_progress(updated: i64) -> JobResult {
-    JobResult::InProgress(Progress { updated, available: 0 })
+    JobResult::InProgress(Progress { updated, ..Progress::default() })
 }
 
 fn next(remediations: &mut Remediations, now: Now) -> Option<NextJob> {

@@ -294,7 +294,6 @@ fn the_deletion_of_a_policy_waits_for_its_rollout_and_for_nothing_else() {
         what: "app: livenessProbe".to_owned(),
         fields: Vec::new(),
         template: "template".to_owned(),
-        has_deadline: true,
         settle: Duration::ZERO,
         selector: [].into(),
     });

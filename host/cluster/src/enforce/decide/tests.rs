@@ -7,9 +7,11 @@ use kube_devops_core::{Edit, Evaluation, EvaluationError, Needs};
 use serde_json::json;
 
 use super::super::added::{ADDED_FIELDS, record};
+use super::super::rollout::Progress;
 use super::*;
 use crate::crd::{DefaultProbe, DefaultResources, DevOpsPolicySpec};
 use crate::evaluator::PolicyRules;
+use crate::install::FIELD_MANAGER;
 
 /// A check that asks for this liveness probe in each container without one, or fails.
 struct Liveness {
@@ -126,7 +128,7 @@ fn a_missing_probe_is_patched_and_watched_until_it_could_have_failed() {
     assert_eq!(patch["metadata"]["annotations"][ROLLING_OUT], patched.template);
     assert_eq!(patched.what, "container app: livenessProbe");
     assert_eq!(patched.fields, [("app".to_owned(), "/livenessProbe".to_owned())]);
-    assert_eq!((patched.has_deadline, patched.settle), (true, Duration::from_secs(40)));
+    assert_eq!(patched.settle, Duration::from_secs(40));
     assert_eq!(patched.selector, [("app".to_owned(), "web".to_owned())].into());
 }
 
@@ -217,6 +219,75 @@ fn the_settle_time_depends_on_the_added_fields() {
     assert_eq!(patched.settle, Duration::from_secs(60));
 }
 
+fn restarted() -> Option<Trouble> {
+    Some(Trouble::Restarted("it restarted".to_owned()))
+}
+
+/// A workload whose patch is rolling out, with the ownership of the added fields.
+fn owned() -> Value {
+    let mut workload = rolling_out();
+    let fields = json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": {
+        "k:{\"name\":\"app\"}": { ".": {}, "f:name": {}, "f:livenessProbe": { "f:periodSeconds": {} } },
+    } } } } });
+    workload["metadata"]["managedFields"] =
+        json!([{ "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields }]);
+    workload["status"]["updatedReplicas"] = json!(0);
+    workload["status"]["conditions"] = json!([{ "type": "Progressing", "reason": "NewReplicaSetAvailable" }]);
+    workload
+}
+
+#[test]
+fn the_added_fields_are_given_up_when_the_start_of_the_rollout_is_recorded() {
+    let mut workload = owned();
+    assert!(matches!(follow_up(&workload, None, Step::Check), Decision::Done(JobResult::InProgress(_))));
+    workload["status"]["conditions"][0]["reason"] = json!("NewReplicaSetCreated");
+    let Decision::GiveUp { patch, result: JobResult::InProgress(_) } = follow_up(&workload, None, Step::Check) else {
+        panic!("not given up")
+    };
+    assert_eq!(patch["metadata"]["managedFields"][0]["fieldsV1"], json!({}));
+    assert!(matches!(follow_up(&workload, restarted(), Step::Check), Decision::Revert(_)));
+
+    // An apply without the added fields would remove them.
+    workload["status"]["updatedReplicas"] = json!(1);
+    let decision = follow_up(&workload, None, Step::Complete);
+    assert!(matches!(decision, Decision::GiveUp { result: JobResult::RolledOut, .. }), "{decision:?}");
+}
+
+#[test]
+fn the_added_fields_are_given_up_when_another_client_changed_the_template() {
+    let mut workload = owned();
+    workload["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:2");
+    let stalled = Trouble::Stalled { progress: Progress::default(), limit: Duration::from_secs(90) };
+    let decide = |workload: &Value, trouble| follow_up(workload, trouble, Step::Check);
+    assert!(matches!(decide(&workload, restarted()), Decision::Done(JobResult::InProgress(_))), "it is not recorded");
+    let is_given_up = |decision| matches!(decision, Decision::GiveUp { result: JobResult::Superseded, .. });
+    assert!(is_given_up(decide(&workload, Some(stalled))), "it is never recorded");
+    workload["status"]["updatedReplicas"] = json!(1);
+    assert!(is_given_up(decide(&workload, None)));
+
+    // The operator was restarted before.
+    workload["spec"]["template"]["spec"]["containers"][0]["livenessProbe"] = json!({ "exec": {}, "periodSeconds": 7 });
+    let decision = remediation(&workload, &job(), None, DateTime::UNIX_EPOCH);
+    assert!(matches!(decision, Decision::GiveUp { result: JobResult::UpToDate, .. }), "{decision:?}");
+}
+
+#[test]
+fn a_rollout_without_progress_is_reverted() {
+    let mut workload = rolling_out();
+    workload["status"]["availableReplicas"] = json!(0);
+    let Decision::Done(JobResult::InProgress(progress)) = follow_up(&workload, None, Step::Check) else {
+        panic!("not in progress")
+    };
+    let stalled = || Some(Trouble::Stalled { progress, limit: Duration::from_secs(90) });
+    let reverted = Decision::Revert("no progress for 90 seconds".to_owned());
+    assert_eq!(follow_up(&workload, stalled(), Step::Check), reverted);
+    workload["status"]["replicas"] = json!(2);
+    let progressed = follow_up(&workload, stalled(), Step::Check);
+    assert!(matches!(progressed, Decision::Done(JobResult::InProgress(_))), "{progressed:?}");
+    let complete = follow_up(&rolling_out(), stalled(), Step::Check);
+    assert_eq!(complete, Decision::Done(JobResult::RolledOut), "no check was possible in between");
+}
+
 #[test]
 fn a_rollout_is_awaited_completed_and_reverted_when_it_fails() {
     let mut workload = rolling_out();
@@ -225,7 +296,7 @@ fn a_rollout_is_awaited_completed_and_reverted_when_it_fails() {
     let Decision::Patch { patch, result: JobResult::Completed } = completed else { panic!("{completed:?}") };
     assert!(patch["metadata"]["annotations"].get(ROLLING_OUT).is_none());
     let revert = |reason: &str| Decision::Revert(reason.to_owned());
-    assert_eq!(follow_up(&workload, Some("it restarted".to_owned()), Step::Complete), revert("it restarted"));
+    assert_eq!(follow_up(&workload, restarted(), Step::Complete), revert("it restarted"));
     workload["status"]["availableReplicas"] = json!(0);
     let in_progress = follow_up(&workload, None, Step::Complete);
     assert!(matches!(in_progress, Decision::Done(JobResult::InProgress(_))), "{in_progress:?}");
@@ -266,11 +337,10 @@ fn the_rollout_of_another_client_is_never_reverted() {
     let mut workload = rolling_out();
     workload["spec"]["template"]["spec"]["containers"][0]["image"] = json!("broken:2");
     workload["status"]["conditions"] = json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded" }]);
-    let trouble = Some("it restarted".to_owned());
-    assert_eq!(follow_up(&workload, trouble.clone(), Step::Complete), Decision::Done(JobResult::Superseded));
+    assert_eq!(follow_up(&workload, restarted(), Step::Complete), Decision::Done(JobResult::Superseded));
     let mut completed = with("/metadata/annotations", json!({}));
     completed["status"]["availableReplicas"] = json!(0);
-    assert_eq!(follow_up(&completed, trouble, Step::Complete), Decision::Done(JobResult::Superseded));
+    assert_eq!(follow_up(&completed, restarted(), Step::Complete), Decision::Done(JobResult::Superseded));
 }
 
 #[test]

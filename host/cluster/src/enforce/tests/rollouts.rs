@@ -25,7 +25,7 @@ fn a_rollout_is_checked_every_two_seconds_until_it_has_settled() {
     assert_eq!(next(&mut remediations, now + seconds(60)), None);
 }
 
-fn trouble(job: Option<NextJob>) -> Option<String> {
+fn trouble(job: Option<NextJob>) -> Option<Trouble> {
     match job {
         Some(NextJob::Follow { trouble, .. }) => trouble,
         job => panic!("{job:?}"),
@@ -43,15 +43,43 @@ fn a_rollout_may_take_long_but_not_without_progress() {
         slow.followed(key("web"), &in_progress(updated), &options(), now);
     }
     now = now + seconds(600);
-    let reason = trouble(next(&mut slow, now)).unwrap_or_default();
-    assert!(reason.contains("no progress for 600 seconds"), "{reason}");
+    let progress = Progress { updated: 4, ..Progress::default() };
+    assert_eq!(trouble(next(&mut slow, now)), Some(Trouble::Stalled { progress, limit: seconds(600) }));
 
-    // Kubernetes decides about a Deployment.
-    let JobResult::Patched(patched) = patched("app") else { return };
-    let patched = JobResult::Patched(Patched { has_deadline: true, ..patched });
-    let mut deployment = Remediations::default();
-    deployment.remediated(&owner("web"), Some(key("web")), &patched, &options(), start);
-    assert_eq!(trouble(next(&mut deployment, start + seconds(3600))), None);
+    // Kubernetes has time to report it first.
+    let progress = Progress { deadline: Some(seconds(3600)), ..Progress::default() };
+    let limit = seconds(3630);
+    let mut now = start;
+    let mut deployment = rolling_out(now);
+    next(&mut deployment, now);
+    deployment.followed(key("web"), &JobResult::InProgress(progress), &options(), now);
+    now = now + seconds(3629);
+    assert_eq!(trouble(next(&mut deployment, now)), None);
+    deployment.followed(key("web"), &JobResult::InProgress(progress), &options(), now);
+    now = now + seconds(2);
+    let mut restored = Remediations::restore(&deployment.statuses(), &options(), now);
+    assert_eq!(trouble(next(&mut deployment, now)), Some(Trouble::Stalled { progress, limit }));
+
+    // It is the same for a new leader, from when it knows the added fields.
+    assert_eq!(trouble(next(&mut restored, now)), None);
+    restored.followed(key("web"), &patched(""), &options(), now);
+    next(&mut restored, now);
+    restored.followed(key("web"), &JobResult::InProgress(progress), &options(), now);
+    assert_eq!(trouble(next(&mut restored, now + limit)), Some(Trouble::Stalled { progress, limit }));
+}
+
+#[test]
+fn the_time_without_progress_starts_when_pods_of_a_complete_rollout_become_unavailable() {
+    let mut now = start();
+    let mut remediations = rolling_out(now);
+    next(&mut remediations, now);
+    remediations.followed(key("web"), &in_progress(1), &options(), now);
+    for result in [JobResult::RolledOut, in_progress(1)] {
+        now = now + seconds(599);
+        assert_eq!(trouble(next(&mut remediations, now)), None, "{result:?}");
+        remediations.followed(key("web"), &result, &options(), now);
+    }
+    assert_eq!(trouble(next(&mut remediations, now + seconds(2))), None);
 }
 
 #[test]
@@ -69,7 +97,9 @@ fn the_first_restart_of_a_new_pod_is_trouble_and_those_of_other_pods_are_not() {
     stranger.labels.clear();
     let pods = [Arc::new(old), Arc::new(stranger), pod("web-1", 0)];
     assert_eq!(with_pods(&mut remediations, &pods, 0), None);
-    let reason = with_pods(&mut remediations, &[pod("web-0", 1)], 2).unwrap_or_default();
+    let Some(Trouble::Restarted(reason)) = with_pods(&mut remediations, &[pod("web-0", 1)], 2) else {
+        panic!("no restart")
+    };
     assert!(reason.starts_with("container app of pod web-0 was restarted"), "{reason}");
 
     next(&mut remediations, now + seconds(4));
@@ -142,8 +172,8 @@ fn a_new_leader_follows_the_rollouts_of_the_status() {
     assert!(!after.followed(key("web"), &patched(""), &options(), now));
     assert_eq!(after.statuses(), before.statuses(), "the description of the added fields stays");
     // The restarts and the settle time are those of the added fields.
-    let restarted = trouble(after.next(&options(), true, [pod("web-0", 1)].iter(), now)).unwrap_or_default();
-    assert!(restarted.starts_with("container app of pod web-0 was restarted"), "{restarted}");
+    let restarted = trouble(after.next(&options(), true, [pod("web-0", 1)].iter(), now));
+    assert!(matches!(restarted, Some(Trouble::Restarted(_))), "{restarted:?}");
     after.followed(key("web"), &JobResult::RolledOut, &options(), now);
     assert_eq!(next(&mut after, now + seconds(19)), follow(Step::Check));
     after.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(19));
