@@ -239,11 +239,13 @@ async fn workloads_that_must_not_be_patched_are_skipped_with_a_reason() -> Resul
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("skipped").await?;
     let ignored = json!({ "metadata": { "annotations": { "devops.stochastic.io/ignore": "true" } } });
+    let partition = json!({ "spec": { "updateStrategy": { "rollingUpdate": { "partition": 2 } } } });
     let objects = [
         bare_workload("Deployment", "ignored", &ignored),
         bare_workload("Deployment", "recreated", &json!({ "spec": { "strategy": { "type": "Recreate" } } })),
         bare_workload("Deployment", "paused", &json!({})),
         bare_workload("ReplicaSet", "alone", &json!({})),
+        bare_workload("StatefulSet", "partitioned", &partition),
     ];
     apply(&namespace, &documents(&objects)).await?;
     namespace.kubectl(["rollout", "status", "deployment/paused", "--timeout=90s"]).await?;
@@ -258,6 +260,7 @@ async fn workloads_that_must_not_be_patched_are_skipped_with_a_reason() -> Resul
         ("ignored", "Ignored", "annotated"),
         ("recreated", "Skipped", "Recreate"),
         ("paused", "Skipped", "paused"),
+        ("partitioned", "Skipped", "partition"),
         ("owned", "Conflict", "argocd"),
     ] {
         let status = expect_state(&operator, &namespace, "enforcing", name, expected).await?;
@@ -268,9 +271,13 @@ async fn workloads_that_must_not_be_patched_are_skipped_with_a_reason() -> Resul
     });
     status.await?;
     more_evaluations(&operator, &namespace).await?;
-    for (kind, name) in
-        [("deployment", "ignored"), ("deployment", "recreated"), ("deployment", "paused"), ("replicaset", "alone")]
-    {
+    for (kind, name) in [
+        ("deployment", "ignored"),
+        ("deployment", "recreated"),
+        ("deployment", "paused"),
+        ("replicaset", "alone"),
+        ("statefulset", "partitioned"),
+    ] {
         let workload = get(&namespace, kind, name).await?;
         assert!(is_unchanged(&workload), "{workload:#}");
     }
@@ -415,6 +422,36 @@ async fn a_rollout_that_kubernetes_does_not_report_is_reverted() -> Result<()> {
     assert!(is_unchanged(&get(&namespace, "deployment", "web").await?));
     namespace.kubectl(["rollout", "resume", "deployment/web"]).await?;
     namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rollout_that_a_partition_stops_is_reverted() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator_with(&["--rollout-deadline", "15"]).await?;
+    let namespace = setting.plane.namespace("stopped").await?;
+    let failing_probes =
+        json!({ "spec": { "template": { "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } } } });
+    apply(&namespace, &bare_workload("StatefulSet", "store", &failing_probes).to_string()).await?;
+    namespace.kubectl(["rollout", "status", "statefulset/store", "--timeout=90s"]).await?;
+    let mut spec = enforcing();
+    spec.as_object_mut().unwrap().remove("requireLivenessProbe");
+    apply(&namespace, &policy("enforcing", &spec)).await?;
+    eventually(DEADLINE, "the patch", async || {
+        ensure!(!is_unchanged(&get(&namespace, "statefulset", "store").await?));
+        Ok(())
+    })
+    .await
+    .with_context(|| operator.log())?;
+    let partition = r#"{"spec":{"updateStrategy":{"rollingUpdate":{"partition":2}}}}"#;
+    namespace.kubectl(["patch", "statefulset", "store", "-p", partition]).await?;
+    let status = expect_state(&operator, &namespace, "enforcing", "store", "Reverted").await?;
+    assert_eq!(state(&status, "store").1, "no progress for 15 seconds");
+    assert!(is_unchanged(&get(&namespace, "statefulset", "store").await?));
+    // Without the partition, all pods are replaced by those of the reverted template.
+    let partition = partition.replace('2', "0");
+    namespace.kubectl(["patch", "statefulset", "store", "-p", &partition]).await?;
+    namespace.kubectl(["rollout", "status", "statefulset/store", "--timeout=90s"]).await?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::added::give_up;
 use super::job::{JobResult, PatchCount, Patched, RemediationJob, Step, Trouble};
 use super::plan::{self, Addition, IGNORE, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
-use super::rollout::{Rollout, is_observed, is_recorded, objection, rollout};
+use super::rollout::{Progress, Rollout, is_observed, is_recorded, objection, rollout};
 
 /// The patches of one template after which another client is assumed to remove the fields.
 const MOST_PATCHES: u32 = 2;
@@ -76,9 +76,13 @@ pub fn remediation(
         let reason = format!("another client removed the added fields {MOST_PATCHES} times; they are not added again");
         return done(JobResult::Conflict(reason));
     }
-    if rollout(workload) != Rollout::Complete {
+    match rollout(workload) {
+        Rollout::Complete => {}
+        Rollout::InProgress(Progress { pods: 0, .. }) => return done(JobResult::Waiting("it has no pods".to_owned())),
         // The effect of the patch could not be distinguished from problems that exist already.
-        return done(JobResult::Waiting("not all of its pods are up to date and available".to_owned()));
+        Rollout::InProgress(_) | Rollout::Failed(_) => {
+            return done(JobResult::Waiting("not all of its pods are up to date and available".to_owned()));
+        }
     }
     if job.dry_run {
         return done(JobResult::WouldPatch(description(&plan.additions)));

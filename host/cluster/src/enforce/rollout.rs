@@ -30,7 +30,9 @@ pub struct Progress {
     pub deadline: Option<Duration>,
 }
 
-/// Returns the state of the rollout of a Deployment, StatefulSet or DaemonSet, by the criteria of `kubectl rollout status`.
+/// Returns the state of the rollout of a Deployment, StatefulSet or DaemonSet, by the criteria of `kubectl rollout status`, except
+/// that pods of the previous template and a workload without pods do not complete a rollout: nothing shows that the new template
+/// works.
 pub fn rollout(workload: &Value) -> Rollout {
     let status = |field: &str| number(workload, &format!("/status/{field}"), 0);
     let is_stuck =
@@ -49,18 +51,13 @@ pub fn rollout(workload: &Value) -> Rollout {
         return Rollout::Failed(stuck["message"].as_str().unwrap_or("the progress deadline was exceeded").to_owned());
     }
     let replicas = number(workload, "/spec/replicas", 1);
-    let (to_update, usable, wanted) = match kind {
-        Some("DaemonSet") => (status("desiredNumberScheduled"), available, status("desiredNumberScheduled")),
-        Some("StatefulSet") => {
-            // Pods below the partition keep their revision.
-            let partition = number(workload, "/spec/updateStrategy/rollingUpdate/partition", 0);
-            ((replicas - partition).max(0), ready, replicas)
-        }
-        _ => (replicas, available, replicas),
+    let (usable, wanted) = match kind {
+        Some("DaemonSet") => (available, status("desiredNumberScheduled")),
+        Some("StatefulSet") => (ready, replicas),
+        _ => (available, replicas),
     };
     let has_surplus = kind != Some("DaemonSet") && pods > replicas;
-    let is_updated = is_on_delete(workload) || updated >= to_update;
-    let is_complete = is_updated && usable >= wanted && !has_surplus;
+    let is_complete = wanted > 0 && updated >= wanted && usable >= wanted && !has_surplus;
     if is_complete { Rollout::Complete } else { Rollout::InProgress(progress) }
 }
 
@@ -91,11 +88,6 @@ fn number(workload: &Value, pointer: &str, default: i64) -> i64 {
     workload.pointer(pointer).and_then(Value::as_i64).unwrap_or(default)
 }
 
-/// Whether pods are replaced only after they are deleted by a user.
-fn is_on_delete(workload: &Value) -> bool {
-    workload.pointer("/spec/updateStrategy/type").is_some_and(|kind| kind == "OnDelete")
-}
-
 /// The deadline by which Kubernetes itself notices a lack of progress, which only a Deployment can have.
 fn progress_deadline(workload: &Value) -> Option<Duration> {
     let seconds = number(workload, "/spec/progressDeadlineSeconds", 600);
@@ -117,8 +109,12 @@ pub fn objection(workload: &Value, allows_daemon_sets: bool) -> Option<String> {
     if workload.pointer("/spec/paused") == Some(&Value::Bool(true)) {
         return Some("it is paused".to_owned());
     }
-    if is_on_delete(workload) {
+    if workload.pointer("/spec/updateStrategy/type").is_some_and(|kind| kind == "OnDelete") {
         return Some("its update strategy OnDelete replaces pods only after they are deleted".to_owned());
+    }
+    let partition = number(workload, "/spec/updateStrategy/rollingUpdate/partition", 0);
+    if partition > 0 {
+        return Some(format!("its partition {partition} keeps pods of the previous template"));
     }
     if workload["kind"] == "DaemonSet" {
         let reason =
@@ -186,23 +182,32 @@ mod tests {
         let mut stuck = done;
         stuck["conditions"] = json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "m" }]);
         assert_eq!(rollout(&deployment(stuck)), Rollout::Failed("m".to_owned()));
-        assert_eq!(rollout(&json!({ "kind": "Deployment", "spec": { "replicas": 0 } })), Rollout::Complete);
     }
 
     #[test]
-    fn a_stateful_set_is_complete_up_to_its_partition() {
-        let set = |partition: i64, updated: i64| {
+    fn a_rollout_without_pods_is_not_complete() {
+        for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+            let workload =
+                json!({ "kind": kind, "spec": { "replicas": 0 }, "status": { "desiredNumberScheduled": 0 } });
+            assert!(is_in_progress(&workload), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_stateful_set_is_complete_when_all_pods_are_new() {
+        let with = |strategy: Value, updated: i64| {
             json!({
-                "kind": "StatefulSet",
-                "spec": { "replicas": 3, "updateStrategy": { "rollingUpdate": { "partition": partition } } },
+                "kind": "StatefulSet", "spec": { "replicas": 3, "updateStrategy": strategy },
                 "status": { "replicas": 3, "readyReplicas": 3, "updatedReplicas": updated },
             })
         };
+        let set = |partition: i64, updated: i64| with(json!({ "rollingUpdate": { "partition": partition } }), updated);
         let progress = Progress { updated: 2, ready: 3, pods: 3, ..Progress::default() };
         assert_eq!(rollout(&set(0, 2)), Rollout::InProgress(progress));
         assert_eq!(rollout(&set(0, 3)), Rollout::Complete);
-        assert_eq!(rollout(&set(2, 1)), Rollout::Complete);
-        assert_eq!(rollout(&set(9, 0)), Rollout::Complete);
+        assert!(is_in_progress(&set(2, 1)) && is_in_progress(&set(9, 0)));
+        assert_eq!(rollout(&set(9, 3)), Rollout::Complete);
+        assert!(is_in_progress(&with(json!({ "type": "OnDelete" }), 2)));
     }
 
     #[test]
@@ -210,10 +215,13 @@ mod tests {
         let daemons = |available: i64| {
             json!({
                 "kind": "DaemonSet",
+                "spec": { "updateStrategy": { "type": "OnDelete" } },
                 "status": { "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": available },
             })
         };
-        assert!(is_in_progress(&daemons(2)));
+        let mut old = daemons(3);
+        old["status"]["updatedNumberScheduled"] = json!(2);
+        assert!(is_in_progress(&daemons(2)) && is_in_progress(&old));
         assert_eq!(rollout(&daemons(3)), Rollout::Complete);
     }
 
@@ -301,7 +309,22 @@ mod tests {
         assert!(objection(&set(1, Value::Null), false).is_some());
         assert_eq!(objection(&set(2, Value::Null), false), None);
         assert!(objection(&set(3, json!({ "rollingUpdate": { "maxUnavailable": 3 } })), false).is_some());
-        assert!(objection(&set(3, json!({ "type": "OnDelete" })), false).is_some());
+    }
+
+    #[test]
+    fn a_workload_whose_pods_would_not_all_be_replaced_is_not_rolled_out() {
+        let objection = |kind: &str, strategy: Value| {
+            let workload = json!({ "kind": kind, "spec": { "replicas": 3, "updateStrategy": strategy } });
+            objection(&workload, true).unwrap_or_default()
+        };
+        let partition = |partition: i64| json!({ "rollingUpdate": { "partition": partition } });
+        assert_eq!(objection("StatefulSet", partition(0)), "");
+        for strategy in [partition(1), partition(3)] {
+            assert!(objection("StatefulSet", strategy).starts_with("its partition "));
+        }
+        for kind in ["StatefulSet", "DaemonSet"] {
+            assert!(objection(kind, json!({ "type": "OnDelete" })).contains("OnDelete"), "{kind}");
+        }
     }
 
     #[test]

@@ -179,6 +179,9 @@ fn fields_that_another_client_removes_twice_are_not_added_again() {
 #[test]
 fn a_workload_with_unavailable_pods_waits() {
     assert!(matches!(result(&with("/status/availableReplicas", json!(0)), &job()), JobResult::Waiting(_)));
+    let mut scaled_down = with("/spec/replicas", json!(0));
+    scaled_down["status"] = json!({ "observedGeneration": 1 });
+    assert_eq!(result(&scaled_down, &job()), JobResult::Waiting("it has no pods".to_owned()));
     let job = RemediationJob { rules: Arc::new(Liveness { probe: None, ..LIVENESS }), ..job() };
     let JobResult::Waiting(reason) = result(&workload(), &job) else { panic!("not waiting") };
     assert!(reason.contains("it crashed"), "{reason}");
@@ -269,6 +272,30 @@ fn the_added_fields_are_given_up_when_another_client_changed_the_template() {
     workload["spec"]["template"]["spec"]["containers"][0]["livenessProbe"] = json!({ "exec": {}, "periodSeconds": 7 });
     let decision = remediation(&workload, &job(), None, DateTime::UNIX_EPOCH);
     assert!(matches!(decision, Decision::GiveUp { result: JobResult::UpToDate, .. }), "{decision:?}");
+}
+
+#[test]
+fn a_rollout_that_another_client_stops_is_not_completed() {
+    let complete = |workload: &Value| {
+        !matches!(follow_up(workload, None, Step::Complete), Decision::Done(JobResult::InProgress(_)))
+    };
+    let mut set = rolling_out();
+    set["kind"] = json!("StatefulSet");
+    set["status"]["readyReplicas"] = json!(1);
+    assert!(complete(&set));
+    set["status"]["updatedReplicas"] = json!(0);
+    for strategy in [json!({ "rollingUpdate": { "partition": 1 } }), json!({ "type": "OnDelete" })] {
+        set["spec"]["updateStrategy"] = strategy;
+        assert!(!complete(&set), "{set}");
+    }
+    let mut deployment = rolling_out();
+    deployment["spec"]["paused"] = json!(true);
+    deployment["status"]["updatedReplicas"] = json!(0);
+    assert!(!complete(&deployment));
+    let mut scaled_down = rolling_out();
+    scaled_down["spec"]["replicas"] = json!(0);
+    scaled_down["status"] = json!({ "observedGeneration": 1 });
+    assert!(!complete(&scaled_down));
 }
 
 #[test]
