@@ -25,6 +25,8 @@ const AT_ONCE: usize = 4;
 
 /// A module and its status.
 pub type Status = (PolicyModule, PolicyModuleStatus);
+/// A status, and whether it was written.
+type Written = (Status, Result<(), String>);
 /// Writes one status.
 type Write = Box<dyn Fn(&PolicyModule, &PolicyModuleStatus) -> BoxFuture<'static, Result<(), String>> + Send>;
 
@@ -32,7 +34,7 @@ type Write = Box<dyn Fn(&PolicyModule, &PolicyModuleStatus) -> BoxFuture<'static
 pub struct StatusWriter {
     write: Write,
     pauses: Backoff,
-    running: Option<BoxFuture<'static, Vec<(Status, Result<(), String>)>>>,
+    running: Option<BoxFuture<'static, Vec<Written>>>,
 }
 
 impl StatusWriter {
