@@ -1,6 +1,7 @@
 //! The compiler target for components.
 
 use std::env;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,7 +14,8 @@ pub fn ensure_target() -> Result<()> {
     if is_installed()? {
         return Ok(());
     }
-    eprintln!("installing the standard library for {TARGET}");
+    // A message that cannot be written does not matter.
+    let _ = writeln!(std::io::stderr(), "installing the standard library for {TARGET}");
     let mut rustup = Command::new("rustup");
     rustup.args(["target", "add", TARGET]);
     if let Some(toolchain) = env::var_os("RUSTUP_TOOLCHAIN") {

@@ -45,7 +45,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match commands::run(parsed, program) {
         Ok(code) => code.into(),
-        Err(error) if terminal::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::print_error(&error);
             commands::Outcome::Failure.into()

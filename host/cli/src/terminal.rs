@@ -1,7 +1,7 @@
 //! The terminal of the program, if there is one.
 
 use std::env;
-use std::io::{self, ErrorKind, IsTerminal, stderr, stdout};
+use std::io::{self, ErrorKind, IsTerminal, Write, stderr, stdout};
 
 use kube_devops_core::text::escape_controls;
 
@@ -29,11 +29,17 @@ pub fn shows_progress() -> bool {
     stderr().is_terminal()
 }
 
-/// Reports whether writing failed because the reader closed the pipe, as in `kube-devops explain latest-tag | head -1`.
-pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe))
+/// Writes to standard output. A reader that closed the pipe needs no more, as in `kube-devops explain latest-tag | head -1`: this
+/// changes nothing about the outcome of a command.
+pub fn write_out(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    write_unless_closed(&mut stdout().lock(), write)
+}
+
+fn write_unless_closed(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    match write(out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Prints an error with its causes. Control characters are escaped, because causes can quote untrusted input.
@@ -44,5 +50,38 @@ pub fn print_error(error: &anyhow::Error) {
 /// Prints a message to standard error, after its kind such as `warning`. Control characters are escaped.
 pub fn print_message(kind: &str, message: &str) {
     let lines: Vec<_> = message.lines().map(escape_controls).collect();
-    eprintln!("{kind}: {}", lines.join("\n"));
+    print_note(&format!("{kind}: {}", lines.join("\n")));
+}
+
+/// Prints a line to standard error.
+pub fn print_note(text: &str) {
+    // The outcome of a command does not depend on whether its messages can be written, and there is no other place for them.
+    let _ = writeln!(stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when it is flushed, as standard output does that collects lines.
+    struct Failing(ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn only_a_closed_standard_output_is_no_error() {
+        let result = |kind| write_unless_closed(&mut Failing(kind), |out| out.write_all(b"text"));
+        assert!(result(ErrorKind::BrokenPipe).is_ok());
+        assert!(result(ErrorKind::StorageFull).is_err());
+        let within = |kind: ErrorKind| write_unless_closed(&mut Vec::new(), |_| Err(kind.into()));
+        assert!(within(ErrorKind::BrokenPipe).is_ok() && within(ErrorKind::Other).is_err());
+    }
 }

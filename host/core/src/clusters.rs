@@ -192,6 +192,21 @@ mod tests {
     }
 
     #[test]
+    fn there_is_no_score_if_no_check_applies() {
+        let mut inapplicable = outcome(1, 0);
+        inapplicable.results = vec![CheckResult::NotApplicable];
+        let subjects = [Subject { kind: "Pod".into(), name: "web".into(), ..Subject::default() }];
+        let report = Report::new(&subjects, vec![inapplicable.clone()], Extent::default());
+        assert_eq!((report.score, report.compliance, report.grade, report.classification), (None, None, None, None));
+        assert_eq!((report.subjects, report.namespaces.as_slice()), (1, [].as_slice()));
+        let new = ClusterOutcome::new("new", &subjects, vec![inapplicable], Extent::default());
+        let report = Report::of_clusters(vec![new, cluster("one", 1, 0)]);
+        let clusters: Vec<_> = report.clusters.iter().map(|one| (&*one.name, one.score, one.grade)).collect();
+        assert_eq!(clusters, [("one", Some(100), Some(Grade::A)), ("new", None, None)]);
+        assert_eq!((report.score, report.subjects), (Some(100), 2));
+    }
+
+    #[test]
     fn a_cluster_that_could_not_be_read_is_an_error_and_has_no_score() {
         let failed = |name: &str| ClusterOutcome::failed(name, "cannot be reached".to_owned(), vec![outcome(0, 0)]);
         let report = Report::of_clusters(vec![failed("dead"), cluster("empty", 0, 0), cluster("one", 2, 0)]);

@@ -20,7 +20,7 @@ use crate::violation::{Fields, Violation};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The health score, 0 to 100; null if nothing was evaluated.
+    /// The health score, 0 to 100; null if nothing was evaluated: there are no subjects, or no check applies to one of them.
     pub score: Option<u8>,
     /// The classification of the score; null if nothing was evaluated.
     pub classification: Option<Classification>,
@@ -62,7 +62,7 @@ pub struct Report {
     /// One entry per cluster, the lowest score first; absent in the report on manifests or on one cluster.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub clusters: Vec<ClusterReport>,
-    /// One entry per namespace, sorted by cluster and name.
+    /// One entry per namespace in which something was evaluated, sorted by cluster and name.
     pub namespaces: Vec<NamespaceReport>,
     /// All violations, sorted by cluster, namespace, kind, name, check and field.
     pub violations: Vec<Violation>,
@@ -199,7 +199,7 @@ impl Report {
 
     /// Sets the scores and the number of subjects.
     pub(crate) fn set_totals(&mut self, totals: &Totals) {
-        let evaluated = totals.has_score();
+        let evaluated = totals.is_evaluated();
         self.score = evaluated.then(|| totals.score());
         self.classification = evaluated.then(|| totals.classification());
         self.compliance = evaluated.then(|| totals.compliance.percent());
@@ -281,7 +281,7 @@ impl Summary {
             }
             cluster.add(&totals);
             let name = of_namespace.first().map_or("", |index| &*subjects[*index].namespace);
-            if totals.subjects == 0 || totals.has_score() {
+            if totals.subjects == 0 || totals.is_evaluated() {
                 namespaces.push(NamespaceReport::new(name, &totals));
             }
         }

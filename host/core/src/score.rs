@@ -52,9 +52,10 @@ impl fmt::Display for Classification {
     }
 }
 
-/// The sums of the weights of (subject, check) pairs: of all evaluated pairs, and of the failed ones.
+/// The evaluated (subject, check) pairs: their number, and the sums of the weights of all of them and of the failed ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Compliance {
+    pairs: u64,
     applicable: u64,
     failed: u64,
 }
@@ -62,25 +63,34 @@ pub struct Compliance {
 impl Compliance {
     /// Adds an evaluated pair.
     pub fn add(&mut self, weight: u32, failed: bool) {
+        self.pairs += 1;
         self.applicable += u64::from(weight);
         if failed {
             self.failed += u64::from(weight);
         }
     }
 
-    /// Whether no pair was added.
+    /// Whether no pair was added, also none with the weight 0.
     pub fn is_empty(self) -> bool {
-        self.applicable == 0
+        self.pairs == 0
     }
 
     /// Returns the sums of both.
     pub fn plus(self, other: Self) -> Self {
-        Self { applicable: self.applicable + other.applicable, failed: self.failed + other.failed }
+        Self {
+            pairs: self.pairs + other.pairs,
+            applicable: self.applicable + other.applicable,
+            failed: self.failed + other.failed,
+        }
     }
 
     /// Returns the sums without those of a part.
     pub fn minus(self, part: Self) -> Self {
-        Self { applicable: self.applicable - part.applicable, failed: self.failed - part.failed }
+        Self {
+            pairs: self.pairs - part.pairs,
+            applicable: self.applicable - part.applicable,
+            failed: self.failed - part.failed,
+        }
     }
 
     /// Returns `100 x (1 - failed / applicable)`, rounded down to one decimal place so that only a result without
@@ -195,6 +205,14 @@ mod tests {
         assert_eq!(compliance.percent(), 50.0);
         compliance.add(0, true);
         assert_eq!(compliance.percent(), 50.0);
+    }
+
+    #[test]
+    fn a_pair_with_the_weight_0_is_evaluated() {
+        let mut compliance = Compliance::default();
+        assert!(compliance.is_empty());
+        compliance.add(0, false);
+        assert!(!compliance.is_empty() && compliance.plus(compliance).minus(compliance) == compliance);
     }
 
     #[test]

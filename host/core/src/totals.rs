@@ -69,8 +69,13 @@ impl Totals {
         self.by_check.retain(|_, count| *count > 0);
     }
 
-    /// Whether there is a score: there are subjects, and they were evaluated by at least one check, unless no check applies to
-    /// them. A score without any evaluation would be that of subjects without violations.
+    /// Whether a check evaluated a subject. A report has no score otherwise: it would be that of subjects without violations.
+    pub fn is_evaluated(&self) -> bool {
+        self.subjects > 0 && !self.compliance.is_empty()
+    }
+
+    /// Whether a policy in a cluster has a score: there are subjects, and a check evaluated one of them, or none applies to them.
+    /// Which checks apply changes there over time: a new pod has no status yet.
     pub fn has_score(&self) -> bool {
         self.subjects > 0 && (self.not_evaluated == 0 || !self.compliance.is_empty())
     }

@@ -171,3 +171,24 @@ fn a_failed_write_of_the_output_is_an_error() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("error: failed to write the report"), "{stderr}");
 }
+
+#[test]
+fn the_exit_code_does_not_depend_on_the_reader_of_the_output() {
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let gate = ["analyze", "-f", "examples/", "--min-score", "100"];
+    for (arguments, code) in [(&gate[..], 1), (&["explain", "latest-tag"], 0), (&["explain", "no-such"], 2)] {
+        let mut command = kube_devops();
+        let output = command.args(arguments).stdout(closed()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    }
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for (arguments, code) in [(&gate[..], 1), (&["analyze", "-f", "no-such"], 2), (&["explain", "no-such"], 2)] {
+        let mut command = kube_devops();
+        let output = command.args(arguments).stderr(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    }
+}

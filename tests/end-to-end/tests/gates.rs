@@ -156,6 +156,33 @@ fn no_gate_is_met_without_evaluated_subjects() {
 }
 
 #[test]
+fn no_gate_is_met_if_no_check_applies() {
+    let check = |id: &str| json!({ "check": id });
+    let policy = json!({
+        "apiVersion": "devops.stochastic.io/v1",
+        "kind": "DevOpsPolicy",
+        "metadata": { "name": "runtime" },
+        "spec": { "checks": [check("high-restarts"), check("pending")] },
+    });
+    let folder = Folder::with([("policy.yaml", policy.to_string()), ("pod.yaml", bad_pod("bad").to_string())]);
+    let evaluate = |arguments: &[&str]| {
+        let mut command = kube_devops();
+        command.args(["analyze", "--policy"]).arg(folder.path().join("policy.yaml"));
+        run(command.arg("-f").arg(folder.path().join("pod.yaml")).args(arguments))
+    };
+    for gate in [&["--min-score", "100"][..], &["--min-compliance", "100"], &["--fail-on", "low"], &["--fail-on-empty"]]
+    {
+        let ran = evaluate(&[&["-o", "json"], gate].concat()).exits(1);
+        let ran = ran.complains(&["which none of them has: high-restarts, pending", "gate not met: nothing was"]);
+        let report = ran.json();
+        assert!(["score", "compliance", "grade"].iter().all(|key| report[*key].is_null()), "{report}");
+    }
+    let ran = evaluate(&[]).exits(0).complains(&["warning: nothing was evaluated: none of the checks applies"]);
+    assert!(ran.stdout.contains("Cluster Status             : not evaluated\n"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("No violations"), "{}", ran.stdout);
+}
+
+#[test]
 fn invalid_values_are_usage_errors() {
     for (arguments, parts) in [
         (&["--fail-on", "catastrophic"][..], &["catastrophic", "low, medium, high, critical"][..]),

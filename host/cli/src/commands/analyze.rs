@@ -16,6 +16,7 @@ use super::{Outcome, with_cluster};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, EvaluationArguments, Selection};
 use crate::output;
 use crate::progress::Progress;
+use crate::terminal::{print_message, print_note};
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &str) -> Result<Outcome> {
@@ -44,17 +45,16 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
         evaluator.evaluate(&selected.subjects)
     };
     if selected.subjects.is_empty() && selected.extent.errors.is_empty() {
-        eprintln!("warning: nothing was evaluated: {}", selected.empty_reason());
+        print_message("warning", &format!("nothing was evaluated: {}", selected.empty_reason()));
     }
     let report = Report::new(&selected.subjects, outcomes, selected.extent);
+    evaluator.warn_if_inapplicable(&report, &selected.target);
     evaluator.write(&report, &selected.target, false)?;
     let mut outcome = outcome(&report, &arguments.evaluation);
     let unknown = report.not_evaluated.len();
     if unknown > 0 && arguments.fail_on_unknown {
-        eprintln!(
-            "{} of unknown kinds with containers, and --fail-on-unknown is set",
-            output::number(unknown, "object")
-        );
+        let unknown = output::number(unknown, "object");
+        print_note(&format!("{unknown} of unknown kinds with containers, and --fail-on-unknown is set"));
         outcome = Outcome::Failure;
     }
     // The process exits next; freeing a hundred thousand strings one by one would only take time.

@@ -34,7 +34,14 @@ pub fn run<F: Future<Output = Result<()>>>(
     let level = if is_watched { "warn" } else { "info" };
     let default_filter = || EnvFilter::new(format!("{level},kube_client::client=off"));
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default_filter());
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // It would be printed to standard error, with a panic if that cannot be written.
+        .log_internal_errors(false)
+        .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let options = ConnectionOptions { kubeconfig: cluster.kubeconfig.clone(), context: cluster.context.clone() };
     runtime.block_on(async {

@@ -1,20 +1,20 @@
 //! What `analyze` and `multi-cluster analyze` share: the rules, the report and the gates.
 
 use std::fs::File;
-use std::io::{Read, stdout};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use kube_devops_cluster::{policies, policy_file};
 use kube_devops_core::report::ReportError;
-use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Severity, Subject, SystemNamespaces};
+use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Severity, Stage, Subject, SystemNamespaces};
 use kube_devops_engine::{Checks, RuleSet};
 
 use super::{Outcome, report_file};
 use crate::arguments::{ClusterArguments, EvaluationArguments};
 use crate::modules;
 use crate::output::{self, Shown};
-use crate::terminal::{self, print_message};
+use crate::terminal::{self, print_message, print_note};
 
 /// The largest file with a policy, in bytes. The API server accepts no larger object.
 const LARGEST_POLICY: u64 = 3 * 1024 * 1024;
@@ -68,6 +68,13 @@ impl<'a> Evaluator<'a> {
         self.rules.evaluate(subjects)
     }
 
+    /// Prints a warning if there are subjects, but no check applies to one of them.
+    pub fn warn_if_inapplicable(&self, report: &Report, target: &str) {
+        if let Some(reason) = inapplicable(report, &self.checks, target) {
+            print_message("warning", &format!("nothing was evaluated: {reason}"));
+        }
+    }
+
     /// Writes the report in all formats. `target` describes the origin of the subjects.
     pub fn write(&self, report: &Report, target: &str, per_cluster: bool) -> Result<()> {
         let modules = self.arguments.modules.modules.iter();
@@ -83,20 +90,14 @@ impl<'a> Evaluator<'a> {
             width: terminal::width(),
         };
         for target in &self.arguments.outputs {
-            let written = match &target.file {
-                None => {
-                    output::write(target.format, &shown, &mut stdout().lock()).context("failed to write the report")
-                }
+            match &target.file {
+                None => terminal::write_out(|out| output::write(target.format, &shown, out))
+                    .context("failed to write the report")?,
                 Some(file) => {
                     let shown = Shown { colours: false, ..shown };
                     report_file::write(file, |out| Ok(output::write(target.format, &shown, out)?))
-                        .with_context(|| format!("failed to write the report to {}", file.display()))
+                        .with_context(|| format!("failed to write the report to {}", file.display()))?;
                 }
-            };
-            match written {
-                // The reader needs no more, as in `analyze | head`. The other reports and the gates do not depend on it.
-                Err(error) if terminal::is_closed_pipe(&error) => {}
-                written => written?,
             }
         }
         Ok(())
@@ -118,6 +119,21 @@ fn read_policy(file: &Path, checks: &Checks) -> Result<Policy> {
         bail!("{}: the policy enables no check", file.display());
     }
     Ok(policy)
+}
+
+/// Returns the reason why no check evaluated any of the subjects; `None` if one did, if there are none, or if errors say why.
+fn inapplicable(report: &Report, checks: &[CheckInfo], target: &str) -> Option<String> {
+    if report.subjects == 0 || report.score.is_some() || !report.errors.is_empty() {
+        return None;
+    }
+    let is_enabled = |info: &&CheckInfo| report.checks.iter().any(|check| check.id == info.id);
+    let runtime = checks.iter().filter(is_enabled).filter(|info| info.stage == Stage::Runtime);
+    let runtime: Vec<&str> = runtime.map(|info| info.id.as_str()).collect();
+    let reason = match runtime.as_slice() {
+        [] => String::new(),
+        ids => format!("; these evaluate the status of pods, which none of them has: {}", ids.join(", ")),
+    };
+    Some(format!("none of the checks applies to the {} pods and workloads in {target}{reason}", report.subjects))
 }
 
 /// Removes the subjects in system namespaces and returns their number.
@@ -156,7 +172,7 @@ fn has_gate(arguments: &EvaluationArguments) -> bool {
 pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
     let mut outcome = Outcome::Success;
     let mut not_met = |reason: String| {
-        eprintln!("gate not met: {reason}");
+        print_note(&format!("gate not met: {reason}"));
         outcome = Outcome::GateNotMet;
     };
     let bar: Option<Severity> = arguments.fail_on.as_deref().and_then(|severity| severity.parse().ok());
@@ -175,12 +191,62 @@ pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
     {
         not_met(format!("the compliance of {compliance} % is below {bar} %"));
     }
-    if report.subjects == 0 && (has_gate(arguments) || arguments.fail_on_empty) {
+    if report.score.is_none() && (has_gate(arguments) || arguments.fail_on_empty) {
         not_met("nothing was evaluated".to_owned());
     }
     if !report.errors.is_empty() {
-        eprintln!("{}: not everything was evaluated", output::number(report.errors.len(), "error"));
+        print_note(&format!("{}: not everything was evaluated", output::number(report.errors.len(), "error")));
         return Outcome::Failure;
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use kube_devops_core::CheckResult;
+    use kube_devops_core::report::{Extent, ReportError};
+
+    use super::*;
+
+    fn report(result: CheckResult, subjects: usize, extent: Extent) -> Report {
+        let subjects = vec![Subject { kind: "Pod".into(), name: "web".into(), ..Subject::default() }; subjects];
+        let outcome = CheckOutcome {
+            check: "pending".to_owned(),
+            title: "Pending".to_owned(),
+            severity: Severity::Medium,
+            weight: 1,
+            results: vec![result; subjects.len()],
+            findings: Vec::new(),
+            errors: Vec::new(),
+        };
+        Report::new(&subjects, vec![outcome], extent)
+    }
+
+    #[test]
+    fn checks_that_apply_to_nothing_are_named() {
+        let info = |id: &str, stage| CheckInfo {
+            id: id.to_owned(),
+            title: String::new(),
+            description: String::new(),
+            rationale: String::new(),
+            remedy: String::new(),
+            stage,
+            severity: Severity::Medium,
+            weight: 1,
+            settings_schema: serde_json::Value::Null,
+            default_settings: serde_json::Value::Null,
+            needs_annotations: false,
+            remediates: false,
+            url: None,
+        };
+        let checks = [info("pending", Stage::Runtime), info("disabled", Stage::Runtime)];
+        let reason = |report: &Report| inapplicable(report, &checks, "a.yaml");
+        let found = reason(&report(CheckResult::NotApplicable, 2, Extent::default())).unwrap_or_default();
+        assert!(found.starts_with("none of the checks applies to the 2 pods and workloads in a.yaml;"), "{found}");
+        assert!(found.ends_with("which none of them has: pending"), "{found}");
+        assert_eq!(reason(&report(CheckResult::Passed, 1, Extent::default())), None);
+        assert_eq!(reason(&report(CheckResult::NotApplicable, 0, Extent::default())), None);
+        let errors = vec![ReportError::new("damaged".to_owned())];
+        assert_eq!(reason(&report(CheckResult::NotApplicable, 1, Extent { errors, ..Extent::default() })), None);
+    }
 }

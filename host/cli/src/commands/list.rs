@@ -12,7 +12,7 @@ use super::{Outcome, print, with_cluster};
 use crate::arguments::{ClusterArguments, ListCommand, ListFormat, ListPodsArguments};
 use crate::output;
 use crate::progress::Progress;
-use crate::terminal::print_message;
+use crate::terminal::{print_message, print_note};
 
 /// A pod in the list.
 #[derive(Debug, Serialize)]
@@ -58,7 +58,7 @@ pub fn run(cluster: &ClusterArguments, command: &ListCommand) -> Result<Outcome>
         ListFormat::Name => rows.iter().map(|row| format!("pod/{}\n", output::name(&row.name))).collect(),
     };
     if rows.is_empty() && arguments.output == ListFormat::Text {
-        eprintln!("no pods found");
+        print_note("no pods found");
     }
     print(&text)
 }

@@ -23,7 +23,6 @@ mod watch;
 mod webhook;
 
 use std::future::Future;
-use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -31,6 +30,7 @@ use kube_devops_cluster::connection::{Connection, ConnectionOptions};
 use tokio::runtime::Runtime;
 
 use crate::arguments::{Arguments, ClusterArguments, Command};
+use crate::terminal;
 
 /// The outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,9 +81,9 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
     }
 }
 
-/// Prints text to standard output; a closed pipe is an error, not a panic.
+/// Prints text to standard output.
 fn print(text: &str) -> Result<Outcome> {
-    stdout().write_all(text.as_bytes()).context("failed to write to standard output")?;
+    terminal::write_out(|out| out.write_all(text.as_bytes())).context("failed to write to standard output")?;
     Ok(Outcome::Success)
 }
 

@@ -23,7 +23,7 @@ use crate::arguments::{
 };
 use crate::output;
 use crate::progress::Progress;
-use crate::terminal::print_message;
+use crate::terminal::{print_message, print_note};
 
 /// The time that a thread has to notice its timeout. A plugin for credentials blocks its thread.
 const GRACE: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub fn run(cluster: &ClusterArguments, command: &MultiClusterCommand, program: &
 fn list_contexts(contexts: &Contexts, arguments: &ListContextsArguments) -> Result<Outcome> {
     let contexts = &contexts.contexts;
     if contexts.is_empty() && arguments.output == ContextFormat::Text {
-        eprintln!("no contexts found");
+        print_note("no contexts found");
     }
     print(&match arguments.output {
         ContextFormat::Text => columns(contexts),
@@ -139,8 +139,9 @@ fn analyze(
     runtime.shutdown_background();
     let report = Report::of_clusters(clusters);
     if report.subjects == 0 && report.errors.is_empty() {
-        eprintln!("warning: nothing was evaluated: no pods found in {}", target(&selected));
+        print_message("warning", &format!("nothing was evaluated: no pods found in {}", target(&selected)));
     }
+    evaluator.warn_if_inapplicable(&report, &target(&selected));
     evaluator.write(&report, &target(&selected), arguments.per_cluster)?;
     let unread: Vec<&str> =
         report.clusters.iter().filter(|cluster| !cluster.evaluated).map(|cluster| &*cluster.name).collect();

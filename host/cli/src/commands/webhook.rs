@@ -17,6 +17,7 @@ use crate::arguments::{
     CertGenerateArguments, ClusterArguments, InstallConfigArguments, WebhookCommand, WebhookNames,
     WebhookServeArguments,
 };
+use crate::terminal::print_message;
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, command: WebhookCommand) -> Result<Outcome> {
@@ -92,9 +93,10 @@ fn cert_generate(arguments: CertGenerateArguments) -> Result<Outcome> {
 
 fn install_config(arguments: InstallConfigArguments) -> Result<Outcome> {
     if arguments.url.is_some() && arguments.ca_bundle_path.is_none() {
-        eprintln!(
-            "note: without --ca-bundle-path, the webhook injects the CA bundle of its own certificate, which must \
-             include the address of --url: use webhook serve --ip-san"
+        print_message(
+            "note",
+            "without --ca-bundle-path, the webhook injects the CA bundle of its own certificate, which must include the \
+             address of --url: use webhook serve --ip-san",
         );
     }
     let ca_bundle = match &arguments.ca_bundle_path {

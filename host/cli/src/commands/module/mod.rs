@@ -21,6 +21,7 @@ pub fn run(cluster: &ClusterArguments, command: &ModuleCommand) -> Result<Outcom
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .without_time()
         .with_target(false)
         .init();

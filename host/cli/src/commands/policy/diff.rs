@@ -17,7 +17,7 @@ use super::import::failure;
 use super::{Outcome, PARALLEL, export, print, stored_beside, with_cluster};
 use crate::arguments::{ClusterArguments, DiffArguments};
 use crate::output::{self, number};
-use crate::terminal::print_message;
+use crate::terminal::{print_message, print_note};
 
 /// The name of the side on which a policy does not exist.
 const NONE: &str = "/dev/null";
@@ -35,7 +35,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &DiffArguments) -> Result<Outc
             differ |= print_cluster_only(&connection, &files.policies).await?;
         }
         if failures > 0 {
-            eprintln!("{}: not everything was compared", number(failures, "error"));
+            print_note(&format!("{}: not everything was compared", number(failures, "error")));
             return Ok(Outcome::Failure);
         }
         Ok(if differ { Outcome::Differences } else { Outcome::Success })

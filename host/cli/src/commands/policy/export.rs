@@ -9,6 +9,7 @@ use super::document::document;
 use super::{Outcome, print, with_cluster};
 use crate::arguments::{ClusterArguments, ExportArguments, ExportFormat};
 use crate::output;
+use crate::terminal::print_note;
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &ExportArguments) -> Result<Outcome> {
@@ -27,8 +28,8 @@ pub fn run(cluster: &ClusterArguments, arguments: &ExportArguments) -> Result<Ou
         }
         if objects.is_empty() {
             match namespaces.as_slice() {
-                [] => eprintln!("no policies found"),
-                names => eprintln!("no policies found in {}", names.join(", ")),
+                [] => print_note("no policies found"),
+                names => print_note(&format!("no policies found in {}", names.join(", "))),
             }
         }
         print(&text(&objects, &origin(&connection), arguments.output)?)

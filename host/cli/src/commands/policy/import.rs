@@ -15,7 +15,7 @@ use super::files::{self, DeclaredPolicy, PolicyFiles};
 use super::{Outcome, PARALLEL, RESOURCE, print, stored_beside, with_cluster};
 use crate::arguments::{ClusterArguments, ImportArguments};
 use crate::output::number;
-use crate::terminal::print_message;
+use crate::terminal::{print_message, print_note};
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &ImportArguments) -> Result<Outcome> {
@@ -32,7 +32,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &ImportArguments) -> Result<Ou
         if failures == 0 {
             return Ok(Outcome::Success);
         }
-        eprintln!("{}: not everything was imported", number(failures, "error"));
+        print_note(&format!("{}: not everything was imported", number(failures, "error")));
         Ok(Outcome::NotImported)
     })
 }

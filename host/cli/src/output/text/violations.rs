@@ -16,11 +16,18 @@ const MIN_MESSAGE_WIDTH: usize = 30;
 
 impl Page<'_> {
     pub(super) fn violations(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Report { subjects, violations, errors, .. } = self.shown.report;
+        let Report { subjects, violations, errors, score, .. } = self.shown.report;
         let target = one_line(self.shown.target, MAX_MESSAGE_LENGTH);
         if *subjects == 0 {
             let style = self.palette.warning();
             return writeln!(out, "{style}Nothing to evaluate in {target}: no pods or workloads.{style:#}\n");
+        }
+        if score.is_none() && violations.is_empty() && errors.is_empty() {
+            let style = self.palette.warning();
+            return writeln!(
+                out,
+                "{style}None of the checks applies to the pods and workloads in {target}.{style:#}\n"
+            );
         }
         if violations.is_empty() && !errors.is_empty() {
             let style = self.palette.warning();
