@@ -111,9 +111,11 @@ impl fmt::Display for Reference {
 }
 
 /// Returns a text without user and password before the host, and without everything else before the `@` that ends them.
-/// The `@` before a digest ends none.
+/// The `@` before a digest ends none, also if its algorithm is in upper case.
 pub fn without_credentials(text: &str) -> Cow<'_, str> {
-    let is_digest = |text: &str| ["sha256:", "sha384:", "sha512:"].iter().any(|algorithm| text.starts_with(algorithm));
+    let starts_with =
+        |text: &str, start: &str| text.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start));
+    let is_digest = |text: &str| ["sha256:", "sha384:", "sha512:"].iter().any(|name| starts_with(text, name));
     let Some((position, _)) = text.rmatch_indices('@').find(|(position, _)| !is_digest(&text[position + 1..])) else {
         return Cow::Borrowed(text);
     };
@@ -247,6 +249,11 @@ mod tests {
             ("host.example/a:", "is not a tag"),
             ("host.example/a:.1", "is not a tag"),
             ("host.example/a@sha256:12", "is not a digest"),
+            (
+                "oci://host.example:5000/a:1.0@SHA256:12",
+                "\"oci://host.example:5000/a:1.0@SHA256:12\" is not a reference",
+            ),
+            ("host.example:5000/a:1.0@SHA256:12", "is not a digest"),
             ("host.example:99999/a", "is not a host"),
             ("host.example/a?x=1", "is not a repository"),
             ("", "no repository"),

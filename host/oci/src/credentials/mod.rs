@@ -7,6 +7,7 @@ mod config;
 mod helper;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -64,16 +65,22 @@ pub struct Keychain {
 }
 
 impl Keychain {
-    /// Returns the credentials of the user: those of `file`, or of the files of docker and podman.
+    /// Returns the credentials of the user: those of `file`, of the file in `REGISTRY_AUTH_FILE`, or of the files of docker and podman.
     ///
     /// # Errors
     ///
     /// If a file cannot be read, or is not valid.
     pub fn of_user(file: Option<&Path>) -> Result<Self, OciError> {
+        Self::of_files(file, |name| std::env::var_os(name))
+    }
+
+    fn of_files(file: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, OciError> {
         let mut keychain = Self::default();
-        let files = match file {
-            Some(file) => vec![file.to_owned()],
-            None => user_files(|name| std::env::var_os(name)).into_iter().filter(|file| file.is_file()).collect(),
+        let selected = || variable("REGISTRY_AUTH_FILE").filter(|file| !file.is_empty()).map(PathBuf::from);
+        let files = match file.map(Path::to_owned).or_else(selected) {
+            // Without its credentials, requests would be anonymous.
+            Some(file) => vec![file],
+            None => default_files(variable).into_iter().filter(|file| file.is_file()).collect(),
         };
         for file in files {
             let origin = file.display().to_string();
@@ -149,11 +156,8 @@ fn described(origin: &str, key: &str, secret: &Secret) -> String {
     }
 }
 
-/// The files with credentials, the most specific first, as podman and docker read them.
-fn user_files(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {
-    if let Some(file) = variable("REGISTRY_AUTH_FILE") {
-        return vec![file.into()];
-    }
+/// The files with credentials, the most specific first, as podman and docker read them. They need not exist.
+fn default_files(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let home = variable("HOME").map(PathBuf::from);
     let docker = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".docker")));
     let runtime = variable("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("containers/auth.json"));
@@ -297,18 +301,36 @@ mod tests {
         assert_eq!(keychain.find("host.example", "a").await.unwrap(), []);
     }
 
+    fn variables(values: &[(&str, &str)]) -> impl Fn(&str) -> Option<OsString> + use<> {
+        let values: BTreeMap<String, OsString> =
+            values.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        move |name| values.get(name).cloned()
+    }
+
     #[test]
     fn the_files_of_podman_and_docker_are_read() {
-        let files = |variables: &[(&str, &str)]| {
-            let variables: BTreeMap<String, std::ffi::OsString> =
-                variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-            user_files(|name| variables.get(name).cloned())
-        };
-        assert_eq!(files(&[("REGISTRY_AUTH_FILE", "/a"), ("HOME", "/home/x")]), [PathBuf::from("/a")]);
-        let all = files(&[("HOME", "/home/x"), ("XDG_RUNTIME_DIR", "/run/1")]);
+        let all = default_files(variables(&[("HOME", "/home/x"), ("XDG_RUNTIME_DIR", "/run/1")]));
         let expected =
             ["/run/1/containers/auth.json", "/home/x/.config/containers/auth.json", "/home/x/.docker/config.json"];
         assert_eq!(all, expected.map(PathBuf::from));
-        assert_eq!(files(&[("DOCKER_CONFIG", "/d")]), [PathBuf::from("/d/config.json")]);
+        assert_eq!(default_files(variables(&[("DOCKER_CONFIG", "/d")])), [PathBuf::from("/d/config.json")]);
+    }
+
+    #[test]
+    fn a_selected_file_must_exist() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, missing) = (folder.path().join("auth.json"), folder.path().join("missing"));
+        std::fs::write(&file, "{}").unwrap();
+        let sources = |selected: Option<&Path>, variable: &str| {
+            let variables = variables(&[("REGISTRY_AUTH_FILE", variable), ("HOME", missing.to_str().unwrap())]);
+            Keychain::of_files(selected, variables).map(|keychain| keychain.sources.len())
+        };
+        assert_eq!(sources(None, file.to_str().unwrap()), Ok(1));
+        assert_eq!(sources(Some(&file), missing.to_str().unwrap()), Ok(1));
+        assert_eq!(sources(None, ""), Ok(0));
+        for error in [sources(None, missing.to_str().unwrap()), sources(Some(&missing), "")] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("missing") && error.contains("No such file"), "{error}");
+        }
     }
 }

@@ -54,8 +54,12 @@ impl PublicKey {
         if text.contains("PRIVATE KEY") {
             return Err(InvalidKey("it is a private key; specify the public one"));
         }
-        let der = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes())
-            .map_err(|_| InvalidKey("it does not start with -----BEGIN PUBLIC KEY-----"))?;
+        let mut keys = SubjectPublicKeyInfoDer::pem_slice_iter(text.as_bytes());
+        let der = keys.next().and_then(Result::ok);
+        let der = der.ok_or(InvalidKey("it does not start with -----BEGIN PUBLIC KEY-----"))?;
+        if keys.next().is_some() {
+            return Err(InvalidKey("it contains several keys; specify each of them on its own"));
+        }
         let (_, info) =
             SubjectPublicKeyInfo::from_der(der.as_ref()).map_err(|_| InvalidKey("its content is damaged"))?;
         let curve =
@@ -75,6 +79,12 @@ impl PublicKey {
             _ => return Err(InvalidKey("its algorithm is none of ECDSA with P-256 or P-384 and RSA")),
         };
         let key = info.subject_public_key.data.to_vec();
+        let is_curve = !std::ptr::eq(algorithms, BY_RSA);
+        if is_curve && matches!(key.first(), Some(2 | 3)) {
+            return Err(InvalidKey(
+                "its point is compressed; convert it with `openssl ec -pubin -conv_form uncompressed`",
+            ));
+        }
         Ok(Self { key, algorithms, identity: Digest::of(der.as_ref()) })
     }
 
@@ -108,6 +118,15 @@ mod tests {
         ln6sdAowCuSeBZ39FwIDAQAB\n\
         -----END PUBLIC KEY-----";
 
+    const COMPRESSED: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MDkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDIgADz769Fo3rcpOFsLZhsr45QYhzNC1j\n\
+        nLFlIy1Zj9lWiFU=\n\
+        -----END PUBLIC KEY-----\n";
+    const UNCOMPRESSED: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEz769Fo3rcpOFsLZhsr45QYhzNC1j\n\
+        nLFlIy1Zj9lWiFXg0kbH40AsLJSp3MfiVbwOwZes5Z6jQf6OXpnXHo/TeQ==\n\
+        -----END PUBLIC KEY-----\n";
+
     #[test]
     fn other_texts_are_errors_that_say_what_they_are() {
         let error = |text: &str| PublicKey::from_pem(text).err().map(|error| error.to_string()).unwrap_or_default();
@@ -115,5 +134,10 @@ mod tests {
         assert!(error("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----").contains("private key"));
         assert!(error("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----").contains("damaged"));
         assert!(error(RSA_1024).contains("less than 2048"));
+        assert_eq!(error(UNCOMPRESSED), "");
+        assert!(error(COMPRESSED).contains("its point is compressed"));
+        for second in [UNCOMPRESSED, COMPRESSED, "-----BEGIN PUBLIC KEY-----\n%\n-----END PUBLIC KEY-----\n"] {
+            assert!(error(&[UNCOMPRESSED, second].concat()).contains("several keys"), "{second}");
+        }
     }
 }
