@@ -34,6 +34,12 @@ pub enum OciError {
         /// The time limit.
         limit: Duration,
     },
+    /// There is no memory for the module, because others are being fetched.
+    #[error("there was no memory for the module within {limit:?}: others are being fetched, or wait to be loaded")]
+    Busy {
+        /// The time limit.
+        limit: Duration,
+    },
     /// The registry denies access.
     #[error("{host} denied access to {repository} ({status}): {detail}")]
     Denied {
@@ -142,6 +148,7 @@ impl OciError {
             Self::Configuration(_) => "ConfigurationInvalid",
             Self::Credentials { .. } => "CredentialsInvalid",
             Self::Connection { .. } | Self::Timeout { .. } => "RegistryUnreachable",
+            Self::Busy { .. } => "Busy",
             Self::Denied { .. } => "AccessDenied",
             Self::NotFound { .. } => "NotFound",
             Self::Status { .. } | Self::Protocol { .. } => "RegistryFailed",

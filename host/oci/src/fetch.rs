@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::blocking;
 use crate::client::{Access, Options, Repository};
 use crate::store::{Record, Store, repository};
 use crate::{Digest, Keychain, OciError, PublicKey, Reference};
@@ -30,11 +32,13 @@ impl Budget {
         Self { units: Arc::new(Semaphore::new(bytes / UNIT as usize)) }
     }
 
-    /// Waits until there is memory for `bytes`.
-    pub(crate) async fn reserve(&self, bytes: u64) -> Option<Reserved> {
+    /// Waits until there is memory for `bytes`, but not longer than `limit`.
+    pub(crate) async fn reserve(&self, bytes: u64, limit: Duration) -> Result<Reserved, OciError> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let permit = self.units.clone().acquire_many_owned(units).await.ok()?;
-        Some(Reserved { _permit: permit })
+        match tokio::time::timeout(limit, self.units.clone().acquire_many_owned(units)).await {
+            Ok(Ok(permit)) => Ok(Reserved { _permit: permit }),
+            Ok(Err(_)) | Err(_) => Err(OciError::Busy { limit }),
+        }
     }
 }
 
@@ -75,14 +79,34 @@ pub fn stored(store: Option<&Store>, reference: &Reference, keys: &[PublicKey], 
     (is_trusted && record.size <= most).then_some(Fetched { record, component, reserved: None })
 }
 
-/// Fetches a module, and stores it.
+/// Fetches a module, and stores it. A failure to store it is only logged: the module can be used nevertheless.
 ///
 /// # Errors
 ///
 /// If it cannot be pulled, or is not signed as required.
 pub async fn fetch(store: Option<&Store>, request: Request<'_>) -> Result<Fetched, OciError> {
-    if let Some(fetched) = stored(store, request.reference, request.keys, request.most) {
-        return Ok(fetched);
+    let (fetched, entered) = pull(store, request).await?;
+    if let Err(error) = entered {
+        tracing::warn!("{error}");
+    }
+    Ok(fetched)
+}
+
+/// Fetches a module, and returns whether it could be stored.
+///
+/// # Errors
+///
+/// If it cannot be pulled, or is not signed as required.
+pub async fn pull(store: Option<&Store>, request: Request<'_>) -> Result<(Fetched, Result<(), OciError>), OciError> {
+    if request.reference.digest().is_some()
+        && let Some(fetched) = pinned(store, &request).await?
+    {
+        let by_digest = Record { by_digest: true, ..fetched.record.clone() };
+        let entered = match store.cloned() {
+            Some(store) if !fetched.record.by_digest => blocking::run(move || store.update(&by_digest)).await?,
+            _ => Ok(()),
+        };
+        return Ok((fetched, entered));
     }
     let registry = Repository::open(request.reference, request.keychain, request.options, Access::Pull).await?;
     let manifest = match request.reference.digest() {
@@ -94,30 +118,50 @@ pub async fn fetch(store: Option<&Store>, request: Request<'_>) -> Result<Fetche
         [] => None,
         keys => Some(registry.verify(&manifest, keys).await?),
     };
-    let known = store.and_then(|store| store.get(request.reference, &manifest));
-    let (mut signers, component, reserved) = match known {
-        Some((record, component)) if record.size <= request.most => (record.signers, component, None),
-        _ => {
+    let known = known(store, request.reference, &manifest).await?.filter(|(record, _)| record.size <= request.most);
+    let is_known = known.is_some();
+    let (digest, mut signers, component, reserved) = match known {
+        Some((record, component)) => (record.component, record.signers, component, None),
+        None => {
             let pulled = registry.pull(&manifest, request.most, request.budget).await?;
-            (BTreeSet::new(), pulled.component, pulled.reserved)
+            (pulled.digest, BTreeSet::new(), pulled.component, pulled.reserved)
         }
     };
     signers.extend(signer);
+    let by_digest = request.reference.digest().is_some();
     let record = Record {
         repository: repository(request.reference),
         // With a digest, a tag says nothing.
-        tag: request.reference.tag().filter(|_| request.reference.digest().is_none()).map(str::to_owned),
+        tags: request.reference.tag().filter(|_| !by_digest).map(str::to_owned).into_iter().collect(),
+        by_digest,
         manifest,
-        component: Digest::of(&component),
+        component: digest,
         size: component.len() as u64,
         signers,
         pulled: request.now,
     };
-    if let Some(store) = store
-        && let Err(error) = store.put(&record, &component)
-    {
-        // The module can be used nevertheless.
-        tracing::warn!("{error}");
-    }
-    Ok(Fetched { record, component, reserved })
+    let Some(store) = store.cloned() else { return Ok((Fetched { record, component, reserved }, Ok(()))) };
+    let enter = move || {
+        let entered = if is_known { store.update(&record) } else { store.put(&record, &component) };
+        (Fetched { record, component, reserved }, entered)
+    };
+    blocking::run(enter).await
+}
+
+/// Returns the module of a digest as [`stored`] does, without blocking the runtime.
+async fn pinned(store: Option<&Store>, request: &Request<'_>) -> Result<Option<Fetched>, OciError> {
+    let (store, reference, most) = (store.cloned(), request.reference.clone(), request.most);
+    let keys = request.keys.to_vec();
+    blocking::run(move || stored(store.as_ref(), &reference, &keys, most)).await
+}
+
+/// Returns what the store has of a manifest, without blocking the runtime.
+async fn known(
+    store: Option<&Store>,
+    reference: &Reference,
+    manifest: &Digest,
+) -> Result<Option<(Record, Vec<u8>)>, OciError> {
+    let Some(store) = store.cloned() else { return Ok(None) };
+    let (reference, manifest) = (reference.clone(), manifest.clone());
+    blocking::run(move || store.get(&reference, &manifest)).await
 }

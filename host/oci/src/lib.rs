@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 pub mod artifact;
+mod blocking;
 pub mod client;
 pub mod credentials;
 mod digest;

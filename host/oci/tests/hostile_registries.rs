@@ -11,9 +11,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use kube_devops_oci::artifact::{COMPONENT, Layout, Module};
-use kube_devops_oci::fetch::{Request as FetchRequest, fetch};
-use kube_devops_oci::{Digest, Keychain, OciError, Options, Reference, Timeouts};
+use kube_devops_oci::fetch::{Budget, Request as FetchRequest, fetch};
+use kube_devops_oci::{Access, Digest, Keychain, OciError, Options, Reference, Repository, Store, Timeouts};
 use support::{Server, answer, with_header};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BYTES: &[u8] = b"\0asm\x0d\0\x01\0";
 const MOST: u64 = 1000;
@@ -113,6 +114,147 @@ async fn a_registry_that_does_not_answer_is_given_up() {
     let reference = format!("{}/a:1", silent.local_addr().unwrap()).parse().unwrap();
     let error_text = pull(&reference, &Keychain::default()).await.unwrap_err().to_string();
     assert!(error_text.contains("no answer within 300ms"), "{error_text}");
+}
+
+/// Streams a space again and again, faster than the limit for each part of an answer.
+fn trickle() -> Body {
+    let parts = futures::stream::unfold((), async |()| {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+    });
+    Body::from_stream(parts)
+}
+
+#[tokio::test]
+async fn the_requests_to_log_in_count_towards_the_deadline() {
+    let timeouts = Timeouts { idle: Duration::from_millis(300), deadline: Duration::from_secs(1) };
+    let options = Options { plain_http: true, timeouts, ..Options::default() };
+    let tokens = Server::start(|_: &Request| answer(200, trickle())).await;
+    let challenge = format!("Bearer realm=\"http://{}/token\",service=\"x\"", tokens.host());
+    let denying = Server::start(move |_: &Request| with_header(401, "www-authenticate", &challenge)).await;
+    let failing = Server::start(|_: &Request| answer(500, trickle())).await;
+    for server in [denying, failing] {
+        let (reference, keychain) = (server.reference("a:1"), keychain(server.host()));
+        let opened = Repository::open(&reference, &keychain, &options, Access::Pull).await;
+        let error = opened.err().unwrap().to_string();
+        assert!(error.contains("did not answer within 1s"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn our_own_memory_is_not_the_fault_of_the_registry() {
+    let server = module_server().await;
+    let timeouts = Timeouts { idle: Duration::from_secs(20), deadline: Duration::from_millis(300) };
+    let options = Options { plain_http: true, timeouts, ..Options::default() };
+    let (reference, keychain, budget) = (server.reference("a:1"), Keychain::default(), Budget::new(1024));
+    let budget = Some(&budget);
+    let request = FetchRequest {
+        reference: &reference,
+        options: &options,
+        keychain: &keychain,
+        keys: &[],
+        most: MOST,
+        budget,
+        now: 0,
+    };
+    let first = fetch(None, request).await.unwrap();
+    let error = fetch(None, request).await.unwrap_err();
+    assert_eq!(error.reason(), "Busy", "{error}");
+    drop(first);
+    fetch(None, request).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_interrupted_upload_starts_again() {
+    let sessions = Arc::new(AtomicUsize::new(0));
+    let server = Server::start(move |request: &Request| match (request.method().as_str(), request.uri().path()) {
+        ("HEAD", _) => answer(404, ""),
+        ("POST", _) => {
+            let session = sessions.fetch_add(1, Ordering::SeqCst);
+            with_header(202, "location", &format!("/v2/a/blobs/uploads/{session}"))
+        }
+        ("PUT", "/v2/a/blobs/uploads/0") => answer(503, ""),
+        _ => answer(201, ""),
+    })
+    .await;
+    let options = Options { plain_http: true, ..Options::default() };
+    let reference = server.reference("a:1");
+    let repository = Repository::open(&reference, &Keychain::default(), &options, Access::Push).await.unwrap();
+    let module = Module { component: BYTES, title: "a.wasm", version: None, imports: &[], exports: &[] };
+    repository.push("1", &module).await.unwrap();
+    let uploads: Vec<String> =
+        server.requests().into_iter().filter(|request| request.starts_with("PUT /v2/a/blobs/uploads/")).collect();
+    let session = |upload: &String| upload.split(['/', '?']).nth(5).unwrap().to_owned();
+    assert_eq!(uploads.iter().map(session).collect::<Vec<_>>(), ["0", "1", "2"], "{uploads:?}");
+}
+
+/// Answers each connection by its first byte, as a registry without TLS that reads one with TLS.
+async fn closes_tls() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut head = [0; 1024];
+            let read = connection.read(&mut head).await.unwrap_or_default();
+            if read > 0 && head[0].is_ascii_alphabetic() {
+                let _ = connection.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+            }
+        }
+    });
+    host
+}
+
+#[tokio::test]
+async fn a_registry_of_this_machine_without_tls_may_close_a_connection_with_tls() {
+    let reference = format!("{}/a:1", closes_tls().await).parse().unwrap();
+    let opened = Repository::open(&reference, &Keychain::default(), &Options::default(), Access::Pull).await;
+    let error = opened.unwrap().resolve("1").await.unwrap_err().to_string();
+    assert!(error.contains("does not have the manifest 1"), "{error}");
+    let text = denied(|_| answer(400, "Client sent an HTTP request to an HTTPS server.\n")).await;
+    assert!(text.contains("status 400; it uses TLS: omit --registry-plain-http"), "{text}");
+}
+
+/// Starts a registry that has a module in each repository, with each tag.
+async fn module_server() -> Server {
+    Server::start(|request: &Request| match request.uri().path().contains("/blobs/") {
+        true => answer(200, BYTES),
+        false => answer(200, manifest()),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn each_pull_of_a_version_is_entered_in_the_store() {
+    let (server, folder) = (module_server().await, tempfile::tempdir().unwrap());
+    let digest = Digest::of(manifest().as_bytes());
+    let options = Options { plain_http: true, ..Options::default() };
+    let keychain = Keychain::default();
+    let pull = async |store: &Store, version: &str| {
+        let reference = server.reference(version);
+        let request = FetchRequest {
+            reference: &reference,
+            options: &options,
+            keychain: &keychain,
+            keys: &[],
+            most: MOST,
+            budget: None,
+            now: 0,
+        };
+        kube_devops_oci::fetch::pull(Some(store), request).await.unwrap().1
+    };
+    let store = Store::new(folder.path().join("modules"));
+    let pinned = format!("a@{digest}");
+    for (version, tags, by_digest) in [("a:1", "1", false), (&pinned, "1", true), ("a:2", "1 2", true)] {
+        pull(&store, version).await.unwrap();
+        let [record] = store.list().unwrap().try_into().unwrap();
+        let known = record.tags.iter().cloned().collect::<Vec<_>>().join(" ");
+        assert_eq!((known.as_str(), record.by_digest), (tags, by_digest), "{version}");
+    }
+    assert_eq!(server.requests().iter().filter(|request| request.contains("/blobs/")).count(), 1);
+    // A store that cannot be written does not fail a pull, and is reported.
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let broken = pull(&Store::new(folder.path().join("file")), "a:1").await.unwrap_err();
+    assert_eq!(broken.reason(), "StoreFailed", "{broken}");
 }
 
 #[tokio::test]

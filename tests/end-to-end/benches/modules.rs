@@ -34,7 +34,8 @@ fn fill(store: &Store) -> Result<()> {
         let (name, component) = (format!("check-{number}"), with_section(&component, u8::try_from(number)?));
         let record = Record {
             repository: format!("registry.example.com/checks/{name}"),
-            tag: None,
+            tags: Default::default(),
+            by_digest: true,
             manifest: Digest::of(name.as_bytes()),
             component: Digest::of(&component),
             size: component.len() as u64,

@@ -192,3 +192,12 @@ fn the_exit_code_does_not_depend_on_the_reader_of_the_output() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}");
     }
 }
+
+#[test]
+fn an_empty_variable_selects_no_folder_for_modules() {
+    let mut command = kube_devops();
+    run(command.args(["analyze", "-f", "examples/"]).env("KUBE_DEVOPS_CACHE_DIR", "")).exits(0).is_quiet();
+    let mut command = kube_devops();
+    let ran = run(command.args(["module", "list"]).env("KUBE_DEVOPS_CACHE_DIR", "").env_remove("XDG_CACHE_HOME"));
+    ran.exits(2).complains(&["no-such-home in HOME does not exist"]);
+}

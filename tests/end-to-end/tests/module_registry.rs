@@ -9,6 +9,7 @@ use end_to_end::guests::{guest, with_section};
 use end_to_end::objects::{documents, good_pod};
 use end_to_end::{Folder, Ran, kube_devops, run};
 use rcgen::KeyPair;
+use serde_json::{Value, json};
 use test_cluster::registry::{Authentication, Registry, RegistryOptions};
 
 /// Files for the commands, and their store.
@@ -41,6 +42,23 @@ impl Setting {
     }
 }
 
+/// The tags of the modules in the store, and whether they were pulled by digest.
+fn stored(setting: &Setting) -> Vec<(String, bool)> {
+    let listed = setting.call(&["module", "list", "-o", "json"]).exits(0).json();
+    let tags = |record: &Value| {
+        let tags = record["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().to_owned());
+        tags.collect::<Vec<_>>().join(" ")
+    };
+    let mut stored: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| (tags(record), record["byDigest"].as_bool().unwrap()))
+        .collect();
+    stored.sort();
+    stored
+}
+
 /// The number of violations of the check of the module.
 fn violations(report: &serde_json::Value) -> usize {
     report["violations"].as_array().unwrap().iter().filter(|violation| violation["check"] == "reader").count()
@@ -64,7 +82,7 @@ async fn a_module_is_pushed_pulled_and_used_with_tls_and_tokens() -> Result<()> 
 
     // What is missing is named.
     let failed = setting.call(&push).exits(2).stderr;
-    assert!(failed.contains("its certificate is not trusted") && failed.contains("CA bundle"), "{failed}");
+    assert!(failed.contains("its certificate is not trusted") && failed.contains("--registry-ca-file"), "{failed}");
     let failed = setting.call_with(&push, &trusted).exits(2).stderr;
     assert!(failed.contains("denied access to checks/reader") && failed.contains("without credentials"), "{failed}");
     let failed =
@@ -152,7 +170,7 @@ async fn the_store_is_listed_and_pruned() -> Result<()> {
     }
     let listed = setting.call(&["module", "list", "-o", "json"]).exits(0).json();
     assert_eq!(listed.as_array().unwrap().len(), 2, "{listed:#}");
-    assert_eq!(listed[0]["tag"], "1.0");
+    assert_eq!((&listed[0]["tags"], &listed[1]["tags"]), (&json!([]), &json!(["1.0"])), "{listed:#}");
     let compiled = |setting: &Setting| -> usize {
         let files = walkdir::WalkDir::new(setting.folder.path().join("cache/compiled")).into_iter();
         files
@@ -168,5 +186,50 @@ async fn the_store_is_listed_and_pruned() -> Result<()> {
     let pruned = setting.call(&["module", "prune", "--all"]).exits(0).stdout;
     assert!(pruned.starts_with("1 module removed, "), "{pruned}");
     assert_eq!(compiled(&setting), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_a_tag_or_a_digest_refers_to_is_not_pruned() -> Result<()> {
+    let registry = Registry::start(RegistryOptions::default()).await?;
+    let (repository, setting) = (format!("oci://{}/checks/reader", registry.host()), Setting::new());
+    let component = std::fs::read(setting.folder.path().join("reader.wasm"))?;
+    let reference = format!("{repository}:1");
+    let push = |content: u8| {
+        setting.folder.write("next.wasm", with_section(&component, content));
+        let pushed = setting.call(&["module", "push", "next.wasm", &reference]).exits(0).stdout;
+        pushed.lines().last().unwrap().to_owned()
+    };
+    let pull = |reference: &str| setting.call(&["module", "pull", reference]).exits(0);
+    // The first version is pulled by its digest as well; each next one, within a second, by the tag that moves to it.
+    let first = push(b'a');
+    pull(&reference);
+    pull(&first);
+    for content in *b"bcd" {
+        push(content);
+        pull(&reference);
+    }
+    assert_eq!(stored(&setting).len(), 4);
+    setting.call(&["module", "prune"]).exits(0);
+    assert_eq!(stored(&setting), [(String::new(), true), ("1".to_owned(), false)]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_stores_nothing_fails() -> Result<()> {
+    let registry = Registry::start(RegistryOptions::default()).await?;
+    let (reference, setting) = (format!("oci://{}/checks/reader:1.0", registry.host()), Setting::new());
+    setting.call(&["module", "push", "reader.wasm", &reference]).exits(0);
+    setting.call(&["module", "list"]).exits(0);
+    setting.folder.write("cache/components", "not a folder");
+    setting.call(&["module", "pull", &reference]).exits(2).complains(&["error: the module was not stored"]);
+    let ran = setting.call(&["module", "pull", &reference, "-o", "pulled.wasm"]).exits(0);
+    ran.complains(&["warning: the module was not stored"]);
+    let component = std::fs::read(setting.folder.path().join("pulled.wasm"))?;
+    assert_eq!(component, std::fs::read(setting.folder.path().join("reader.wasm"))?);
+    let analyze = ["analyze", "-f", "pods.yaml", "-o", "json", "--module", &reference];
+    let ran = setting.call(&analyze).exits(0).complains(&["was not stored"]);
+    assert_eq!(violations(&ran.json()), 1);
+    setting.call(&["module", "pull", &reference, "-o", "/dev/full"]).exits(2);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use kube_devops_oci::Reference;
 
@@ -55,7 +56,14 @@ pub struct VerificationArguments {
 #[derive(Debug, Args)]
 pub struct CacheArguments {
     /// Folder for pulled modules and compiled code; defaults to ~/.cache/kube-devops
-    #[arg(long, env = "KUBE_DEVOPS_CACHE_DIR", value_name = "DIR", help_heading = "Modules")]
+    #[arg(
+        long,
+        env = "KUBE_DEVOPS_CACHE_DIR",
+        value_name = "DIR",
+        help_heading = "Modules",
+        // An empty variable is one that is not set, as for a shell.
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
     pub cache_dir: Option<PathBuf>,
 }
 

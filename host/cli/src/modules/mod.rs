@@ -6,17 +6,19 @@ pub mod registry;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Once;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use kube_devops_cluster::connection::Connection;
 use kube_devops_cluster::modules::config_map;
-use kube_devops_cluster::modules::content::{Content, component, content};
+use kube_devops_cluster::modules::content::{Content, ContentError, component, content};
 use kube_devops_core::Bundle;
 use kube_devops_engine::{Catalog, Engine, Grants, Limits, LoadedModule, PrivateFolder};
 use kube_devops_oci::Reference;
 
 use crate::arguments::{ClusterArguments, ModuleArguments, ModuleSourceArguments};
 use crate::commands::{runtime, with_cluster};
+use crate::terminal::print_message;
 pub use reference::ModuleReference;
 
 /// Loads the modules of the program and further ones.
@@ -60,10 +62,16 @@ pub fn engine(source: &ModuleSourceArguments) -> Result<Engine> {
 
 /// Returns the folder for modules: `None` if none is selected, and the default one cannot be used.
 fn cache(source: &ModuleSourceArguments) -> Result<Option<PrivateFolder>> {
-    match source.cache.folder() {
+    /// The folder is opened for each module.
+    static WARNING: Once = Once::new();
+    let Ok(path) = source.cache.path() else { return Ok(None) };
+    match PrivateFolder::open(&path) {
         Ok(folder) => Ok(Some(folder)),
-        Err(error) if source.cache.cache_dir.is_some() => Err(error),
-        Err(_) => Ok(None),
+        Err(error) if source.cache.selected().is_some() => Err(error.into()),
+        Err(error) => {
+            WARNING.call_once(|| print_message("warning", &format!("modules are not cached: {error}")));
+            Ok(None)
+        }
     }
 }
 
@@ -140,7 +148,10 @@ fn fetch(
         ModuleReference::Oci(reference) => {
             let store = cache(source)?.map(|folder| registry::store(&folder));
             let pull = registry::pull(store.as_ref(), reference, &source.registry, &source.verification, most as u64);
-            let fetched = runtime()?.block_on(pull)?;
+            let (fetched, entered) = runtime()?.block_on(pull)?;
+            if let Err(error) = entered {
+                print_message("warning", &format!("the module {reference} was not stored: {error}"));
+            }
             Ok(Content { digest: fetched.record.component.to_string(), bytes: fetched.component })
         }
         ModuleReference::ConfigMap { namespace, name, key } => {
@@ -148,7 +159,12 @@ fn fetch(
                 Ok(config_map(&connection, namespace, name).await?)
             })?;
             ensure!(map.is_some(), "there is no ConfigMap {name} in the namespace {namespace}");
-            Ok(content(name, map.as_ref(), key.as_deref(), most)?)
+            content(name, map.as_ref(), key.as_deref(), most).map_err(|error| match error {
+                ContentError::SeveralKeys(keys) => {
+                    anyhow!("the ConfigMap has several keys: {keys}; select one as in configmap:{namespace}/{name}/KEY")
+                }
+                error => error.into(),
+            })
         }
     }
 }

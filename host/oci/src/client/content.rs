@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use http::{Method, header};
 
-use super::{Call, Repository, absolute};
+use super::transport::upload_time;
+use super::{Call, Repository, absolute, attempts};
 use crate::artifact::{ACCEPTED_MANIFESTS, Descriptor, Document, Index, Layout, MANIFEST, Manifest, Module};
 use crate::fetch::{Budget, Reserved};
-use crate::{Digest, OciError};
+use crate::{Digest, OciError, blocking};
 
 /// The largest manifest, in bytes: the limit of the distribution specification.
 const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
@@ -39,19 +40,17 @@ impl Repository {
     ///
     /// If it does not exist, is too large, is no module, or does not have its digest.
     pub async fn pull(&self, digest: &Digest, most: u64, budget: Option<&Budget>) -> Result<Pulled, OciError> {
-        self.within(async {
-            let layer = self.component(digest).await?;
-            if layer.size > most {
-                return Err(OciError::TooLarge { what: "the module".to_owned(), limit: most });
-            }
-            let reserved = match budget {
-                Some(budget) => budget.reserve(layer.size).await,
-                None => None,
-            };
-            let component = self.blob(&layer, "the component").await?;
-            Ok(Pulled { digest: layer.digest, component, reserved })
-        })
-        .await
+        let layer = self.within(self.component(digest)).await?;
+        if layer.size > most {
+            return Err(OciError::TooLarge { what: "the module".to_owned(), limit: most });
+        }
+        // The registry is not to blame for this wait.
+        let reserved = match budget {
+            Some(budget) => Some(budget.reserve(layer.size, self.deadline.total).await?),
+            None => None,
+        };
+        let component = self.within(self.blob(&layer, "the component")).await?;
+        Ok(Pulled { digest: layer.digest, component, reserved })
     }
 
     /// Returns the descriptor of the component of a module.
@@ -76,6 +75,7 @@ impl Repository {
     ///
     /// If the registry cannot be reached or rejects it.
     pub async fn push(&self, tag: &str, module: &Module<'_>) -> Result<Digest, OciError> {
+        self.deadline.extend(upload_time(module.component.len()));
         self.within(async {
             let layout = Layout::of(module);
             self.push_blob(module.component).await?;
@@ -108,7 +108,11 @@ impl Repository {
         if bytes.len() as u64 != descriptor.size {
             return Err(OciError::Size { expected: descriptor.size, found: bytes.len() as u64 });
         }
-        let found = Digest::of(&bytes);
+        let (bytes, found) = blocking::run(move || {
+            let found = Digest::of(&bytes);
+            (bytes, found)
+        })
+        .await?;
         if found != descriptor.digest {
             return Err(OciError::Digest { what: format!("{what} {}", descriptor.digest), found: found.to_string() });
         }
@@ -148,12 +152,18 @@ impl Repository {
         }
     }
 
-    /// Pushes a blob, unless the registry has it.
+    /// Pushes a blob, unless the registry has it. After a transient error, the upload starts again: a registry continues none that
+    /// was interrupted.
     pub(crate) async fn push_blob(&self, bytes: &[u8]) -> Result<(), OciError> {
-        let (digest, what) = (Digest::of(bytes), "the blob");
+        let (digest, body) = (Digest::of(bytes), Bytes::copy_from_slice(bytes));
+        attempts(|| self.upload(&digest, body.clone())).await
+    }
+
+    async fn upload(&self, digest: &Digest, body: Bytes) -> Result<(), OciError> {
+        let what = "the blob";
         let url = self.url(&format!("blobs/{digest}"));
         let head = Call { method: Method::HEAD, url, headers: &[], body: Bytes::new(), what };
-        match self.call(head).await {
+        match self.follow(&head).await {
             Ok(_) => return Ok(()),
             Err(OciError::NotFound { .. }) => {}
             Err(error) => return Err(error),
@@ -161,7 +171,7 @@ impl Repository {
         let url = self.url("blobs/uploads/");
         let start =
             Call { method: Method::POST, url: url.clone(), headers: &[], body: Bytes::new(), what: "the repository" };
-        let started = self.call(start).await?;
+        let started = self.follow(&start).await?;
         let location = started.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
         let base = url.parse().map_err(|_| self.protocol("its address is not valid".to_owned()))?;
         let location = location.and_then(|location| absolute(&base, location));
@@ -171,9 +181,8 @@ impl Repository {
         }
         let separator = if location.contains('?') { '&' } else { '?' };
         let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
-        let body = Bytes::copy_from_slice(bytes);
         let url = format!("{location}{separator}digest={digest}");
-        self.call(Call { method: Method::PUT, url, headers: &headers, body, what: "the upload" }).await?;
+        self.follow(&Call { method: Method::PUT, url, headers: &headers, body, what: "the upload" }).await?;
         Ok(())
     }
 
@@ -199,10 +208,7 @@ impl Repository {
     }
 
     /// Limits the time of all requests of a command.
-    pub(crate) async fn within<T>(&self, command: impl Future<Output = Result<T, OciError>>) -> Result<T, OciError> {
-        match tokio::time::timeout(self.deadline, command).await {
-            Ok(result) => result,
-            Err(_) => Err(OciError::Timeout { host: self.host.clone(), limit: self.deadline }),
-        }
+    pub(crate) async fn within<T>(&self, requests: impl Future<Output = Result<T, OciError>>) -> Result<T, OciError> {
+        self.deadline.limit(&self.host, requests).await
     }
 }

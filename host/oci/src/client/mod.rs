@@ -2,6 +2,7 @@
 
 mod authentication;
 mod content;
+mod deadline;
 mod token;
 mod transport;
 
@@ -17,8 +18,9 @@ pub use content::Pulled;
 pub use transport::check_ca_bundle;
 
 use crate::credentials::{Credential, Keychain};
-use crate::{OciError, Reference};
+use crate::{OciError, Reference, blocking};
 use authentication::State;
+use deadline::Deadline;
 use transport::Transport;
 
 /// The attempts of a request, with a backoff between them.
@@ -44,9 +46,9 @@ pub struct Options {
 /// The time limits for requests, so that a slow registry cannot hold anything up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timeouts {
-    /// The limit for the head of an answer, and for each part of its body. Default: 30 s.
+    /// The limit for the head of an answer, after the time for an upload, and for each part of its body. Default: 30 s.
     pub idle: Duration,
-    /// The limit for all requests of a command. Default: 180 s.
+    /// The limit for all requests of a command, and the time for uploads. Default: 180 s.
     pub deadline: Duration,
 }
 
@@ -75,7 +77,7 @@ pub struct Repository {
     scope: String,
     credentials: Vec<Credential>,
     state: Mutex<State>,
-    deadline: Duration,
+    deadline: Deadline,
 }
 
 /// A request, which is sent several times.
@@ -102,21 +104,29 @@ impl Repository {
     ) -> Result<Self, OciError> {
         let (host, name) = api(reference);
         let action = if access == Access::Push { "pull,push" } else { "pull" };
+        let deadline = Deadline::new(options.timeouts.deadline);
+        let (ca_bundle, idle) = (options.ca_bundle.clone(), options.timeouts.idle);
+        // The certificates of the system are read each time, because they can be replaced while a controller runs.
+        let transport = blocking::run(move || Transport::new(ca_bundle.as_deref(), idle)).await??;
+        let credentials = keychain.find(reference.host(), reference.repository());
         let mut repository = Self {
-            transport: Transport::new(options.ca_bundle.as_deref(), options.timeouts.idle)?,
+            transport,
             scheme: if options.plain_http { "http" } else { "https" },
             scope: format!("repository:{name}:{action}"),
-            credentials: keychain.find(reference.host(), reference.repository()).await?,
+            credentials: deadline.limit(&host, credentials).await?,
             host,
             name,
             state: Mutex::default(),
-            deadline: options.timeouts.deadline,
+            deadline,
         };
-        if reference.is_loopback() && !options.plain_http && repository.is_without_tls().await {
+        if reference.is_loopback()
+            && !options.plain_http
+            && repository.within(async { Ok(repository.is_without_tls().await) }).await?
+        {
             repository.scheme = "http";
         }
         if !repository.credentials.is_empty() {
-            repository.log_in().await?;
+            repository.within(repository.log_in()).await?;
         }
         Ok(repository)
     }
@@ -148,18 +158,7 @@ impl Repository {
 
     /// Sends a request until it is answered with success. Transient errors are tried again.
     async fn call(&self, call: Call<'_>) -> Result<Response<Incoming>, OciError> {
-        let mut attempt = 1;
-        loop {
-            match self.follow(&call).await {
-                Err(error) if error.is_transient() && attempt < ATTEMPTS => {
-                    let wait = wait(&error, attempt);
-                    tracing::debug!("{error}; trying again in {wait:?}");
-                    tokio::time::sleep(wait).await;
-                    attempt += 1;
-                }
-                result => return result,
-            }
-        }
+        attempts(|| self.follow(&call)).await
     }
 
     /// Sends a request, follows redirections, and authenticates.
@@ -254,15 +253,34 @@ impl Repository {
         let seconds =
             response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let body = self.transport.read(response, &host, "an error", SMALL).await.unwrap_or_default();
-        let detail = message(&body)
+        let mut detail = message(&body)
             .filter(|message| !self.is_secret(message))
             .map(|message| format!(": {message}"))
             .unwrap_or_default();
+        if self.scheme == "http" && status == 400 && expects_tls(&body) {
+            detail = "; it uses TLS: omit --registry-plain-http, or plainHTTP of a PolicyModule".to_owned();
+        }
         OciError::Status { host, status, detail, retry_after: seconds.map(Duration::from_secs) }
     }
 
     fn protocol(&self, reason: String) -> OciError {
         OciError::Protocol { host: self.host.clone(), reason: reason.chars().take(300).collect() }
+    }
+}
+
+/// Repeats requests after transient errors.
+async fn attempts<T, F: Future<Output = Result<T, OciError>>>(requests: impl Fn() -> F) -> Result<T, OciError> {
+    let mut attempt = 1;
+    loop {
+        match requests().await {
+            Err(error) if error.is_transient() && attempt < ATTEMPTS => {
+                let wait = wait(&error, attempt);
+                tracing::debug!("{error}; trying again in {wait:?}");
+                tokio::time::sleep(wait).await;
+                attempt += 1;
+            }
+            result => return result,
+        }
     }
 }
 
@@ -292,6 +310,13 @@ fn absolute(base: &Uri, location: &str) -> Option<String> {
     }
     let (folder, _) = base.path().rsplit_once('/')?;
     Some(format!("{root}{folder}/{location}"))
+}
+
+/// Reports whether an error is that of a server with TLS, which answers a request without TLS with text: "Client sent an HTTP request
+/// to an HTTPS server", or "The plain HTTP request was sent to HTTPS port".
+fn expects_tls(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.contains("to an HTTPS server") || text.contains("to HTTPS port")
 }
 
 /// Reads the message of an error of the distribution specification.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -28,6 +29,12 @@ use crate::reference::is_loopback;
 
 /// The time limit for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// How to reach a registry that does not use TLS.
+const PLAIN_HTTP: &str =
+    "allow plain HTTP with --registry-plain-http, or plainHTTP of a PolicyModule, if the network is trusted";
+/// The slowest connection over which a module can be pushed, in bytes per second.
+const SLOWEST_UPLOAD: u64 = 64 * 1024;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 type Connection = TokioIo<TcpStream>;
@@ -63,10 +70,12 @@ impl Transport {
 
     /// Sends a request, and returns the head of the answer.
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
-        match tokio::time::timeout(self.idle, self.client.request(request)).await {
+        let size = request.body().size_hint().exact().unwrap_or_default();
+        let limit = self.idle + upload_time(usize::try_from(size).unwrap_or(usize::MAX));
+        match tokio::time::timeout(limit, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(SendError::from(&error)),
-            Err(_) => Err(SendError { reason: format!("no answer within {:?}", self.idle), is_plain: false }),
+            Err(_) => Err(SendError { reason: format!("no answer within {limit:?}"), is_plain: false }),
         }
     }
 
@@ -106,6 +115,11 @@ impl Transport {
     }
 }
 
+/// The time for an upload, in which a slow connection can send it.
+pub(super) fn upload_time(size: usize) -> Duration {
+    Duration::from_secs(size as u64 / SLOWEST_UPLOAD)
+}
+
 /// Returns the certificates of a CA bundle in PEM format.
 fn certificates(bundle: &[u8]) -> Result<Vec<CertificateDer<'static>>, OciError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bundle).collect();
@@ -132,7 +146,7 @@ pub fn check_ca_bundle(bundle: &[u8]) -> Result<(), OciError> {
 /// The reason why a request was not answered.
 pub(super) struct SendError {
     pub(super) reason: String,
-    /// Whether the other side does not use TLS.
+    /// Whether the other side may not use TLS.
     pub(super) is_plain: bool,
 }
 
@@ -144,17 +158,31 @@ impl From<&hyper_util::client::legacy::Error> for SendError {
         let tls = chain.iter().find_map(|error| tls_error(*error));
         let reason = chain.last().map(ToString::to_string).unwrap_or_default();
         match tls {
-            Some(rustls::Error::InvalidMessage(_)) => Self {
-                reason: "it does not use TLS; allow plain HTTP if the network is trusted".to_owned(),
-                is_plain: true,
-            },
+            Some(rustls::Error::InvalidMessage(_)) => {
+                Self { reason: format!("it does not use TLS; {PLAIN_HTTP}"), is_plain: true }
+            }
             Some(rustls::Error::InvalidCertificate(_)) => Self {
-                reason: format!("its certificate is not trusted ({reason}); specify the CA bundle of its CA"),
+                reason: format!(
+                    "its certificate is not trusted ({reason}); specify the certificate of its CA with --registry-ca-file, or with \
+                     caBundle of a PolicyModule"
+                ),
                 is_plain: false,
+            },
+            // A server that does not know TLS may also close the connection when it reads the first bytes.
+            _ if error.is_connect() && chain.iter().any(|error| ends_early(*error)) => Self {
+                reason: format!("it closed the connection ({reason}); if it does not use TLS, {PLAIN_HTTP}"),
+                is_plain: true,
             },
             _ => Self { reason, is_plain: false },
         }
     }
+}
+
+/// Reports whether the other side closed a connection. The error is wrapped in errors of I/O.
+fn ends_early(error: &(dyn Error + 'static)) -> bool {
+    let Some(error) = error.downcast_ref::<std::io::Error>() else { return false };
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
+        || error.get_ref().is_some_and(|inner| ends_early(inner))
 }
 
 /// Finds the error of TLS, which is wrapped in errors of I/O.
@@ -201,5 +229,17 @@ impl Service<Uri> for Connector {
                 Box::pin(async move { connection.await.map_err(Into::into) })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_module_has_the_time_that_a_slow_connection_needs() {
+        // 19 MB with 450 kB per second.
+        assert!(upload_time(19_000_000) > Duration::from_secs(19_000 / 450));
+        assert_eq!(upload_time(1024), Duration::ZERO);
     }
 }

@@ -7,10 +7,11 @@ use kube_devops_engine::{Engine, Grants, Limits, LoadedModule};
 use kube_devops_oci::artifact::Module;
 use kube_devops_oci::{Digest, Reference, Repository, SigningKey};
 
-use super::super::{Outcome, print, runtime};
+use super::super::{Outcome, print, report_file, runtime};
 use crate::arguments::{ModulePullArguments, ModulePushArguments, ModuleSignArguments};
 use crate::modules::{self, registry};
 use crate::output::number;
+use crate::terminal::print_message;
 
 /// Pushes a component. What cannot be loaded is not pushed, so that an error appears here and not in a cluster.
 pub fn push(arguments: &ModulePushArguments) -> Result<Outcome> {
@@ -48,9 +49,17 @@ pub fn pull(arguments: &ModulePullArguments) -> Result<Outcome> {
     let most = Limits::default().module as u64;
     let store = source.cache.store()?;
     let pull = registry::pull(Some(&store), reference, &source.registry, &source.verification, most);
-    let fetched = runtime()?.block_on(pull)?;
+    let (fetched, entered) = runtime()?.block_on(pull)?;
     if let Some(file) = &arguments.output {
-        std::fs::write(file, &fetched.component).with_context(|| format!("failed to write {}", file.display()))?;
+        report_file::write(file, |out| Ok(out.write_all(&fetched.component)?))
+            .with_context(|| format!("failed to write {}", file.display()))?;
+    }
+    match entered {
+        // The module is in the file.
+        Err(error) if arguments.output.is_some() => {
+            print_message("warning", &format!("the module was not stored: {error}"));
+        }
+        entered => entered.context("the module was not stored")?,
     }
     let record = &fetched.record;
     let verified = if source.verification.module_keys.is_empty() { "not verified" } else { "verified" };
