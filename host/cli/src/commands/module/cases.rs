@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use kube_devops_core::{Policy, RuleConfig, evaluations};
+use kube_devops_core::{CheckResult, Policy, RuleConfig, evaluations};
 use kube_devops_engine::Checks;
 use kube_devops_manifests::{self as manifests, ReadOptions};
 use serde::{Deserialize, Serialize};
@@ -61,9 +61,10 @@ pub fn of(folder: &Path) -> Result<Vec<Case>> {
     let folder = folder.join("cases");
     let entries = fs::read_dir(&folder)
         .with_context(|| format!("failed to read the cases in {}; create NAME.yaml there", folder.display()))?;
-    let (mut cases, mut expectations) = (Vec::new(), Vec::new());
+    let (mut cases, mut expectations): (Vec<Case>, Vec<String>) = (Vec::new(), Vec::new());
     for entry in entries {
         let manifest = entry?.path();
+        ensure!(!manifest.is_dir(), "{} is a folder; move its cases to {}", manifest.display(), folder.display());
         let file = manifest.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if let Some(name) = file.strip_suffix(EXPECTED) {
             expectations.push(name.to_owned());
@@ -72,11 +73,15 @@ pub fn of(folder: &Path) -> Result<Vec<Case>> {
             cases.push(Case { name: name.to_owned(), manifest, expected_file });
         }
     }
-    if let Some(orphan) = expectations.iter().find(|name| !cases.iter().any(|case: &Case| case.name == **name)) {
+    if let Some(orphan) = expectations.iter().find(|name| !cases.iter().any(|case| case.name == **name)) {
         bail!("{orphan}{EXPECTED} belongs to no manifest: there is no {orphan}.yaml in {}", folder.display());
     }
     ensure!(!cases.is_empty(), "{} contains no case; create NAME.yaml there", folder.display());
-    cases.sort_by(|one, other| one.name.cmp(&other.name));
+    cases.sort_by(|one, other| (&one.name, &one.manifest).cmp(&(&other.name, &other.manifest)));
+    if let Some([one, other]) = cases.array_windows().find(|[one, other]| one.name == other.name) {
+        let (one, other) = (one.manifest.display(), other.manifest.display());
+        bail!("{one} and {other} have the same name, and would have the same expected findings; rename one of them");
+    }
     Ok(cases)
 }
 
@@ -114,6 +119,12 @@ impl Case {
         if let Some(error) = outcomes.iter().flat_map(|outcome| &outcome.errors).next() {
             bail!("{error}");
         }
+        ensure!(
+            outcomes.iter().flat_map(|outcome| &outcome.results).any(|result| *result != CheckResult::NotApplicable),
+            "no check applies to an object in {}: {} evaluate the status of pods, which none of them has",
+            self.manifest.display(),
+            ids.join(", ")
+        );
         let violations =
             evaluations(&read.subjects, &outcomes).into_iter().flat_map(|evaluation| evaluation.violations);
         let findings = violations.map(|violation| ExpectedFinding {
@@ -124,5 +135,65 @@ impl Case {
             message: violation.message.to_string(),
         });
         Ok(Expected { settings, findings: findings.collect() })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use kube_devops_engine::{Engine, Limits};
+
+    use super::*;
+
+    /// The names of the cases in files, or the error.
+    fn names(files: &[&str]) -> Result<Vec<String>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let file = folder.path().join("cases").join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "").unwrap();
+        }
+        let cases = of(folder.path()).map_err(|error| error.to_string())?;
+        Ok(cases.into_iter().map(|case| case.name).collect())
+    }
+
+    #[test]
+    fn each_manifest_is_a_case() {
+        let files = ["b.yaml", "a.json", "a.expected.yaml", "c.yml", "README.md"];
+        assert_eq!(names(&files), Ok(["a", "b", "c"].map(str::to_owned).to_vec()));
+        assert!(names(&["a.expected.yaml", "b.yaml"]).unwrap_err().contains("belongs to no manifest"));
+        assert!(names(&["README.md"]).unwrap_err().contains("contains no case"));
+    }
+
+    #[test]
+    fn no_case_is_left_out_or_replaced() {
+        let error = names(&["a.yaml", "more/b.yaml"]).unwrap_err();
+        assert!(error.contains("more is a folder"), "{error}");
+        let error = names(&["a.yaml", "b.yaml", "a.json"]).unwrap_err();
+        assert!(error.contains("a.json and ") && error.contains("a.yaml have the same name"), "{error}");
+    }
+
+    #[test]
+    fn a_case_to_which_no_check_applies_fails() {
+        let engine = Engine::new(Limits::default()).unwrap();
+        let only = |id: &str| {
+            let mut checks = kube_devops_modules::checks(&engine).unwrap();
+            checks.retain(|known, _| known == id);
+            Checks::new(checks, Limits::default())
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pod.yaml");
+        let evaluate = |checks: &Checks, manifest: &str| {
+            fs::write(&file, manifest).unwrap();
+            let (manifest, expected_file) = (file.clone(), folder.path().join("pod.expected.yaml"));
+            let case = Case { name: "pod".to_owned(), manifest, expected_file };
+            case.evaluate(checks, BTreeMap::new()).map_err(|error| error.to_string())
+        };
+        let pod =
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web, image: 'web:1'}]}\n";
+        assert!(evaluate(&only("latest-tag"), pod).is_ok());
+        let error = evaluate(&only("pending"), pod).unwrap_err();
+        assert!(error.ends_with("pending evaluate the status of pods, which none of them has"), "{error}");
+        assert!(evaluate(&only("pending"), &format!("{pod}status: {{phase: Running}}\n")).is_ok());
     }
 }
