@@ -26,6 +26,9 @@ pub use toolchain::ensure_target;
 /// The target of checks and bundles: without an operating system, and therefore without imports from one.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
+/// The error if there is no cargo.
+const NO_CARGO: &str = "failed to start cargo; install Rust from https://rustup.rs";
+
 /// The cargo profile of checks and bundles.
 const PROFILE: &str = "component";
 
@@ -76,7 +79,7 @@ pub fn build(folders: &[PathBuf], target_directory: &Path) -> Result<Vec<Compone
         cargo.args(["--package", &package.name]);
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(&packages));
-    let status = cargo.status().context("failed to start cargo")?;
+    let status = cargo.status().context(NO_CARGO)?;
     ensure!(status.success(), "cargo failed to build {}: see its messages above", list(folders));
     let output = target_directory.join(TARGET).join(PROFILE);
     packages.into_iter().map(|package| package.component(&output)).collect()
@@ -126,7 +129,7 @@ fn manifest_near(folder: &Path) -> Result<PathBuf> {
 fn packages(manifest: &Path, folders: &[PathBuf]) -> Result<Vec<Package>> {
     let mut cargo = cargo();
     cargo.args(["metadata", "--format-version", "1", "--no-deps", "--manifest-path"]).arg(manifest);
-    let output = cargo.output().context("failed to start cargo")?;
+    let output = cargo.output().context(NO_CARGO)?;
     if !output.status.success() {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }

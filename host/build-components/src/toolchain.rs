@@ -40,7 +40,7 @@ fn is_installed() -> Result<bool> {
     let output = Command::new(&rustc)
         .args(["--print", "target-libdir", "--target", TARGET])
         .output()
-        .with_context(|| format!("failed to start {}: is Rust installed?", rustc.to_string_lossy()))?;
+        .with_context(|| format!("failed to start {}; install Rust from https://rustup.rs", rustc.to_string_lossy()))?;
     let folder = String::from_utf8_lossy(&output.stdout);
     Ok(output.status.success() && Path::new(folder.trim()).is_dir())
 }

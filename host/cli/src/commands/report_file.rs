@@ -1,4 +1,4 @@
-//! The files that reports are written to.
+//! The files that reports and modules are written to.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use kube_devops_engine::{Engine, Limits};
 
+use super::super::report_file;
 use super::{Outcome, print};
 use crate::arguments::ModuleBuildArguments;
 use crate::modules;
@@ -46,22 +47,30 @@ fn rust(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
         bail!("{} contains several components: {}; specify the folder of one", folder.display(), names.join(", "));
     };
     let file = output.map_or_else(|| folder.join(format!("{}.wasm", component.package)), Path::to_owned);
-    fs::write(&file, &component.bytes).with_context(|| format!("failed to write {}", file.display()))?;
+    report_file::write(&file, |out| Ok(out.write_all(&component.bytes)?))
+        .with_context(|| format!("failed to write {}", file.display()))?;
     Ok(file)
 }
 
 fn javascript(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
     let needs = "install Node.js 20 or later, which contains it";
-    if !folder.join("node_modules").is_dir() {
+    // The tool of the project: npx would download another version if the packages are incomplete.
+    let tool = folder.join("node_modules/.bin/componentize-qjs");
+    if !tool.exists() {
         run_tool(Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(folder), needs)?;
     }
+    ensure!(
+        tool.exists(),
+        "npm has not installed componentize-qjs; add it to devDependencies in {}",
+        folder.join("package.json").display()
+    );
     let (file, target) = component_file(folder, output)?;
     let world = world(folder, "js", javascript_imports_object)?;
     // Without WASI, there is nothing else that the component could import.
-    let options = ["componentize-qjs", "--wit", "wit", "--world", world, "--js", "check.js", "--sync"];
-    let mut npx = Command::new("npx");
-    npx.args(options).args(["--stub-wasi", "--opt-size", "-o"]).arg(target);
-    run_tool(npx.current_dir(folder), needs)?;
+    let options = ["--wit", "wit", "--world", world, "--js", "check.js", "--sync"];
+    let mut build = Command::new(&tool);
+    build.args(options).args(["--stub-wasi", "--opt-size", "-o"]).arg(target);
+    run_tool(build.current_dir(folder), needs)?;
     Ok(file)
 }
 

@@ -118,7 +118,8 @@ fn named(template: &str, name: &str) -> String {
         let (first, rest) = part.split_at(1.min(part.len()));
         first.to_uppercase() + rest
     };
-    let type_name: String = name.split('-').map(capitalized).collect();
+    // Without the last word, the names of some checks are names that the code uses, such as `Info`, or keywords, such as `Self`.
+    let type_name: String = name.split('-').map(capitalized).chain(["Check".to_owned()]).collect();
     template.replace("NAME", name).replace("TYPE", &type_name).replace("VERSION", env!("CARGO_PKG_VERSION"))
 }
 
@@ -167,6 +168,19 @@ mod tests {
 
     #[test]
     fn names_are_inserted() {
-        assert_eq!(named("NAME TYPE", "required-labels"), "required-labels RequiredLabels");
+        assert_eq!(named("NAME TYPE", "required-labels"), "required-labels RequiredLabelsCheck");
+    }
+
+    #[test]
+    fn the_type_of_a_check_has_no_name_that_the_code_uses() {
+        let template = include_str!("../../../templates/rust/lib.rs");
+        let is_part = |part: char| part.is_alphanumeric() || part == '_';
+        let words: BTreeSet<&str> = template.split(|part| !is_part(part)).collect();
+        for name in
+            ["settings", "info", "check", "subject", "findings", "default", "string", "vec", "result", "ok", "self"]
+        {
+            let type_name = named("TYPE", name);
+            assert!(!words.contains(type_name.as_str()), "{type_name}");
+        }
     }
 }

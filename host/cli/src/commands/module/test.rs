@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use kube_devops_engine::{Catalog, Checks};
 use quick_xml::escape::escape;
 use similar::TextDiff;
 
+use super::super::report_file;
 use super::cases::{self, Case, Expected};
 use super::{Outcome, build, print};
 use crate::arguments::{ClusterArguments, ModuleTestArguments, TestFormat};
@@ -54,7 +54,8 @@ fn result(case: &Case, checks: &Checks, update: bool) -> Result<Option<String>> 
         return Ok(None);
     }
     if update {
-        fs::write(&case.expected_file, yaml(&found)?)
+        let text = yaml(&found)?;
+        report_file::write(&case.expected_file, |out| Ok(out.write_all(text.as_bytes())?))
             .with_context(|| format!("failed to write {}", case.expected_file.display()))?;
         return Ok(None);
     }
