@@ -67,7 +67,7 @@ fn check(info: check::Info) -> Result<CheckInfo, LoadError> {
     if let Some(url) = &info.url {
         text("url", url, MAX_TEXT, true)?;
         if !url.starts_with("https://") && !url.starts_with("http://") {
-            return invalid(format!("url {url:?} does not start with https://"));
+            return invalid(format!("url {url:?} does not start with https:// or http://"));
         }
     }
     Ok(CheckInfo {
