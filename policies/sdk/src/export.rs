@@ -8,6 +8,8 @@ use std::marker::PhantomData;
 use kube_devops_facts::{Batch, LAYOUT, Writer};
 
 use crate::bindings::check::exports::devops::policy::{check, packed};
+#[cfg(target_family = "wasm")]
+use crate::log;
 use crate::{Check, Edit, Finding, Findings, Subject, typed};
 
 pub use crate::bindings::check::exports::devops::policy::check as exported;
@@ -101,6 +103,15 @@ pub fn create<C: Check>(settings: &str) -> Result<Box<dyn Evaluate>, String> {
     Ok(Box::new(C::new(settings)?))
 }
 
+/// Logs the message and the place of a panic: the host sees only that the component crashed, and adds the last error in its log.
+fn log_panics() {
+    #[cfg(target_family = "wasm")]
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        log::log(log::Level::Error, &format!("panic at {place}: {}", panic.payload_as_str().unwrap_or_default()));
+    }));
+}
+
 /// Implements the exports of the contract for the checks of a component.
 pub struct Adapter<P>(PhantomData<P>);
 
@@ -111,6 +122,7 @@ impl<P: Pack> check::Guest for Adapter<P> {
     type Rule = Rule<P>;
 
     fn describe() -> Vec<check::Info> {
+        log_panics();
         P::describe()
     }
 
@@ -122,6 +134,7 @@ impl<P: Pack> check::Guest for Adapter<P> {
 
 impl<P: Pack> check::GuestRule for Rule<P> {
     fn create(check: String, settings: String) -> Result<check::Rule, String> {
+        log_panics();
         Ok(check::Rule::new(Self(P::create(&check, &settings)?, PhantomData)))
     }
 
@@ -141,6 +154,7 @@ impl<P: Pack> packed::Guest for Adapter<P> {
     }
 
     fn create(check: String, settings: String) -> Result<u32, String> {
+        log_panics();
         let rule = P::create(&check, &settings)?;
         RULES.with_borrow_mut(|rules| {
             rules.push(rule);
