@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Result;
@@ -49,12 +51,8 @@ fn stored(setting: &Setting) -> Vec<(String, bool)> {
         let tags = record["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().to_owned());
         tags.collect::<Vec<_>>().join(" ")
     };
-    let mut stored: Vec<_> = listed
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|record| (tags(record), record["byDigest"].as_bool().unwrap()))
-        .collect();
+    let mut stored: Vec<_> =
+        listed.as_array().unwrap().iter().map(|record| (tags(record), record["byDigest"].as_bool().unwrap())).collect();
     stored.sort();
     stored
 }
@@ -232,4 +230,17 @@ async fn a_pull_that_stores_nothing_fails() -> Result<()> {
     assert_eq!(violations(&ran.json()), 1);
     setting.call(&["module", "pull", &reference, "-o", "/dev/full"]).exits(2);
     Ok(())
+}
+
+#[test]
+fn a_cache_in_which_others_can_write_is_a_warning() {
+    let setting = Setting::new();
+    let home = setting.folder.path();
+    let cache = home.join(".cache/kube-devops");
+    std::fs::create_dir_all(&cache).unwrap();
+    std::fs::set_permissions(&cache, Permissions::from_mode(0o777)).unwrap();
+    let mut command = kube_devops();
+    command.current_dir(home).env("HOME", home).env_remove("XDG_CACHE_HOME").env_remove("KUBE_DEVOPS_CACHE_DIR");
+    let ran = run(command.args(["explain", "reader", "--module", "file:reader.wasm"])).exits(0);
+    assert_eq!(ran.stderr.matches("warning: modules are not cached: ").count(), 1, "{}", ran.stderr);
 }
