@@ -101,9 +101,10 @@ fn follow(owners: &[Option<usize>], mut ends: Vec<Option<bool>>) -> Vec<bool> {
 /// of Kubernetes do not change them: they add labels, the default ServiceAccount and the volume of its token.
 fn runs_the_template_of(owned: &Subject, owner: &Subject) -> bool {
     let (pod, template) = (&owned.pod, &owner.pod);
-    let contains = |pairs: &[(String, String)], all: &[(String, String)]| {
-        all.iter().all(|pair| {
-            pairs.binary_search_by(|other| other.0.cmp(&pair.0)).is_ok_and(|place| pairs[place].1 == pair.1)
+    // Exports are often reduced to the fields that matter to their reader, so that labels can be missing.
+    let agree = |pairs: &[(String, String)], template: &[(String, String)]| {
+        template.iter().all(|(key, value)| {
+            pairs.binary_search_by(|(other, _)| other.cmp(key)).map_or(true, |place| pairs[place].1 == *value)
         })
     };
     // Checks that read complete objects can find differences that the facts do not have.
@@ -111,8 +112,8 @@ fn runs_the_template_of(owned: &Subject, owner: &Subject) -> bool {
         && owned.restart_policy == owner.restart_policy
         && owned.containers.len() == owner.containers.len()
         && owned.containers.iter().zip(&owner.containers).all(|(one, other)| is_same_container(one, other))
-        && contains(&owned.labels, &owner.labels)
-        && contains(&owned.annotations, &owner.annotations)
+        && agree(&owned.labels, &owner.labels)
+        && agree(&owned.annotations, &owner.annotations)
         && account(&pod.service_account) == account(&template.service_account)
         && (pod.host_network, pod.host_pid, pod.host_ipc)
             == (template.host_network, template.host_pid, template.host_ipc)
@@ -271,7 +272,7 @@ mod tests {
             |subject| subject.containers[0].security_context.privileged = true,
             |subject| subject.containers.push(container("nginx:1")),
             |subject| subject.containers.clear(),
-            |subject| subject.labels = Vec::new(),
+            |subject| subject.labels[0].1 = "other".to_owned(),
             |subject| subject.pod.host_network = true,
             |subject| subject.pod.service_account = "admin".into(),
             |subject| subject.pod.volume_types = vec!["hostPath".into()],

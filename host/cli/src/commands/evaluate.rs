@@ -1,7 +1,7 @@
 //! What `analyze` and `multi-cluster analyze` share: the rules, the report and the gates.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -95,7 +95,9 @@ impl<'a> Evaluator<'a> {
                     .context("failed to write the report")?,
                 Some(file) => {
                     let shown = Shown { colours: false, ..shown };
-                    report_file::write(file, |out| Ok(output::write(target.format, &shown, out)?))
+                    // The reader of a pipe may need no more, too.
+                    let write = |out: &mut dyn Write| output::write(target.format, &shown, out);
+                    report_file::write(file, |out| Ok(terminal::write_unless_closed(out, write)?))
                         .with_context(|| format!("failed to write the report to {}", file.display()))?;
                 }
             }
