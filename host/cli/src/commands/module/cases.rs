@@ -121,7 +121,7 @@ impl Case {
         }
         ensure!(
             outcomes.iter().flat_map(|outcome| &outcome.results).any(|result| *result != CheckResult::NotApplicable),
-            "no check applies to an object in {}: {} evaluate the status of pods, which none of them has",
+            "no check applies to an object in {}; these evaluate the status of pods, which none of them has: {}",
             self.manifest.display(),
             ids.join(", ")
         );
@@ -193,7 +193,7 @@ mod tests {
             "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web, image: 'web:1'}]}\n";
         assert!(evaluate(&only("latest-tag"), pod).is_ok());
         let error = evaluate(&only("pending"), pod).unwrap_err();
-        assert!(error.ends_with("pending evaluate the status of pods, which none of them has"), "{error}");
+        assert!(error.ends_with("these evaluate the status of pods, which none of them has: pending"), "{error}");
         assert!(evaluate(&only("pending"), &format!("{pod}status: {{phase: Running}}\n")).is_ok());
     }
 }
