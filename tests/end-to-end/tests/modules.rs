@@ -100,6 +100,9 @@ fn a_check_in_rust_needs_only_its_project() {
 fn a_check_in_javascript_needs_only_its_project() {
     let (folder, project) = project("javascript");
     if npm_install(&project) {
+        // As after an installation that was interrupted.
+        fs::remove_dir_all(project.join("node_modules")).unwrap();
+        fs::create_dir(project.join("node_modules")).unwrap();
         exercise(folder.path(), &project);
     }
 }
