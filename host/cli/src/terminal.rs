@@ -36,7 +36,10 @@ pub fn write_out(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Re
 }
 
 /// Like [`write_out`], to another output. Only a pipe can be closed by its reader.
-pub fn write_unless_closed(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+pub fn write_unless_closed(
+    out: &mut dyn Write,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     match write(out).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,

@@ -38,8 +38,8 @@ impl fmt::Display for ObjectKey {
 
 /// Appends a suffix to a name, and shortens the name to the limit of Kubernetes of 253 characters.
 pub fn with_suffix(name: &str, suffix: &str) -> String {
-    const LONGEST: usize = 253;
-    let room = LONGEST - suffix.len().min(LONGEST) - 1;
+    const MAX_LENGTH: usize = 253;
+    let room = MAX_LENGTH - suffix.len().min(MAX_LENGTH) - 1;
     let name = if name.len() > room { cut(name, room).replace('…', "") } else { name.to_owned() };
     format!("{}-{suffix}", name.trim_end_matches(['-', '.']))
 }

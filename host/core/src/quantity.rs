@@ -22,7 +22,7 @@ const SUFFIXES: [(&str, f64, f64); 16] = [
 ];
 
 /// No quantity is larger than 2^63-1 or has digits below 10^-9, so that greater exponents make no difference.
-const HIGHEST_EXPONENT: i32 = 300;
+const MAX_EXPONENT: i32 = 300;
 
 /// A quantity that is not negative. A float is precise enough to compare the quantities of manifests, and has the range for all
 /// of them.
@@ -80,7 +80,7 @@ fn power_of_ten(exponent: &str) -> Option<(f64, f64)> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let power = 10_f64.powi(digits.parse().unwrap_or(HIGHEST_EXPONENT).min(HIGHEST_EXPONENT));
+    let power = 10_f64.powi(digits.parse().unwrap_or(MAX_EXPONENT).min(MAX_EXPONENT));
     Some(if exponent.starts_with('-') { (1.0, power) } else { (power, 1.0) })
 }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The highest magnitude of a violation.
-pub const HIGHEST_MAGNITUDE: u32 = 5;
+pub const MAX_MAGNITUDE: u32 = 5;
 
 /// Returns the health score `100 - min(floor(penalty / subjects), 100)`, or 100 without subjects.
 ///

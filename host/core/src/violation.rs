@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Severity;
 use crate::outcome::{CheckOutcome, Finding};
-use crate::score::HIGHEST_MAGNITUDE;
+use crate::score::MAX_MAGNITUDE;
 use crate::subject::{Container, Controller, Source, Subject};
 
 /// A finding with the severity of the policy and the weight of the check.
@@ -92,7 +92,7 @@ impl CheckOutcome {
             check: check.clone(),
             severity: self.severity,
             weight: self.weight,
-            magnitude: finding.magnitude.clamp(1, HIGHEST_MAGNITUDE),
+            magnitude: finding.magnitude.clamp(1, MAX_MAGNITUDE),
             cluster: None,
             namespace: subject.namespace.clone(),
             kind: subject.kind.clone(),

@@ -260,17 +260,17 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
             }
         }
         for (found, count) in by_rule.iter_mut().zip(counts).filter(|(_, count)| *count > limit) {
-            *found = Err(CallError::Flood { found: count, limit });
+            *found = Err(CallError::TooManyFindings { found: count, limit });
         }
         Ok(by_rule)
     }
 
     fn validated(&self, finding: types::Finding, positions: &[usize], limits: &Limits) -> Result<Finding, CallError> {
-        let stranger = CallError::Stranger { subject: finding.subject, container: finding.container };
-        let Some(&subject) = positions.get(finding.subject as usize) else { return Err(stranger) };
+        let unknown = CallError::UnknownSubject { subject: finding.subject, container: finding.container };
+        let Some(&subject) = positions.get(finding.subject as usize) else { return Err(unknown) };
         let containers = self.facts.containers(subject);
         if finding.container.is_some_and(|container| container as usize >= containers) {
-            return Err(stranger);
+            return Err(unknown);
         }
         Ok(Finding {
             subject,

@@ -20,7 +20,7 @@ pub struct Catalog {
 /// The reason why a module cannot be added.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is already a {kind} {name}; rename that of the module")]
-pub struct Clash {
+pub struct NameConflict {
     /// `check` or `bundle`.
     pub kind: &'static str,
     /// Its id or name.
@@ -43,14 +43,14 @@ impl Catalog {
     /// # Errors
     ///
     /// If there is a check or a bundle with the same name. Nothing is added then.
-    pub fn add(&mut self, module: &LoadedModule) -> Result<(), Clash> {
+    pub fn add(&mut self, module: &LoadedModule) -> Result<(), NameConflict> {
         let ids = module.checks.iter().map(|check| &check.info().id);
         if let Some(id) = ids.into_iter().find(|id| self.checks.contains_key(*id)) {
-            return Err(Clash { kind: "check", name: id.clone() });
+            return Err(NameConflict { kind: "check", name: id.clone() });
         }
         if let Some(bundle) = module.bundle.as_ref().map(|module| module.bundle()) {
             if self.bundles.contains_key(&bundle.name) {
-                return Err(Clash { kind: "bundle", name: bundle.name.clone() });
+                return Err(NameConflict { kind: "bundle", name: bundle.name.clone() });
             }
             self.bundles.insert(bundle.name.clone(), bundle.clone());
         }

@@ -82,7 +82,7 @@ pub enum CallError {
     Trap(String),
     /// The module returned too many findings.
     #[error("it returned {found} findings; at most {limit} are allowed for this batch")]
-    Flood {
+    TooManyFindings {
         /// The number of findings.
         found: usize,
         /// The limit.
@@ -101,7 +101,7 @@ pub enum CallError {
     },
     /// The module returned a finding for a subject or container that is not in the batch.
     #[error("it returned a finding for {}, which is not in the batch", place(*subject, *container))]
-    Stranger {
+    UnknownSubject {
         /// The index of the subject.
         subject: u32,
         /// The index of the container.

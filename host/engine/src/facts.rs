@@ -10,7 +10,7 @@ use crate::bindings::check::devops::policy::types;
 use crate::convert;
 
 /// The most unused buffers that a thread keeps.
-const MOST_BUFFERS: usize = 4;
+const MAX_BUFFERS: usize = 4;
 
 thread_local! {
     /// Buffers of previous batches.
@@ -69,7 +69,7 @@ impl<S> Drop for Facts<'_, S> {
         if let Some(mut writer) = self.packed.take() {
             writer.clear();
             BUFFERS.with_borrow_mut(|buffers| {
-                if buffers.len() < MOST_BUFFERS {
+                if buffers.len() < MAX_BUFFERS {
                     buffers.push(writer);
                 }
             });

@@ -37,7 +37,7 @@ mod rule_cache;
 mod rule_set;
 
 pub use bundle::BundleModule;
-pub use catalog::{Catalog, Clash};
+pub use catalog::{Catalog, NameConflict};
 pub use check::CheckModule;
 #[doc(hidden)]
 pub use convert::write as write_facts;

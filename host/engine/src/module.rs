@@ -14,7 +14,7 @@ use crate::instance::{Instance, State};
 use crate::{CallError, Engine, LoadError, describe};
 
 /// The most rules of an instance. More rules than that are rarely used at the same time, and their memory is never released.
-const MOST_RULES: usize = 256;
+const MAX_RULES: usize = 256;
 
 /// An instance is large, and moved from and to a list with each call.
 type BoxedInstance = Box<Instance>;
@@ -107,7 +107,7 @@ impl Module {
             None => Box::new(self.instantiate(time_limit)?),
         };
         let answer = call(&mut instance)?;
-        if instance.calls() < self.engine.limits().calls_for_each_instance && instance.rules() < MOST_RULES {
+        if instance.calls() < self.engine.limits().calls_for_each_instance && instance.rules() < MAX_RULES {
             self.last_used.store(self.engine.idle().tick(), Ordering::Relaxed);
             self.engine.idle().add(self.engine.limits().idle_instances, || self.lock().push(instance));
         }

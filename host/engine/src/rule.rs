@@ -89,7 +89,7 @@ impl Rule {
         let edits = module.with_instance(time_limit, |instance| instance.remediate(self, subject, object.cloned()))?;
         let limit = (subject.containers.len() + 1) * module.engine().limits().findings_for_each_container;
         if edits.len() > limit {
-            return Err(CallError::Flood { found: edits.len(), limit });
+            return Err(CallError::TooManyFindings { found: edits.len(), limit });
         }
         let check = &self.check.info().id;
         let edit = |types::Edit { container, field, value }| Edit { check: check.clone(), container, field, value };

@@ -82,11 +82,11 @@ fn a_too_large_returned_value_is_rejected() {
 
 #[test]
 fn findings_outside_of_the_batch_are_rejected() {
-    let outcome = misbehave(&limits(), "stranger-container", &["a"]);
+    let outcome = misbehave(&limits(), "unknown-container", &["a"]);
     assert_eq!(cause(&outcome), "it returned a finding for container 7 of subject 0, which is not in the batch");
     let engine = Engine::new(limits()).unwrap();
-    let checks = BTreeMap::from([("stranger".to_owned(), Arc::new(load(&engine, "stranger").unwrap()))]);
-    let rules = Checks::new(checks, limits()).rule_set(&policy(&["stranger"], "")).unwrap();
+    let checks = BTreeMap::from([("unknown".to_owned(), Arc::new(load(&engine, "unknown").unwrap()))]);
+    let rules = Checks::new(checks, limits()).rule_set(&policy(&["unknown"], "")).unwrap();
     let outcomes = rules.evaluate(&[subject("a")]);
     assert_eq!(outcomes[0].errors[0].cause, "it returned a finding for subject 1, which is not in the batch");
 }

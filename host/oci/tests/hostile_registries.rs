@@ -17,7 +17,7 @@ use support::{Server, answer, with_header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BYTES: &[u8] = b"\0asm\x0d\0\x01\0";
-const MOST: u64 = 1000;
+const MAX_COUNT: u64 = 1000;
 
 /// The manifest of a module.
 fn manifest() -> String {
@@ -28,7 +28,8 @@ fn manifest() -> String {
 async fn pull(reference: &Reference, keychain: &Keychain) -> Result<Vec<u8>, OciError> {
     let timeouts = Timeouts { idle: Duration::from_millis(300), deadline: Duration::from_secs(20) };
     let options = Options { plain_http: true, timeouts, ..Options::default() };
-    let request = FetchRequest { reference, options: &options, keychain, keys: &[], most: MOST, budget: None, now: 0 };
+    let request =
+        FetchRequest { reference, options: &options, keychain, keys: &[], most: MAX_COUNT, budget: None, now: 0 };
     Ok(fetch(None, request).await?.component)
 }
 
@@ -153,7 +154,7 @@ async fn our_own_memory_is_not_the_fault_of_the_registry() {
         options: &options,
         keychain: &keychain,
         keys: &[],
-        most: MOST,
+        most: MAX_COUNT,
         budget,
         now: 0,
     };
@@ -236,7 +237,7 @@ async fn each_pull_of_a_version_is_entered_in_the_store() {
             options: &options,
             keychain: &keychain,
             keys: &[],
-            most: MOST,
+            most: MAX_COUNT,
             budget: None,
             now: 0,
         };

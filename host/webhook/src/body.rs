@@ -240,7 +240,7 @@ mod tests {
     use super::testing::incomplete;
     use super::*;
 
-    const LARGEST: usize = 1024 * 1024;
+    const MAX_SIZE: usize = 1024 * 1024;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(30)
@@ -258,20 +258,20 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_up_to_the_limit_are_read_with_and_without_a_declared_size() {
-        let budget = BodyBudget::new(LARGEST);
-        for size in [0, 10, SMALL, SMALL + 1, LARGEST] {
+        let budget = BodyBudget::new(MAX_SIZE);
+        for size in [0, 10, SMALL, SMALL + 1, MAX_SIZE] {
             assert!(matches!(length(&budget, Body::from(vec![b'x'; size])).await, Ok(read) if read == size), "{size}");
         }
         assert!(matches!(length(&budget, chunked(1_000_000)).await, Ok(1_000_000)));
         let available = |pool: &Pool| (pool.shared.available_permits() * UNIT, pool.places.available_permits());
-        assert_eq!(available(&budget.large), (LARGEST, 1));
+        assert_eq!(available(&budget.large), (MAX_SIZE, 1));
         assert_eq!(available(&budget.small), (SHARED_BY_SMALL, SMALL_PLACES));
     }
 
     #[tokio::test]
     async fn larger_bodies_are_rejected_with_their_first_bytes() {
-        let budget = BodyBudget::new(LARGEST);
-        for body in [Body::from(vec![b'x'; LARGEST + 1]), chunked(LARGEST + 20_000)] {
+        let budget = BodyBudget::new(MAX_SIZE);
+        for body in [Body::from(vec![b'x'; MAX_SIZE + 1]), chunked(MAX_SIZE + 20_000)] {
             let error = length(&budget, body).await;
             assert!(matches!(&error, Err(BodyError::TooLarge { head }) if head.len() == HEAD), "{error:?}");
         }
@@ -279,18 +279,18 @@ mod tests {
 
     #[tokio::test]
     async fn large_bodies_wait_for_the_budget_and_never_block_small_ones() {
-        let budget = BodyBudget::new(LARGEST);
+        let budget = BodyBudget::new(MAX_SIZE);
         let mut held = Vec::new();
         for _ in 0..2 {
-            held.push(budget.read(&mut Body::from(vec![b'x'; LARGEST]), soon()).await);
+            held.push(budget.read(&mut Body::from(vec![b'x'; MAX_SIZE]), soon()).await);
         }
         assert!(held.iter().all(Result::is_ok));
         assert!(matches!(length(&budget, Body::from(vec![b'x'; SMALL])).await, Ok(SMALL)));
         let now = Instant::now();
-        let busy = budget.read(&mut Body::from(vec![b'x'; LARGEST]), now).await;
+        let busy = budget.read(&mut Body::from(vec![b'x'; MAX_SIZE]), now).await;
         assert!(matches!(&busy, Err(BodyError::Busy(Busy::Large { head })) if head.len() == HEAD), "{busy:?}");
         held.clear();
-        assert!(matches!(length(&budget, Body::from(vec![b'x'; LARGEST])).await, Ok(LARGEST)));
+        assert!(matches!(length(&budget, Body::from(vec![b'x'; MAX_SIZE])).await, Ok(MAX_SIZE)));
     }
 
     /// Reads bodies until all of them wait for more bytes, or for memory.
@@ -307,12 +307,12 @@ mod tests {
 
     #[tokio::test]
     async fn announced_bytes_and_the_first_bytes_of_a_body_take_no_memory() {
-        let budget = BodyBudget::new(LARGEST);
+        let budget = BodyBudget::new(MAX_SIZE);
         let mut announced: Vec<Body> =
-            [SMALL, LARGEST].iter().flat_map(|size| (0..1000).map(|_| incomplete(FREE, *size))).collect();
+            [SMALL, MAX_SIZE].iter().flat_map(|size| (0..1000).map(|_| incomplete(FREE, *size))).collect();
         let _begun = begin(&budget, &mut announced).await;
         let now = Instant::now();
-        for size in [SMALL, LARGEST] {
+        for size in [SMALL, MAX_SIZE] {
             let read = budget.read(&mut Body::from(vec![b'x'; size]), now).await;
             assert!(read.is_ok_and(|read| read.bytes.len() == size), "{size}");
         }
@@ -320,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn small_bodies_without_memory_are_rejected_as_small_unless_their_bytes_are_free() {
-        let budget = BodyBudget::new(LARGEST);
+        let budget = BodyBudget::new(MAX_SIZE);
         let count = SHARED_BY_SMALL / (SMALL - FREE) + 1 + SMALL_PLACES;
         let mut sent: Vec<Body> = (0..count).map(|_| incomplete(SMALL - 1, SMALL)).collect();
         let _begun = begin(&budget, &mut sent).await;
@@ -328,13 +328,13 @@ mod tests {
         let busy = budget.read(&mut Body::from(vec![b'x'; SMALL]), now).await;
         assert!(matches!(busy, Err(BodyError::Busy(Busy::Small))), "{busy:?}");
         assert!(budget.read(&mut Body::from(vec![b'x'; FREE]), now).await.is_ok());
-        assert!(budget.read(&mut Body::from(vec![b'x'; LARGEST]), now).await.is_ok(), "large bodies have their own");
+        assert!(budget.read(&mut Body::from(vec![b'x'; MAX_SIZE]), now).await.is_ok(), "large bodies have their own");
     }
 
     #[tokio::test]
     async fn bodies_that_have_arrived_in_part_do_not_wait_for_each_other() {
-        let budget = BodyBudget::new(LARGEST);
-        for (size, count) in [(SMALL, 4 * SHARED_BY_SMALL / SMALL), (LARGEST, 8)] {
+        let budget = BodyBudget::new(MAX_SIZE);
+        for (size, count) in [(SMALL, 4 * SHARED_BY_SMALL / SMALL), (MAX_SIZE, 8)] {
             let (open, gate) = tokio::sync::watch::channel(false);
             let halves = |_| {
                 let mut gate = gate.clone();
@@ -356,7 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_does_not_arrive_or_breaks_is_an_error() {
-        let budget = BodyBudget::new(LARGEST);
+        let budget = BodyBudget::new(MAX_SIZE);
         let mut never = Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
         assert!(matches!(budget.read(&mut never, Instant::now()).await, Err(BodyError::Late)));
         let broken = stream::iter([Err::<Vec<u8>, _>(std::io::Error::other("reset"))]);

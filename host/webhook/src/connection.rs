@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 /// The age from which on a connection is closed after a response, so that API servers spread over the replicas.
-const LONGEST_AGE: Duration = Duration::from_secs(300);
+const MAX_AGE: Duration = Duration::from_secs(300);
 
 /// Accepts a limited number of connections, and closes them when they are old or the server is not ready any more.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ struct Connection {
 impl Connection {
     /// Whether it is closed after the response that is sent now.
     fn is_over(&self, now: Instant) -> bool {
-        self.readiness.is_draining() || now.saturating_duration_since(self.accepted) >= LONGEST_AGE
+        self.readiness.is_draining() || now.saturating_duration_since(self.accepted) >= MAX_AGE
     }
 }
 
@@ -120,8 +120,8 @@ mod tests {
         let connection = Connection { accepted, readiness: readiness.clone(), _permit: Arc::new(permit) };
         assert!(!connection.is_over(accepted), "a server that is not ready yet keeps connections");
         readiness.set();
-        assert!(!connection.is_over(accepted + LONGEST_AGE - Duration::from_millis(1)));
-        assert!(connection.is_over(accepted + LONGEST_AGE));
+        assert!(!connection.is_over(accepted + MAX_AGE - Duration::from_millis(1)));
+        assert!(connection.is_over(accepted + MAX_AGE));
         readiness.unset();
         assert!(connection.is_over(accepted));
     }

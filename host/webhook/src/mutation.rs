@@ -10,7 +10,7 @@ use kube_devops_core::text::{cut, escape_controls};
 use serde_json::{Value, json};
 
 use crate::metrics::Metrics;
-use crate::response::{LONGEST_WARNING, MOST_WARNINGS};
+use crate::response::{MAX_WARNING_LENGTH, MAX_WARNINGS};
 use crate::review::{Patch, Request, Response, ReviewError, parse_values};
 
 /// Responds to a review. `operator` is the user who remediates, whose updates are never changed.
@@ -46,14 +46,14 @@ fn response(uid: &str, yielded: &[Yielded]) -> Response {
         yielded.iter().map(|yielded| json!({ "op": "remove", "path": yielded.path })).collect();
     response.patch =
         Some(Patch { patch: ByteString(Value::from(operations).to_string().into_bytes()), patch_type: "JSONPatch" });
-    let warnings = by_container(yielded).into_iter().take(MOST_WARNINGS).map(|(container, fields)| {
+    let warnings = by_container(yielded).into_iter().take(MAX_WARNINGS).map(|(container, fields)| {
         let text = if fields.is_empty() {
             format!("removed container {container}, of which only the fields remained that kube-devops had added")
         } else {
             let fields = fields.join(", ");
             format!("container {container}: removed {fields}, which kube-devops had added, because this update sets other values")
         };
-        cut(&escape_controls(&text), LONGEST_WARNING)
+        cut(&escape_controls(&text), MAX_WARNING_LENGTH)
     });
     response.warnings = warnings.collect();
     response
@@ -69,7 +69,7 @@ fn by_container(yielded: &[Yielded]) -> BTreeMap<&str, Vec<&str>> {
 }
 
 fn log(request: &Request<'_, Value>, yielded: &[Yielded]) {
-    let shown = |text: &str| cut(&escape_controls(text), LONGEST_WARNING);
+    let shown = |text: &str| cut(&escape_controls(text), MAX_WARNING_LENGTH);
     let name = request.object.as_ref().and_then(|object| object["metadata"]["name"].as_str()).unwrap_or_default();
     tracing::info!(
         namespace = shown(&request.namespace),

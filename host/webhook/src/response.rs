@@ -10,13 +10,13 @@ use kube_devops_core::{CheckInfo, Severity, Violation};
 use super::review::{Denial, Response};
 
 /// The longest warning, in bytes. The API server truncates longer ones.
-pub(crate) const LONGEST_WARNING: usize = 256;
+pub(crate) const MAX_WARNING_LENGTH: usize = 256;
 /// The most warnings. The API server drops warnings beyond 4,096 bytes in total.
-pub(crate) const MOST_WARNINGS: usize = 14;
+pub(crate) const MAX_WARNINGS: usize = 14;
 /// The most violations in a denial.
-const MOST_LISTED: usize = 50;
+const MAX_LISTED: usize = 50;
 /// The longest line of a denial, in bytes.
-const LONGEST_LINE: usize = 1024;
+const MAX_LINE_LENGTH: usize = 1024;
 
 /// The reason why a request could not be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +163,7 @@ impl Verdict {
             Self::Skipped => {}
             Self::Invalid(reason) => {
                 response.allowed = false;
-                let message = cut(&escape_controls(reason), LONGEST_LINE);
+                let message = cut(&escape_controls(reason), MAX_LINE_LENGTH);
                 response.status = Some(Denial { code: 422, reason: "Invalid", message });
             }
             Self::Evaluated { subject, violations, failures, is_controlled } => {
@@ -212,10 +212,10 @@ impl ResponsePolicy {
         let failed_open = failures.iter().filter(|_| response.allowed);
         let lines = failed_open.map(|failure| format!("admitted without evaluation: {}", failure.text)).chain(lines);
         let lines: Vec<String> = lines.collect();
-        let listed = lines.iter().take(MOST_WARNINGS);
-        response.warnings = listed.map(|line| cut(&escape_controls(line), LONGEST_WARNING)).collect();
-        if lines.len() > MOST_WARNINGS {
-            response.warnings.push(format!("and {} more", lines.len() - MOST_WARNINGS));
+        let listed = lines.iter().take(MAX_WARNINGS);
+        response.warnings = listed.map(|line| cut(&escape_controls(line), MAX_WARNING_LENGTH)).collect();
+        if lines.len() > MAX_WARNINGS {
+            response.warnings.push(format!("and {} more", lines.len() - MAX_WARNINGS));
         }
         annotate(response, violations, failures);
     }
@@ -228,17 +228,17 @@ impl ResponsePolicy {
             text = format!("{count} violation{plural} in {}:", escape_controls(subject));
         }
         let mut explained: Vec<&str> = Vec::new();
-        for found in denying.iter().take(MOST_LISTED) {
-            text += &format!("\n- {}", cut(&escape_controls(&line(found)), LONGEST_LINE));
+        for found in denying.iter().take(MAX_LISTED) {
+            text += &format!("\n- {}", cut(&escape_controls(&line(found)), MAX_LINE_LENGTH));
             if !explained.contains(&&*found.violation.check) {
                 explained.push(&found.violation.check);
                 if let Some(fix) = self.fixes.get(&*found.violation.check) {
-                    text += &format!("\n  Fix: {}", cut(&escape_controls(fix), LONGEST_LINE));
+                    text += &format!("\n  Fix: {}", cut(&escape_controls(fix), MAX_LINE_LENGTH));
                 }
             }
         }
-        if denying.len() > MOST_LISTED {
-            text += &format!("\nand {} more", denying.len() - MOST_LISTED);
+        if denying.len() > MAX_LISTED {
+            text += &format!("\nand {} more", denying.len() - MAX_LISTED);
         }
         // The command knows the checks of the program.
         let is_built_in = |check: &&&str| POLICY_FIELDS.iter().any(|field| field.check == **check);
@@ -247,8 +247,10 @@ impl ResponsePolicy {
         }
         for EvaluationFailure { text: why, .. } in failures {
             let separator = if text.is_empty() { "" } else { "\n" };
-            text +=
-                &format!("{separator}{subject} could not be evaluated: {}", cut(&escape_controls(why), LONGEST_LINE));
+            text += &format!(
+                "{separator}{subject} could not be evaluated: {}",
+                cut(&escape_controls(why), MAX_LINE_LENGTH)
+            );
         }
         text
     }
@@ -264,7 +266,7 @@ fn annotate(response: &mut Response, violations: &[PolicyViolation], failures: &
         let mut checks: Vec<String> = checks.collect();
         checks.sort();
         checks.dedup();
-        annotations.insert("violations", cut(&checks.join(","), LONGEST_LINE));
+        annotations.insert("violations", cut(&checks.join(","), MAX_LINE_LENGTH));
     }
     if let Some(first) = failures.first() {
         annotations.insert("not_evaluated", first.reason.as_str().to_owned());

@@ -31,11 +31,11 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The idle timeout of a connection. API servers close theirs earlier, so that they never use one that is being closed.
 const IDLE: Duration = Duration::from_secs(120);
 /// The most connections at a time. An API server opens one per concurrent request.
-const MOST_CONNECTIONS: usize = 2048;
+const MAX_CONNECTIONS: usize = 2048;
 /// The most bytes of a connection that are buffered before they are processed.
 const READ_BUFFER: usize = 16 * 1024;
 /// The most updates of remediated workloads that are processed at a time.
-const MOST_MUTATIONS: usize = 8;
+const MAX_MUTATIONS: usize = 8;
 
 #[derive(Clone)]
 struct Served {
@@ -49,7 +49,7 @@ struct Served {
 /// Serves reviews that are posted to [`VALIDATE_PATH`] and [`MUTATE_PATH`].
 pub fn router(admission: Arc<Admission>, largest_body: usize) -> Router {
     let budget = BodyBudget::new(largest_body);
-    let mutations = Arc::new(Semaphore::new(MOST_MUTATIONS));
+    let mutations = Arc::new(Semaphore::new(MAX_MUTATIONS));
     let served = Served { admission, budget, largest_body, mutations };
     Router::new().route(VALIDATE_PATH, post(validate)).route(MUTATE_PATH, post(mutate)).with_state(served)
 }
@@ -85,7 +85,7 @@ pub async fn serve(
 ) -> Result<(SocketAddr, JoinHandle<()>), ClusterError> {
     let (listener, address) = listen(address).await?;
     let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIMEOUT).acceptor(NoDelayAcceptor::new());
-    let acceptor = LimitedAcceptor::new(acceptor, MOST_CONNECTIONS, readiness);
+    let acceptor = LimitedAcceptor::new(acceptor, MAX_CONNECTIONS, readiness);
     let mut server = axum_server::Server::from_listener(listener)
         .acceptor(acceptor)
         .handle(handle)
@@ -220,7 +220,7 @@ mod tests {
     use crate::admission::testing::{admission, options, review};
     use crate::body::testing::incomplete;
 
-    const LARGEST: usize = 1024 * 1024;
+    const MAX_SIZE: usize = 1024 * 1024;
 
     fn post(body: Body) -> Request {
         let request = axum::http::Request::post(VALIDATE_PATH).header(CONTENT_TYPE, "application/json");
@@ -229,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_review_is_evaluated_while_many_others_do_not_arrive() {
-        let mut router = router(Arc::new(admission(options())), LARGEST);
+        let mut router = router(Arc::new(admission(options())), MAX_SIZE);
         let mut slow: Vec<_> = (0..200).map(|_| router.call(post(incomplete(0, 256 * 1024)))).collect();
         for request in &mut slow {
             assert!(futures::poll!(request).is_pending());
@@ -248,7 +248,7 @@ mod tests {
     fn only_large_requests_are_denied_for_lack_of_memory() {
         let admission = admission(options());
         let denied = |busy| {
-            let unread = rejection(BodyError::Busy(busy), LARGEST, admission.deadline());
+            let unread = rejection(BodyError::Busy(busy), MAX_SIZE, admission.deadline());
             assert_eq!((unread.reason, unread.status), (Reason::Overload, StatusCode::SERVICE_UNAVAILABLE));
             admission
                 .deny_unread(&unread.head, unread.reason, &unread.text, Instant::now())

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The highest magnitude of a finding; the host has the same limit.
-const HIGHEST_MAGNITUDE: u32 = 5;
+const MAX_MAGNITUDE: u32 = 5;
 
 /// The settings of the check.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -59,7 +59,7 @@ impl Check for HighRestarts {
             if restarts > self.0.threshold {
                 findings.container_times(
                     index,
-                    restarts.min(HIGHEST_MAGNITUDE),
+                    restarts.min(MAX_MAGNITUDE),
                     format!("restarted {restarts} times, more than {}", self.0.threshold),
                 );
             }

@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow};
 pub const DEADLINE: Duration = Duration::from_secs(90);
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+const MAX_PAUSE: Duration = Duration::from_millis(200);
 
 /// Repeats `attempt` until it succeeds and returns its value. `what` names the condition in the error, for example "the
 /// Deployment web to be available".
@@ -24,7 +24,7 @@ where
     F: FnMut() -> Attempt,
     Attempt: Future<Output = Result<T>>,
 {
-    poll(deadline, LONGEST_PAUSE, what, attempt).await
+    poll(deadline, MAX_PAUSE, what, attempt).await
 }
 
 /// Like [`eventually`], with a maximum pause between attempts.

@@ -361,7 +361,7 @@ async fn missing_permissions_are_reported_with_the_commands_that_need_them() -> 
     let both = ["-n", namespace.name(), "-n", "misspelt"];
     call(lister.path(), &[&["analyze"][..], &both].concat()).exits(0).complains(&["warning: ", "misspelt"]);
     let ran = call(lister.path(), &[&["analyze", "--min-score", "1"][..], &both].concat()).exits(2);
-    ran.complains(&["not everything was evaluated"]);
+    let ran = ran.complains(&["not everything was evaluated"]);
     assert!(ran.stdout.contains("no pods in namespace \"misspelt\""), "{}", ran.stdout);
 
     let unprivileged = plane.kubeconfig_for_user("unprivileged", &[])?;

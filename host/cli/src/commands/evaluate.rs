@@ -17,7 +17,7 @@ use crate::output::{self, Shown};
 use crate::terminal::{self, print_message, print_note};
 
 /// The largest file with a policy, in bytes. The API server accepts no larger object.
-const LARGEST_POLICY: u64 = 3 * 1024 * 1024;
+const MAX_POLICY_SIZE: u64 = 3 * 1024 * 1024;
 
 /// The rules to evaluate with, and the output of the report.
 pub struct Evaluator<'a> {
@@ -108,10 +108,10 @@ impl<'a> Evaluator<'a> {
 
 fn read_policy(file: &Path, checks: &Checks) -> Result<Policy> {
     let mut text = String::new();
-    let read = File::open(file).and_then(|opened| opened.take(LARGEST_POLICY + 1).read_to_string(&mut text));
+    let read = File::open(file).and_then(|opened| opened.take(MAX_POLICY_SIZE + 1).read_to_string(&mut text));
     read.with_context(|| format!("failed to read {}", file.display()))?;
-    if text.len() as u64 > LARGEST_POLICY {
-        bail!("{} is larger than {} KiB, and no policy is", file.display(), LARGEST_POLICY / 1024);
+    if text.len() as u64 > MAX_POLICY_SIZE {
+        bail!("{} is larger than {} KiB, and no policy is", file.display(), MAX_POLICY_SIZE / 1024);
     }
     let object = policy_file::parse(&text).with_context(|| file.display().to_string())?;
     let name = object.metadata.name.unwrap_or_default();

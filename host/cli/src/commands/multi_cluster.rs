@@ -157,8 +157,8 @@ fn analyze(
 
 /// Describes the clusters, for the heading of the report.
 fn target(selected: &[String]) -> String {
-    const MOST_NAMES: usize = 4;
-    if selected.len() <= MOST_NAMES { selected.join(", ") } else { format!("{} clusters", selected.len()) }
+    const MAX_NAMES: usize = 4;
+    if selected.len() <= MAX_NAMES { selected.join(", ") } else { format!("{} clusters", selected.len()) }
 }
 
 /// Reads the clusters in parallel, and evaluates each as soon as it was read.

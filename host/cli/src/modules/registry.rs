@@ -15,7 +15,7 @@ use kube_devops_oci::{Access, Fetched, Keychain, OciError, Options, PublicKey, R
 use crate::arguments::{CacheArguments, RegistryArguments, VerificationArguments};
 
 /// The largest file with a key, a certificate or a configuration, in bytes.
-const LARGEST_FILE: u64 = 1024 * 1024;
+const MAX_FILE_SIZE: u64 = 1024 * 1024;
 
 impl RegistryArguments {
     /// Returns how to reach registries.
@@ -126,12 +126,12 @@ pub fn read(path: &Path) -> Result<String> {
         // Opening a named pipe would wait for its other end.
         ensure!(fs::metadata(path)?.is_file(), "not a file");
         let mut text = String::new();
-        let read = fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text);
+        let read = fs::File::open(path)?.take(MAX_FILE_SIZE + 1).read_to_string(&mut text);
         if read.as_ref().is_err_and(|error| error.kind() == ErrorKind::InvalidData) {
             bail!("it is not text; keys and certificates must be in PEM format, to which openssl converts DER");
         }
         read?;
-        ensure!(text.len() as u64 <= LARGEST_FILE, "it has more than {LARGEST_FILE} bytes");
+        ensure!(text.len() as u64 <= MAX_FILE_SIZE, "it has more than {MAX_FILE_SIZE} bytes");
         Ok(text)
     };
     read().with_context(|| format!("failed to read {}", path.display()))

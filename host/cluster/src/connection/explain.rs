@@ -6,7 +6,7 @@ use kube::client::AuthError;
 use kube::config::ExecConfig;
 
 /// Only the start of what a plugin prints is shown.
-const LONGEST_OUTPUT: usize = 500;
+const MAX_OUTPUT_LENGTH: usize = 500;
 
 /// Returns the reason of an error, with the credential plugin that is known.
 pub fn reason(error: &(dyn Error + 'static), plugin: Option<&ExecConfig>) -> String {
@@ -21,7 +21,7 @@ pub fn plugin_failure(error: &(dyn Error + 'static), plugin: Option<&ExecConfig>
         match cause.downcast_ref::<AuthError>() {
             Some(AuthError::AuthExecRun { cmd, out }) => {
                 let printed = String::from_utf8_lossy(&out.stderr);
-                let shown: String = printed.trim().chars().take(LONGEST_OUTPUT).collect();
+                let shown: String = printed.trim().chars().take(MAX_OUTPUT_LENGTH).collect();
                 let program = name(plugin).unwrap_or(cmd.split(' ').next().unwrap_or_default());
                 return Some(format!("the credential plugin {program} failed with {}: {shown}", out.status));
             }

@@ -19,7 +19,7 @@ pub const VERIFIED: &str = "Verified";
 pub const LOADED: &str = "Loaded";
 
 /// The longest message, in bytes.
-pub const LONGEST_MESSAGE: usize = 1024;
+pub const MAX_MESSAGE_LENGTH: usize = 1024;
 
 /// Makes the conditions of an object.
 pub struct Conditions<'a> {
@@ -40,7 +40,7 @@ impl Conditions<'_> {
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
-            message: cut(&escape_controls(message), LONGEST_MESSAGE),
+            message: cut(&escape_controls(message), MAX_MESSAGE_LENGTH),
             observed_generation: self.generation,
             last_transition_time: same
                 .map_or_else(|| time(self.now), |condition| condition.last_transition_time.clone()),

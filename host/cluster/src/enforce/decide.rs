@@ -9,12 +9,12 @@ use kube_devops_core::{Needs, Subject, complete_object};
 use serde_json::Value;
 
 use super::added::give_up;
-use super::job::{JobResult, PatchCount, Patched, RemediationJob, Step, Trouble};
+use super::job::{JobResult, PatchCount, Patched, RemediationJob, RolloutFailure, Step};
 use super::plan::{self, Addition, IGNORE, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
-use super::rollout::{Progress, Rollout, is_observed, is_recorded, objection, rollout};
+use super::rollout::{Progress, Rollout, is_observed, is_recorded, reason_to_skip, rollout};
 
 /// The patches of one template after which another client is assumed to remove the fields.
-const MOST_PATCHES: u32 = 2;
+const MAX_PATCHES: u32 = 2;
 
 /// What to do with a workload.
 #[derive(Debug, PartialEq)]
@@ -69,11 +69,11 @@ pub fn remediation(
         let reason = annotation(workload, REVERTED_BECAUSE).unwrap_or("the new pods did not become available");
         return done(JobResult::Reverted(reason.to_owned()));
     }
-    if let Some(reason) = objection(workload, job.spec.remediate_daemon_sets.unwrap_or_default()) {
+    if let Some(reason) = reason_to_skip(workload, job.spec.remediate_daemon_sets.unwrap_or_default()) {
         return done(JobResult::Skipped(reason));
     }
-    if patches.is_some_and(|patches| patches.template == template && patches.count >= MOST_PATCHES) {
-        let reason = format!("another client removed the added fields {MOST_PATCHES} times; they are not added again");
+    if patches.is_some_and(|patches| patches.template == template && patches.count >= MAX_PATCHES) {
+        let reason = format!("another client removed the added fields {MAX_PATCHES} times; they are not added again");
         return done(JobResult::Conflict(reason));
     }
     match rollout(workload) {
@@ -129,7 +129,7 @@ fn adopted(workload: &Value, template: String) -> Patched {
 }
 
 /// Decides about a workload that was patched.
-pub fn follow_up(workload: &Value, trouble: Option<Trouble>, step: Step) -> Decision {
+pub fn follow_up(workload: &Value, failure: Option<RolloutFailure>, step: Step) -> Decision {
     let template = plan::own_template(workload);
     if annotation(workload, REVERTED) == Some(&template) {
         let reason = annotation(workload, REVERTED_BECAUSE).unwrap_or_default().to_owned();
@@ -141,12 +141,14 @@ pub fn follow_up(workload: &Value, trouble: Option<Trouble>, step: Step) -> Deci
     }
     // Only the rollout of the patch itself is reverted: another template is the change of another client.
     if annotation(workload, ROLLING_OUT) != Some(&template) {
-        return superseded(workload, trouble.as_ref());
+        return superseded(workload, failure.as_ref());
     }
-    let reason = match (rollout(workload), trouble) {
-        (Rollout::Failed(reason), _) | (_, Some(Trouble::Restarted(reason))) => reason,
+    let reason = match (rollout(workload), failure) {
+        (Rollout::Failed(reason), _) | (_, Some(RolloutFailure::Restarted(reason))) => reason,
         _ if step == Step::Adopt => return Decision::Done(JobResult::Patched(adopted(workload, template))),
-        (Rollout::InProgress(progress), Some(Trouble::Stalled { progress: known, limit })) if progress == known => {
+        (Rollout::InProgress(progress), Some(RolloutFailure::Stalled { progress: known, limit }))
+            if progress == known =>
+        {
             format!("no progress for {} seconds", limit.as_secs())
         }
         (Rollout::InProgress(progress), _) => return given_up(workload, JobResult::InProgress(progress)),
@@ -159,8 +161,8 @@ pub fn follow_up(workload: &Value, trouble: Option<Trouble>, step: Step) -> Deci
 }
 
 /// Decides about a workload whose template was changed by another client during the rollout of the patch.
-fn superseded(workload: &Value, trouble: Option<&Trouble>) -> Decision {
-    let is_stalled = matches!(trouble, Some(Trouble::Stalled { .. }));
+fn superseded(workload: &Value, failure: Option<&RolloutFailure>) -> Decision {
+    let is_stalled = matches!(failure, Some(RolloutFailure::Stalled { .. }));
     match (give_up(workload), rollout(workload)) {
         // The added fields are given up when the rollout of the other client is recorded.
         (Some(_), Rollout::InProgress(progress)) if !is_recorded(workload) && !is_stalled => {

@@ -8,7 +8,7 @@ use kube_devops_core::Subject;
 use tokio::time::Instant;
 
 use super::EnforceOptions;
-use super::job::{JobResult, Patched, Step, Trouble};
+use super::job::{JobResult, Patched, RolloutFailure, Step};
 use super::rollout::Progress;
 
 /// The period of the checks of a rollout.
@@ -17,7 +17,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// The pause after the end of a rollout, or the revert of its patch, was denied.
 const DENIED_PERIOD: Duration = Duration::from_secs(30);
 /// The most denials, so that the deletion of the policy does not wait for a rollout that can never be ended.
-const MOST_DENIALS: u32 = 20;
+const MAX_DENIALS: u32 = 20;
 
 /// The time after the deadline of a Deployment in which Kubernetes can report the lack of progress itself. It does not if the
 /// write of another client made it lose the start of the rollout; see [`is_recorded`](super::rollout::is_recorded).
@@ -77,19 +77,23 @@ impl Follow {
     }
 
     /// Starts a check. Returns a reason to revert that is not visible in the workload, and the next step.
-    pub fn start<'a>(&mut self, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> (Option<Trouble>, Step) {
+    pub fn start<'a>(
+        &mut self,
+        pods: impl Iterator<Item = &'a Arc<Subject>>,
+        now: Instant,
+    ) -> (Option<RolloutFailure>, Step) {
         self.next = now + PERIOD;
         let progress = self.progress;
         let limit = progress.deadline.map_or(self.rollout_deadline, |deadline| deadline + MARGIN);
         let is_late = self.complete.is_none() && now.saturating_duration_since(self.progressed) >= limit;
-        let stalled = is_late.then_some(Trouble::Stalled { progress, limit });
+        let stalled = is_late.then_some(RolloutFailure::Stalled { progress, limit });
         let is_settled = self.complete.is_some_and(|at| now.saturating_duration_since(at) >= self.settle);
         let step = match (self.is_restored, is_settled) {
             (true, _) => Step::Adopt,
             (false, false) => Step::Check,
             (false, true) => Step::Complete,
         };
-        (self.restarted(pods).map(Trouble::Restarted).or(stalled), step)
+        (self.restarted(pods).map(RolloutFailure::Restarted).or(stalled), step)
     }
 
     /// The follow-up after the result of a check; `None` if the rollout is over.
@@ -107,7 +111,7 @@ impl Follow {
             }
             JobResult::Reverting => Some(self),
             // A webhook or a quota may allow it later, and a harmful patch must not stay because of them.
-            JobResult::Denied(_) | JobResult::Conflict(_) | JobResult::Skipped(_) if self.denials < MOST_DENIALS => {
+            JobResult::Denied(_) | JobResult::Conflict(_) | JobResult::Skipped(_) if self.denials < MAX_DENIALS => {
                 self.denials += 1;
                 self.next = now + DENIED_PERIOD;
                 Some(self)

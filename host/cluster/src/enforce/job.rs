@@ -33,7 +33,7 @@ pub enum NextJob {
         /// The workload.
         key: WorkloadKey,
         /// A reason to revert; `None` if there is none so far.
-        trouble: Option<Trouble>,
+        failure: Option<RolloutFailure>,
         /// The next step if there is no reason to revert.
         step: Step,
     },
@@ -46,7 +46,7 @@ pub enum NextJob {
 
 /// A reason to revert a patch that the workload alone does not show.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub enum RolloutFailure {
     /// A container of a new pod was restarted, with a message about it.
     Restarted(String),
     /// For as long as `limit`, the rollout was not seen further than this.

@@ -26,7 +26,7 @@ mod yielding;
 
 use std::time::Duration;
 
-pub use job::{Existence, JobResult, NextJob, Patched, RemediationJob, Step, Trouble, WorkloadKey};
+pub use job::{Existence, JobResult, NextJob, Patched, RemediationJob, RolloutFailure, Step, WorkloadKey};
 pub use plan::PATCHED_BY;
 pub use release::{Released, release};
 pub use requests::{Ended, check, follow, remediate};

@@ -13,7 +13,7 @@ use tokio::task::block_in_place;
 
 use super::added::added;
 use super::decide::{Decision, follow_up, remediation};
-use super::job::{Existence, JobResult, Rejection, RemediationJob, Step, Trouble, WorkloadKey, is_replica_set};
+use super::job::{Existence, JobResult, Rejection, RemediationJob, RolloutFailure, Step, WorkloadKey, is_replica_set};
 use super::plan;
 use crate::error::is_webhook_failure;
 use crate::install::FIELD_MANAGER;
@@ -56,13 +56,13 @@ pub async fn remediate(client: &Client, job: &RemediationJob) -> Result<Ended, k
     Ok(Ended { key: Some(key), uid: uid(&workload), result })
 }
 
-/// Checks the rollout of a patched workload, and reverts the patch if the rollout fails or there is `trouble`.
+/// Checks the rollout of a patched workload, and reverts the patch if the rollout fails or there is `failure`.
 #[tracing::instrument(skip_all, fields(namespace, kind = key.kind, name = key.name))]
 pub async fn follow(
     client: &Client,
     namespace: &str,
     key: WorkloadKey,
-    trouble: Option<Trouble>,
+    failure: Option<RolloutFailure>,
     step: Step,
 ) -> Result<Ended, kube::Error> {
     let api = api(client, namespace, &key.kind);
@@ -70,7 +70,7 @@ pub async fn follow(
         Ok(workload) => workload,
         Err(result) => return Ok(Ended { key: Some(key), uid: None, result }),
     };
-    let decision = follow_up(&workload, trouble, step);
+    let decision = follow_up(&workload, failure, step);
     let result = match carry_out(client, namespace, &api, &key, &workload, decision).await? {
         // The next check sees the concurrent change.
         JobResult::Waiting(_) => JobResult::Reverting,

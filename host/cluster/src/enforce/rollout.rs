@@ -97,7 +97,7 @@ fn progress_deadline(workload: &Value) -> Option<Duration> {
 }
 
 /// Returns the reason why the workload must not be rolled out; `None` if a patch is allowed.
-pub fn objection(workload: &Value, allows_daemon_sets: bool) -> Option<String> {
+pub fn reason_to_skip(workload: &Value, allows_daemon_sets: bool) -> Option<String> {
     let owners = workload.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     if let Some(owner) = owners.into_iter().flatten().find(|owner| owner["controller"] == true) {
         let text = |field: &str| owner[field].as_str().unwrap_or_default();
@@ -295,47 +295,47 @@ mod tests {
             (0, json!("100%"), true),
         ] {
             let workload = deployment(replicas, unavailable);
-            assert_eq!(objection(&workload, false).is_none(), is_allowed, "{workload}");
+            assert_eq!(reason_to_skip(&workload, false).is_none(), is_allowed, "{workload}");
         }
         let without_surge = |replicas: i64, surge: Value, unavailable: Value| {
             let strategy = json!({ "rollingUpdate": { "maxSurge": surge, "maxUnavailable": unavailable } });
-            objection(&json!({ "spec": { "replicas": replicas, "strategy": strategy } }), false).is_none()
+            reason_to_skip(&json!({ "spec": { "replicas": replicas, "strategy": strategy } }), false).is_none()
         };
         assert!(!without_surge(1, json!(0), json!("25%")), "25 % of one pod are none, and the only pod is replaced");
         assert!(!without_surge(1, json!("0%"), json!(0)));
         assert!(without_surge(1, json!("1%"), json!("25%")) && without_surge(1, Value::Null, Value::Null));
         assert!(without_surge(2, json!(0), json!("25%")));
         let set = |replicas: i64, strategy: Value| json!({ "kind": "StatefulSet", "spec": { "replicas": replicas, "updateStrategy": strategy } });
-        assert!(objection(&set(1, Value::Null), false).is_some());
-        assert_eq!(objection(&set(2, Value::Null), false), None);
-        assert!(objection(&set(3, json!({ "rollingUpdate": { "maxUnavailable": 3 } })), false).is_some());
+        assert!(reason_to_skip(&set(1, Value::Null), false).is_some());
+        assert_eq!(reason_to_skip(&set(2, Value::Null), false), None);
+        assert!(reason_to_skip(&set(3, json!({ "rollingUpdate": { "maxUnavailable": 3 } })), false).is_some());
     }
 
     #[test]
     fn a_workload_whose_pods_would_not_all_be_replaced_is_not_rolled_out() {
-        let objection = |kind: &str, strategy: Value| {
+        let reason_to_skip = |kind: &str, strategy: Value| {
             let workload = json!({ "kind": kind, "spec": { "replicas": 3, "updateStrategy": strategy } });
-            objection(&workload, true).unwrap_or_default()
+            reason_to_skip(&workload, true).unwrap_or_default()
         };
         let partition = |partition: i64| json!({ "rollingUpdate": { "partition": partition } });
-        assert_eq!(objection("StatefulSet", partition(0)), "");
+        assert_eq!(reason_to_skip("StatefulSet", partition(0)), "");
         for strategy in [partition(1), partition(3)] {
-            assert!(objection("StatefulSet", strategy).starts_with("its partition "));
+            assert!(reason_to_skip("StatefulSet", strategy).starts_with("its partition "));
         }
         for kind in ["StatefulSet", "DaemonSet"] {
-            assert!(objection(kind, json!({ "type": "OnDelete" })).contains("OnDelete"), "{kind}");
+            assert!(reason_to_skip(kind, json!({ "type": "OnDelete" })).contains("OnDelete"), "{kind}");
         }
     }
 
     #[test]
     fn daemon_sets_need_the_permission_of_the_policy_and_controlled_workloads_are_left_to_their_controller() {
         let daemons = json!({ "kind": "DaemonSet" });
-        assert!(objection(&daemons, false).is_some_and(|reason| reason.contains("remediateDaemonSets")));
-        assert_eq!(objection(&daemons, true), None);
+        assert!(reason_to_skip(&daemons, false).is_some_and(|reason| reason.contains("remediateDaemonSets")));
+        assert_eq!(reason_to_skip(&daemons, true), None);
         let owner = json!({ "kind": "Postgresql", "name": "db", "controller": true });
         let controlled =
             json!({ "kind": "Deployment", "spec": { "replicas": 3 }, "metadata": { "ownerReferences": [owner] } });
-        let reason = objection(&controlled, true).unwrap_or_default();
+        let reason = reason_to_skip(&controlled, true).unwrap_or_default();
         assert!(reason.contains("Postgresql db"), "{reason}");
     }
 }

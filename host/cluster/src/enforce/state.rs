@@ -21,7 +21,7 @@ use crate::crd::{DefaultResources, WorkloadState, WorkloadStatus};
 /// The time until a workload that could not be patched is tried again. It doubles with each attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The most times that it doubles.
-const MOST_DOUBLINGS: u32 = 3;
+const MAX_DOUBLINGS: u32 = 3;
 /// The time until a workload is tried again whose pods are not all available, or after a failed request.
 const WAIT_FOR: Duration = Duration::from_secs(10);
 /// The period that the limit of patches applies to.
@@ -29,9 +29,9 @@ const LIMIT_PERIOD: Duration = Duration::from_secs(60);
 /// The period of the checks whether a listed workload still exists.
 const CHECK_PERIOD: Duration = Duration::from_secs(600);
 /// The most workloads that a status lists.
-const MOST_LISTED: usize = 100;
+const MAX_LISTED: usize = 100;
 /// The longest message, in bytes.
-const LONGEST_MESSAGE: usize = 512;
+const MAX_MESSAGE_LENGTH: usize = 512;
 
 /// The remediations of a policy. One job of a policy runs at a time.
 #[derive(Debug, Default)]
@@ -129,8 +129,8 @@ impl Remediations {
     fn next_follow<'a>(&mut self, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> Option<NextJob> {
         let followed = self.workloads.iter_mut().filter_map(|(key, entry)| Some((key, entry.follow.as_mut()?)));
         let (key, follow) = followed.into_iter().find(|(_, follow)| follow.is_due(now))?;
-        let (trouble, step) = follow.start(pods, now);
-        Some(NextJob::Follow { key: key.clone(), trouble, step })
+        let (failure, step) = follow.start(pods, now);
+        Some(NextJob::Follow { key: key.clone(), failure, step })
     }
 
     fn next_check(&mut self, now: Instant) -> Option<NextJob> {
@@ -173,7 +173,7 @@ impl Remediations {
                 JobResult::UpToDate | JobResult::Gone | JobResult::Patched(_) => None,
                 // It is due when the policy has its finalizer.
                 JobResult::Unprotected | JobResult::Waiting(_) => Some(WAIT_FOR),
-                _ => Some(RETRY_AFTER * 2u32.pow(due.attempts.min(MOST_DOUBLINGS))),
+                _ => Some(RETRY_AFTER * 2u32.pow(due.attempts.min(MAX_DOUBLINGS))),
             };
             due.attempts += u32::from(!matches!(result, JobResult::Waiting(_) | JobResult::Unprotected));
             match retry {
@@ -230,7 +230,7 @@ impl Remediations {
     pub fn failed(&mut self, owner: Option<&ObjectReference>, now: Now) {
         self.is_running = false;
         if let Some(due) = owner.and_then(|owner| self.due.get_mut(owner.uid.as_deref().unwrap_or_default())) {
-            due.at = now.instant + WAIT_FOR * 2u32.pow(due.attempts.min(MOST_DOUBLINGS));
+            due.at = now.instant + WAIT_FOR * 2u32.pow(due.attempts.min(MAX_DOUBLINGS));
             due.attempts += 1;
         }
     }
@@ -247,7 +247,7 @@ impl Remediations {
             message: entry.message.clone(),
             time: entry.time,
         };
-        entries.into_iter().take(MOST_LISTED).map(status).collect()
+        entries.into_iter().take(MAX_LISTED).map(status).collect()
     }
 
     fn count_patch(&mut self, key: &WorkloadKey, patched: &Patched, now: Instant) {
@@ -290,7 +290,7 @@ impl Remediations {
             JobResult::Completed => (WorkloadState::Patched, ""),
             JobResult::Reverted(reason) => (WorkloadState::Reverted, reason.as_str()),
         };
-        let message = cut(&escape_controls(message), LONGEST_MESSAGE);
+        let message = cut(&escape_controls(message), MAX_MESSAGE_LENGTH);
         let (check, time) = (now.instant + CHECK_PERIOD, now.utc);
         match self.workloads.get_mut(&key) {
             Some(entry) => {

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube_devops_core::{Container, Evaluation, Severity, Subject, testing};
 use tokio::time::Instant;
 
-use super::job::{Existence, Patched, Step, Trouble};
+use super::job::{Existence, Patched, RolloutFailure, Step};
 use super::rollout::Progress;
 use super::{EnforceOptions, JobResult, NextJob, Remediations, WorkloadKey};
 use crate::clock::Now;

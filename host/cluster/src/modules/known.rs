@@ -130,7 +130,7 @@ pub struct Known {
     /// Why the current version was not loaded.
     pub failure: Option<Failure>,
     /// Why the newest version is not active although it was loaded.
-    pub clash: Option<Failure>,
+    pub conflict: Option<Failure>,
     /// The progress with a registry, and the pauses after failures to load.
     pub progress: Progress,
     /// Whether the keys or grants changed since the versions were loaded, so that they may not be trusted any more.
@@ -148,7 +148,7 @@ impl Known {
             newest: None,
             active: None,
             failure: None,
-            clash: None,
+            conflict: None,
             progress,
             is_distrusted: false,
         }
@@ -251,7 +251,7 @@ impl Known {
 
     /// Why the current version is not active, if it cannot be.
     fn problem(&self) -> Option<&Failure> {
-        self.failure.as_ref().or(self.clash.as_ref())
+        self.failure.as_ref().or(self.conflict.as_ref())
     }
 
     /// Whether the current version is active.

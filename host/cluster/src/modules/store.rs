@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kube_devops_engine::{Catalog, Checks, Clash, LoadedModule};
+use kube_devops_engine::{Catalog, Checks, LoadedModule, NameConflict};
 use kube_devops_oci::{Digest, Fetched};
 
 use super::content::{Content, ContentError, content};
@@ -273,15 +273,15 @@ impl ModuleStore {
         let mut modules: Vec<(&String, &mut Known)> = self.modules.iter_mut().collect();
         modules.sort_by_key(|(name, known)| (known.created(), (*name).clone()));
         for (name, known) in modules {
-            known.clash = None;
+            known.conflict = None;
             let previous = known.active.take();
             for version in [known.newest.clone(), previous].into_iter().flatten() {
                 let foreign = version.names().into_iter().find_map(|(kind, id)| {
                     let owner = held.get(&id).filter(|owner| *owner != name)?;
-                    Some((Clash { kind, name: id }, owner.clone()))
+                    Some((NameConflict { kind, name: id }, owner.clone()))
                 });
-                if let Some((clash, owner)) = foreign {
-                    known.clash.get_or_insert(clash_failure(&clash, &format!("the PolicyModule {owner}")));
+                if let Some((conflict, owner)) = foreign {
+                    known.conflict.get_or_insert(conflict_failure(&conflict, &format!("the PolicyModule {owner}")));
                     continue;
                 }
                 match catalog.add(&version.module) {
@@ -290,10 +290,10 @@ impl ModuleStore {
                         known.active = Some(version);
                         break;
                     }
-                    Err(clash) => {
-                        let owner = owners.get(&clash.name);
+                    Err(conflict) => {
+                        let owner = owners.get(&conflict.name);
                         let owner = owner.map_or("the program".to_owned(), |name| format!("the PolicyModule {name}"));
-                        known.clash.get_or_insert(clash_failure(&clash, &owner));
+                        known.conflict.get_or_insert(conflict_failure(&conflict, &owner));
                     }
                 }
             }
@@ -340,8 +340,8 @@ impl ModuleStore {
     }
 }
 
-fn clash_failure(clash: &Clash, owner: &str) -> Failure {
-    Failure::of_load("NameClash", format!("the {} {} already exists in {owner}", clash.kind, clash.name))
+fn conflict_failure(conflict: &NameConflict, owner: &str) -> Failure {
+    Failure::of_load("NameClash", format!("the {} {} already exists in {owner}", conflict.kind, conflict.name))
 }
 
 #[cfg(test)]

@@ -21,13 +21,13 @@ use crate::key::with_suffix;
 /// The annotation with the fingerprint of the content, so that the same content is not recorded twice.
 pub const FINGERPRINT: &str = "devops.stochastic.io/fingerprint";
 /// The most violations in a record, by the schema.
-const MOST_VIOLATIONS: usize = 1000;
+const MAX_VIOLATIONS: usize = 1000;
 /// The most bytes of the list, so that the whole object stays below 256 KB.
-const MOST_BYTES: usize = 240 * 1024;
+const MAX_BYTES: usize = 240 * 1024;
 /// The most errors in a record, by the schema.
-const MOST_ERRORS: usize = 20;
+const MAX_ERRORS: usize = 20;
 /// The longest message, in bytes. The schema allows 1,024 characters.
-const LONGEST_MESSAGE: usize = 1024;
+const MAX_MESSAGE_LENGTH: usize = 1024;
 
 /// The limits of audit results.
 #[derive(Debug, Clone)]
@@ -107,8 +107,8 @@ impl Audits {
 fn errors(found: &Found<'_>) -> Vec<String> {
     let texts = found.errors();
     let count = texts.len();
-    let texts = texts.into_iter().map(|text| cut(&escape_controls(&text), LONGEST_MESSAGE));
-    let mut errors: Vec<String> = texts.take(if count > MOST_ERRORS { MOST_ERRORS - 1 } else { count }).collect();
+    let texts = texts.into_iter().map(|text| cut(&escape_controls(&text), MAX_MESSAGE_LENGTH));
+    let mut errors: Vec<String> = texts.take(if count > MAX_ERRORS { MAX_ERRORS - 1 } else { count }).collect();
     if errors.len() < count {
         errors.push(format!("and {} more", count - errors.len()));
     }
@@ -140,8 +140,8 @@ fn record(
 ) -> PolicyAuditResult {
     let (total, has_score) = (found.total(), found.has_score());
     let policy_name = policy.metadata.name.clone().unwrap_or_default();
-    let bytes = MOST_BYTES - serde_json::to_string(&errors).map_or(0, |text| text.len()).min(MOST_BYTES);
-    let violations = within(found.worst(MOST_VIOLATIONS).into_iter().map(audited), bytes);
+    let bytes = MAX_BYTES - serde_json::to_string(&errors).map_or(0, |text| text.len()).min(MAX_BYTES);
+    let violations = within(found.worst(MAX_VIOLATIONS).into_iter().map(audited), bytes);
     let name = with_suffix(&policy_name, &now.format("%Y%m%dt%H%M%Sz").to_string());
     let spec = PolicyAuditResultSpec {
         policy: policy_name,
@@ -180,7 +180,7 @@ fn audited(violation: &Violation) -> AuditedViolation {
         name: violation.name.to_string(),
         container: violation.container.as_deref().map(str::to_owned),
         field: violation.field.as_deref().map(str::to_owned),
-        message: cut(&escape_controls(&violation.message), LONGEST_MESSAGE),
+        message: cut(&escape_controls(&violation.message), MAX_MESSAGE_LENGTH),
     }
 }
 
@@ -302,7 +302,7 @@ mod tests {
             ledger.set(&format!("{index}").into(), Evaluation { errors, ..Evaluation::default() });
         }
         let errors = recorded(found(&ledger)).errors;
-        assert_eq!((errors.len(), errors.last().map(String::as_str)), (MOST_ERRORS, Some("and 82 more")));
+        assert_eq!((errors.len(), errors.last().map(String::as_str)), (MAX_ERRORS, Some("and 82 more")));
     }
 
     fn now() -> Now {

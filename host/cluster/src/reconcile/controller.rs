@@ -38,7 +38,7 @@ use crate::runtime::store::Watched;
 use crate::runtime::ticker::Ticker;
 
 /// The most requests of policies that run at a time.
-const MOST_WRITES: usize = 16;
+const MAX_WRITES: usize = 16;
 /// The time for requests to end when the operator stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -126,7 +126,7 @@ impl Operator {
                     if ages_are_due {
                         self.update_ages();
                     }
-                    if self.take_up_checks() | self.needs_other_objects() {
+                    if self.adopt_checks() | self.needs_other_objects() {
                         pod_events = pods::watch(&self.executor.client, self.pods.needs());
                     }
                     self.reconcile();
@@ -164,7 +164,7 @@ impl Operator {
         let statuses: Vec<_> = self.policies.values_mut().filter_map(|policy| policy.last_status(now)).collect();
         let executor = &self.executor;
         let writes = stream::iter(statuses).map(|write| executor.write(write));
-        writes.buffer_unordered(MOST_WRITES).for_each(|_| std::future::ready(())).await;
+        writes.buffer_unordered(MAX_WRITES).for_each(|_| std::future::ready(())).await;
     }
 
     fn set_leading(&mut self, is_leader: bool) {
@@ -205,7 +205,7 @@ impl Operator {
     }
 
     /// Takes up changed checks. Returns whether the watch of pods has to start over, because annotations are needed from now on.
-    fn take_up_checks(&mut self) -> bool {
+    fn adopt_checks(&mut self) -> bool {
         if !self.live.checks.has_changed().unwrap_or(false) {
             return false;
         }
@@ -295,7 +295,7 @@ impl Operator {
             let (key, executor, owner) = (key.clone(), executor.clone(), job.owner().cloned());
             Some(Box::pin(async move { RequestResult::Job(key, owner, executor.enforce(job).await) }))
         };
-        let most = MOST_WRITES.saturating_sub(self.requests.len());
+        let most = MAX_WRITES.saturating_sub(self.requests.len());
         self.requests.extend(self.turns.take(&mut self.policies, most, &[&write, &job]));
     }
 }

@@ -13,9 +13,9 @@ use super::write::PendingEvent;
 use crate::pod_index::WorkloadRoot;
 
 /// The most workloads that get an event at a time.
-const MOST_WORKLOADS: usize = 10;
+const MAX_WORKLOADS: usize = 10;
 /// The most workloads whose violations are remembered. Beyond that, the oldest ones are forgotten.
-const MOST_REMEMBERED: usize = 10_000;
+const MAX_REMEMBERED: usize = 10_000;
 
 /// The check, the container and the field of a violation.
 type Place = (Arc<str>, Option<Arc<str>>, Option<Arc<str>>);
@@ -94,13 +94,13 @@ impl PendingEvents {
         let entries = std::mem::take(&mut self.pending);
         let all = entries.values().flat_map(|entry| entry.lines.iter().cloned()).collect();
         let of_workload = |Entry { controller, lines }| event(ObjectReference::clone(&controller), lines);
-        let workloads = entries.into_values().take(MOST_WORKLOADS).map(of_workload);
+        let workloads = entries.into_values().take(MAX_WORKLOADS).map(of_workload);
         std::iter::once(event(policy, all)).chain(workloads).collect()
     }
 
     fn remember(&mut self, root: &WorkloadRoot) {
         self.order.push_back(root.clone());
-        if self.order.len() > MOST_REMEMBERED
+        if self.order.len() > MAX_REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
@@ -184,12 +184,12 @@ mod tests {
     #[test]
     fn a_limited_number_of_workloads_gets_an_event_and_is_remembered() {
         let mut events = PendingEvents::default();
-        for index in 0..MOST_REMEMBERED + 20 {
+        for index in 0..MAX_REMEMBERED + 20 {
             evaluate(&mut events, &format!("web-{index:05}"), None, &["a"]);
         }
-        assert_eq!((events.known.len(), events.order.len()), (MOST_REMEMBERED, MOST_REMEMBERED));
+        assert_eq!((events.known.len(), events.order.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
         let emitted = events.take(ObjectReference::default());
-        assert_eq!(emitted.len(), 1 + MOST_WORKLOADS);
+        assert_eq!(emitted.len(), 1 + MAX_WORKLOADS);
         assert!(emitted[0].note.starts_with("10020 new violations: "));
     }
 }

@@ -28,7 +28,7 @@ use crate::owner::controller;
 /// The most audit results that are deleted at a time.
 const AT_ONCE: usize = 4;
 /// The longest note of an event, in bytes. The API server rejects notes of more than 1,024.
-const LONGEST_NOTE: usize = 1000;
+const MAX_NOTE_LENGTH: usize = 1000;
 /// The number of audit results that are listed by one request.
 const PAGE: u32 = 500;
 
@@ -117,8 +117,8 @@ impl Executor {
                 self.emit_ended(&job.namespace, &ended).await;
                 Ok(EnforcementResult::Remediated { owner: job.owner, key: ended.key, result: ended.result })
             }
-            EnforcementJob::Follow { namespace, key, trouble, step } => {
-                let ended = follow(&self.client, &namespace, key.clone(), trouble, step).await?;
+            EnforcementJob::Follow { namespace, key, failure, step } => {
+                let ended = follow(&self.client, &namespace, key.clone(), failure, step).await?;
                 self.emit_ended(&namespace, &ended).await;
                 Ok(EnforcementResult::Followed { key, result: ended.result })
             }
@@ -241,7 +241,7 @@ impl Executor {
         let published = Event {
             type_: if event.is_normal { EventType::Normal } else { EventType::Warning },
             reason: event.reason.to_owned(),
-            note: Some(cut(&escape_controls(&event.note), LONGEST_NOTE)),
+            note: Some(cut(&escape_controls(&event.note), MAX_NOTE_LENGTH)),
             action: "Evaluate".to_owned(),
             secondary: None,
         };

@@ -269,7 +269,7 @@ impl Policy {
         let next = self.remediations.next(&options.enforce, rules.is_some(), subjects, now)?;
         let namespace = key.namespace.to_string();
         Some(match (next, rules) {
-            (NextJob::Follow { key, trouble, step }, _) => EnforcementJob::Follow { namespace, key, trouble, step },
+            (NextJob::Follow { key, failure, step }, _) => EnforcementJob::Follow { namespace, key, failure, step },
             (NextJob::Check { key }, _) => EnforcementJob::Check { namespace, key },
             (NextJob::Remediate { owner }, rules) => EnforcementJob::Remediate(Box::new(RemediationJob {
                 namespace,

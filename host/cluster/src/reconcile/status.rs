@@ -9,13 +9,13 @@ use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_core::{Severity, Totals, Violation};
 
 use super::found::Found;
-use crate::crd::condition::{Conditions, ENFORCED, EVALUATED, LONGEST_MESSAGE, READY};
+use crate::crd::condition::{Conditions, ENFORCED, EVALUATED, MAX_MESSAGE_LENGTH, READY};
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadState, WorkloadStatus};
 
 /// The most violations that a status lists.
-const MOST_VIOLATIONS: usize = 100;
+const MAX_VIOLATIONS: usize = 100;
 /// The longest line of them, in bytes.
-const LONGEST_LINE: usize = 512;
+const MAX_LINE_LENGTH: usize = 512;
 
 /// The state of a policy.
 pub enum PolicyState<'a> {
@@ -49,7 +49,7 @@ pub fn status(
         }
         PolicyState::Invalid(reason) => DevOpsPolicyStatus {
             healthy: Some(false),
-            message: Some(cut(&escape_controls(reason), LONGEST_MESSAGE)),
+            message: Some(cut(&escape_controls(reason), MAX_MESSAGE_LENGTH)),
             conditions: vec![
                 conditions.of(READY, false, "Invalid", reason),
                 conditions.of(EVALUATED, false, "Invalid", "the policy is invalid"),
@@ -123,7 +123,7 @@ impl<'a> PolicyConditions<'a> {
 /// Adds the numbers and violations to a status.
 fn with_results(found: &Found<'_>, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
     let total = found.total();
-    let line = |violation: &Violation| cut(&escape_controls(&violation.line()), LONGEST_LINE);
+    let line = |violation: &Violation| cut(&escape_controls(&violation.line()), MAX_LINE_LENGTH);
     let message = Some(found.classification());
     if !found.has_score() {
         return DevOpsPolicyStatus { healthy: Some(false), message, ..status };
@@ -134,7 +134,7 @@ fn with_results(found: &Found<'_>, status: DevOpsPolicyStatus) -> DevOpsPolicySt
         healthy: Some(is_healthy && found.is_complete()),
         message,
         compliance: Some(total.compliance.percent()),
-        violations: found.worst(MOST_VIOLATIONS).into_iter().map(line).collect(),
+        violations: found.worst(MAX_VIOLATIONS).into_iter().map(line).collect(),
         violation_count: Some(count(total.violations)),
         violations_by_severity: by_severity(total),
         violations_by_check: by_check(total),

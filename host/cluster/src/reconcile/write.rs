@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use crate::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
-use crate::enforce::{Existence, JobResult, RemediationJob, Step, Trouble, WorkloadKey};
+use crate::enforce::{Existence, JobResult, RemediationJob, RolloutFailure, Step, WorkloadKey};
 use crate::key::ObjectKey;
 
 /// A write.
@@ -68,7 +68,7 @@ pub enum EnforcementJob {
         /// The workload.
         key: WorkloadKey,
         /// A reason to revert the patch.
-        trouble: Option<Trouble>,
+        failure: Option<RolloutFailure>,
         /// The next step if there is no reason to revert.
         step: Step,
     },

@@ -10,7 +10,7 @@ use crate::fetch::{Budget, Reserved};
 use crate::{Digest, OciError, blocking};
 
 /// The largest manifest, in bytes: the limit of the distribution specification.
-const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
+const MAX_MANIFEST_SIZE: u64 = 4 * 1024 * 1024;
 
 /// A module that was pulled.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Repository {
         let what = format!("the manifest {version}");
         let headers = [(header::ACCEPT, ACCEPTED_MANIFESTS)];
         let url = self.url(&format!("manifests/{version}"));
-        let bytes = self.get(url, &headers, &what, LARGEST_MANIFEST).await?;
+        let bytes = self.get(url, &headers, &what, MAX_MANIFEST_SIZE).await?;
         let digest = Digest::of(&bytes);
         if let Ok(requested) = version.parse::<Digest>()
             && requested != digest
@@ -122,7 +122,7 @@ impl Repository {
     /// Returns the manifests that refer to a manifest, at most `most`.
     pub(crate) async fn referrers(&self, digest: &Digest, most: usize) -> Result<Vec<Descriptor>, OciError> {
         let url = self.url(&format!("referrers/{digest}"));
-        let found = match self.get(url, &[], "the referrers", LARGEST_MANIFEST).await {
+        let found = match self.get(url, &[], "the referrers", MAX_MANIFEST_SIZE).await {
             Ok(bytes) => Index::known_manifests(&bytes),
             Err(error) if error.is_transient() => return Err(error),
             // A registry without referrers answers with one of many errors; clients store them with a tag then.

@@ -26,7 +26,7 @@ use transport::Transport;
 /// The attempts of a request, with a backoff between them.
 const ATTEMPTS: u32 = 3;
 /// The longest wait that a registry can ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 /// The most redirections of a request.
 const REDIRECTIONS: usize = 5;
 /// The largest error and the largest token, in bytes.
@@ -344,7 +344,7 @@ fn wait(error: &OciError, attempt: u32) -> Duration {
         OciError::Status { retry_after, .. } => *retry_after,
         _ => None,
     };
-    asked.unwrap_or(Duration::from_millis(250 * 2_u64.pow(attempt))).min(LONGEST_WAIT)
+    asked.unwrap_or(Duration::from_millis(250 * 2_u64.pow(attempt))).min(MAX_WAIT)
 }
 
 #[cfg(test)]
@@ -364,7 +364,7 @@ mod tests {
     fn a_registry_can_ask_for_a_limited_wait() {
         let error =
             |retry_after| OciError::Status { host: String::new(), status: 429, detail: String::new(), retry_after };
-        assert_eq!(wait(&error(Some(Duration::from_secs(3600))), 1), LONGEST_WAIT);
+        assert_eq!(wait(&error(Some(Duration::from_secs(3600))), 1), MAX_WAIT);
         assert_eq!(wait(&error(None), 1), Duration::from_millis(500));
     }
 

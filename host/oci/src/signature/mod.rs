@@ -23,9 +23,9 @@ pub use key::{InvalidKey, PublicKey};
 pub use sign::{InvalidSigningKey, SigningKey};
 
 /// The most referrers and layers that are read.
-const MOST: usize = 32;
+const MAX_COUNT: usize = 32;
 /// The largest signature, in bytes.
-const LARGEST: u64 = 1024 * 1024;
+const MAX_SIZE: u64 = 1024 * 1024;
 
 /// The reason why a module is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +71,7 @@ impl Repository {
             {
                 return Ok(signer);
             }
-            for referrer in self.referrers(digest, MOST).await? {
+            for referrer in self.referrers(digest, MAX_COUNT).await? {
                 // The type of a referrer in the index is often wrong, so that its layers decide.
                 let Some(manifest) = self.referrer(&referrer, &mut reasons).await? else { continue };
                 if let Some(signer) = self.signer(&manifest, digest, keys, &mut reasons).await? {
@@ -112,13 +112,13 @@ impl Repository {
         reasons: &mut Vec<String>,
     ) -> Result<Option<Digest>, OciError> {
         // The newest signatures, which are the last ones, count.
-        for layer in manifest.layers.iter().rev().take(MOST) {
+        for layer in manifest.layers.iter().rev().take(MAX_COUNT) {
             let is_simple = layer.media_type == simple::MEDIA_TYPE;
             if !is_simple && !layer.media_type.starts_with(bundle::MEDIA_TYPE) {
                 continue;
             }
-            if layer.size > LARGEST {
-                reasons.push(format!("a signature has more than {LARGEST} bytes"));
+            if layer.size > MAX_SIZE {
+                reasons.push(format!("a signature has more than {MAX_SIZE} bytes"));
                 continue;
             }
             let content = match self.blob(layer, "a signature").await {

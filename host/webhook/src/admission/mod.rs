@@ -41,7 +41,7 @@ const SLOW: Duration = Duration::from_millis(20);
 /// The share of all evaluations that slow ones of one namespace may be, so that it cannot use up those of others: an eighth.
 const SLOW_SHARE: usize = 8;
 /// The longest value in a log line, in bytes.
-const LONGEST_LOGGED: usize = 256;
+const MAX_LOGGED_LENGTH: usize = 256;
 
 /// The options of the evaluation.
 #[derive(Debug, Clone)]
@@ -249,7 +249,7 @@ fn read(body: &[u8]) -> Result<(Header<'_>, Reviewed), ReviewError> {
 }
 
 fn log(request: &Header<'_>, verdict: &Verdict, response: &Response) {
-    let shown = |text: &str| cut(&escape_controls(text), LONGEST_LOGGED);
+    let shown = |text: &str| cut(&escape_controls(text), MAX_LOGGED_LENGTH);
     let (namespace, kind, user) = (&request.namespace, &request.kind.kind, &request.user_info.username);
     if let Verdict::Evaluated { failures, .. } = verdict
         && let Some(first) = failures.first()

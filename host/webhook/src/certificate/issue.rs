@@ -18,7 +18,7 @@ use super::{CertificateError, expiry};
 /// Certificates are valid this much earlier, because clocks differ.
 const SKEW: Duration = Duration::minutes(5);
 /// The most CAs of a bundle: the newest, and those of certificates that replicas may still serve.
-const MOST_CAS: usize = 3;
+const MAX_CAS: usize = 3;
 
 /// The names of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +104,7 @@ pub fn ca_bundle(ca: &str, before: &[u8], now: DateTime<Utc>) -> String {
             .ok()
             .and_then(|certificate| expiry(&certificate))
             .is_some_and(|expiry| expiry > now);
-        if is_current && !bundle.contains(&text) && bundle.len() < MOST_CAS {
+        if is_current && !bundle.contains(&text) && bundle.len() < MAX_CAS {
             bundle.push(text);
         }
     }

@@ -24,7 +24,7 @@ const STATES: [State; 9] =
     [INVALID, FIRST_START, FIRST, PORT_OR_TAG_START, PORT_OR_TAG, COMPONENT_START, COMPONENT, TAG_START, TAG];
 
 /// All limits of the grammar for names are higher.
-const LONGEST: usize = 200;
+const MAX_LENGTH: usize = 200;
 const DIGEST_PREFIX: &str = "@sha256:";
 
 static ROWS: [u64; 256] = rows();
@@ -34,7 +34,7 @@ pub(super) fn parse(reference: &str) -> Option<Reference<'_>> {
     let (rest, digest) = split_digest(reference)?;
     let state =
         rest.bytes().fold(FIRST_START, |state, byte| ROWS[usize::from(byte)].wrapping_shr(state as u32)) & 0b11_1111;
-    if rest.len() > LONGEST {
+    if rest.len() > MAX_LENGTH {
         return None;
     }
     match state {

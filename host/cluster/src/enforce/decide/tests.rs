@@ -222,8 +222,8 @@ fn the_settle_time_depends_on_the_added_fields() {
     assert_eq!(patched.settle, Duration::from_secs(60));
 }
 
-fn restarted() -> Option<Trouble> {
-    Some(Trouble::Restarted("it restarted".to_owned()))
+fn restarted() -> Option<RolloutFailure> {
+    Some(RolloutFailure::Restarted("it restarted".to_owned()))
 }
 
 /// A workload whose patch is rolling out, with the ownership of the added fields.
@@ -260,8 +260,8 @@ fn the_added_fields_are_given_up_when_the_start_of_the_rollout_is_recorded() {
 fn the_added_fields_are_given_up_when_another_client_changed_the_template() {
     let mut workload = owned();
     workload["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:2");
-    let stalled = Trouble::Stalled { progress: Progress::default(), limit: Duration::from_secs(90) };
-    let decide = |workload: &Value, trouble| follow_up(workload, trouble, Step::Check);
+    let stalled = RolloutFailure::Stalled { progress: Progress::default(), limit: Duration::from_secs(90) };
+    let decide = |workload: &Value, failure| follow_up(workload, failure, Step::Check);
     assert!(matches!(decide(&workload, restarted()), Decision::Done(JobResult::InProgress(_))), "it is not recorded");
     let is_given_up = |decision| matches!(decision, Decision::GiveUp { result: JobResult::Superseded, .. });
     assert!(is_given_up(decide(&workload, Some(stalled))), "it is never recorded");
@@ -305,7 +305,7 @@ fn a_rollout_without_progress_is_reverted() {
     let Decision::Done(JobResult::InProgress(progress)) = follow_up(&workload, None, Step::Check) else {
         panic!("not in progress")
     };
-    let stalled = || Some(Trouble::Stalled { progress, limit: Duration::from_secs(90) });
+    let stalled = || Some(RolloutFailure::Stalled { progress, limit: Duration::from_secs(90) });
     let reverted = Decision::Revert("no progress for 90 seconds".to_owned());
     assert_eq!(follow_up(&workload, stalled(), Step::Check), reverted);
     workload["status"]["replicas"] = json!(2);

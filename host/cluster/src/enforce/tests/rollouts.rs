@@ -6,7 +6,7 @@ use super::*;
 fn a_rollout_is_checked_every_two_seconds_until_it_has_settled() {
     let now = start();
     let mut remediations = rolling_out(now);
-    let follow = |step| Some(NextJob::Follow { key: key("web"), trouble: None, step });
+    let follow = |step| Some(NextJob::Follow { key: key("web"), failure: None, step });
     assert_eq!(next(&mut remediations, now), follow(Step::Check));
     remediations.followed(key("web"), &in_progress(1), &options(), now);
     assert_eq!(next(&mut remediations, now + seconds(1)), None);
@@ -25,9 +25,9 @@ fn a_rollout_is_checked_every_two_seconds_until_it_has_settled() {
     assert_eq!(next(&mut remediations, now + seconds(60)), None);
 }
 
-fn trouble(job: Option<NextJob>) -> Option<Trouble> {
+fn failure(job: Option<NextJob>) -> Option<RolloutFailure> {
     match job {
-        Some(NextJob::Follow { trouble, .. }) => trouble,
+        Some(NextJob::Follow { failure, .. }) => failure,
         job => panic!("{job:?}"),
     }
 }
@@ -39,12 +39,12 @@ fn a_rollout_may_take_long_but_not_without_progress() {
     let mut slow = rolling_out(now);
     for updated in 1..5 {
         now = now + seconds(599);
-        assert_eq!(trouble(next(&mut slow, now)), None);
+        assert_eq!(failure(next(&mut slow, now)), None);
         slow.followed(key("web"), &in_progress(updated), &options(), now);
     }
     now = now + seconds(600);
     let progress = Progress { updated: 4, ..Progress::default() };
-    assert_eq!(trouble(next(&mut slow, now)), Some(Trouble::Stalled { progress, limit: seconds(600) }));
+    assert_eq!(failure(next(&mut slow, now)), Some(RolloutFailure::Stalled { progress, limit: seconds(600) }));
 
     // Kubernetes has time to report it first.
     let progress = Progress { deadline: Some(seconds(3600)), ..Progress::default() };
@@ -54,18 +54,18 @@ fn a_rollout_may_take_long_but_not_without_progress() {
     next(&mut deployment, now);
     deployment.followed(key("web"), &JobResult::InProgress(progress), &options(), now);
     now = now + seconds(3629);
-    assert_eq!(trouble(next(&mut deployment, now)), None);
+    assert_eq!(failure(next(&mut deployment, now)), None);
     deployment.followed(key("web"), &JobResult::InProgress(progress), &options(), now);
     now = now + seconds(2);
     let mut restored = Remediations::restore(&deployment.statuses(), &options(), now);
-    assert_eq!(trouble(next(&mut deployment, now)), Some(Trouble::Stalled { progress, limit }));
+    assert_eq!(failure(next(&mut deployment, now)), Some(RolloutFailure::Stalled { progress, limit }));
 
     // It is the same for a new leader, from when it knows the added fields.
-    assert_eq!(trouble(next(&mut restored, now)), None);
+    assert_eq!(failure(next(&mut restored, now)), None);
     restored.followed(key("web"), &patched(""), &options(), now);
     next(&mut restored, now);
     restored.followed(key("web"), &JobResult::InProgress(progress), &options(), now);
-    assert_eq!(trouble(next(&mut restored, now + limit)), Some(Trouble::Stalled { progress, limit }));
+    assert_eq!(failure(next(&mut restored, now + limit)), Some(RolloutFailure::Stalled { progress, limit }));
 }
 
 #[test]
@@ -76,10 +76,10 @@ fn the_time_without_progress_starts_when_pods_of_a_complete_rollout_become_unava
     remediations.followed(key("web"), &in_progress(1), &options(), now);
     for result in [JobResult::RolledOut, in_progress(1)] {
         now = now + seconds(599);
-        assert_eq!(trouble(next(&mut remediations, now)), None, "{result:?}");
+        assert_eq!(failure(next(&mut remediations, now)), None, "{result:?}");
         remediations.followed(key("web"), &result, &options(), now);
     }
-    assert_eq!(trouble(next(&mut remediations, now + seconds(2))), None);
+    assert_eq!(failure(next(&mut remediations, now + seconds(2))), None);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn the_first_restart_of_a_new_pod_is_trouble_and_those_of_other_pods_are_not() {
     let now = start();
     let mut remediations = rolling_out(now);
     let with_pods = |remediations: &mut Remediations, pods: &[Arc<Subject>], second| {
-        let found = trouble(remediations.next(&options(), true, pods.iter(), now + seconds(second)));
+        let found = failure(remediations.next(&options(), true, pods.iter(), now + seconds(second)));
         remediations.followed(key("web"), &in_progress(1), &options(), now + seconds(second));
         found
     };
@@ -97,7 +97,7 @@ fn the_first_restart_of_a_new_pod_is_trouble_and_those_of_other_pods_are_not() {
     stranger.labels.clear();
     let pods = [Arc::new(old), Arc::new(stranger), pod("web-1", 0)];
     assert_eq!(with_pods(&mut remediations, &pods, 0), None);
-    let Some(Trouble::Restarted(reason)) = with_pods(&mut remediations, &[pod("web-0", 1)], 2) else {
+    let Some(RolloutFailure::Restarted(reason)) = with_pods(&mut remediations, &[pod("web-0", 1)], 2) else {
         panic!("no restart")
     };
     assert!(reason.starts_with("container app of pod web-0 was restarted"), "{reason}");
@@ -167,13 +167,13 @@ fn a_new_leader_follows_the_rollouts_of_the_status() {
     let before = rolling_out(now);
     let mut after = Remediations::restore(&before.statuses(), &options(), now);
     assert_eq!(after.statuses(), before.statuses());
-    let follow = |step| Some(NextJob::Follow { key: key("web"), trouble: None, step });
+    let follow = |step| Some(NextJob::Follow { key: key("web"), failure: None, step });
     assert_eq!(next(&mut after, now), follow(Step::Adopt));
     assert!(!after.followed(key("web"), &patched(""), &options(), now));
     assert_eq!(after.statuses(), before.statuses(), "the description of the added fields stays");
     // The restarts and the settle time are those of the added fields.
-    let restarted = trouble(after.next(&options(), true, [pod("web-0", 1)].iter(), now));
-    assert!(matches!(restarted, Some(Trouble::Restarted(_))), "{restarted:?}");
+    let restarted = failure(after.next(&options(), true, [pod("web-0", 1)].iter(), now));
+    assert!(matches!(restarted, Some(RolloutFailure::Restarted(_))), "{restarted:?}");
     after.followed(key("web"), &JobResult::RolledOut, &options(), now);
     assert_eq!(next(&mut after, now + seconds(19)), follow(Step::Check));
     after.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(19));
