@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use kube_devops_oci::fetch::{Budget, Request, fetch, stored};
 use kube_devops_oci::{Fetched, Keychain, Options, PublicKey, Store};
+use tokio::task::block_in_place;
 
 use super::oci::Fetch;
 use super::store::Failure;
@@ -39,7 +40,8 @@ impl Fetcher {
             return Err(Failure::of_source("KeyInvalid", "verify contains no key"));
         }
         // What the cache has needs neither the registry nor the pull secret.
-        if let Some(fetched) = stored(self.store.as_ref(), &wanted.reference, &keys, self.most) {
+        // Its digest is computed, which must not delay other tasks.
+        if let Some(fetched) = block_in_place(|| stored(self.store.as_ref(), &wanted.reference, &keys, self.most)) {
             return Ok(fetched);
         }
         let keychain = self.keychain(wanted.source.pull_secret.as_deref()).await?;
