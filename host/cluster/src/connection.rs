@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{Cluster, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext};
+use kube::config::{Cluster, ExecConfig, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext};
 use kube::{Client, Config};
 use serde::Serialize;
 
@@ -37,6 +37,8 @@ pub struct Connection {
     pub context: Option<String>,
     /// The host of the proxy, if there is one.
     proxy: Option<String>,
+    /// The plugin that provides the credentials, if there is one.
+    plugin: Option<ExecConfig>,
 }
 
 fn configuration(error: &(dyn std::error::Error + 'static)) -> ClusterError {
@@ -123,24 +125,25 @@ impl Connection {
     async fn open_with(file: Kubeconfig, chosen: Option<String>) -> Result<Self, ClusterError> {
         let context = chosen.clone().or_else(|| file.current_context.clone()).filter(|context| !context.is_empty());
         let named = named_cluster(&file, context.as_deref()).map_err(ClusterError::Configuration)?;
-        let has_proxy = named.is_some_and(|cluster| cluster.proxy_url.is_some());
+        let proxy = named.and_then(|cluster| cluster.proxy_url.clone()).filter(|proxy| !proxy.is_empty());
         let chosen = KubeConfigOptions { context: chosen, ..KubeConfigOptions::default() };
         let mut config = Config::from_custom_kubeconfig(file, &chosen).await.map_err(|error| configuration(&error))?;
-        if !has_proxy {
-            address::correct_environment_proxy(&mut config);
-        }
+        address::complete(&mut config);
+        config.proxy_url = match proxy {
+            Some(proxy) => proxy.parse().ok(),
+            None => address::environment_proxy(&config.cluster_url),
+        };
         Self::with(config, context)
     }
 
     fn with(mut config: Config, context: Option<String>) -> Result<Self, ClusterError> {
-        address::complete(&mut config);
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let proxy = config.proxy_url.as_ref().and_then(|proxy| proxy.host()).map(str::to_owned);
         let plugin = config.auth_info.exec.clone();
         let client = Client::try_from(config)
             .map_err(|error| ClusterError::Configuration(explain::reason(&error, plugin.as_ref())))?;
-        Ok(Self { client, server, context, proxy })
+        Ok(Self { client, server, context, proxy, plugin })
     }
 
     /// Connects to the cluster of a context. No request is sent.
@@ -156,6 +159,9 @@ impl Connection {
 
     /// Returns the error of a failed request to this cluster. `what` is the action, such as `list pods`.
     pub fn error(&self, error: kube::Error, what: &str) -> ClusterError {
+        if let Some(reason) = explain::plugin_failure(&error, self.plugin.as_ref()) {
+            return ClusterError::Unauthorized { server: self.server.clone(), reason };
+        }
         match (ClusterError::of(error, &self.server, what), &self.proxy) {
             (ClusterError::Unreachable { server, reason }, Some(proxy)) => {
                 ClusterError::Unreachable { server, reason: format!("{reason}, through the proxy {proxy}") }

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use crate::ClusterError;
 use crate::connection::Connection;
 use crate::lenient::LenientObject;
+use crate::metadata;
 use crate::pod_index::WatchedPod;
 
 /// The most pods of a page. They limit what the API server reads from its store for one request, and the text that this
@@ -147,8 +148,8 @@ async fn with_notice<T>(connection: &Connection, request: impl Future<Output = T
 /// Fails if the namespace does not exist. Returns whether it is known to exist: this user may not be allowed to get it.
 pub(crate) async fn verify_exists(connection: &Connection, namespace: &str) -> Result<bool, ClusterError> {
     let api: Api<Namespace> = Api::all(connection.client.clone());
-    match api.get_metadata(namespace).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
+    match metadata::get(&api, namespace).await {
+        Ok(None) => {
             Err(ClusterError::NoNamespace { namespace: namespace.to_owned(), server: connection.server.clone() })
         }
         found => Ok(found.is_ok()),

@@ -107,6 +107,10 @@ fn runs_the_template_of(owned: &Subject, owner: &Subject) -> bool {
             pairs.binary_search_by(|(other, _)| other.cmp(key)).map_or(true, |place| pairs[place].1 == *value)
         })
     };
+    // The history of an owner runs nothing by itself, and the pods of an old revision differ from the template.
+    if &*owned.kind == "ControllerRevision" {
+        return true;
+    }
     // Checks that read complete objects can find differences that the facts do not have.
     owned.object.is_none()
         && owned.restart_policy == owner.restart_policy
@@ -121,7 +125,14 @@ fn runs_the_template_of(owned: &Subject, owner: &Subject) -> bool {
         && pod
             .volume_types
             .iter()
-            .all(|volume_type| volume_type == "projected" || template.volume_types.contains(volume_type))
+            .all(|volume_type| template.volume_types.contains(volume_type) || is_added_volume(volume_type, &owner.kind))
+}
+
+/// Whether a controller adds volumes of a type to the pods of a kind: the token of the ServiceAccount, and the volumes of the claims that a
+/// StatefulSet creates.
+fn is_added_volume(volume_type: &str, kind: &str) -> bool {
+    let has_claims = matches!(kind, "StatefulSet" | "CloneSet");
+    volume_type == "projected" || has_claims && volume_type == "persistentVolumeClaim"
 }
 
 /// Compares containers without their state, and without their places in the object.
@@ -267,7 +278,7 @@ mod tests {
         for same in [owned(), with_token] {
             assert_eq!(evaluated(vec![same, owner()]), ["web-1"]);
         }
-        let changes: [fn(&mut Subject); 9] = [
+        let changes: [fn(&mut Subject); 10] = [
             |subject| subject.containers[0].image = "nginx:latest".to_owned(),
             |subject| subject.containers[0].security_context.privileged = true,
             |subject| subject.containers.push(container("nginx:1")),
@@ -276,6 +287,7 @@ mod tests {
             |subject| subject.pod.host_network = true,
             |subject| subject.pod.service_account = "admin".into(),
             |subject| subject.pod.volume_types = vec!["hostPath".into()],
+            |subject| subject.pod.volume_types = vec!["persistentVolumeClaim".into()],
             |subject| subject.object = Some(Default::default()),
         ];
         for change in changes {
@@ -283,6 +295,28 @@ mod tests {
             change(&mut other);
             assert_eq!(evaluated(vec![other, owner()]), ["web-1-x", "web-1"]);
         }
+    }
+
+    #[test]
+    fn the_claims_and_the_history_of_a_stateful_set_are_no_difference() {
+        let set = || Subject {
+            containers: vec![container("db:2")],
+            group: "apps".to_owned(),
+            ..subject("StatefulSet", "db", None)
+        };
+        let owned = |kind: &str, name: &str, image: &str| Subject {
+            containers: vec![container(image)],
+            controller: Some(
+                Controller { group: "apps".to_owned(), kind: "StatefulSet".to_owned(), name: "db".to_owned() }.into(),
+            ),
+            ..subject(kind, name, None)
+        };
+        let mut pod = owned("Pod", "db-0", "db:2");
+        pod.pod.volume_types = vec!["persistentVolumeClaim".into(), "projected".into()];
+        let revision = || Subject { group: "apps".to_owned(), ..owned("ControllerRevision", "db-1", "db:1") };
+        assert_eq!(evaluated(vec![set(), pod, revision()]), ["db"]);
+        assert_eq!(evaluated(vec![set(), owned("Pod", "db-0", "db:1")]), ["db", "db-0"]);
+        assert_eq!(evaluated(vec![revision()]), ["db-1"]);
     }
 
     #[test]

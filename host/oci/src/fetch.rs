@@ -101,7 +101,8 @@ pub async fn pull(store: Option<&Store>, request: Request<'_>) -> Result<(Fetche
     if request.reference.digest().is_some()
         && let Some(fetched) = pinned(store, &request).await?
     {
-        let by_digest = Record { by_digest: true, ..fetched.record.clone() };
+        // The tags that were read may have moved in the meantime; those of the store are kept.
+        let by_digest = Record { by_digest: true, tags: BTreeSet::new(), ..fetched.record.clone() };
         let entered = match store.cloned() {
             Some(store) if !fetched.record.by_digest => blocking::run(move || store.update(&by_digest)).await?,
             _ => Ok(()),

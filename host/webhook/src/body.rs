@@ -79,7 +79,6 @@ struct Pool {
 /// The part of a pool that a body holds, until it is dropped.
 #[derive(Debug, Default)]
 struct Held {
-    is_large: bool,
     shared: Option<OwnedSemaphorePermit>,
     place: Option<OwnedSemaphorePermit>,
 }
@@ -130,8 +129,9 @@ impl BodyBudget {
         if declared.is_some_and(|declared| declared > self.largest) {
             return Err(BodyError::TooLarge { head: head(body, deadline).await });
         }
-        let is_large = declared.is_some_and(|declared| declared > SMALL);
-        let (mut held, mut bytes) = (Held { is_large, ..Held::default() }, Vec::new());
+        // API servers declare the size. A body without one can become large.
+        let is_large = declared.is_none_or(|declared| declared > SMALL);
+        let (mut held, mut bytes) = (Held::default(), Vec::new());
         loop {
             let frame = timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::Late)?;
             let Some(frame) = frame else { return Ok(BudgetedBody { bytes: bytes.into(), _held: held }) };
@@ -142,21 +142,14 @@ impl BodyBudget {
             if size > self.largest {
                 return Err(BodyError::TooLarge { head: first(&bytes, data) });
             }
-            if !self.grow(&mut held, size, deadline).await {
-                let busy = if held.is_large { Busy::Large { head: first(&bytes, data) } } else { Busy::Small };
+            let pool = if is_large { &self.large } else { &self.small };
+            if !pool.grow(&mut held, size, deadline).await {
+                let busy = if is_large { Busy::Large { head: first(&bytes, data) } } else { Busy::Small };
                 return Err(BodyError::Busy(busy));
             }
             reserve(&mut bytes, size, declared.unwrap_or(self.largest));
             bytes.extend_from_slice(data);
         }
-    }
-
-    async fn grow(&self, held: &mut Held, bytes: usize, deadline: Instant) -> bool {
-        if bytes > SMALL && !held.is_large {
-            *held = Held { is_large: true, ..Held::default() };
-        }
-        let pool = if held.is_large { &self.large } else { &self.small };
-        pool.grow(held, bytes, deadline).await
     }
 }
 

@@ -109,7 +109,7 @@ fn read_cluster(
             Some(context) => format!("{} (context {context})", connection.server),
             None => connection.server.clone(),
         };
-        let errors = report_unverified(&extracted.unverified, evaluation);
+        let errors = report_unverified(&extracted.unverified, None, evaluation);
         Ok(Selected {
             subjects: extracted.subjects,
             extent: Extent { finished: extracted.finished, errors, ..Extent::default() },

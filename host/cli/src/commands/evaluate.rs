@@ -151,11 +151,17 @@ pub fn exclude_system_namespaces(subjects: &mut Vec<Subject>, arguments: &Evalua
 
 /// Returns the errors about selected namespaces without pods that may not exist. They are only warnings without a gate: an empty
 /// namespace is no fault, but a misspelt one must not meet a gate.
-pub fn report_unverified(namespaces: &[String], arguments: &EvaluationArguments) -> Vec<ReportError> {
+/// `cluster` is one of several.
+pub fn report_unverified(
+    namespaces: &[String],
+    cluster: Option<&str>,
+    arguments: &EvaluationArguments,
+) -> Vec<ReportError> {
     if has_gate(arguments) || arguments.fail_on_empty {
         return namespaces.iter().map(|namespace| ReportError::new(no_pods(namespace))).collect();
     }
-    namespaces.iter().for_each(|namespace| print_message("warning", &no_pods(namespace)));
+    let cluster = cluster.map(|cluster| format!("cluster {cluster}: ")).unwrap_or_default();
+    namespaces.iter().for_each(|namespace| print_message("warning", &format!("{cluster}{}", no_pods(namespace))));
     Vec::new()
 }
 

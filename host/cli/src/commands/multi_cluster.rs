@@ -184,7 +184,7 @@ async fn evaluate(
     while let Some((name, listed)) = reading.next().await {
         clusters.push(match listed {
             Ok(ListedPods { mut subjects, finished, unverified }) => {
-                let errors = report_unverified(&unverified, &arguments.evaluation);
+                let errors = report_unverified(&unverified, Some(name), &arguments.evaluation);
                 let excluded = exclude_system_namespaces(&mut subjects, &arguments.evaluation);
                 let outcomes = evaluator.evaluate(&subjects);
                 ClusterOutcome::new(

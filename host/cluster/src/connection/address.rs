@@ -1,5 +1,7 @@
 //! The address of the API server, and the proxy to it, as kubectl determines them.
 
+use std::borrow::Cow;
+
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
@@ -20,12 +22,21 @@ pub fn complete(config: &mut Config) {
     }
 }
 
-/// Corrects the proxy that was taken from the environment: it applies neither to this machine nor to the hosts in `NO_PROXY`, and
-/// its scheme can be missing.
-pub fn correct_environment_proxy(config: &mut Config) {
-    let Some(proxy) = config.proxy_url.take() else { return };
-    let used = Matcher::from_env().intercept(&config.cluster_url).filter(|_| !is_this_machine(&config.cluster_url));
-    config.proxy_url = used.map(|used| if proxy.scheme().is_some() { proxy } else { used.uri().clone() });
+/// Returns the proxy of the environment for a server, which applies neither to this machine nor to the hosts in `NO_PROXY`.
+pub fn environment_proxy(server: &Uri) -> Option<Uri> {
+    Matcher::from_env().intercept(server).filter(|_| !is_this_machine(server))?;
+    let names = if server.scheme_str() == Some("https") {
+        ["HTTPS_PROXY", "https_proxy"]
+    } else {
+        ["HTTP_PROXY", "http_proxy"]
+    };
+    let proxy = names.iter().find_map(|name| std::env::var(name).ok().filter(|proxy| !proxy.is_empty()))?;
+    with_scheme(&proxy).parse().ok()
+}
+
+/// Adds the scheme to a proxy without one, as curl and Go do.
+fn with_scheme(proxy: &str) -> Cow<'_, str> {
+    if proxy.contains("://") { proxy.into() } else { format!("http://{proxy}").into() }
 }
 
 fn is_this_machine(address: &Uri) -> bool {
@@ -58,6 +69,12 @@ mod tests {
         );
         assert_eq!(address("https://api:6443/prefix", |_| {}), "https://api:6443/prefix");
         assert_eq!(address("http://api", |config| config.accept_invalid_certs = true), "http://api/");
+    }
+
+    #[test]
+    fn a_proxy_without_a_scheme_keeps_its_credentials() {
+        assert_eq!(with_scheme("user:pass@proxy:3128"), "http://user:pass@proxy:3128");
+        assert_eq!(with_scheme("https://proxy"), "https://proxy");
     }
 
     #[test]

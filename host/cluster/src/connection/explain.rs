@@ -19,14 +19,14 @@ pub fn plugin_failure(error: &(dyn Error + 'static), plugin: Option<&ExecConfig>
     let mut cause = error;
     loop {
         match cause.downcast_ref::<AuthError>() {
-            Some(AuthError::AuthExecRun { cmd, out }) => {
+            Some(AuthError::AuthExecRun { out, .. }) => {
                 let printed = String::from_utf8_lossy(&out.stderr);
                 let shown: String = printed.trim().chars().take(MAX_OUTPUT_LENGTH).collect();
-                let program = name(plugin).unwrap_or(cmd.split(' ').next().unwrap_or_default());
+                let program = name(plugin);
                 return Some(format!("the credential plugin {program} failed with {}: {shown}", out.status));
             }
             Some(AuthError::AuthExecStart(start)) => {
-                let program = name(plugin).unwrap_or("of the user");
+                let program = name(plugin);
                 let hint = plugin.and_then(|plugin| plugin.install_hint.as_deref()).map(str::trim).unwrap_or_default();
                 let hint = if hint.is_empty() { String::new() } else { format!("\n{hint}") };
                 return Some(format!("failed to start the credential plugin {program}: {start}{hint}"));
@@ -36,8 +36,9 @@ pub fn plugin_failure(error: &(dyn Error + 'static), plugin: Option<&ExecConfig>
     }
 }
 
-fn name(plugin: Option<&ExecConfig>) -> Option<&str> {
-    plugin?.command.as_deref()
+/// The text of the error contains the environment of the command as well, which can be secret.
+fn name(plugin: Option<&ExecConfig>) -> &str {
+    plugin.and_then(|plugin| plugin.command.as_deref()).unwrap_or("of the user")
 }
 
 #[cfg(test)]
@@ -64,6 +65,7 @@ mod tests {
             reason(&error, Some(&plugin)),
             "the credential plugin get-token failed with exit status: 1: log in first"
         );
+        assert_eq!(reason(&error, None), "the credential plugin of the user failed with exit status: 1: log in first");
     }
 
     #[test]

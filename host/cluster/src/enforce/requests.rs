@@ -165,6 +165,8 @@ async fn delete_stuck_pods(client: &Client, namespace: &str, workload: &Value) -
         if is_ours && !is_ready {
             match api.delete(&pod.name_any(), &DeleteParams::default()).await {
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                // The answer contains the deleted pod, whose `managedFields` may be nested too deeply.
+                Err(kube::Error::SerdeError(_)) => {}
                 result => drop(result?),
             }
         }

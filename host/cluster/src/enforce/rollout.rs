@@ -93,7 +93,9 @@ fn progress_deadline(workload: &Value) -> Option<Duration> {
     let seconds = number(workload, "/spec/progressDeadlineSeconds", 600);
     // The largest number means no deadline: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/>
     let has_deadline = workload["kind"] == "Deployment" && seconds < i64::from(i32::MAX);
-    has_deadline.then(|| Duration::from_secs(seconds.unsigned_abs()))
+    // Kubernetes measures no progress of these.
+    let is_stopped = workload["spec"]["paused"] == true || number(workload, "/spec/replicas", 1) == 0;
+    (has_deadline && !is_stopped).then(|| Duration::from_secs(seconds.unsigned_abs()))
 }
 
 /// Returns the reason why the workload must not be rolled out; `None` if a patch is allowed.

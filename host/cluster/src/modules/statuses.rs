@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
-use kube::api::{Patch, PatchParams};
+use kube::api::{ApiResource, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::clock::Now;
 use crate::crd::{PolicyModule, PolicyModuleStatus};
 use crate::install::FIELD_MANAGER;
+use crate::lenient::LenientObject;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::election::Action;
 
@@ -113,7 +115,9 @@ fn write(
         "metadata": { "name": name, "uid": object.uid() }, "status": status,
     }));
     async move {
-        let api: Api<PolicyModule> = Api::all(client);
+        // The answer can contain `managedFields` of any depth.
+        let api: Api<LenientObject<IgnoredAny, IgnoredAny>> =
+            Api::all_with(client, &ApiResource::erase::<PolicyModule>(&()));
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         match timeout(TIMEOUT, api.patch_status(&name, &parameters, &patch)).await {
             Ok(Ok(_)) => Ok(()),

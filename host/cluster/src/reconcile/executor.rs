@@ -52,6 +52,8 @@ impl ExecuteError {
         match self {
             Self::Timeout => true,
             Self::Request(kube::Error::Api(status)) => status.code >= 500 && !is_webhook_failure(status),
+            // It answered, and another replica could not read the answer either.
+            Self::Request(kube::Error::SerdeError(_)) => false,
             Self::Request(_) => true,
         }
     }

@@ -110,6 +110,8 @@ impl Object {
         let is_revision = workload.is_some_and(|workload| workload.templates == REVISION_TEMPLATE);
         let template = spec.template.take().filter(|_| is_revision || is_place(&USUAL_TEMPLATES[0]));
         let job_template = spec.job_template.take().filter(|_| is_place(&USUAL_TEMPLATES[1]));
+        // A revision is a patch of its workload, which can change the pod without naming a container.
+        let is_patch = is_revision && template.is_some();
         let (template, pointer) = match (template, job_template) {
             _ if is_pod => (PodTemplate { spec: spec.into_pod(), ..PodTemplate::default() }, "/spec"),
             (Some(template), _) if is_revision => (*template, "/data/spec/template/spec"),
@@ -120,8 +122,6 @@ impl Object {
             ),
             (None, None) => (PodTemplate::default(), ""),
         };
-        // A revision is a patch of its workload, which can add init containers alone.
-        let is_patch = is_revision && template.spec.has_other_containers();
         if !is_patch && !template.has_containers() {
             return match workload {
                 Some(workload) if workload.is_builtin => Err(header.no_containers(workload.spec_pointer(), context)),
@@ -245,13 +245,6 @@ impl PodSpec {
     /// Reports whether there are any containers.
     pub fn has_containers(&self) -> bool {
         self.containers.as_ref().is_some_and(|containers| !containers.is_empty())
-    }
-
-    fn has_other_containers(&self) -> bool {
-        [&self.init_containers, &self.ephemeral_containers]
-            .into_iter()
-            .flatten()
-            .any(|containers| !containers.is_empty())
     }
 
     /// Returns the facts about the pods.

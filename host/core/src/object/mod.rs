@@ -124,8 +124,6 @@ macro_rules! with_pod_fields {
             host_ipc: Option<bool>,
             security_context: Option<Fields<SecuritySpec>>,
             volumes: Option<Vec<VolumeType>>,
-            /// The node that a pod is bound to.
-            pub node_name: Option<String>,
             $($field: $kind,)*
         }
     };
@@ -159,7 +157,6 @@ impl Spec {
             host_ipc: self.host_ipc,
             security_context: self.security_context,
             volumes: self.volumes,
-            node_name: self.node_name,
         }
     }
 }

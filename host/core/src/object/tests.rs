@@ -189,7 +189,10 @@ fn the_template_of_a_revision_is_a_subject() {
         assert_eq!((&*subject.kind, &*subject.spec_pointer), ("ControllerRevision", "/data/spec/template/spec"));
         assert_eq!(subject.containers[0].image, "nginx:latest");
     }
-    for data in [json!(null), json!({ "spec": { "cpu": 1 } }), json!({ "spec": { "template": { "spec": {} } } })] {
+    // It is a patch, which need not name the containers.
+    let host_network = json!({ "spec": { "template": { "spec": { "hostNetwork": true } } } });
+    assert!(extracted(host_network).is_some_and(|subject| subject.pod.host_network));
+    for data in [json!(null), json!({ "spec": { "cpu": 1 } }), json!({ "spec": { "template": null } })] {
         assert!(extracted(data).is_none());
     }
 }

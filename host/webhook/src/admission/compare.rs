@@ -33,7 +33,12 @@ pub fn change(
 ) -> Change {
     let Some(before) = before else { return Change::Pods };
     // An object that cannot be read is evaluated, so that checks which read it report that there is none.
-    let whole = whole.map(|whole| whole.as_ref().map_or(Change::Pods, WholeObjects::change));
+    let whole = whole.map(|whole| match whole {
+        // Of a pod, other fields than facts do not replace its containers: its scheduling gates can be removed.
+        Ok(whole) if &*now.kind == "Pod" => whole.change().min(Change::Rest),
+        Ok(whole) => whole.change(),
+        Err(_) => Change::Pods,
+    });
     let change = facts(before, now).max(whole.unwrap_or(Change::None));
     // Of an existing pod, nothing can be changed that is no fact and takes effect in its containers.
     let is_decided = change == Change::Pods || &*now.kind == "Pod";

@@ -77,7 +77,7 @@ impl Check for Hostile {
             "huge-answer" => findings.pod("x".repeat(40_000_000)),
             "long-message" => findings.pod("ä".repeat(5_000)),
             "controls" => findings.pod("\u{1b}[2Jgone\n::error::forged"),
-            "stranger-container" => findings.container(7, "/image", "no such container"),
+            "unknown-container" => findings.container(7, "/image", "no such container"),
             "bad-pointer" => findings.container(0, "image\n", "points nowhere"),
             "absurd-magnitude" => findings.container_times(0, u32::MAX, "costs everything"),
             "log-flood" => (0..10_000).for_each(|_| log(Level::Warn, &"line\n".repeat(1000))),

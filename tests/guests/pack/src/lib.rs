@@ -46,7 +46,7 @@ impl<const N: usize> Check for Item<N> {
             },
             "flood" => (0..100_000).for_each(|_| findings.pod("again")),
             "huge-answer" => findings.pod("x".repeat(40_000_000)),
-            "stranger" => findings.container(99, "/image", "no such container"),
+            "unknown" => findings.container(99, "/image", "no such container"),
             "trap-on-poison" if subject.name() == "poison" => panic!("poisoned"),
             _ => {}
         }

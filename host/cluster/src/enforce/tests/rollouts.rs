@@ -83,7 +83,7 @@ fn the_time_without_progress_starts_when_pods_of_a_complete_rollout_become_unava
 }
 
 #[test]
-fn the_first_restart_of_a_new_pod_is_trouble_and_those_of_other_pods_are_not() {
+fn the_first_restart_of_a_new_pod_is_a_failure_and_those_of_other_pods_are_not() {
     let now = start();
     let mut remediations = rolling_out(now);
     let with_pods = |remediations: &mut Remediations, pods: &[Arc<Subject>], second| {
@@ -93,9 +93,9 @@ fn the_first_restart_of_a_new_pod_is_trouble_and_those_of_other_pods_are_not() {
     };
     let mut old = Subject::clone(&pod("old", 3));
     old.containers[0].has_liveness_probe = false;
-    let mut stranger = Subject::clone(&pod("stranger", 3));
-    stranger.labels.clear();
-    let pods = [Arc::new(old), Arc::new(stranger), pod("web-1", 0)];
+    let mut unknown = Subject::clone(&pod("stranger", 3));
+    unknown.labels.clear();
+    let pods = [Arc::new(old), Arc::new(unknown), pod("web-1", 0)];
     assert_eq!(with_pods(&mut remediations, &pods, 0), None);
     let Some(RolloutFailure::Restarted(reason)) = with_pods(&mut remediations, &[pod("web-0", 1)], 2) else {
         panic!("no restart")

@@ -17,9 +17,9 @@ impl Guest for Stranger {
 
     fn describe() -> Vec<Info> {
         vec![Info {
-            id: "stranger".to_owned(),
-            title: "Finds a stranger".to_owned(),
-            description: "Finds a stranger.".to_owned(),
+            id: "unknown".to_owned(),
+            title: "Finds an unknown subject".to_owned(),
+            description: "Finds an unknown subject.".to_owned(),
             rationale: String::from("To see what happens."),
             remedy: "None.".to_owned(),
             stage: Stage::Spec,
