@@ -90,12 +90,14 @@ fn number(workload: &Value, pointer: &str, default: i64) -> i64 {
 
 /// The deadline by which Kubernetes itself notices a lack of progress, which only a Deployment can have.
 fn progress_deadline(workload: &Value) -> Option<Duration> {
-    let seconds = number(workload, "/spec/progressDeadlineSeconds", 600);
+    const DEFAULT: i64 = 600;
+    let seconds = number(workload, "/spec/progressDeadlineSeconds", DEFAULT);
     // The largest number means no deadline: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/>
     let has_deadline = workload["kind"] == "Deployment" && seconds < i64::from(i32::MAX);
-    // Kubernetes measures no progress of these.
+    // Kubernetes measures no progress of these, so that a high number would keep the finalizer of the policy.
     let is_stopped = workload["spec"]["paused"] == true || number(workload, "/spec/replicas", 1) == 0;
-    (has_deadline && !is_stopped).then(|| Duration::from_secs(seconds.unsigned_abs()))
+    let seconds = if is_stopped { seconds.min(DEFAULT) } else { seconds };
+    has_deadline.then(|| Duration::from_secs(seconds.unsigned_abs()))
 }
 
 /// Returns the reason why the workload must not be rolled out; `None` if a patch is allowed.
@@ -237,9 +239,15 @@ mod tests {
             }
         };
         assert_eq!(deadline("Deployment", json!(60)), Some(60));
+        assert_eq!(deadline("Deployment", json!(9_000)), Some(9_000));
         assert_eq!(deadline("Deployment", Value::Null), Some(600));
         assert_eq!(deadline("Deployment", json!(i32::MAX)), None);
         assert_eq!(deadline("StatefulSet", Value::Null), None);
+        for (replicas, paused) in [(2, true), (0, false)] {
+            let spec = json!({ "replicas": replicas, "paused": paused, "progressDeadlineSeconds": 9_000 });
+            let stopped = progress_deadline(&json!({ "kind": "Deployment", "spec": spec }));
+            assert_eq!(stopped, Some(Duration::from_secs(600)), "{replicas} {paused}");
+        }
     }
 
     #[test]
