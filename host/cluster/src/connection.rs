@@ -1,7 +1,7 @@
 //! The connection to a cluster.
 
 mod address;
-pub(crate) mod explain;
+mod explain;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;

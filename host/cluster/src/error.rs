@@ -2,8 +2,6 @@
 
 use kube::error::Error;
 
-use crate::connection::explain;
-
 /// An error of a cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -84,10 +82,9 @@ impl ClusterError {
             Error::Api(status) if status.code == 401 => Self::Unauthorized { server, reason: status.message.clone() },
             Error::Api(status) if status.code == 403 => Self::Forbidden { what, reason: status.message.clone() },
             Error::Api(status) => Self::Request { what, reason: status.message.clone() },
-            error @ (Error::HyperError(_) | Error::Service(_)) => match explain::plugin_failure(&error, None) {
-                Some(reason) => Self::Unauthorized { server, reason },
-                None => Self::Unreachable { server, reason: innermost(&error) },
-            },
+            error @ (Error::HyperError(_) | Error::Service(_)) => {
+                Self::Unreachable { server, reason: innermost(&error) }
+            }
             error => Self::Request { what, reason: error.to_string() },
         }
     }

@@ -124,7 +124,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
             (0..self.subjects.len()).filter(|&index| applies(self.subjects[index].borrow())).collect()
         };
         let spec = positions(|subject| !subject.is_owned && !is_unreadable(subject, Stage::Spec));
-        let runtime = positions(|subject| subject.status.is_some() && subject.unreadable.is_none());
+        let runtime = positions(|subject| subject.status.is_some() && !is_unreadable(subject, Stage::Runtime));
         for group in groups {
             if spec == runtime {
                 self.evaluate_applicable(&mut run, &group.all, &spec);

@@ -27,6 +27,6 @@ pub use credentials::Keychain;
 pub use digest::{Digest, InvalidDigest};
 pub use error::OciError;
 pub use fetch::Fetched;
-pub use reference::{InvalidReference, Reference, SCHEME, without_credentials};
+pub use reference::{InvalidReference, Reference, SCHEME, is_loopback, without_credentials};
 pub use signature::{PublicKey, SignatureError, SigningKey};
 pub use store::Store;

@@ -17,7 +17,7 @@ use support::{Server, answer, with_header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BYTES: &[u8] = b"\0asm\x0d\0\x01\0";
-const MAX_COUNT: u64 = 1000;
+const MAX_SIZE: u64 = 1000;
 
 /// The manifest of a module.
 fn manifest() -> String {
@@ -28,9 +28,11 @@ fn manifest() -> String {
 async fn pull(reference: &Reference, keychain: &Keychain) -> Result<Vec<u8>, OciError> {
     let timeouts = Timeouts { idle: Duration::from_millis(300), deadline: Duration::from_secs(20) };
     let options = Options { plain_http: true, timeouts, ..Options::default() };
-    let request =
-        FetchRequest { reference, options: &options, keychain, keys: &[], most: MAX_COUNT, budget: None, now: 0 };
-    Ok(fetch(None, request).await?.component)
+    Ok(fetch(None, request(reference, &options, keychain)).await?.component)
+}
+
+fn request<'a>(reference: &'a Reference, options: &'a Options, keychain: &'a Keychain) -> FetchRequest<'a> {
+    FetchRequest { reference, options, keychain, keys: &[], most: MAX_SIZE, budget: None, now: 0 }
 }
 
 /// Pulls from a registry with a manifest and a blob, and returns the error and the requests.
@@ -148,16 +150,7 @@ async fn our_own_memory_is_not_the_fault_of_the_registry() {
     let timeouts = Timeouts { idle: Duration::from_secs(20), deadline: Duration::from_millis(300) };
     let options = Options { plain_http: true, timeouts, ..Options::default() };
     let (reference, keychain, budget) = (server.reference("a:1"), Keychain::default(), Budget::new(1024));
-    let budget = Some(&budget);
-    let request = FetchRequest {
-        reference: &reference,
-        options: &options,
-        keychain: &keychain,
-        keys: &[],
-        most: MAX_COUNT,
-        budget,
-        now: 0,
-    };
+    let request = FetchRequest { budget: Some(&budget), ..request(&reference, &options, &keychain) };
     let first = fetch(None, request).await.unwrap();
     let error = fetch(None, request).await.unwrap_err();
     assert_eq!(error.reason(), "Busy", "{error}");
@@ -232,16 +225,7 @@ async fn each_pull_of_a_version_is_entered_in_the_store() {
     let keychain = Keychain::default();
     let pull = async |store: &Store, version: &str| {
         let reference = server.reference(version);
-        let request = FetchRequest {
-            reference: &reference,
-            options: &options,
-            keychain: &keychain,
-            keys: &[],
-            most: MAX_COUNT,
-            budget: None,
-            now: 0,
-        };
-        kube_devops_oci::fetch::pull(Some(store), request).await.unwrap().1
+        kube_devops_oci::fetch::pull(Some(store), request(&reference, &options, &keychain)).await.unwrap().1
     };
     let store = Store::new(folder.path().join("modules"));
     let pinned = format!("a@{digest}");

@@ -368,23 +368,40 @@ async fn a_patch_that_breaks_pods_is_reverted_and_not_retried() -> Result<()> {
     Ok(())
 }
 
+/// Changes of a workload with this spec, by which new pods with a probe are never ready.
+fn failing_probes(mut spec: Value) -> Value {
+    spec["template"] = json!({ "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } });
+    json!({ "spec": spec })
+}
+
+/// A policy that enforces and adds no liveness probe, so that no restart is a reason to revert.
+fn without_restarts() -> Value {
+    let mut spec = enforcing();
+    spec.as_object_mut().unwrap().remove("requireLivenessProbe");
+    spec
+}
+
+/// Waits until a workload is patched.
+async fn expect_patch(operator: &Controller, namespace: &Namespace, kind: &str, name: &str) -> Result<()> {
+    let patched = async || {
+        ensure!(!is_unchanged(&get(namespace, kind, name).await?));
+        Ok(())
+    };
+    eventually(DEADLINE, "the patch", patched).await.with_context(|| operator.log())
+}
+
 #[tokio::test]
 async fn every_failed_rollout_of_a_deployment_is_reverted_when_kubernetes_reports_it() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("deadlines").await?;
-    let more = json!({ "spec": {
-        "progressDeadlineSeconds": 10, "template": { "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } },
-    } });
+    let more = failing_probes(json!({ "progressDeadlineSeconds": 10 }));
     let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
     apply(&namespace, &documents(&names.map(|name| bare_workload("Deployment", name, &more)))).await?;
     for name in names {
         namespace.kubectl(["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]).await?;
     }
-    // Without a liveness probe no restart is a reason to revert.
-    let mut spec = enforcing();
-    spec.as_object_mut().unwrap().remove("requireLivenessProbe");
-    apply(&namespace, &policy("enforcing", &spec)).await?;
+    apply(&namespace, &policy("enforcing", &without_restarts())).await?;
     for name in names {
         let status = expect_state(&operator, &namespace, "enforcing", name, "Reverted").await?;
         // The operator did not disturb the controller, which would have lost the deadline.
@@ -401,20 +418,11 @@ async fn a_rollout_that_kubernetes_does_not_report_is_reverted() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;
     let namespace = setting.plane.namespace("unreported").await?;
-    let more = json!({ "spec": {
-        "progressDeadlineSeconds": 20, "template": { "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } },
-    } });
+    let more = failing_probes(json!({ "progressDeadlineSeconds": 20 }));
     apply(&namespace, &bare_workload("Deployment", "web", &more).to_string()).await?;
     namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
-    let mut spec = enforcing();
-    spec.as_object_mut().unwrap().remove("requireLivenessProbe");
-    apply(&namespace, &policy("enforcing", &spec)).await?;
-    eventually(DEADLINE, "the patch", async || {
-        ensure!(!is_unchanged(&get(&namespace, "deployment", "web").await?));
-        Ok(())
-    })
-    .await
-    .with_context(|| operator.log())?;
+    apply(&namespace, &policy("enforcing", &without_restarts())).await?;
+    expect_patch(&operator, &namespace, "deployment", "web").await?;
     // A paused rollout has no progress deadline.
     namespace.kubectl(["rollout", "pause", "deployment/web"]).await?;
     let status = expect_state(&operator, &namespace, "enforcing", "web", "Reverted").await?;
@@ -430,19 +438,10 @@ async fn a_rollout_that_a_partition_stops_is_reverted() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator_with(&["--rollout-deadline", "15"]).await?;
     let namespace = setting.plane.namespace("stopped").await?;
-    let failing_probes =
-        json!({ "spec": { "template": { "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } } } });
-    apply(&namespace, &bare_workload("StatefulSet", "store", &failing_probes).to_string()).await?;
+    apply(&namespace, &bare_workload("StatefulSet", "store", &failing_probes(json!({}))).to_string()).await?;
     namespace.kubectl(["rollout", "status", "statefulset/store", "--timeout=90s"]).await?;
-    let mut spec = enforcing();
-    spec.as_object_mut().unwrap().remove("requireLivenessProbe");
-    apply(&namespace, &policy("enforcing", &spec)).await?;
-    eventually(DEADLINE, "the patch", async || {
-        ensure!(!is_unchanged(&get(&namespace, "statefulset", "store").await?));
-        Ok(())
-    })
-    .await
-    .with_context(|| operator.log())?;
+    apply(&namespace, &policy("enforcing", &without_restarts())).await?;
+    expect_patch(&operator, &namespace, "statefulset", "store").await?;
     let partition = r#"{"spec":{"updateStrategy":{"rollingUpdate":{"partition":2}}}}"#;
     namespace.kubectl(["patch", "statefulset", "store", "-p", partition]).await?;
     let status = expect_state(&operator, &namespace, "enforcing", "store", "Reverted").await?;
@@ -480,17 +479,10 @@ async fn a_new_leader_continues_to_monitor_a_rollout() -> Result<()> {
     let arguments = ["--rollout-deadline", "10"];
     let mut first = setting.operator_with(&arguments).await?;
     let namespace = setting.plane.namespace("handover").await?;
-    let failing_probes =
-        json!({ "spec": { "template": { "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } } } });
-    apply(&namespace, &bare_workload("StatefulSet", "store", &failing_probes).to_string()).await?;
+    apply(&namespace, &bare_workload("StatefulSet", "store", &failing_probes(json!({}))).to_string()).await?;
     namespace.kubectl(["rollout", "status", "statefulset/store", "--timeout=90s"]).await?;
     apply(&namespace, &policy("enforcing", &enforcing())).await?;
-    eventually(DEADLINE, "the patch", async || {
-        ensure!(!is_unchanged(&get(&namespace, "statefulset", "store").await?));
-        Ok(())
-    })
-    .await
-    .with_context(|| first.log())?;
+    expect_patch(&first, &namespace, "statefulset", "store").await?;
     first.kill()?;
     let second = setting.operator_with(&arguments).await?;
     expect_state(&second, &namespace, "enforcing", "store", "Reverted").await?;

@@ -1,5 +1,6 @@
 //! What `analyze` and `multi-cluster analyze` share: the rules, the report and the gates.
 
+use std::borrow::Borrow;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -133,9 +134,14 @@ fn inapplicable(report: &Report, checks: &[CheckInfo], target: &str) -> Option<S
     let runtime: Vec<&str> = runtime.map(|info| info.id.as_str()).collect();
     let reason = match runtime.as_slice() {
         [] => String::new(),
-        ids => format!("; these evaluate the status of pods, which none of them has: {}", ids.join(", ")),
+        ids => format!("; {}", need_status(ids)),
     };
     Some(format!("none of the checks applies to the {} pods and workloads in {target}{reason}", report.subjects))
+}
+
+/// The reason why checks do not apply to manifests.
+pub fn need_status<S: Borrow<str>>(checks: &[S]) -> String {
+    format!("these evaluate the status of pods, which none of them has: {}", checks.join(", "))
 }
 
 /// Removes the subjects in system namespaces and returns their number.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::arguments::OutputTarget;
 
@@ -64,6 +64,11 @@ pub fn write(file: &Path, content: impl FnOnce(&mut dyn Write) -> Result<()>) ->
     content(&mut written)?;
     written.persist(file)?;
     Ok(())
+}
+
+/// Writes bytes to a file, as [`write`] does. The error names the file.
+pub fn write_bytes(file: &Path, bytes: &[u8]) -> Result<()> {
+    write(file, |out| Ok(out.write_all(bytes)?)).with_context(|| format!("failed to write {}", file.display()))
 }
 
 #[cfg(test)]

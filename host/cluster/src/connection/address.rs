@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
+use kube_devops_oci::is_loopback;
 
 /// Adds the scheme to an address without one: `https` if anything about TLS is configured, else `http`.
 /// <https://github.com/kubernetes/client-go/blob/v0.33.0/rest/url_utils.go>
@@ -40,8 +41,7 @@ fn with_scheme(proxy: &str) -> Cow<'_, str> {
 }
 
 fn is_this_machine(address: &Uri) -> bool {
-    let host = address.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    address.host().is_some_and(is_loopback)
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ fn templates_differ(body: &[u8]) -> Option<bool> {
 /// The fields of an object without metadata and status, as text.
 fn specified_text(object: &RawValue) -> Option<BTreeMap<String, &RawValue>> {
     let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(object.get()).ok()?;
-    fields.retain(|name, _| !matches!(name.as_str(), "metadata" | "status"));
+    fields.retain(|name, _| is_specified(name));
     Some(fields)
 }
 
@@ -127,13 +127,10 @@ fn same(one: &Value, other: &Value) -> bool {
 }
 
 fn same_fields(one: &ByName<'_>, other: &ByName<'_>) -> bool {
-    let all_in = |one: &ByName<'_>, other: &ByName<'_>| {
-        one.iter().all(|(name, value)| value.is_null() || other.get(name).is_some_and(|other| same(value, other)))
-    };
-    let are_in = |one: &ByName<'_>, other: &ByName<'_>| {
-        one.iter().all(|(name, value)| value.is_null() || other.get(name).is_some_and(|other| !other.is_null()))
-    };
-    all_in(one, other) && are_in(other, one)
+    let count = |fields: &ByName<'_>| fields.values().filter(|value| !value.is_null()).count();
+    let is_in_other =
+        |(name, value): (&&String, &&Value)| value.is_null() || other.get(name).is_some_and(|other| same(value, other));
+    count(one) == count(other) && one.iter().all(is_in_other)
 }
 
 /// Reads an object without its `managedFields`.
@@ -169,7 +166,11 @@ fn templates(object: &Value) -> Vec<ByName<'_>> {
 /// The fields of an object without metadata and status, by name.
 fn specified(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
     let fields = object.as_object().into_iter().flatten();
-    fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
+    fields.filter(|(name, _)| is_specified(name))
+}
+
+fn is_specified(name: &str) -> bool {
+    !matches!(name, "metadata" | "status")
 }
 
 #[cfg(test)]

@@ -47,8 +47,7 @@ fn rust(folder: &Path, output: Option<&Path>) -> Result<PathBuf> {
         bail!("{} contains several components: {}; specify the folder of one", folder.display(), names.join(", "));
     };
     let file = output.map_or_else(|| folder.join(format!("{}.wasm", component.package)), Path::to_owned);
-    report_file::write(&file, |out| Ok(out.write_all(&component.bytes)?))
-        .with_context(|| format!("failed to write {}", file.display()))?;
+    report_file::write_bytes(&file, &component.bytes)?;
     Ok(file)
 }
 

@@ -11,6 +11,8 @@ use kube_devops_manifests::{self as manifests, ReadOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::evaluate::need_status;
+
 /// The suffix of the files with expected findings.
 const EXPECTED: &str = ".expected.yaml";
 
@@ -121,9 +123,9 @@ impl Case {
         }
         ensure!(
             outcomes.iter().flat_map(|outcome| &outcome.results).any(|result| *result != CheckResult::NotApplicable),
-            "no check applies to an object in {}; these evaluate the status of pods, which none of them has: {}",
+            "no check applies to an object in {}; {}",
             self.manifest.display(),
-            ids.join(", ")
+            need_status(&ids)
         );
         let violations =
             evaluations(&read.subjects, &outcomes).into_iter().flat_map(|evaluation| evaluation.violations);

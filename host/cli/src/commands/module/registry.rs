@@ -51,8 +51,7 @@ pub fn pull(arguments: &ModulePullArguments) -> Result<Outcome> {
     let pull = registry::pull(Some(&store), reference, &source.registry, &source.verification, most);
     let (fetched, entered) = runtime()?.block_on(pull)?;
     if let Some(file) = &arguments.output {
-        report_file::write(file, |out| Ok(out.write_all(&fetched.component)?))
-            .with_context(|| format!("failed to write {}", file.display()))?;
+        report_file::write_bytes(file, &fetched.component)?;
     }
     match entered {
         // The module is in the file.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use kube_devops_engine::{Catalog, Checks};
 use quick_xml::escape::escape;
 use similar::TextDiff;
@@ -54,9 +54,7 @@ fn result(case: &Case, checks: &Checks, update: bool) -> Result<Option<String>> 
         return Ok(None);
     }
     if update {
-        let text = yaml(&found)?;
-        report_file::write(&case.expected_file, |out| Ok(out.write_all(text.as_bytes())?))
-            .with_context(|| format!("failed to write {}", case.expected_file.display()))?;
+        report_file::write_bytes(&case.expected_file, yaml(&found)?.as_bytes())?;
         return Ok(None);
     }
     let (expected, found) = (yaml(&expected)?, yaml(&found)?);

@@ -93,7 +93,7 @@ fn the_first_restart_of_a_new_pod_is_a_failure_and_those_of_other_pods_are_not()
     };
     let mut old = Subject::clone(&pod("old", 3));
     old.containers[0].has_liveness_probe = false;
-    let mut unknown = Subject::clone(&pod("stranger", 3));
+    let mut unknown = Subject::clone(&pod("unknown", 3));
     unknown.labels.clear();
     let pods = [Arc::new(old), Arc::new(unknown), pod("web-1", 0)];
     assert_eq!(with_pods(&mut remediations, &pods, 0), None);
