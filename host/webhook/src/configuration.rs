@@ -8,9 +8,9 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::api::ObjectMeta;
-use kube_devops_cluster::enforce::PATCHED_BY;
 use kube_devops_core::SystemNamespaces;
 use kube_devops_core::workload::{WORKLOADS, Workload};
+use kube_devops_remediation::PATCHED_BY;
 
 /// The path that reviews for the evaluation are sent to.
 pub const VALIDATE_PATH: &str = "/validate";

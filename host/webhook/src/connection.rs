@@ -9,7 +9,7 @@ use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request, Response};
 use axum_server::accept::Accept;
 use futures::future::BoxFuture;
-use kube_devops_cluster::runtime::server::Readiness;
+use kube_devops_runtime::server::Readiness;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tower_service::Service;

@@ -11,10 +11,10 @@ use kube_devops_cluster::crd::DevOpsPolicySpec;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::lenient::{self, WatchedPolicy};
 use kube_devops_cluster::policies;
-use kube_devops_cluster::runtime::backoff::Backoff;
-use kube_devops_cluster::runtime::store::{Store, Watched};
 use kube_devops_core::Needs;
 use kube_devops_engine::{Checks, RuleSet};
+use kube_devops_runtime::backoff::Backoff;
+use kube_devops_runtime::store::{Store, Watched};
 use tokio::time::Instant;
 
 /// The first and the longest pause before rules are created again.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use kube_devops_cluster::ClusterError;
+use kube_devops_runtime::metrics::register;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::response::{Reason, Verdict};
-use kube_devops_cluster::ClusterError;
-use kube_devops_cluster::runtime::metrics::register;
 
 /// Upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 15] =

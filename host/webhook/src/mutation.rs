@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
-use kube_devops_cluster::enforce::{Yielded, yielded};
 use kube_devops_core::text::{cut, escape_controls};
+use kube_devops_remediation::{Yielded, yielded};
 use serde_json::{Value, json};
 
 use crate::metrics::Metrics;

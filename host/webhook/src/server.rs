@@ -16,7 +16,7 @@ use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use http_body_util::BodyExt;
 use kube_devops_cluster::ClusterError;
-use kube_devops_cluster::runtime::server::{Readiness, listen};
+use kube_devops_runtime::server::{Readiness, listen};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use walkdir::WalkDir;
 
 /// The crates of the workspace that each crate of `host/` may use. docs/architecture.md draws this table.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("kube-devops-build-components", &[]),
     ("kube-devops-core", &["kube-devops-facts"]),
     ("kube-devops-engine", &["kube-devops-core", "kube-devops-facts"]),
@@ -19,28 +19,61 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("kube-devops-modules", &["kube-devops-build-components", "kube-devops-core", "kube-devops-engine"]),
     ("kube-devops-oci", &[]),
     ("kube-devops-cluster", &["kube-devops-core", "kube-devops-engine", "kube-devops-oci"]),
-    ("kube-devops-webhook", &["kube-devops-cluster", "kube-devops-core", "kube-devops-engine"]),
+    ("kube-devops-runtime", &["kube-devops-cluster"]),
+    (
+        "kube-devops-policy-modules",
+        &["kube-devops-cluster", "kube-devops-engine", "kube-devops-oci", "kube-devops-runtime"],
+    ),
+    ("kube-devops-remediation", &["kube-devops-cluster", "kube-devops-core", "kube-devops-runtime"]),
+    (
+        "kube-devops-controllers",
+        &[
+            "kube-devops-cluster",
+            "kube-devops-core",
+            "kube-devops-engine",
+            "kube-devops-policy-modules",
+            "kube-devops-remediation",
+            "kube-devops-runtime",
+        ],
+    ),
+    (
+        "kube-devops-webhook",
+        &[
+            "kube-devops-cluster",
+            "kube-devops-core",
+            "kube-devops-engine",
+            "kube-devops-policy-modules",
+            "kube-devops-remediation",
+            "kube-devops-runtime",
+        ],
+    ),
     (
         "kube-devops",
         &[
             "kube-devops-build-components",
             "kube-devops-cluster",
+            "kube-devops-controllers",
             "kube-devops-core",
             "kube-devops-engine",
             "kube-devops-manifests",
             "kube-devops-modules",
             "kube-devops-oci",
+            "kube-devops-policy-modules",
+            "kube-devops-remediation",
+            "kube-devops-runtime",
             "kube-devops-webhook",
         ],
     ),
 ];
 
 /// Libraries that a crate must not use, because its module documentation says so.
-const FORBIDDEN: [(&str, &[&str]); 4] = [
+const FORBIDDEN: [(&str, &[&str]); 6] = [
     ("kube-devops-core", &["kube", "k8s-openapi", "wasmtime", "tokio"]),
     ("kube-devops-engine", &["kube", "k8s-openapi", "tokio"]),
     ("kube-devops-oci", &["kube", "k8s-openapi", "wasmtime"]),
     ("kube-devops-manifests", &["kube", "k8s-openapi", "wasmtime", "tokio"]),
+    ("kube-devops-cluster", &["axum", "prometheus", "wasmtime"]),
+    ("kube-devops-remediation", &["axum", "prometheus", "wasmtime"]),
 ];
 
 /// The most lines of a file in `host/`.

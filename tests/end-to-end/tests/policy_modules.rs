@@ -116,7 +116,7 @@ async fn a_module_is_loaded_replaced_and_removed_while_the_platform_runs() -> Re
         let next = with_section(&bytes, name);
         let series = format!(
             "policy_module_loaded{{digest=\"{}\",module=\"reader\"}}",
-            kube_devops_cluster::modules::content::digest(&next)
+            kube_devops_policy_modules::content::digest(&next)
         );
         source.set(&next).await?;
         eventually(DEADLINE, "the next version", async || {

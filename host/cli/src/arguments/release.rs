@@ -1,8 +1,8 @@
 //! Arguments of `release`.
 
 use clap::Args;
-use kube_devops_cluster::enforce::WorkloadKey;
 use kube_devops_core::workload::WORKLOADS;
+use kube_devops_remediation::WorkloadKey;
 
 #[derive(Debug, Args)]
 pub struct ReleaseArguments {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kube_devops_cluster::connection::{Connection, ConnectionOptions};
-use kube_devops_cluster::runtime::election::ElectionOptions;
 use kube_devops_core::SystemNamespaces;
 use kube_devops_engine::{Catalog, Engine, Limits, PrivateFolder};
+use kube_devops_runtime::election::ElectionOptions;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;

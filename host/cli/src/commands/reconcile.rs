@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use kube_devops_cluster::enforce::EnforceOptions;
-use kube_devops_cluster::reconcile::{self, AuditOptions, ReconcileOptions};
+use kube_devops_controllers::reconcile::{self, AuditOptions, ReconcileOptions};
+use kube_devops_remediation::EnforceOptions;
 
 use super::{Outcome, controller};
 use crate::arguments::{ClusterArguments, ReconcileArguments};

@@ -1,7 +1,7 @@
 //! `release`: the removal of the fields that remediation added to workloads.
 
 use anyhow::{Result, bail};
-use kube_devops_cluster::enforce::{Released, release};
+use kube_devops_remediation::{Released, release};
 
 use super::{Outcome, print, with_cluster};
 use crate::arguments::{ClusterArguments, ReleaseArguments};

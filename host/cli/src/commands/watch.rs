@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write, stdout};
 
 use anyhow::Result;
-use kube_devops_cluster::watch::{self, Scores, WatchOptions};
+use kube_devops_controllers::watch::{self, Scores, WatchOptions};
 use kube_devops_core::report::NamespaceReport;
 
 use super::{Outcome, controller};

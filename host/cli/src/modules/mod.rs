@@ -10,11 +10,11 @@ use std::sync::Once;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use kube_devops_cluster::connection::Connection;
-use kube_devops_cluster::modules::config_map;
-use kube_devops_cluster::modules::content::{Content, ContentError, component, content};
 use kube_devops_core::Bundle;
 use kube_devops_engine::{Catalog, Engine, Grants, Limits, LoadedModule, PrivateFolder};
 use kube_devops_oci::Reference;
+use kube_devops_policy_modules::config_map;
+use kube_devops_policy_modules::content::{Content, ContentError, component, content};
 
 use crate::arguments::{ClusterArguments, ModuleArguments, ModuleSourceArguments};
 use crate::commands::{runtime, with_cluster};

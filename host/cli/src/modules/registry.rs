@@ -6,11 +6,11 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use kube_devops_cluster::clock::Now;
 use kube_devops_engine::PrivateFolder;
 use kube_devops_oci::client::check_ca_bundle;
 use kube_devops_oci::fetch::{self, Request};
 use kube_devops_oci::{Access, Fetched, Keychain, OciError, Options, PublicKey, Reference, Repository, Store};
+use kube_devops_runtime::clock::Now;
 
 use crate::arguments::{CacheArguments, RegistryArguments, VerificationArguments};
 

@@ -31,8 +31,8 @@ use std::io::{self, BufWriter, Write};
 use clap::ValueEnum;
 use kube_devops_core::report::{NamespaceReport, NotEvaluated, ReportError};
 use kube_devops_core::{CheckInfo, Report, Severity, Source, Violation};
-
 use kube_devops_manifests::STANDARD_INPUT;
+
 use palette::Palette;
 
 pub(crate) use json::write_value as write_json;

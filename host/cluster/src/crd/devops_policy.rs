@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kube_devops_core::Severity;
+use kube_devops_core::policy_fields::POLICY_FIELDS;
+use kube_devops_core::quantity::Quantity;
+
 use super::check_rule::{CheckRule, NAME};
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use kube_devops_core::Severity;
-use kube_devops_core::policy_fields::POLICY_FIELDS;
-use kube_devops_core::quantity::Quantity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

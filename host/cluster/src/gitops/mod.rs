@@ -22,8 +22,7 @@ use serde_json::Value;
 use crate::crd::{DevOpsPolicy, PolicyAuditResult, PolicyModule};
 
 pub use apply::{ApplyError, ApplyOptions, Compared, apply, compare};
-pub(crate) use fields::LAST_APPLIED;
-pub use fields::{exported, without_server_fields};
+pub use fields::{LAST_APPLIED, exported, without_server_fields};
 pub use list::list;
 
 /// The field manager of imports.

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::{StoredKind, policies, value};
 use crate::connection::Connection;
-use crate::enforce::fields;
 use crate::key::ObjectKey;
+use crate::managed_fields;
 
 /// A stored policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn plan(stored: &[Value], declared: &BTreeSet<ObjectKey>, manager: &str) -> 
         let metadata = &policy["metadata"];
         let text = |field: &str| metadata[field].as_str().unwrap_or_default();
         let key = ObjectKey::of_value(policy);
-        let is_imported = fields::applied(policy, manager).is_some();
+        let is_imported = managed_fields::applied(policy, manager).is_some();
         let is_deleted = !metadata["deletionTimestamp"].is_null();
         if declared.contains(&key) || is_deleted || !is_imported {
             continue;
@@ -57,7 +57,7 @@ pub fn plan(stored: &[Value], declared: &BTreeSet<ObjectKey>, manager: &str) -> 
 
 /// Returns the other managers of fields of the spec, as `"NAME"`.
 fn other_managers(policy: &Value, manager: &str) -> Vec<String> {
-    let others = fields::entries(policy)
+    let others = managed_fields::entries(policy)
         .filter(|entry| entry["manager"] != manager && entry["fieldsV1"].get("f:spec").is_some())
         .map(|entry| format!("{:?}", entry["manager"].as_str().unwrap_or_default()));
     let others: BTreeSet<String> = others.collect();

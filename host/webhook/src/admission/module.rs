@@ -1,7 +1,7 @@
 //! The validation of a PolicyModule, as far as it is possible without its source.
 
 use kube_devops_cluster::crd::PolicyModuleSpec;
-use kube_devops_cluster::modules::validate::validate;
+use kube_devops_policy_modules::validate::validate;
 
 use super::changed::changed;
 use crate::response::Verdict;

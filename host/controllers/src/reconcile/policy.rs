@@ -1,0 +1,393 @@
+//! A policy in the operator: its rules, the evaluations of its pods, and the next write. It decides and requests nothing.
+
+use std::time::Duration;
+
+use kube::{Resource, ResourceExt};
+use kube_devops_cluster::crd::{DevOpsPolicy, EnforcementMode};
+use kube_devops_cluster::finalizer;
+use kube_devops_cluster::key::ObjectKey;
+use kube_devops_core::{Ledger, Totals};
+use kube_devops_remediation::{EnforceOptions, NextJob, RemediationJob, Remediations};
+use kube_devops_runtime::backoff::Backoff;
+use kube_devops_runtime::clock::Now;
+
+use super::ReconcileOptions;
+use super::audit::Audits;
+use super::events::PendingEvents;
+use super::found::Found;
+use super::gate::WriteGate;
+use super::rules::Rules;
+use super::status::{PolicyState, differs, status};
+use super::write::{EnforcementJob, EnforcementResult, KnownAudit, Write, WriteResult};
+use crate::evaluator::{self, Due, EvaluatedPod};
+use crate::pod_index::PodIndex;
+
+/// The annotation of a policy whose patches are reported instead of applied.
+const DRY_RUN: &str = "devops.stochastic.io/dry-run";
+
+/// The first and the longest pause before rules are created again.
+const RULES_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// A policy and the evaluations of its pods.
+pub struct Policy {
+    object: DevOpsPolicy,
+    rules: Rules,
+    ledger: Ledger,
+    /// The totals in the metrics.
+    shown: Totals,
+    /// Whether all pods are due, and not only some.
+    everything_is_due: bool,
+    due: Due,
+    is_evaluated: bool,
+    events: PendingEvents,
+    audits: Audits,
+    remediations: Remediations,
+    /// Whether the status may differ. To compare it costs time, and mostly nothing has changed.
+    may_differ: bool,
+    gate: WriteGate,
+    rules_backoff: Backoff,
+}
+
+/// The result of one evaluation.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct EvaluationRun {
+    /// The number of evaluated pods.
+    pub scanned: usize,
+    /// Whether a check failed.
+    pub failed: bool,
+}
+
+impl Policy {
+    /// A policy of the API server.
+    pub fn new(object: DevOpsPolicy, rules: Rules, options: &EnforceOptions, now: Now) -> Self {
+        let remediations = restored(&object, options, now);
+        let gate = WriteGate::new(&object.metadata.uid);
+        let mut rules_backoff = Backoff::of(&object.metadata.uid, RULES_PAUSES);
+        // The first attempt was that of the caller.
+        rules_backoff.failed(now.instant);
+        Self {
+            object,
+            rules,
+            ledger: Ledger::default(),
+            shown: Totals::default(),
+            everything_is_due: true,
+            due: Due::default(),
+            is_evaluated: false,
+            events: PendingEvents::default(),
+            audits: Audits::default(),
+            remediations,
+            may_differ: true,
+            gate,
+            rules_backoff,
+        }
+    }
+
+    /// The object.
+    pub fn object(&self) -> &DevOpsPolicy {
+        &self.object
+    }
+
+    /// Whether the rules read complete objects.
+    pub fn needs_objects(&self) -> bool {
+        self.rules.needs_objects()
+    }
+
+    /// Whether the object needs other rules. The writes of the operator itself do not change them.
+    pub fn needs_rules(&self, object: &DevOpsPolicy) -> bool {
+        self.object.spec != object.spec || self.object.metadata.generation != object.metadata.generation
+    }
+
+    /// The object, if its rules could not be created and have to be tried again.
+    pub fn rules_to_retry(&mut self, now: Now) -> Option<&DevOpsPolicy> {
+        match &self.rules {
+            Rules::Failed(_) if self.rules_backoff.is_over(now.instant) => {
+                self.rules_backoff.failed(now.instant);
+                Some(&self.object)
+            }
+            _ => None,
+        }
+    }
+
+    /// Replaces rules that could not be created.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+        self.everything_is_due = true;
+    }
+
+    /// Replaces the object, and its rules if it needs others.
+    pub fn update(&mut self, object: DevOpsPolicy, rules: Option<Rules>) {
+        if let Some(rules) = rules {
+            self.set_rules(rules);
+        }
+        self.object = object;
+        self.may_differ = true;
+    }
+
+    /// Whether this is another object of the same name.
+    pub fn is_other(&self, object: &DevOpsPolicy) -> bool {
+        self.object.metadata.uid != object.metadata.uid
+    }
+
+    /// A pod of the namespace was created, changed or removed.
+    pub fn pod_changed(&mut self, pod: ObjectKey) {
+        // A replica on standby evaluates everything when it becomes the leader, and must not collect pods until then.
+        if !self.everything_is_due {
+            self.due.changed(pod);
+        }
+    }
+
+    /// A pod of the namespace has been pending for longer.
+    pub fn pod_aged(&mut self, pod: ObjectKey) {
+        if !self.everything_is_due {
+            self.due.aged(pod);
+        }
+    }
+
+    /// Starts over, for a new leader: evaluates everything, and writes what differs from the API server.
+    pub fn start_over(&mut self, options: &EnforceOptions, now: Now) {
+        self.may_differ = true;
+        self.everything_is_due = true;
+        self.is_evaluated = false;
+        self.audits = Audits::default();
+        self.remediations = restored(&self.object, options, now);
+        self.gate = WriteGate::new(&self.object.metadata.uid);
+        self.events.clear();
+    }
+
+    /// Sets the audit results that exist, the oldest first.
+    pub fn set_audits(&mut self, known: Vec<KnownAudit>) {
+        self.audits = Audits::known(known);
+    }
+
+    /// Whether pods are due.
+    pub fn is_due(&self) -> bool {
+        self.everything_is_due || !self.due.is_empty()
+    }
+
+    /// Evaluates the pods that are due.
+    pub fn evaluate(&mut self, key: &ObjectKey, pods: &PodIndex, now: Now) -> EvaluationRun {
+        let due = std::mem::take(&mut self.due);
+        let everything = std::mem::take(&mut self.everything_is_due);
+        self.may_differ = true;
+        let Rules::Valid(rules) = self.rules.clone() else {
+            self.ledger = Ledger::default();
+            self.is_evaluated = true;
+            self.audits.is_due = false;
+            return EvaluationRun::default();
+        };
+        let due = if everything { pods.keys_in(&key.namespace).collect() } else { due };
+        // The known evaluations are kept for the comparison, so that after an edit of the policy only new violations are
+        // emitted as events.
+        let before = everything.then(|| std::mem::take(&mut self.ledger));
+        let evaluated = evaluator::evaluate(&*rules, pods, due);
+        for pod in &evaluated.removed {
+            self.audits.is_due |= self.ledger.remove(&pod.name);
+        }
+        let run = EvaluationRun {
+            scanned: evaluated.pods.len(),
+            failed: evaluated.pods.iter().any(|pod| !pod.evaluation.errors.is_empty()),
+        };
+        let remediating = rules.remediating();
+        for pod in evaluated.pods {
+            self.enter(pod, before.as_ref(), pods, &remediating, now);
+        }
+        self.audits.is_due |= everything;
+        self.is_evaluated = true;
+        run
+    }
+
+    fn enter(
+        &mut self,
+        pod: EvaluatedPod<'_>,
+        before: Option<&Ledger>,
+        pods: &PodIndex,
+        remediating: &[&str],
+        now: Now,
+    ) {
+        let workload = pods.workload(&pod.key);
+        if let Some(workload) = workload.filter(|_| self.enforces()) {
+            let resources = self.object.spec.default_resources.as_ref();
+            self.remediations.evaluated(pod.subject, &pod.evaluation, workload, remediating, resources, now);
+        }
+        let known = before.unwrap_or(&self.ledger).get(&pod.key.name);
+        if pod.is_known(known) {
+            return;
+        }
+        if let (Some(workload), Some(root)) = (workload, pods.root(&pod.key)) {
+            self.events.evaluated(&root, workload, known, &pod.evaluation, self.is_evaluated);
+        }
+        self.audits.is_due |= self.ledger.set(&pod.key.name, pod.evaluation);
+    }
+
+    /// The evaluations of the pods.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Returns the totals in the metrics, and the current ones, which replace them.
+    pub fn show(&mut self) -> (Totals, &Totals) {
+        (std::mem::replace(&mut self.shown, self.ledger.total().clone()), self.ledger.total())
+    }
+
+    /// The totals in the metrics.
+    pub fn shown(&self) -> &Totals {
+        &self.shown
+    }
+
+    /// Whether every check of the policy evaluated every pod that it applies to.
+    pub fn is_complete(&self) -> bool {
+        self.rules.found(&self.ledger).is_some_and(|found| found.is_complete())
+    }
+
+    /// The health score, if anything was evaluated.
+    pub fn score(&self) -> Option<u8> {
+        self.rules.found(&self.ledger).filter(Found::has_score).map(|found| found.total().score())
+    }
+
+    /// Whether the policy remediates workloads.
+    pub fn enforces(&self) -> bool {
+        self.object.spec.enforcement_mode == EnforcementMode::Enforce
+    }
+
+    /// The next job of the remediation, if one is due. The namespace of the operator itself is excluded.
+    pub fn next_job(
+        &mut self,
+        key: &ObjectKey,
+        pods: &PodIndex,
+        options: &ReconcileOptions,
+        now: Now,
+    ) -> Option<EnforcementJob> {
+        let is_own = *key.namespace == *options.election.namespace;
+        // The first audit result records the state before the remediation.
+        let is_recorded = options.audit.retention == 0 || self.audits.has_any();
+        let may_enforce = self.enforces() && !is_own && !self.is_deleted() && is_recorded;
+        let rules = match &self.rules {
+            Rules::Valid(rules) if may_enforce && !self.everything_is_due => Some(rules.clone()),
+            _ => None,
+        };
+        let subjects = pods.pods(&key.namespace).map(|(_, subject)| subject);
+        let next = self.remediations.next(&options.enforce, rules.is_some(), subjects, now)?;
+        let namespace = key.namespace.to_string();
+        Some(match (next, rules) {
+            (NextJob::Follow { key, failure, step }, _) => EnforcementJob::Follow { namespace, key, failure, step },
+            (NextJob::Check { key }, _) => EnforcementJob::Check { namespace, key },
+            (NextJob::Remediate { owner }, rules) => EnforcementJob::Remediate(Box::new(RemediationJob {
+                namespace,
+                owner,
+                policy: key.name.to_string(),
+                dry_run: options.enforce.dry_run
+                    || self.object.annotations().get(DRY_RUN).is_some_and(|value| value == "true"),
+                spec: Box::new(self.object.spec.clone()),
+                rules: rules?,
+                is_protected: self.is_finalized(),
+                patches: self.remediations.patches(),
+            })),
+        })
+    }
+
+    /// The next write, if one is due; it counts as running from now on.
+    pub fn next_write(&mut self, options: &ReconcileOptions, now: Now) -> Option<Write> {
+        if !self.gate.is_open(now.instant) {
+            return None;
+        }
+        let write = if std::mem::take(&mut self.may_differ) { self.write(now) } else { None };
+        let write = write.or_else(|| self.audit(options, now))?;
+        self.gate.started();
+        Some(write)
+    }
+
+    /// The status, if it differs from the last one: the last write of the operator.
+    pub fn last_status(&mut self, now: Now) -> Option<Write> {
+        self.write(now).filter(|write| matches!(write, Write::Status { .. }))
+    }
+
+    fn write(&mut self, now: Now) -> Option<Write> {
+        let policy = || Box::new(self.object.clone());
+        match (self.remediations.needs_finalizer(), self.is_finalized()) {
+            (false, true) => return Some(Write::RemoveFinalizer { policy: policy() }),
+            // The API server rejects new finalizers of an object that is being deleted.
+            (true, false) if !self.is_deleted() => return Some(Write::AddFinalizer { policy: policy() }),
+            _ => {}
+        }
+        // The status must not combine the generation of the object with the evaluations of the previous one.
+        if self.is_deleted() || !self.is_evaluated || self.everything_is_due {
+            return None;
+        }
+        let state = match &self.rules {
+            Rules::Valid(rules) => PolicyState::Evaluated(Found { ledger: &self.ledger, missing: rules.missing() }),
+            Rules::Invalid(reason) | Rules::Failed(reason) => PolicyState::Invalid(reason),
+            Rules::SystemNamespace => PolicyState::SystemNamespace,
+        };
+        let status = status(&self.object, &state, self.remediations.statuses(), now.utc);
+        if differs(self.object.status.as_ref(), &status) {
+            return Some(Write::Status { policy: policy(), status: Box::new(status) });
+        }
+        if self.events.is_empty() { None } else { Some(Write::Events(self.events.take(self.object.object_ref(&())))) }
+    }
+
+    fn audit(&mut self, options: &ReconcileOptions, now: Now) -> Option<Write> {
+        if !self.is_evaluated || self.everything_is_due || self.is_deleted() {
+            return None;
+        }
+        let found = self.rules.found(&self.ledger)?;
+        self.audits.next(&self.object, &found, &options.audit, now)
+    }
+
+    /// A write succeeded.
+    pub fn written(&mut self, result: WriteResult, now: Now) {
+        self.may_differ = true;
+        self.gate.succeeded(matches!(result, WriteResult::Status(_)), now.instant);
+        match result {
+            WriteResult::Finalizers(finalizers) => {
+                self.object.metadata.finalizers = Some(finalizers);
+                if self.is_finalized() {
+                    self.remediations.protected(now);
+                }
+            }
+            WriteResult::Status(status) => self.object.status = Some(*status),
+            WriteResult::Audit { name, fingerprint, removed } => {
+                self.audits.written(name, fingerprint, &removed, now);
+            }
+            WriteResult::Events => {}
+        }
+    }
+
+    /// A write failed. It is derived and tried again after a backoff.
+    pub fn write_failed(&mut self, now: Now) {
+        self.may_differ = true;
+        self.gate.failed(now.instant);
+    }
+
+    /// A job of the remediation ended. Returns whether the state of the workload changed.
+    pub fn job_done(&mut self, result: EnforcementResult, options: &EnforceOptions, now: Now) -> bool {
+        self.may_differ = true;
+        match result {
+            EnforcementResult::Remediated { owner, key, result } => {
+                self.remediations.remediated(&owner, key, &result, options, now)
+            }
+            EnforcementResult::Followed { key, result } => self.remediations.followed(key, &result, options, now),
+            EnforcementResult::Checked { key, existence } => {
+                self.remediations.checked(&key, existence);
+                false
+            }
+        }
+    }
+
+    /// The requests of a job failed. `owner` is the controller of the pods, if the job remediates.
+    pub fn job_failed(&mut self, owner: Option<&k8s_openapi::api::core::v1::ObjectReference>, now: Now) {
+        self.remediations.failed(owner, now);
+    }
+
+    fn is_finalized(&self) -> bool {
+        finalizer::is_set(&self.object.metadata)
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+}
+
+/// The remediations in the status, which a previous leader wrote.
+fn restored(object: &DevOpsPolicy, options: &EnforceOptions, now: Now) -> Remediations {
+    Remediations::restore(object.status.as_ref().map_or(&[], |status| &status.workloads), options, now)
+}

@@ -1,0 +1,299 @@
+//! The status of a policy.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube_devops_cluster::crd::condition::{Conditions, ENFORCED, EVALUATED, MAX_MESSAGE_LENGTH, READY};
+use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadState, WorkloadStatus};
+use kube_devops_core::score::Classification;
+use kube_devops_core::text::{cut, escape_controls};
+use kube_devops_core::{Severity, Totals, Violation};
+
+use super::found::Found;
+
+/// The most violations that a status lists.
+const MAX_VIOLATIONS: usize = 100;
+/// The longest line of them, in bytes.
+const MAX_LINE_LENGTH: usize = 512;
+
+/// The state of a policy.
+pub enum PolicyState<'a> {
+    /// The pods were evaluated.
+    Evaluated(Found<'a>),
+    /// A check rejects its settings, or does not exist.
+    Invalid(&'a str),
+    /// The namespace is a system namespace, which is excluded.
+    SystemNamespace,
+}
+
+/// The status of a policy. Conditions that did not change keep the time of their last transition.
+pub fn status(
+    policy: &DevOpsPolicy,
+    state: &PolicyState,
+    workloads: Vec<WorkloadStatus>,
+    now: DateTime<Utc>,
+) -> DevOpsPolicyStatus {
+    let conditions = PolicyConditions::new(policy, now);
+    let enforced = conditions.enforced(policy.spec.enforcement_mode, &workloads);
+    let status = DevOpsPolicyStatus {
+        last_evaluated: Some(now),
+        observed_generation: policy.metadata.generation,
+        workloads,
+        ..DevOpsPolicyStatus::default()
+    };
+    match state {
+        PolicyState::Evaluated(found) => {
+            let conditions = vec![conditions.ready(&found.missing), conditions.evaluated(found), enforced];
+            DevOpsPolicyStatus { conditions, ..with_results(found, status) }
+        }
+        PolicyState::Invalid(reason) => DevOpsPolicyStatus {
+            healthy: Some(false),
+            message: Some(cut(&escape_controls(reason), MAX_MESSAGE_LENGTH)),
+            conditions: vec![
+                conditions.of(READY, false, "Invalid", reason),
+                conditions.of(EVALUATED, false, "Invalid", "the policy is invalid"),
+                enforced,
+            ],
+            ..status
+        },
+        PolicyState::SystemNamespace => {
+            let message = "system namespaces are excluded from evaluation";
+            let conditions =
+                [READY, EVALUATED, ENFORCED].map(|kind| conditions.of(kind, false, "SystemNamespace", message));
+            DevOpsPolicyStatus { message: Some(message.to_owned()), conditions: conditions.into(), ..status }
+        }
+    }
+}
+
+/// The conditions of a policy.
+struct PolicyConditions<'a>(Conditions<'a>);
+
+impl<'a> PolicyConditions<'a> {
+    fn new(policy: &'a DevOpsPolicy, now: DateTime<Utc>) -> Self {
+        let before = policy.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        Self(Conditions { before, generation: policy.metadata.generation, now })
+    }
+
+    fn of(&self, kind: &str, holds: bool, reason: &str, message: &str) -> Condition {
+        self.0.of(kind, holds, reason, message)
+    }
+
+    fn ready(&self, missing: &[&str]) -> Condition {
+        if missing.is_empty() {
+            return self.of(READY, true, "Valid", "the settings of every check are valid");
+        }
+        let message = format!("no such check: {}; it is misspelt, or its module is not loaded", missing.join(", "));
+        self.of(READY, false, "CheckNotFound", &message)
+    }
+
+    fn evaluated(&self, found: &Found<'_>) -> Condition {
+        let mut failures = found.ledger.errors();
+        let Some(first) = failures.next() else {
+            if !found.missing.is_empty() {
+                let message = format!("no such check: {}", found.missing.join(", "));
+                return self.of(EVALUATED, false, "ChecksFailed", &message);
+            }
+            return self.of(EVALUATED, true, "Evaluated", "every check evaluated every pod that it applies to");
+        };
+        let message = match failures.count() {
+            0 => first.to_owned(),
+            more => format!("{first}; and {more} more"),
+        };
+        self.of(EVALUATED, false, "ChecksFailed", &message)
+    }
+
+    fn enforced(&self, mode: EnforcementMode, workloads: &[WorkloadStatus]) -> Condition {
+        use WorkloadState::{Conflict, Denied, Reverted, Skipped};
+        if mode == EnforcementMode::Audit {
+            return self.of(ENFORCED, false, "Audit", "enforcementMode is audit: workloads are not changed");
+        }
+        let is_incomplete =
+            |workload: &&WorkloadStatus| matches!(workload.state, Conflict | Denied | Reverted | Skipped);
+        match workloads.iter().filter(is_incomplete).count() {
+            0 => self.of(ENFORCED, true, "Enforced", "missing probes and resources are added to workloads"),
+            count => {
+                let message = format!("{count} workloads could not be remediated: see status.workloads");
+                self.of(ENFORCED, false, "Incomplete", &message)
+            }
+        }
+    }
+}
+
+/// Adds the numbers and violations to a status.
+fn with_results(found: &Found<'_>, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
+    let total = found.total();
+    let line = |violation: &Violation| cut(&escape_controls(&violation.line()), MAX_LINE_LENGTH);
+    let message = Some(found.classification());
+    if !found.has_score() {
+        return DevOpsPolicyStatus { healthy: Some(false), message, ..status };
+    }
+    let is_healthy = total.classification() == Classification::Healthy;
+    DevOpsPolicyStatus {
+        health_score: Some(total.score().into()),
+        healthy: Some(is_healthy && found.is_complete()),
+        message,
+        compliance: Some(total.compliance.percent()),
+        violations: found.worst(MAX_VIOLATIONS).into_iter().map(line).collect(),
+        violation_count: Some(count(total.violations)),
+        violations_by_severity: by_severity(total),
+        violations_by_check: by_check(total),
+        ..status
+    }
+}
+
+/// A count as an integer of the API.
+pub fn count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The number of violations by severity, without zeros.
+pub fn by_severity(total: &Totals) -> BTreeMap<String, i64> {
+    let severities = Severity::ALL.iter().zip(total.by_severity).filter(|(_, violations)| *violations > 0);
+    severities.map(|(severity, violations)| (severity.to_string(), count(violations))).collect()
+}
+
+/// The number of violations by check.
+pub fn by_check(total: &Totals) -> BTreeMap<String, i64> {
+    total.by_check.iter().map(|(check, &violations)| (check.to_string(), count(violations))).collect()
+}
+
+/// Whether the statuses differ in more than the time of the evaluation.
+pub fn differs(before: Option<&DevOpsPolicyStatus>, after: &DevOpsPolicyStatus) -> bool {
+    let timeless = |status: &DevOpsPolicyStatus| DevOpsPolicyStatus { last_evaluated: None, ..status.clone() };
+    before.is_none_or(|before| timeless(before) != timeless(after))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube_devops_cluster::crd::DevOpsPolicySpec;
+    use kube_devops_cluster::crd::condition::time;
+    use kube_devops_core::{Evaluation, Ledger, testing};
+
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default()
+    }
+
+    fn violation(name: &str, severity: Severity) -> Violation {
+        let message = "image nginx has no tag\u{1b}[2J".into();
+        Violation { message, ..testing::violation("latest-tag", severity, name) }
+    }
+
+    fn ledger(pods: usize) -> Ledger {
+        let mut ledger = Ledger::default();
+        for index in 0..pods {
+            let name = format!("pod-{index:03}");
+            let severity = if index == pods - 1 { Severity::Critical } else { Severity::Medium };
+            let mut evaluation = Evaluation { violations: vec![violation(&name, severity)], ..Evaluation::default() };
+            evaluation.compliance.add(5, true);
+            ledger.set(&name.into(), evaluation);
+        }
+        ledger
+    }
+
+    fn evaluated<'a>(ledger: &'a Ledger, missing: &[&'a str]) -> PolicyState<'a> {
+        PolicyState::Evaluated(Found { ledger, missing: missing.to_vec() })
+    }
+
+    fn policy() -> DevOpsPolicy {
+        DevOpsPolicy::new("test", DevOpsPolicySpec { forbid_latest_tag: Some(true), ..DevOpsPolicySpec::default() })
+    }
+
+    #[test]
+    fn the_list_is_cut_and_the_counts_are_exact() {
+        let status = status(&policy(), &evaluated(&ledger(250), &[]), Vec::new(), now());
+        assert_eq!((status.violations.len(), status.violation_count), (100, Some(250)));
+        assert_eq!(status.violations_by_severity, [("critical".to_owned(), 1), ("medium".to_owned(), 249)].into());
+        assert_eq!(status.violations_by_check, [("latest-tag".to_owned(), 250)].into());
+        assert_eq!(status.violations[0], "pod/pod-249: container app: image nginx has no tag\\u{1b}[2J");
+        assert_eq!((status.health_score, status.compliance), (Some(95), Some(0.0)));
+    }
+
+    #[test]
+    fn transitions_keep_their_time_until_the_condition_changes() {
+        let mut policy = policy();
+        let ledger = ledger(2);
+        let first = status(&policy, &evaluated(&ledger, &[]), Vec::new(), now());
+        policy.status = Some(first.clone());
+        let later = now() + chrono::TimeDelta::seconds(60);
+        let second = status(&policy, &evaluated(&ledger, &[]), Vec::new(), later);
+        assert!(!differs(Some(&first), &second));
+        assert!(differs(None, &second));
+        let third = status(&policy, &PolicyState::Invalid("no such check"), Vec::new(), later);
+        assert!(differs(Some(&first), &third));
+        let times = |status: &DevOpsPolicyStatus| {
+            status.conditions.iter().map(|condition| condition.last_transition_time.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(times(&third), [time(later), time(later), time(now())]);
+    }
+
+    #[test]
+    fn a_check_that_failed_is_not_evaluated() {
+        let mut ledger = ledger(1);
+        let failed =
+            Evaluation { errors: vec!["check a (module b) failed: it crashed".to_owned()], ..Evaluation::default() };
+        ledger.set(&"other".into(), failed);
+        let status = status(&policy(), &evaluated(&ledger, &[]), Vec::new(), now());
+        let evaluated = status.conditions.iter().find(|condition| condition.type_ == "Evaluated");
+        let evaluated = evaluated.map(|condition| (condition.status.as_str(), condition.reason.as_str()));
+        assert_eq!(evaluated, Some(("False", "ChecksFailed")));
+    }
+
+    #[test]
+    fn enforcement_is_incomplete_while_workloads_are_not_remediated() {
+        let workload = |state| WorkloadStatus {
+            kind: "Deployment".to_owned(),
+            name: "web".to_owned(),
+            state,
+            message: String::new(),
+            time: now(),
+        };
+        let enforced = |mode, states: &[WorkloadState]| {
+            let mut policy = policy();
+            policy.spec.enforcement_mode = mode;
+            let workloads = states.iter().map(|state| workload(*state)).collect();
+            let status = status(&policy, &evaluated(&ledger(1), &[]), workloads, now());
+            let condition = status.conditions.into_iter().find(|condition| condition.type_ == ENFORCED);
+            condition.map(|condition| (condition.status, condition.reason))
+        };
+        let text = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+        assert_eq!(enforced(EnforcementMode::Audit, &[]), text("False", "Audit"));
+        assert_eq!(enforced(EnforcementMode::Enforce, &[WorkloadState::Patched]), text("True", "Enforced"));
+        let states = [WorkloadState::Patched, WorkloadState::Skipped];
+        assert_eq!(enforced(EnforcementMode::Enforce, &states), text("False", "Incomplete"));
+    }
+
+    #[test]
+    fn a_policy_in_a_system_namespace_is_not_ready_and_has_no_score() {
+        let status = status(&policy(), &PolicyState::SystemNamespace, Vec::new(), now());
+        assert_eq!((status.health_score, status.healthy), (None, None));
+        assert!(status.conditions.iter().all(|condition| condition.reason == "SystemNamespace"));
+        assert_eq!(status.conditions.len(), 3);
+    }
+
+    #[test]
+    fn a_policy_whose_checks_do_not_exist_has_no_score() {
+        let mut ledger = Ledger::default();
+        let errors = vec!["check nope failed: there is no such check".to_owned()];
+        ledger.set(&"a".into(), Evaluation { errors, ..Evaluation::default() });
+        let status = status(&policy(), &evaluated(&ledger, &["nope"]), Vec::new(), now());
+        assert_eq!((status.health_score, status.compliance, status.healthy), (None, None, Some(false)));
+        assert_eq!(status.message.as_deref(), Some("Not evaluated"));
+        let reasons: Vec<&str> = status.conditions.iter().map(|condition| condition.reason.as_str()).collect();
+        assert_eq!(reasons[..2], ["CheckNotFound", "ChecksFailed"]);
+    }
+
+    #[test]
+    fn a_missing_check_is_not_healthy_without_pods_or_beside_another_check() {
+        let empty = Ledger::default();
+        let without_pods = status(&policy(), &evaluated(&empty, &["nope"]), Vec::new(), now());
+        assert_eq!((without_pods.health_score, without_pods.healthy), (None, Some(false)));
+        assert_eq!(without_pods.conditions[1].status, "False");
+        let partly = status(&policy(), &evaluated(&ledger(1), &["nope"]), Vec::new(), now());
+        assert_eq!((partly.healthy, partly.conditions[1].status.as_str()), (Some(false), "False"));
+        let complete = status(&policy(), &evaluated(&empty, &[]), Vec::new(), now());
+        assert_eq!((complete.health_score, complete.healthy), (Some(100), Some(true)));
+    }
+}

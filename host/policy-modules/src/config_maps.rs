@@ -1,0 +1,53 @@
+//! The requests for ConfigMaps with modules.
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube_devops_cluster::ClusterError;
+use kube_devops_cluster::connection::Connection;
+use tokio::sync::mpsc;
+
+/// A ConfigMap, `None` if it does not exist, or the reason why it cannot be read.
+pub type Source = Result<Option<ConfigMap>, String>;
+
+/// Reads a ConfigMap; `None` if it does not exist.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub async fn config_map(
+    connection: &Connection,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<ConfigMap>, ClusterError> {
+    let maps: Api<ConfigMap> = Api::namespaced(connection.client.clone(), namespace);
+    maps.get_opt(name).await.map_err(|error| connection.error(error, "read a ConfigMap"))
+}
+
+/// Sends the content of a ConfigMap whenever it changes, and `None` if it does not exist.
+pub(super) async fn follow(api: Api<ConfigMap>, name: String, sender: mpsc::Sender<(String, Source)>) {
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut listed = None;
+    while let Some(event) = events.next().await {
+        let map = match event {
+            Ok(Event::Apply(map)) => Ok(Some(map)),
+            Ok(Event::Delete(_)) => Ok(None),
+            Ok(Event::Init) => {
+                listed = None;
+                continue;
+            }
+            Ok(Event::InitApply(map)) => {
+                listed = Some(map);
+                continue;
+            }
+            Ok(Event::InitDone) => Ok(listed.take()),
+            Err(error) => Err(error.to_string()),
+        };
+        if sender.send((name.clone(), map)).await.is_err() {
+            return;
+        }
+    }
+}

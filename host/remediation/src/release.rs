@@ -1,0 +1,98 @@
+//! The removal of all added fields of a workload, on request of a user.
+
+use kube_devops_cluster::ClusterError;
+use kube_devops_cluster::connection::Connection;
+use serde_json::Value;
+
+use super::added::added;
+use super::job::{Rejection, WorkloadKey};
+use super::requests::{api, get, revert};
+
+/// The number of attempts if other clients change the workload at the same time.
+const ATTEMPTS: usize = 5;
+/// The reason that users see in the status of a policy.
+const REASON: &str = "released by `kube-devops release`";
+
+/// The result of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Released {
+    /// The fields that were removed, per container, such as `container app: livenessProbe`.
+    Fields(Vec<String>),
+    /// The workload has no added fields.
+    Nothing,
+    /// There is no such workload.
+    NotFound,
+}
+
+/// Removes all added fields of a workload. The operator adds them again only after another client has changed the pod template.
+///
+/// # Errors
+///
+/// If a request fails or is denied.
+pub async fn release(connection: &Connection, namespace: &str, key: &WorkloadKey) -> Result<Released, ClusterError> {
+    let api = api(&connection.client, namespace, &key.kind);
+    let what = format!("release {} {}", key.kind, key.name);
+    let failed = |reason: String| ClusterError::Request { what: what.clone(), reason };
+    for _ in 0..ATTEMPTS {
+        let workload = get(&api, &key.name).await.map_err(|error| connection.error(error, &what))?;
+        let Some(workload) = workload else { return Ok(Released::NotFound) };
+        let added = lines(&workload);
+        if added.is_empty() {
+            return Ok(Released::Nothing);
+        }
+        let reverted = revert(&api, &key.name, &workload, REASON).await;
+        match reverted.map_err(|error| connection.error(error, &what))? {
+            Ok(()) => return Ok(Released::Fields(added)),
+            Err(Rejection::Changed) => {}
+            Err(Rejection::Gone) => return Ok(Released::NotFound),
+            Err(Rejection::Conflict(reason) | Rejection::Invalid(reason) | Rejection::Denied(reason)) => {
+                return Err(failed(reason));
+            }
+        }
+    }
+    Err(failed("it is changed by other clients all the time; try again".to_owned()))
+}
+
+/// The added fields, per container.
+fn lines(workload: &Value) -> Vec<String> {
+    let line = |container: &Value| {
+        let fields = container.as_object()?.keys().filter(|key| *key != "name");
+        let fields = fields.map(String::as_str).collect::<Vec<_>>().join(", ");
+        let name = container["name"].as_str().unwrap_or_default();
+        Some(format!("container {name}: {fields}"))
+    };
+    added(workload).iter().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube_devops_cluster::install::FIELD_MANAGER;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_added_fields_are_listed_per_container() {
+        let fields = json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": {
+            "k:{\"name\":\"app\"}": {
+                ".": {}, "f:name": {}, "f:livenessProbe": { "f:tcpSocket": { "f:port": {} } },
+                "f:resources": { "f:limits": { "f:cpu": {} } },
+            },
+            "k:{\"name\":\"untouched\"}": { ".": {}, "f:name": {} },
+        } } } } });
+        let workload = |manager: &str| {
+            json!({
+                "metadata": { "managedFields": [{ "manager": manager, "operation": "Apply", "fieldsV1": fields }] },
+                "spec": { "template": { "spec": { "containers": [
+                    {
+                        "name": "app", "livenessProbe": { "tcpSocket": { "port": 80 } },
+                        "readinessProbe": { "tcpSocket": { "port": 80 } }, "resources": { "limits": { "cpu": "1" } },
+                    },
+                    { "name": "untouched" },
+                ] } } },
+            })
+        };
+        assert_eq!(lines(&workload(FIELD_MANAGER)), ["container app: livenessProbe, resources"]);
+        assert_eq!(lines(&workload("helm")), Vec::<String>::new());
+    }
+}

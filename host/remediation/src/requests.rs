@@ -1,0 +1,256 @@
+//! The requests of remediation.
+
+use chrono::Utc;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodCondition};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use kube_devops_cluster::install::FIELD_MANAGER;
+use kube_devops_cluster::is_webhook_failure;
+use kube_devops_cluster::lenient::LenientObject;
+use kube_devops_cluster::metadata;
+use kube_devops_cluster::owner::controller;
+use kube_devops_core::workload::Workload;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use tokio::task::block_in_place;
+
+use super::added::added;
+use super::decide::{Decision, follow_up, remediation};
+use super::job::{Existence, JobResult, Rejection, RemediationJob, RolloutFailure, Step, WorkloadKey, is_replica_set};
+use super::plan;
+
+/// The workload of a job, and the result.
+#[derive(Debug)]
+pub struct Ended {
+    /// The workload, if there is one.
+    pub key: Option<WorkloadKey>,
+    /// Its uid.
+    pub uid: Option<String>,
+    /// The result.
+    pub result: JobResult,
+}
+
+/// Adds the missing fields to the workload of a pod.
+#[tracing::instrument(skip_all, fields(namespace = job.namespace, policy = job.policy))]
+pub async fn remediate(client: &Client, job: &RemediationJob) -> Result<Ended, kube::Error> {
+    let key = match workload_of(client, &job.namespace, &job.owner).await? {
+        Owner::Workload(key) => key,
+        Owner::Gone => return Ok(Ended { key: None, uid: None, result: JobResult::Gone }),
+        Owner::Other => {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let (kind, name) = (text(&job.owner.kind), text(&job.owner.name));
+            let result = JobResult::Skipped(format!("{kind} {name} is not controlled by a Deployment"));
+            return Ok(Ended { key: None, uid: None, result });
+        }
+    };
+    let api = api(client, &job.namespace, &key.kind);
+    let workload = match read(&api, &key.name).await? {
+        Ok(workload) => workload,
+        Err(result) => return Ok(Ended { key: Some(key), uid: None, result }),
+    };
+    // The checks are called, each of which may take a second.
+    let decision = block_in_place(|| remediation(&workload, job, job.patches.get(&key), Utc::now()));
+    let result = carry_out(client, &job.namespace, &api, &key, &workload, decision).await?;
+    Ok(Ended { key: Some(key), uid: uid(&workload), result })
+}
+
+/// Checks the rollout of a patched workload, and reverts the patch if the rollout fails or there is `failure`.
+#[tracing::instrument(skip_all, fields(namespace, kind = key.kind, name = key.name))]
+pub async fn follow(
+    client: &Client,
+    namespace: &str,
+    key: WorkloadKey,
+    failure: Option<RolloutFailure>,
+    step: Step,
+) -> Result<Ended, kube::Error> {
+    let api = api(client, namespace, &key.kind);
+    let workload = match read(&api, &key.name).await? {
+        Ok(workload) => workload,
+        Err(result) => return Ok(Ended { key: Some(key), uid: None, result }),
+    };
+    let decision = follow_up(&workload, failure, step);
+    let result = match carry_out(client, namespace, &api, &key, &workload, decision).await? {
+        // The next check sees the concurrent change.
+        JobResult::Waiting(_) => JobResult::Reverting,
+        result => result,
+    };
+    Ok(Ended { key: Some(key), uid: uid(&workload), result })
+}
+
+/// Checks whether a workload exists.
+pub async fn check(client: &Client, namespace: &str, key: &WorkloadKey) -> Result<Existence, kube::Error> {
+    let found = metadata::get(&api(client, namespace, &key.kind), &key.name).await?;
+    Ok(if found.is_some() { Existence::Exists } else { Existence::Gone })
+}
+
+async fn carry_out(
+    client: &Client,
+    namespace: &str,
+    api: &Api<DynamicObject>,
+    key: &WorkloadKey,
+    workload: &Value,
+    decision: Decision,
+) -> Result<JobResult, kube::Error> {
+    match decision {
+        Decision::Done(result) => Ok(result),
+        Decision::Patch { patch, result } => {
+            Ok(apply(api, &key.name, &patch).await?.map_or_else(JobResult::from, |_| result))
+        }
+        Decision::GiveUp { patch, result } => {
+            let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            Ok(match (write(api, &key.name, &parameters, &Patch::Merge(&patch)).await?, result) {
+                // The rollout is monitored nevertheless. The fields are given up at the latest before it is completed.
+                (Err(Rejection::Denied(reason) | Rejection::Invalid(reason)), result @ JobResult::InProgress(_)) => {
+                    tracing::warn!(name = key.name, "failed to give up added fields: {reason}");
+                    result
+                }
+                (Err(rejection), _) => rejection.into(),
+                (Ok(_), result) => result,
+            })
+        }
+        Decision::Revert(reason) => {
+            Ok(revert(api, &key.name, workload, &reason).await?.map_or_else(JobResult::from, |()| JobResult::Reverting))
+        }
+        Decision::DeleteStuckPods(reason) => {
+            delete_stuck_pods(client, namespace, workload).await?;
+            Ok(JobResult::Reverted(reason))
+        }
+    }
+}
+
+fn uid(workload: &Value) -> Option<String> {
+    workload["metadata"]["uid"].as_str().map(str::to_owned)
+}
+
+/// The workload, or a result without it. That one workload cannot be read says nothing about the API server.
+async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Result<Value, JobResult>, kube::Error> {
+    match get(api, name).await {
+        Ok(workload) => Ok(workload.ok_or(JobResult::Gone)),
+        Err(kube::Error::SerdeError(error)) => Ok(Err(unreadable(&error).into())),
+        Err(error) => Err(error),
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> Rejection {
+    Rejection::Invalid(format!("it cannot be read: {error}"))
+}
+
+pub async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, kube::Error> {
+    let workload = api.get_opt(name).await?;
+    workload.map(|workload| serde_json::to_value(workload).map_err(kube::Error::SerdeError)).transpose()
+}
+
+/// The part of the status of a pod that says whether it is ready.
+#[derive(Debug, Clone, Deserialize)]
+struct PodConditions {
+    conditions: Option<Vec<PodCondition>>,
+}
+
+/// Deletes pods that are not ready and not of the current revision, which a StatefulSet otherwise waits for forever:
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>
+async fn delete_stuck_pods(client: &Client, namespace: &str, workload: &Value) -> Result<(), kube::Error> {
+    const REVISION: &str = "controller-revision-hash";
+    let Some(revision) = workload.pointer("/status/updateRevision").and_then(Value::as_str) else { return Ok(()) };
+    let api: Api<LenientObject<IgnoredAny, PodConditions>> =
+        Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Pod>(&()));
+    let pods = api.list(&ListParams::default().labels(&format!("{REVISION},{REVISION}!={revision}"))).await?;
+    let uid = uid(workload).unwrap_or_default();
+    for pod in pods.items {
+        let is_ours = pod.owner_references().iter().any(|owner| owner.uid == uid);
+        let status = pod.status.as_ref().and_then(|status| status.0.as_ref().ok());
+        let conditions = status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let is_ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        if is_ours && !is_ready {
+            match api.delete(&pod.name_any(), &DeleteParams::default()).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                // The answer contains the deleted pod, whose `managedFields` may be nested too deeply.
+                Err(kube::Error::SerdeError(_)) => {}
+                result => drop(result?),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The workload of a controller of pods.
+enum Owner {
+    Workload(WorkloadKey),
+    /// It does not exist any more.
+    Gone,
+    /// It is not remediated.
+    Other,
+}
+
+/// The workload that creates the pods of a controller.
+async fn workload_of(client: &Client, namespace: &str, owner: &ObjectReference) -> Result<Owner, kube::Error> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (kind, name) = (text(&owner.kind), text(&owner.name));
+    let Some(workload) = Workload::find(&text(&owner.api_version), &kind) else { return Ok(Owner::Other) };
+    if workload.can_be_remediated {
+        return Ok(Owner::Workload(WorkloadKey { kind, name }));
+    }
+    if !is_replica_set(workload) {
+        return Ok(Owner::Other);
+    }
+    let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
+    let Some(set) = metadata::get(&api, &name).await? else { return Ok(Owner::Gone) };
+    let is_remediable = |owner: &ObjectReference| {
+        Workload::find(&text(&owner.api_version), &text(&owner.kind)).is_some_and(|workload| workload.can_be_remediated)
+    };
+    Ok(controller(&set).filter(is_remediable).map_or(Owner::Other, |owner| {
+        Owner::Workload(WorkloadKey { kind: text(&owner.kind), name: text(&owner.name) })
+    }))
+}
+
+pub fn api(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", kind));
+    Api::namespaced_with(client.clone(), namespace, &resource)
+}
+
+/// Removes the added fields of a workload. The inner error is a result and no failure.
+pub async fn revert(
+    api: &Api<DynamicObject>,
+    name: &str,
+    workload: &Value,
+    reason: &str,
+) -> Result<Result<(), Rejection>, kube::Error> {
+    let mut owned = workload.clone();
+    if !added(workload).is_empty() {
+        owned = match apply(api, name, &plan::take_over(workload)).await? {
+            Ok(owned) => owned,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+    }
+    Ok(apply(api, name, &plan::revert(&owned, reason)).await?.map(|_| ()))
+}
+
+/// Applies a patch without force, so that fields of other managers remain theirs. Returns the workload; the inner error is a
+/// result and no failure.
+async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Result<Value, Rejection>, kube::Error> {
+    write(api, name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(patch)).await
+}
+
+/// Patches a workload. Returns it; the inner error is a result and no failure.
+async fn write(
+    api: &Api<DynamicObject>,
+    name: &str,
+    parameters: &PatchParams,
+    patch: &Patch<&Value>,
+) -> Result<Result<Value, Rejection>, kube::Error> {
+    match api.patch(name, parameters, patch).await {
+        Ok(applied) => Ok(Ok(serde_json::to_value(applied).map_err(kube::Error::SerdeError)?)),
+        Err(kube::Error::SerdeError(error)) => Ok(Err(unreadable(&error))),
+        Err(kube::Error::Api(status)) if status.is_conflict() && status.message.starts_with("Apply failed") => {
+            Ok(Err(Rejection::Conflict(status.message.clone())))
+        }
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Err(Rejection::Changed)),
+        Err(kube::Error::Api(status)) if status.is_invalid() => Ok(Err(Rejection::Invalid(status.message.clone()))),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Err(Rejection::Gone)),
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403) || is_webhook_failure(&status) => {
+            Ok(Err(Rejection::Denied(status.message.clone())))
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,333 @@
+//! The remediations of a policy: the workloads that are due, those whose rollout is followed, and the results.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube_devops_cluster::crd::{DefaultResources, WorkloadState, WorkloadStatus};
+use kube_devops_core::text::{cut, escape_controls};
+use kube_devops_core::workload::Workload;
+use kube_devops_core::{ContainerKind, Evaluation, Subject};
+use kube_devops_runtime::clock::Now;
+use tokio::time::Instant;
+
+use super::EnforceOptions;
+use super::follow::Follow;
+use super::job::{Existence, JobResult, NextJob, PatchCount, Patched, WorkloadKey, is_replica_set};
+
+/// The time until a workload that could not be patched is tried again. It doubles with each attempt.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// The most times that it doubles.
+const MAX_DOUBLINGS: u32 = 3;
+/// The time until a workload is tried again whose pods are not all available, or after a failed request.
+const WAIT_FOR: Duration = Duration::from_secs(10);
+/// The period that the limit of patches applies to.
+const LIMIT_PERIOD: Duration = Duration::from_secs(60);
+/// The period of the checks whether a listed workload still exists.
+const CHECK_PERIOD: Duration = Duration::from_secs(600);
+/// The most workloads that a status lists.
+const MAX_LISTED: usize = 100;
+/// The longest message, in bytes.
+const MAX_MESSAGE_LENGTH: usize = 512;
+
+/// The remediations of a policy. One job of a policy runs at a time.
+#[derive(Debug, Default)]
+pub struct Remediations {
+    /// The controllers of pods with violations, by uid.
+    due: BTreeMap<String, Due>,
+    workloads: BTreeMap<WorkloadKey, Entry>,
+    /// When workloads were patched in the last minute.
+    recent: VecDeque<Instant>,
+    patches: Arc<BTreeMap<WorkloadKey, PatchCount>>,
+    /// The controller of the pods of a workload whose patch waits for the finalizer of the policy, by uid.
+    awaits_finalizer: Option<String>,
+    is_running: bool,
+}
+
+#[derive(Debug)]
+struct Due {
+    owner: Arc<ObjectReference>,
+    at: Instant,
+    attempts: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: WorkloadState,
+    message: String,
+    time: DateTime<Utc>,
+    follow: Option<Follow>,
+    /// When the existence of the workload is checked next.
+    check: Instant,
+}
+
+impl Remediations {
+    /// Restores the remediations from the status that a previous leader wrote.
+    pub fn restore(statuses: &[WorkloadStatus], options: &EnforceOptions, now: Now) -> Self {
+        let mut remediations = Self::default();
+        for WorkloadStatus { kind, name, state, message, time } in statuses {
+            let is_rolling_out = *state == WorkloadState::RollingOut;
+            let follow = is_rolling_out.then(|| Follow::restored(options, now.instant));
+            let key = WorkloadKey { kind: kind.clone(), name: name.clone() };
+            let check = now.instant + CHECK_PERIOD;
+            let entry = Entry { state: *state, message: message.clone(), time: *time, follow, check };
+            remediations.workloads.insert(key, entry);
+        }
+        remediations
+    }
+
+    /// A pod was evaluated. `owner` is its controller, `remediating` are the checks that can remediate.
+    pub fn evaluated(
+        &mut self,
+        subject: &Subject,
+        evaluation: &Evaluation,
+        owner: &Arc<ObjectReference>,
+        remediating: &[&str],
+        resources: Option<&DefaultResources>,
+        now: Now,
+    ) {
+        let has_violation = evaluation.violations.iter().any(|violation| remediating.contains(&&*violation.check));
+        let is_due = has_violation || resources.is_some_and(|resources| is_missing_resources(subject, resources));
+        let (Some(uid), true) = (&owner.uid, is_due && may_belong_to_workload(owner)) else { return };
+        let due = || Due { owner: owner.clone(), at: now.instant, attempts: 0 };
+        self.due.entry(uid.clone()).or_insert_with(due);
+    }
+
+    /// Whether the deletion of the policy must wait, because a rollout of ours is in progress or about to start.
+    pub fn needs_finalizer(&self) -> bool {
+        self.awaits_finalizer.is_some() || self.workloads.values().any(|entry| entry.follow.is_some())
+    }
+
+    /// The patches so far.
+    pub fn patches(&self) -> Arc<BTreeMap<WorkloadKey, PatchCount>> {
+        self.patches.clone()
+    }
+
+    /// The next job, if one is due; it counts as running from now on. `enforces`: whether workloads may be patched. `pods` are
+    /// those of the namespace.
+    pub fn next<'a>(
+        &mut self,
+        options: &EnforceOptions,
+        enforces: bool,
+        pods: impl Iterator<Item = &'a Arc<Subject>>,
+        now: Now,
+    ) -> Option<NextJob> {
+        if self.is_running {
+            return None;
+        }
+        let now = now.instant;
+        self.awaits_finalizer = self.awaits_finalizer.take().filter(|_| enforces);
+        let job = self.next_follow(pods, now).or_else(|| self.next_check(now));
+        let job = job.or_else(|| if enforces { self.next_remediation(options, now) } else { None });
+        self.is_running = job.is_some();
+        job
+    }
+
+    fn next_follow<'a>(&mut self, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> Option<NextJob> {
+        let followed = self.workloads.iter_mut().filter_map(|(key, entry)| Some((key, entry.follow.as_mut()?)));
+        let (key, follow) = followed.into_iter().find(|(_, follow)| follow.is_due(now))?;
+        let (failure, step) = follow.start(pods, now);
+        Some(NextJob::Follow { key: key.clone(), failure, step })
+    }
+
+    fn next_check(&mut self, now: Instant) -> Option<NextJob> {
+        let is_due = |entry: &Entry| entry.follow.is_none() && entry.check <= now;
+        let (key, entry) = self.workloads.iter_mut().find(|(_, entry)| is_due(entry))?;
+        entry.check = now + CHECK_PERIOD;
+        Some(NextJob::Check { key: key.clone() })
+    }
+
+    fn next_remediation(&mut self, options: &EnforceOptions, now: Instant) -> Option<NextJob> {
+        self.recent.retain(|patch| now.saturating_duration_since(*patch) < LIMIT_PERIOD);
+        if self.recent.len() >= options.patches_a_minute {
+            return None;
+        }
+        let due = self.due.values().find(|due| due.at <= now)?;
+        Some(NextJob::Remediate { owner: due.owner.clone() })
+    }
+
+    /// A remediation job ended. `key` is the workload, if there is one. Returns whether the state of the workload changed.
+    pub fn remediated(
+        &mut self,
+        owner: &ObjectReference,
+        key: Option<WorkloadKey>,
+        result: &JobResult,
+        options: &EnforceOptions,
+        now: Now,
+    ) -> bool {
+        self.is_running = false;
+        let uid = owner.uid.clone().unwrap_or_default();
+        if *result == JobResult::Unprotected {
+            self.awaits_finalizer = Some(uid.clone());
+        } else if self.awaits_finalizer.as_ref() == Some(&uid) {
+            self.awaits_finalizer = None;
+        }
+        let is_followed =
+            key.as_ref().and_then(|key| self.workloads.get(key)).is_some_and(|entry| entry.follow.is_some());
+        if let Some(due) = self.due.get_mut(&uid) {
+            let retry = match result {
+                _ if is_followed => Some(WAIT_FOR),
+                JobResult::UpToDate | JobResult::Gone | JobResult::Patched(_) => None,
+                // It is due when the policy has its finalizer.
+                JobResult::Unprotected | JobResult::Waiting(_) => Some(WAIT_FOR),
+                _ => Some(RETRY_AFTER * 2u32.pow(due.attempts.min(MAX_DOUBLINGS))),
+            };
+            due.attempts += u32::from(!matches!(result, JobResult::Waiting(_) | JobResult::Unprotected));
+            match retry {
+                Some(pause) => due.at = now.instant + pause,
+                None => drop(self.due.remove(&uid)),
+            }
+        }
+        // Old pods have violations until the last of them is replaced, which is expected.
+        let Some(key) = key.filter(|_| !is_followed) else { return false };
+        let follow = match result {
+            JobResult::Patched(patched) => {
+                self.count_patch(&key, patched, now.instant);
+                Some(Follow::new(patched, options, now.instant))
+            }
+            JobResult::Unprotected => return false,
+            _ => None,
+        };
+        self.enter(key, result, follow, now)
+    }
+
+    /// The policy has its finalizer, so that a patch that waits for it is due.
+    pub fn protected(&mut self, now: Now) {
+        if let Some(due) = self.awaits_finalizer.as_ref().and_then(|uid| self.due.get_mut(uid)) {
+            due.at = now.instant;
+        }
+    }
+
+    /// The rollout of a workload was checked. Returns whether the state of the workload changed.
+    pub fn followed(&mut self, key: WorkloadKey, result: &JobResult, options: &EnforceOptions, now: Now) -> bool {
+        self.is_running = false;
+        let follow = self.workloads.get_mut(&key).and_then(|entry| entry.follow.take());
+        let follow = follow.and_then(|follow| match result {
+            JobResult::Patched(adopted) => Some(Follow::new(adopted, options, now.instant)),
+            result => follow.after(result, now.instant),
+        });
+        match (follow, self.workloads.get_mut(&key)) {
+            (Some(follow), Some(entry)) => {
+                entry.follow = Some(follow);
+                false
+            }
+            _ => self.enter(key, result, None, now),
+        }
+    }
+
+    /// The existence of a workload was checked.
+    pub fn checked(&mut self, key: &WorkloadKey, existence: Existence) {
+        self.is_running = false;
+        if existence == Existence::Gone {
+            self.forget(key);
+        }
+    }
+
+    /// The requests of a job failed. It is tried again. `owner` is the controller of the pods, if the job remediates.
+    pub fn failed(&mut self, owner: Option<&ObjectReference>, now: Now) {
+        self.is_running = false;
+        if let Some(due) = owner.and_then(|owner| self.due.get_mut(owner.uid.as_deref().unwrap_or_default())) {
+            due.at = now.instant + WAIT_FOR * 2u32.pow(due.attempts.min(MAX_DOUBLINGS));
+            due.attempts += 1;
+        }
+    }
+
+    /// The states of the workloads, the newest first.
+    pub fn statuses(&self) -> Vec<WorkloadStatus> {
+        let mut entries: Vec<_> = self.workloads.iter().collect();
+        // A rollout that is followed must not drop out of the status, where the next leader finds it.
+        entries.sort_by_key(|(_, entry)| (entry.follow.is_none(), Reverse(entry.time)));
+        let status = |(key, entry): (&WorkloadKey, &Entry)| WorkloadStatus {
+            kind: key.kind.clone(),
+            name: key.name.clone(),
+            state: entry.state,
+            message: entry.message.clone(),
+            time: entry.time,
+        };
+        entries.into_iter().take(MAX_LISTED).map(status).collect()
+    }
+
+    fn count_patch(&mut self, key: &WorkloadKey, patched: &Patched, now: Instant) {
+        // Without additions the workload was patched before a restart, which counts only once.
+        if patched.what.is_empty() {
+            return;
+        }
+        self.recent.push_back(now);
+        let patches = Arc::make_mut(&mut self.patches);
+        let template = patched.template.clone();
+        let known = patches.get(key).filter(|known| known.template == template);
+        let count = known.map_or(1, |known| known.count + 1);
+        patches.insert(key.clone(), PatchCount { template, count });
+    }
+
+    /// A workload was deleted: another one of the same name has nothing of it. Returns whether it was listed.
+    fn forget(&mut self, key: &WorkloadKey) -> bool {
+        Arc::make_mut(&mut self.patches).remove(key);
+        self.workloads.remove(key).is_some()
+    }
+
+    fn enter(&mut self, key: WorkloadKey, result: &JobResult, follow: Option<Follow>, now: Now) -> bool {
+        let (state, message) = match result {
+            JobResult::Gone => return self.forget(&key),
+            // The patches of its template still count: a client that replaces the workload each time may have removed the fields.
+            JobResult::Superseded => return self.workloads.remove(&key).is_some(),
+            JobResult::UpToDate => {
+                self.workloads.retain(|known, entry| *known != key || entry.state == WorkloadState::Patched);
+                return false;
+            }
+            JobResult::Unprotected => return false,
+            JobResult::Ignored => (WorkloadState::Ignored, "it is annotated to be ignored"),
+            JobResult::Skipped(reason) => (WorkloadState::Skipped, reason.as_str()),
+            JobResult::WouldPatch(what) => (WorkloadState::DryRun, what.as_str()),
+            JobResult::Waiting(reason) => (WorkloadState::Waiting, reason.as_str()),
+            JobResult::Conflict(reason) => (WorkloadState::Conflict, reason.as_str()),
+            JobResult::Denied(reason) => (WorkloadState::Denied, reason.as_str()),
+            JobResult::Patched(patched) => (WorkloadState::RollingOut, patched.what.as_str()),
+            JobResult::InProgress(_) | JobResult::RolledOut | JobResult::Reverting => (WorkloadState::RollingOut, ""),
+            JobResult::Completed => (WorkloadState::Patched, ""),
+            JobResult::Reverted(reason) => (WorkloadState::Reverted, reason.as_str()),
+        };
+        let message = cut(&escape_controls(message), MAX_MESSAGE_LENGTH);
+        let (check, time) = (now.instant + CHECK_PERIOD, now.utc);
+        match self.workloads.get_mut(&key) {
+            Some(entry) => {
+                // A rolled out workload keeps the description of the added fields.
+                let message = if message.is_empty() { entry.message.clone() } else { message };
+                let is_changed = (entry.state, &entry.message) != (state, &message);
+                if is_changed {
+                    log(&key, state, &message);
+                    *entry = Entry { state, message, time, follow: None, check };
+                }
+                entry.follow = follow;
+                is_changed
+            }
+            None => {
+                log(&key, state, &message);
+                self.workloads.insert(key, Entry { state, message, time, follow, check });
+                true
+            }
+        }
+    }
+}
+
+fn log(key: &WorkloadKey, state: WorkloadState, message: &str) {
+    tracing::info!(kind = key.kind, name = key.name, ?state, "{message}");
+}
+
+/// Whether a controller of pods is a workload that can be remediated, or may be controlled by one.
+fn may_belong_to_workload(owner: &ObjectReference) -> bool {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let workload = Workload::find(&text(&owner.api_version), &text(&owner.kind));
+    workload.is_some_and(|workload| workload.can_be_remediated || is_replica_set(workload))
+}
+
+/// Whether an app container has no requests or no limits, for which the policy has defaults.
+fn is_missing_resources(subject: &Subject, resources: &DefaultResources) -> bool {
+    let requests = resources.cpu_request.is_some() || resources.memory_request.is_some();
+    let limits = resources.cpu_limit.is_some() || resources.memory_limit.is_some();
+    let apps = subject.containers.iter().filter(|container| container.kind == ContainerKind::App);
+    apps.into_iter().any(|app| requests && !app.has_resource_requests || limits && !app.has_resource_limits)
+}

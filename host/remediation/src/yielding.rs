@@ -1,0 +1,110 @@
+//! The added fields that are removed from an update of another client, because they would make it fail.
+//!
+//! The API server merges an update with the added fields. It rejects the result if a probe has two handlers, a container has no
+//! image, or a request exceeds its limit, although the client has set only valid fields. A mutating webhook runs before that
+//! validation.
+
+use kube_devops_cluster::gitops::LAST_APPLIED;
+use serde_json::Value;
+
+use super::added::{CONTAINERS, PROBES, added};
+use super::plan::PATCHED_BY;
+
+/// The fields of a probe that say how the container is asked.
+const HANDLERS: [&str; 4] = ["exec", "grpc", "httpGet", "tcpSocket"];
+
+/// An added field that is removed from an update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Yielded {
+    /// JSON Pointer to the field in the new object.
+    pub path: String,
+    /// The name of the container.
+    pub container: String,
+    /// The field of the container, such as `livenessProbe.tcpSocket`; `None` for the whole container.
+    pub field: Option<String>,
+}
+
+/// Returns the added fields to remove from `new`, the update of `old`, in an order in which no removal changes the path of a later
+/// one.
+///
+/// - A container without an image: the client has removed the container.
+/// - The handler of a probe and its periods: the client has set another handler.
+/// - The request and the limit of a resource: the client has set the other one, or those of the whole pod.
+///
+/// A field that the client has set too is not removed.
+pub fn yielded(old: &Value, new: &Value) -> Vec<Yielded> {
+    if old["metadata"]["annotations"].get(PATCHED_BY).is_none() {
+        return Vec::new();
+    }
+    let added = added(new);
+    let applied = last_applied(new);
+    let mut yielded = Vec::new();
+    for (index, container) in containers(new).iter().enumerate().rev() {
+        let Some(name) = container["name"].as_str() else { continue };
+        let Some(added) = named(&added, name) else { continue };
+        let path = format!("{CONTAINERS}/{index}");
+        if container["image"].as_str().is_none_or(str::is_empty) {
+            yielded.push(Yielded { path, container: name.to_owned(), field: None });
+            continue;
+        }
+        let applied = named(containers(&applied), name).unwrap_or(&Value::Null);
+        let mut remove = |field: &[&str]| {
+            // `kubectl apply` does not own a field that it leaves at its value, even if the manifest contains it.
+            if get(added, field).is_some() && get(applied, field).is_none() {
+                let keys: String =
+                    field.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect();
+                let field = Some(field.join("."));
+                yielded.push(Yielded { path: format!("{path}{keys}"), container: name.to_owned(), field });
+            }
+        };
+        for probe in PROBES {
+            let has =
+                |container: &Value, handler: &str| container[probe].get(handler).is_some_and(|value| !value.is_null());
+            if HANDLERS.iter().any(|handler| has(container, handler) && !has(added, handler)) {
+                let keys = added[probe].as_object().into_iter().flat_map(|probe| probe.keys());
+                keys.for_each(|key| remove(&[probe, key]));
+            }
+        }
+        let before = named(containers(old), name).unwrap_or(&Value::Null);
+        for [list, other] in [["requests", "limits"], ["limits", "requests"]] {
+            let resources = added["resources"][list].as_object();
+            for resource in resources.into_iter().flat_map(|resources| resources.keys()) {
+                let is_changed = before["resources"][other].get(resource)
+                    != container["resources"][other].get(resource)
+                    || ["requests", "limits"]
+                        .iter()
+                        .any(|list| of_pod(old, list, resource) != of_pod(new, list, resource));
+                if is_changed {
+                    remove(&["resources", list, resource]);
+                }
+            }
+        }
+    }
+    yielded
+}
+
+fn containers(workload: &Value) -> &[Value] {
+    workload.pointer(CONTAINERS).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn named<'a>(containers: &'a [Value], name: &str) -> Option<&'a Value> {
+    containers.iter().find(|container| container["name"] == name)
+}
+
+fn get<'a>(value: &'a Value, field: &[&str]) -> Option<&'a Value> {
+    field.iter().try_fold(value, |value, key| value.get(key))
+}
+
+/// The request or limit of the whole pod.
+fn of_pod<'a>(workload: &'a Value, list: &str, resource: &str) -> Option<&'a Value> {
+    workload.pointer("/spec/template/spec/resources")?.get(list)?.get(resource)
+}
+
+/// The manifest that `kubectl apply` applied last, or null.
+fn last_applied(workload: &Value) -> Value {
+    let manifest = workload["metadata"]["annotations"][LAST_APPLIED].as_str();
+    manifest.and_then(|manifest| serde_json::from_str(manifest).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
