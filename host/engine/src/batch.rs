@@ -11,7 +11,9 @@ use serde_json::Value;
 use crate::bindings::check::devops::policy::types;
 use crate::budget::RetryBudget;
 use crate::facts::{Encoded, Facts};
-use crate::{CallError, CheckModule, Limits, Rule};
+use crate::instance::RuleSpec;
+use crate::rule::Rule;
+use crate::{CallError, Limits};
 
 /// A rule of a policy, with what the policy says about its violations.
 pub struct EnabledRule {
@@ -47,9 +49,8 @@ impl Group {
         let mut groups: Vec<Self> = Vec::new();
         for (position, EnabledRule { rule, .. }) in rules.iter().enumerate() {
             let is_same = |group: &Self| {
-                let first = rules[group.all[0]].rule.check();
-                Arc::ptr_eq(first.module(), rule.check().module())
-                    && first.needs().annotations == rule.check().needs().annotations
+                let first = &rules[group.all[0]].rule;
+                Arc::ptr_eq(first.module(), rule.module()) && first.needs().annotations == rule.needs().annotations
             };
             let index = groups.iter().position(is_same).unwrap_or_else(|| {
                 groups.push(Self { spec: Vec::new(), runtime: Vec::new(), all: Vec::new() });
@@ -57,7 +58,7 @@ impl Group {
             });
             let group = &mut groups[index];
             group.all.push(position);
-            match rule.check().info().stage {
+            match rule.info().stage {
                 Stage::Spec => group.spec.push(position),
                 Stage::Runtime => group.runtime.push(position),
             }
@@ -100,15 +101,15 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         Self { subjects, facts: Facts::new(subjects, false), annotated: Facts::new(subjects, true) }
     }
 
-    /// Returns the facts that a check receives.
-    pub fn facts_of(&self, check: &CheckModule) -> &Facts<'a, S> {
-        if check.needs().annotations { &self.annotated } else { &self.facts }
+    /// Returns the facts that the check of a rule receives.
+    pub fn facts_of(&self, rule: &Rule) -> &Facts<'a, S> {
+        if rule.needs().annotations { &self.annotated } else { &self.facts }
     }
 
     /// Evaluates the batch with the rules of all groups. Returns the outcome of each rule.
     pub fn evaluate(&self, rules: &[EnabledRule], groups: &[Group], budgets: &[RetryBudget]) -> Vec<CheckOutcome> {
         let outcomes = rules.iter().map(|EnabledRule { rule, severity, weight }| {
-            let info = rule.check().info();
+            let info = rule.info();
             CheckOutcome {
                 check: info.id.clone(),
                 title: info.title.clone(),
@@ -143,7 +144,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
     /// Evaluates the subjects at `positions` with rules of one module. Rules that fail are evaluated alone, and last.
     fn evaluate_applicable(&self, run: &mut Run<'_>, rules: &[usize], positions: &[usize]) {
         let Some(first) = rules.first().filter(|_| !positions.is_empty()) else { return };
-        if run.rules[*first].rule.check().needs().objects {
+        if run.rules[*first].rule.needs().objects {
             let has_object = |&position: &usize| self.subjects[position].borrow().object.is_some();
             let (complete, others): (Vec<usize>, Vec<usize>) =
                 positions.iter().partition(|position| has_object(position));
@@ -185,9 +186,9 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
             let cause = "the deadline of the evaluation passed before the call";
             return rules.iter().for_each(|&rule| run.not_evaluated(rule, positions, cause.to_owned(), true));
         }
-        let called: Vec<&Rule> = rules.iter().map(|&rule| &*run.rules[rule].rule).collect();
-        let module = called[0].check().module();
-        let facts = self.facts_of(called[0].check());
+        let first = &run.rules[rules[0]].rule;
+        let (module, facts) = (first.module(), self.facts_of(first));
+        let called: Vec<&RuleSpec> = rules.iter().map(|&rule| run.rules[rule].rule.spec()).collect();
         let selected = (positions.len() < self.subjects.len()).then_some(positions);
         let objects = if module.needs_objects() { self.objects(positions) } else { Vec::new() };
         let findings = module.with_instance(time, |instance| instance.evaluate(&called, facts, selected, objects));
@@ -297,7 +298,7 @@ impl Run<'_> {
         for (position, subject) in subjects.iter().map(S::borrow).enumerate() {
             let Some(part) = &subject.unreadable else { continue };
             for rule in 0..self.rules.len() {
-                if is_unreadable(subject, self.rules[rule].rule.check().info().stage) {
+                if is_unreadable(subject, self.rules[rule].rule.info().stage) {
                     self.not_evaluated(rule, &[position], part.cause.to_string(), false);
                 }
             }
@@ -324,7 +325,7 @@ impl Run<'_> {
             Some(error) => error.subjects.extend(positions),
             None => outcome.errors.push(EvaluationError {
                 check: outcome.check.clone(),
-                module: self.rules[rule].rule.check().digest().to_owned(),
+                module: self.rules[rule].rule.module().digest().to_owned(),
                 cause,
                 timed_out,
                 subjects: positions.to_vec(),

@@ -1,12 +1,22 @@
 //! The idle instances of all modules together: each reserves address space, so that their number is limited.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, Weak};
-
-use crate::Module;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// How many modules are compared to find one that has not been used for long.
 const SAMPLE: usize = 16;
+
+/// The idle instances of one module.
+pub trait Pool: Send + Sync {
+    /// Returns when the module was used last, by [`Idle::tick`].
+    fn last_used(&self) -> u64;
+
+    /// Reports whether there are idle instances.
+    fn has_idle(&self) -> bool;
+
+    /// Drops an idle instance.
+    fn drop_idle(&self);
+}
 
 /// The idle instances of an engine.
 #[derive(Default)]
@@ -18,14 +28,14 @@ pub struct Idle {
 
 #[derive(Default)]
 struct Modules {
-    all: Vec<Weak<Module>>,
+    all: Vec<Weak<dyn Pool>>,
     /// Where the next sample starts.
     next: usize,
 }
 
 impl Idle {
     /// Adds a module, whose idle instances may be dropped for those of others.
-    pub fn register(&self, module: Weak<Module>) {
+    pub fn register(&self, module: Weak<dyn Pool>) {
         self.lock().all.push(module);
     }
 
@@ -52,7 +62,7 @@ impl Idle {
 
     fn evict(&self) {
         let mut modules = self.lock();
-        let mut oldest: Option<std::sync::Arc<Module>> = None;
+        let mut oldest: Option<Arc<dyn Pool>> = None;
         let mut seen = 0;
         // Modules without idle instances do not count as seen, and each module is looked at once at most.
         for _ in 0..modules.all.len() {
@@ -80,7 +90,7 @@ impl Idle {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Modules> {
+    fn lock(&self) -> MutexGuard<'_, Modules> {
         // No holder of the lock can panic during a change.
         self.modules.lock().unwrap_or_else(PoisonError::into_inner)
     }

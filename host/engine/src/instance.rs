@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube_devops_core::CheckInfo;
 use kube_devops_core::text::{cut, escape_controls};
 use serde_json::Value;
 use wasmtime::component::ResourceAny;
@@ -14,7 +15,7 @@ use crate::bindings::check::exports::devops::policy::check::{Finding, Info};
 use crate::bindings::check::{CheckComponentWithObject, CheckComponentWithObjectPre};
 use crate::bindings::packed::{PackedExport, PackedExportIndices};
 use crate::facts::Encoded;
-use crate::{CallError, Engine, Limits, Rule};
+use crate::{CallError, Engine, Limits};
 
 /// The state of an instance in the host.
 pub struct State {
@@ -82,6 +83,16 @@ pub struct Instance {
     words: Vec<u32>,
     numbers: Vec<u32>,
     calls: u32,
+}
+
+/// What an instance needs to create a rule.
+pub struct RuleSpec {
+    /// The id, which no other rule has.
+    pub id: u64,
+    /// The check.
+    pub check: Arc<CheckInfo>,
+    /// The settings, as JSON text.
+    pub settings: String,
 }
 
 /// The reason why a rule could not be created.
@@ -164,36 +175,36 @@ impl Instance {
     }
 
     /// Creates a rule, unless it exists.
-    pub fn create(&mut self, rule: &Rule) -> Result<(), CreateError> {
+    pub fn create(&mut self, rule: &RuleSpec) -> Result<(), CreateError> {
         match &self.packed {
             Some(_) => self.packed_rule(rule).map(drop),
             None => self.typed_rule(rule).map(drop),
         }
     }
 
-    fn packed_rule(&mut self, rule: &Rule) -> Result<u32, CreateError> {
-        if let Some(number) = self.packed_rules.get(&rule.id()) {
+    fn packed_rule(&mut self, rule: &RuleSpec) -> Result<u32, CreateError> {
+        if let Some(number) = self.packed_rules.get(&rule.id) {
             return Ok(*number);
         }
         let Some(packed) = &self.packed else { return Ok(0) };
         let created = call(&mut self.store, |store| {
-            packed.devops_policy_packed().call_create(store, rule.check().info().id.as_str(), rule.settings())
+            packed.devops_policy_packed().call_create(store, rule.check.id.as_str(), &rule.settings)
         })?;
         let number = created.map_err(|reason| self.rejected(&reason))?;
-        self.packed_rules.insert(rule.id(), number);
+        self.packed_rules.insert(rule.id, number);
         Ok(number)
     }
 
-    fn typed_rule(&mut self, rule: &Rule) -> Result<ResourceAny, CreateError> {
-        if let Some(resource) = self.typed_rules.get(&rule.id()) {
+    fn typed_rule(&mut self, rule: &RuleSpec) -> Result<ResourceAny, CreateError> {
+        if let Some(resource) = self.typed_rules.get(&rule.id) {
             return Ok(*resource);
         }
         let created = call(&mut self.store, |store| {
-            let check = rule.check().info().id.as_str();
-            self.typed.devops_policy_check().rule().call_create(store, check, rule.settings())
+            let check = rule.check.id.as_str();
+            self.typed.devops_policy_check().rule().call_create(store, check, &rule.settings)
         })?;
         let resource = created.map_err(|reason| self.rejected(&reason))?;
-        self.typed_rules.insert(rule.id(), resource);
+        self.typed_rules.insert(rule.id, resource);
         Ok(resource)
     }
 
@@ -204,7 +215,7 @@ impl Instance {
     /// Returns the findings of rules in the subjects at `positions`, or in all subjects, without validation.
     pub fn evaluate(
         &mut self,
-        rules: &[&Rule],
+        rules: &[&RuleSpec],
         facts: &dyn Encoded,
         positions: Option<&[usize]>,
         objects: Vec<Arc<Value>>,
@@ -237,7 +248,7 @@ impl Instance {
 
     fn evaluate_typed(
         &mut self,
-        rules: &[&Rule],
+        rules: &[&RuleSpec],
         subjects: &[types::Subject],
         positions: Option<&[usize]>,
     ) -> Result<Vec<Finding>, CallError> {
@@ -259,7 +270,7 @@ impl Instance {
     /// Returns the edits that remediate a subject, without validation. `object` is the complete object, if it is available.
     pub fn remediate(
         &mut self,
-        rule: &Rule,
+        rule: &RuleSpec,
         subject: &types::Subject,
         object: Option<Arc<Value>>,
     ) -> Result<Vec<types::Edit>, CallError> {

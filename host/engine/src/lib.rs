@@ -46,8 +46,6 @@ pub use error::{CallError, LoadError, RuleError};
 pub use folder::{FolderError, PrivateFolder};
 pub use limits::Limits;
 pub use loaded::{Grants, LoadedModule};
-pub(crate) use module::Module;
-pub(crate) use rule::Rule;
 pub use rule_set::{Checks, RuleSet};
 
 /// A compiled component, from which modules are loaded.

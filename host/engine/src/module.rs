@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube_devops_core::CheckInfo;
+use kube_devops_core::{CheckInfo, Needs};
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use crate::bindings::check::CheckComponentWithObjectPre;
 use crate::bindings::check::devops::policy::{log, object};
 use crate::bindings::packed::PackedExportIndices;
+use crate::idle::Pool;
 use crate::instance::{Instance, State};
 use crate::{CallError, Engine, LoadError, describe};
 
@@ -68,7 +69,8 @@ impl Module {
             module.packed = None;
         }
         let module = Arc::new(module);
-        engine.idle().register(Arc::downgrade(&module));
+        let pool = Arc::downgrade(&module);
+        engine.idle().register(pool);
         Ok((module, infos))
     }
 
@@ -80,6 +82,11 @@ impl Module {
     /// Reports whether the checks read complete objects.
     pub(crate) fn needs_objects(&self) -> bool {
         self.needs_objects
+    }
+
+    /// Returns what one of the checks needs in addition to the usual facts.
+    pub(crate) fn needs(&self, check: &CheckInfo) -> Needs {
+        Needs { annotations: check.needs_annotations, objects: self.needs_objects }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -114,25 +121,24 @@ impl Module {
         Ok(answer)
     }
 
-    /// Returns when the module was used last, by the clock of all modules.
-    pub(crate) fn last_used(&self) -> u64 {
-        self.last_used.load(Ordering::Relaxed)
-    }
-
-    /// Reports whether the module has idle instances.
-    pub(crate) fn has_idle(&self) -> bool {
-        !self.lock().is_empty()
-    }
-
-    /// Drops an idle instance.
-    pub(crate) fn drop_idle(&self) {
-        let dropped = self.lock().pop();
-        self.engine.idle().removed(usize::from(dropped.is_some()));
-    }
-
     fn lock(&self) -> MutexGuard<'_, Vec<BoxedInstance>> {
         // No holder of the lock can panic during a change.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool for Module {
+    fn last_used(&self) -> u64 {
+        self.last_used.load(Ordering::Relaxed)
+    }
+
+    fn has_idle(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
+    fn drop_idle(&self) {
+        let dropped = self.lock().pop();
+        self.engine.idle().removed(usize::from(dropped.is_some()));
     }
 }
 

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::Rule;
-
 /// The rules of a check, by their settings, as long as they are in use.
-pub struct RuleCache<T = Rule> {
+pub struct RuleCache<T> {
     rules: Mutex<HashMap<String, Weak<T>>>,
 }
 

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use crate::batch::{Batch, EnabledRule, Group, split};
 use crate::budget::RetryBudget;
 use crate::facts::Encoded;
-use crate::{CallError, CheckModule, Limits, Rule, RuleError};
+use crate::{CallError, CheckModule, Limits, RuleError};
 
 /// The available checks. Policies with the same settings for a check share a rule and its instances, so that a thousand policies
 /// created from one bundle cost as much as one.
@@ -83,24 +83,11 @@ impl Checks {
             rules.push(EnabledRule {
                 severity: config.severity.unwrap_or(check.info().severity),
                 weight: config.weight.unwrap_or(check.info().weight),
-                rule: rule(check, config, deadline)?,
+                rule: check.rule(config, deadline)?,
             });
         }
         Ok(RuleSet { groups: Group::of(&rules), rules, missing, limits: self.limits.clone() })
     }
-}
-
-fn rule(check: &Arc<CheckModule>, config: &RuleConfig, deadline: Option<Instant>) -> Result<Arc<Rule>, RuleError> {
-    let settings = Rule::settings_text(check, config);
-    check.rules().get_or_create(&settings, || {
-        let limit = check.module().engine().limits().batch_time;
-        let time_limit =
-            deadline.map_or(limit, |deadline| limit.min(deadline.saturating_duration_since(Instant::now())));
-        if time_limit.is_zero() {
-            return Err(RuleError::Deadline { check: config.check.clone() });
-        }
-        Rule::new(check.clone(), settings.clone(), time_limit)
-    })
 }
 
 /// The rules of a policy.
@@ -116,7 +103,7 @@ pub struct RuleSet {
 impl RuleSet {
     /// Returns what the rules need in addition to the usual facts. The subjects must have it.
     pub fn needs(&self) -> Needs {
-        self.rules.iter().map(|enabled| enabled.rule.check().needs()).fold(Needs::default(), Needs::bitor)
+        self.rules.iter().map(|enabled| enabled.rule.needs()).fold(Needs::default(), Needs::bitor)
     }
 
     /// Returns the ids of the checks that do not exist.
@@ -126,7 +113,7 @@ impl RuleSet {
 
     /// Returns the ids of the checks that can remediate subjects.
     pub fn remediating(&self) -> impl Iterator<Item = &str> {
-        let infos = self.rules.iter().map(|enabled| enabled.rule.check().info());
+        let infos = self.rules.iter().map(|enabled| enabled.rule.info());
         infos.filter(|info| info.remediates).map(|info| info.id.as_str())
     }
 
@@ -137,11 +124,11 @@ impl RuleSet {
         let batch = Batch::new(&subjects);
         let mut edits = Vec::new();
         let rules = self.rules.iter().map(|enabled| &enabled.rule);
-        for rule in rules.filter(|rule| rule.check().info().remediates) {
-            let subject = &batch.facts_of(rule.check()).typed()[0];
+        for rule in rules.filter(|rule| rule.info().remediates) {
+            let subject = &batch.facts_of(rule).typed()[0];
             edits.extend(rule.remediate(subject, object).map_err(|cause| EvaluationError {
-                check: rule.check().info().id.clone(),
-                module: rule.check().digest().to_owned(),
+                check: rule.info().id.clone(),
+                module: rule.module().digest().to_owned(),
                 cause: cause.to_string(),
                 timed_out: matches!(cause, CallError::Time(_)),
                 subjects: Vec::new(),
