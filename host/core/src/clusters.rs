@@ -2,36 +2,10 @@
 
 use std::sync::Arc;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use crate::outcome::CheckOutcome;
-use crate::report::{CheckReport, Extent, Report, ReportError};
-use crate::score::{Classification, Grade};
+use crate::report::{CheckReport, ClusterReport, Extent, Report, ReportError};
 use crate::subject::Subject;
 use crate::totals::Totals;
-
-/// The results of a cluster.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ClusterReport {
-    /// The name: the context of the kubeconfig.
-    pub name: String,
-    /// Whether the pods of the cluster could be listed. If not, the report has an error of this cluster.
-    pub evaluated: bool,
-    /// The health score of its subjects; null if nothing was evaluated.
-    pub score: Option<u8>,
-    /// The classification of the score; null if nothing was evaluated.
-    pub classification: Option<Classification>,
-    /// The compliance of its subjects, in percent; null if nothing was evaluated.
-    pub compliance: Option<f64>,
-    /// The grade of the compliance; null if nothing was evaluated.
-    pub grade: Option<Grade>,
-    /// The number of evaluated pods.
-    pub subjects: usize,
-    /// The number of violations.
-    pub violations: usize,
-}
 
 /// The outcome of the evaluation of a cluster.
 #[derive(Debug, Clone)]
@@ -145,6 +119,7 @@ mod tests {
     use super::*;
     use crate::Severity;
     use crate::outcome::{CheckResult, EvaluationError, Finding};
+    use crate::score::Grade;
 
     /// Returns an outcome of pods of which the first `failed` have a violation with the weight 10.
     fn cluster(name: &str, pods: usize, failed: usize) -> ClusterOutcome {

@@ -36,6 +36,7 @@ mod violation;
 pub mod workload;
 
 pub use check_info::{CheckInfo, Stage};
+pub use clusters::ClusterOutcome;
 pub use evaluation::{Evaluation, evaluations};
 pub use ledger::Ledger;
 pub use namespaces::SystemNamespaces;

@@ -7,7 +7,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Severity;
-pub use crate::clusters::{ClusterOutcome, ClusterReport};
 use crate::outcome::{CheckOutcome, CheckResult};
 use crate::policy_fields::POLICY_FIELDS;
 pub use crate::report_error::ReportError;
@@ -90,6 +89,28 @@ pub struct CheckReport {
     pub violations: usize,
     /// The sum of the magnitudes of the violations.
     pub magnitudes: u64,
+}
+
+/// The results of a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterReport {
+    /// The name: the context of the kubeconfig.
+    pub name: String,
+    /// Whether the pods of the cluster could be listed. If not, the report has an error of this cluster.
+    pub evaluated: bool,
+    /// The health score of its subjects; null if nothing was evaluated.
+    pub score: Option<u8>,
+    /// The classification of the score; null if nothing was evaluated.
+    pub classification: Option<Classification>,
+    /// The compliance of its subjects, in percent; null if nothing was evaluated.
+    pub compliance: Option<f64>,
+    /// The grade of the compliance; null if nothing was evaluated.
+    pub grade: Option<Grade>,
+    /// The number of evaluated pods.
+    pub subjects: usize,
+    /// The number of violations.
+    pub violations: usize,
 }
 
 /// The results of a namespace.
