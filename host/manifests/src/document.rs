@@ -1,35 +1,19 @@
 //! Conversion of a document to subjects and errors.
 
-use std::sync::Arc;
-
-use kube_devops_core::Source;
-use kube_devops_core::report::ReportError;
 use rayon::prelude::*;
 
 use crate::found::Found;
 use crate::list::Item as ListItem;
-use crate::objects::Wanted;
 use crate::problem::Problem;
-use crate::split::{Document, LineCount, Notation};
+use crate::reader::Reader;
+use crate::split::{LineCount, Notation};
 use crate::tree::{Item, Tree};
 use crate::walk::{Parent, Walk};
-use crate::{BATCH, ReadOptions, json, list, split, walk, yaml};
+use crate::{json, list, split, walk, yaml};
 
-/// A document and the parameters for reading it.
-pub(crate) struct Reader<'a> {
-    /// The text of the file.
-    pub text: &'a str,
-    /// The name of the file.
-    pub file: &'a Arc<str>,
-    /// The document.
-    pub document: &'a Document,
-    /// The number of the document, from 1.
-    pub number: usize,
-    /// The options for reading.
-    pub options: &'a ReadOptions,
-    /// The kinds whose objects are wanted instead of subjects.
-    pub wanted: Wanted<'a>,
-}
+/// The number of documents or items of a list in a task for a core. Separate results for each would need too much
+/// memory.
+pub(crate) const BATCH: usize = 16;
 
 impl Reader<'_> {
     /// Reads the document.
@@ -113,20 +97,10 @@ impl Reader<'_> {
         found
     }
 
-    /// Returns the source of a line of the document.
-    pub fn source(&self, line: usize) -> Source {
-        Source { file: self.file.clone(), document: self.number, line, object_line: line }
-    }
-
     fn problem(&self, problem: Problem) -> Found {
         let mut found = Found { is_broken: problem.is_syntax, ..Found::default() };
         found.errors.push(self.error(problem));
         found
-    }
-
-    /// Returns a problem of the document as an error of the report.
-    pub fn error(&self, problem: Problem) -> ReportError {
-        ReportError { source: Some(self.source(problem.line)), ..ReportError::new(problem.message) }
     }
 }
 

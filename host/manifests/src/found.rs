@@ -2,10 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use kube_devops_core::Subject;
 use kube_devops_core::report::{NotEvaluated, ReportError};
+use kube_devops_core::{Source, Subject};
+use serde_json::Value;
 
-use crate::objects::{ManifestObject, SkippedObject};
+/// The kind under which documents without a kind are counted.
+pub const NO_KIND: &str = "(no kind)";
+
+/// An object of a manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ManifestObject {
+    /// The object. `apiVersion` and kind are those of its list if it has none.
+    pub value: Value,
+    /// The file, the document and the line of the object.
+    pub source: Source,
+}
+
+/// An object of a kind that is not wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedObject {
+    /// The `apiVersion`; empty if the document has none.
+    pub api_version: String,
+    /// The kind; empty if the document has none, such as the values of a chart.
+    pub kind: String,
+    /// The namespace; empty if the object has none.
+    pub namespace: String,
+    /// The name; empty if the object has none.
+    pub name: String,
+    /// The file, the document and the line of the object.
+    pub source: Source,
+}
 
 /// The results of reading one or more documents.
 #[derive(Debug, Default)]

@@ -2,12 +2,22 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use memchr::memchr;
 
-use crate::Limits;
-use crate::paths::Input;
+use crate::options::Limits;
 use crate::problem::Problem;
+
+/// A file or standard input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Input {
+    /// The name in reports.
+    pub name: Arc<str>,
+    /// The path, or `None` for standard input.
+    pub path: Option<PathBuf>,
+}
 
 /// Returns the text of an input, in one buffer.
 pub(crate) fn text(input: &Input, limits: &Limits) -> Result<String, Problem> {

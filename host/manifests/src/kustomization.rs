@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use kube_devops_core::workload::Workload;
 
+use crate::input::{self, Input};
+use crate::options::Limits;
 use crate::origin::joined;
-use crate::paths::Input;
 use crate::split::Notation;
 use crate::tree::{Item, Kind, Tree};
-use crate::{Limits, input, json, split, yaml};
+use crate::{json, split, yaml};
 
 /// The names of kustomization files.
 pub(crate) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use kube_devops_core::text::escape_controls;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::ReadOptions;
 use crate::exclude::{self, Exclusions};
+use crate::input::Input;
 use crate::kustomization::{self, Kustomizations};
+use crate::options::{ReadOptions, STANDARD_INPUT};
 use crate::problem::Problem;
 
 /// The path of standard input.
@@ -18,15 +19,6 @@ const STANDARD_INPUT_PATH: &str = "-";
 
 /// The extensions of files that are read from folders.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
-
-/// A file or standard input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Input {
-    /// The name in reports.
-    pub name: Arc<str>,
-    /// The path, or `None` for standard input.
-    pub path: Option<PathBuf>,
-}
 
 /// The inputs to read.
 #[derive(Debug, Default)]
@@ -48,7 +40,7 @@ pub(crate) fn find(paths: &[PathBuf], options: &ReadOptions) -> Inputs {
     for path in paths {
         if path.as_os_str() == STANDARD_INPUT_PATH {
             if !std::mem::replace(&mut seen.standard_input, true) {
-                let name = options.stdin_name.as_deref().unwrap_or(crate::STANDARD_INPUT).into();
+                let name = options.stdin_name.as_deref().unwrap_or(STANDARD_INPUT).into();
                 found.inputs.push(Ok(Input { name, path: None }));
             }
             continue;

@@ -4,14 +4,15 @@ use kube_devops_core::object::{Context, Header};
 use kube_devops_core::report::NotEvaluated;
 use kube_devops_core::text::cut;
 use kube_devops_core::workload::{USUAL_TEMPLATES, Workload, group};
+use serde_json::Value;
 
-use crate::document::Reader;
 use crate::explain::TEMPLATE_HINT;
-use crate::found::Found;
+use crate::found::{Found, ManifestObject, NO_KIND, SkippedObject};
 use crate::pods::{self, Pods, title};
 use crate::problem::Problem;
+use crate::reader::Reader;
 use crate::tree::{Item, Kind};
-use crate::{NO_KIND, kinds, metadata, openshift, values};
+use crate::{kinds, metadata, openshift, values};
 
 /// The maximum nesting of lists in lists.
 const MAX_LIST_DEPTH: usize = 4;
@@ -142,6 +143,42 @@ impl Walk<'_> {
         let tree = openshift::objects(item, objects, &mut self.expansion, limit)?;
         let Some(objects) = tree.root() else { return Ok(()) };
         self.list(objects, Parent { depth: parent.depth + 1, ..Parent::default() }, line)
+    }
+
+    /// Adds an object of a wanted kind, or counts it as skipped.
+    fn collect(
+        &mut self,
+        item: Item<'_>,
+        api_version: &str,
+        kind: &str,
+        line: usize,
+        kinds: &[(&str, &str)],
+    ) -> Result<(), Problem> {
+        if !kinds.contains(&(group(api_version), kind)) {
+            self.skip(item, api_version, kind, line);
+            return Ok(());
+        }
+        let mut value: Value = values::read(item).map_err(|error| {
+            let title = title(kind, text_of_metadata(item, "namespace"), text_of_metadata(item, "name"));
+            Problem::at(error.line(), format!("invalid {title}: {}", error.message("")))
+        })?;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("apiVersion".to_owned(), api_version.into());
+            object.insert("kind".to_owned(), kind.into());
+        }
+        self.found.objects.push(ManifestObject { value, source: self.reader.source(line) });
+        Ok(())
+    }
+
+    /// Adds an object that is not wanted.
+    fn skip(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) {
+        self.found.skipped.push(SkippedObject {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: text_of_metadata(item, "namespace").to_owned(),
+            name: text_of_metadata(item, "name").to_owned(),
+            source: self.reader.source(line),
+        });
     }
 
     fn object(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) -> Result<(), Problem> {

@@ -7,8 +7,8 @@ use std::io::Read as _;
 use libyaml_safer::{Error, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 use memchr::memmem;
 
-use crate::Limits;
 use crate::explain;
+use crate::options::Limits;
 use crate::problem::Problem;
 use crate::tree::{Builder, Scalar, Tree};
 use crate::{scalar, split};

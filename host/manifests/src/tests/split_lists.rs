@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::document::Reader;
 use crate::found::Found;
+use crate::reader::Reader;
 use crate::{list, split, yaml};
 
 const POD: &str = "- {kind: Pod, metadata: {name: p}, spec: {containers: [{name: a, image: 'a:1'}]}}\n";
