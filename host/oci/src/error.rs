@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::signature::SignatureError;
+use crate::Digest;
 
 /// An error of a registry, or of a module in a registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -158,6 +158,31 @@ impl OciError {
             Self::Manifest(_) => "NotAModule",
             Self::Signature(_) => "SignatureInvalid",
             Self::Store { .. } => "StoreFailed",
+        }
+    }
+}
+
+/// The reason why a module is not trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// There is no signature.
+    #[error("the module is not signed: there is no signature of {0}")]
+    Unsigned(Digest),
+    /// There are signatures, but none by the keys.
+    #[error("no signature of {digest} is valid: {}", reasons.join("; "))]
+    Untrusted {
+        /// The digest of the manifest.
+        digest: Digest,
+        /// Why each signature is not valid, without repetitions.
+        reasons: Vec<String>,
+    },
+}
+
+impl SignatureError {
+    /// The digest of the manifest that is not signed as required.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Self::Unsigned(digest) | Self::Untrusted { digest, .. } => digest,
         }
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod artifact;
 mod blocking;
+mod budget;
 pub mod client;
 pub mod credentials;
 mod digest;
@@ -25,8 +26,8 @@ pub mod store;
 pub use client::{Access, Options, Pulled, Repository, Timeouts};
 pub use credentials::Keychain;
 pub use digest::{Digest, InvalidDigest};
-pub use error::OciError;
+pub use error::{OciError, SignatureError};
 pub use fetch::Fetched;
 pub use reference::{InvalidReference, Reference, SCHEME, is_loopback, without_credentials};
-pub use signature::{PublicKey, SignatureError, SigningKey};
+pub use signature::{PublicKey, SigningKey};
 pub use store::Store;

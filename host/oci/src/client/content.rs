@@ -6,7 +6,7 @@ use http::{Method, header};
 use super::transport::upload_time;
 use super::{Call, Repository, absolute, attempts};
 use crate::artifact::{ACCEPTED_MANIFESTS, Descriptor, Document, Index, Layout, MANIFEST, Manifest, Module};
-use crate::fetch::{Budget, Reserved};
+use crate::budget::{Budget, Reserved};
 use crate::{Digest, OciError, blocking};
 
 /// The largest manifest, in bytes: the limit of the distribution specification.

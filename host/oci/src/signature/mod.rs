@@ -17,7 +17,7 @@ mod simple;
 
 use crate::artifact::{Descriptor, Document, Manifest};
 use crate::client::Repository;
-use crate::{Digest, OciError};
+use crate::{Digest, OciError, SignatureError};
 
 pub use key::{InvalidKey, PublicKey};
 pub use sign::{InvalidSigningKey, SigningKey};
@@ -26,31 +26,6 @@ pub use sign::{InvalidSigningKey, SigningKey};
 const MAX_COUNT: usize = 32;
 /// The largest signature, in bytes.
 const MAX_SIZE: u64 = 1024 * 1024;
-
-/// The reason why a module is not trusted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SignatureError {
-    /// There is no signature.
-    #[error("the module is not signed: there is no signature of {0}")]
-    Unsigned(Digest),
-    /// There are signatures, but none by the keys.
-    #[error("no signature of {digest} is valid: {}", reasons.join("; "))]
-    Untrusted {
-        /// The digest of the manifest.
-        digest: Digest,
-        /// Why each signature is not valid, without repetitions.
-        reasons: Vec<String>,
-    },
-}
-
-impl SignatureError {
-    /// The digest of the manifest that is not signed as required.
-    pub fn digest(&self) -> &Digest {
-        match self {
-            Self::Unsigned(digest) | Self::Untrusted { digest, .. } => digest,
-        }
-    }
-}
 
 /// Returns the tag of the signatures of a manifest.
 fn tag(digest: &Digest) -> String {
