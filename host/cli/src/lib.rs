@@ -11,6 +11,7 @@
 
 mod arguments;
 mod commands;
+mod connection;
 mod modules;
 pub mod output;
 mod progress;
@@ -20,8 +21,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory, FromArgMatches};
 
 use arguments::Arguments;
 
@@ -36,8 +37,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let plugin = arguments.first().is_some_and(|path| Path::new(path).file_stem().is_some_and(|name| name == PLUGIN));
     let program = if plugin { "kubectl devops" } else { "kube-devops" };
-    let parsed =
-        command(program).try_get_matches_from(&arguments).and_then(|matches| Arguments::from_arg_matches(&matches));
+    let parsed = arguments::command(program)
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
     let parsed = match parsed {
         Ok(parsed) => parsed,
         // Clap prints help texts and usage errors, and exits with the corresponding code.
@@ -69,9 +71,4 @@ fn silence_caught_panics() {
             report(panic);
         }
     }));
-}
-
-/// Returns the command line of a program with this name.
-fn command(program: &'static str) -> clap::Command {
-    Arguments::command().bin_name(program)
 }

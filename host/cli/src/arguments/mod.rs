@@ -5,12 +5,13 @@ mod cluster;
 mod controllers;
 mod deploy;
 mod module;
+mod module_reference;
 mod multi_cluster;
 mod policy;
 mod release;
 mod webhook;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use analyze::{AnalyzeArguments, EvaluationArguments, OutputTarget};
@@ -26,6 +27,7 @@ pub use module::{
     ModulePushArguments, ModuleSignArguments, ModuleSourceArguments, ModuleTestArguments, RegistryArguments,
     TestFormat, VerificationArguments,
 };
+pub use module_reference::ModuleReference;
 pub use multi_cluster::{ContextFormat, ListContextsArguments, MultiClusterArguments, MultiClusterCommand};
 pub use policy::{
     DiffArguments, ExplainArguments, ExportArguments, ExportFormat, ImportArguments, PolicyCommand, SourceArguments,
@@ -53,6 +55,11 @@ pub struct Arguments {
     pub cluster: ClusterArguments,
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Returns the command line of a program with this name.
+pub fn command(program: &'static str) -> clap::Command {
+    Arguments::command().bin_name(program)
 }
 
 #[derive(Debug, Subcommand)]

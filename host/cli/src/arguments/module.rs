@@ -6,7 +6,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use kube_devops_oci::Reference;
 
-use crate::modules::ModuleReference;
+use super::ModuleReference;
 
 /// Further modules.
 #[derive(Debug, Args)]

@@ -10,10 +10,11 @@ use kube_devops_core::report::Extent;
 use kube_devops_core::{Needs, Report, Subject};
 use kube_devops_manifests::{self as manifests, ReadOptions, STANDARD_INPUT};
 
+use super::Outcome;
 use super::evaluate::{Evaluator, exclude_system_namespaces, outcome, report_unverified};
 use super::render::{self, ChartValues};
-use super::{Outcome, with_cluster};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, EvaluationArguments, Selection};
+use crate::connection::with_cluster;
 use crate::output;
 use crate::progress::Progress;
 use crate::terminal::{print_message, print_note};

@@ -6,8 +6,9 @@ use std::fmt::Write;
 use anyhow::Result;
 use kube_devops_cluster::permissions::{self, Answer, Component};
 
-use super::{Outcome, installation, print, with_cluster};
+use super::{Outcome, installation, print};
 use crate::arguments::{CheckArguments, ClusterArguments};
+use crate::connection::with_cluster;
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &CheckArguments) -> Result<Outcome> {

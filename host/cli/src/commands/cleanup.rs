@@ -6,8 +6,9 @@ use anyhow::{Result, bail};
 use kube_devops_cluster::cleanup;
 use kube_devops_cluster::permissions::ObjectNames;
 
-use super::{Outcome, print, with_cluster};
+use super::{Outcome, print};
 use crate::arguments::{CleanupArguments, ClusterArguments};
+use crate::connection::with_cluster;
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &CleanupArguments) -> Result<Outcome> {

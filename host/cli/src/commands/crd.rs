@@ -5,8 +5,9 @@ use std::fmt::Write;
 use anyhow::Result;
 use kube_devops_cluster::{crd, install};
 
-use super::{Outcome, print, with_cluster};
+use super::{Outcome, print};
 use crate::arguments::{ClusterArguments, CrdCommand};
+use crate::connection::with_cluster;
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, command: &CrdCommand) -> Result<Outcome> {

@@ -8,8 +8,9 @@ use kube_devops_core::Needs;
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::no_pods;
-use super::{Outcome, print, with_cluster};
+use super::{Outcome, print};
 use crate::arguments::{ClusterArguments, ListCommand, ListFormat, ListPodsArguments};
+use crate::connection::with_cluster;
 use crate::output;
 use crate::progress::Progress;
 use crate::terminal::{print_message, print_note};

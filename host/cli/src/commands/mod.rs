@@ -22,14 +22,11 @@ mod report_file;
 mod watch;
 mod webhook;
 
-use std::future::Future;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use kube_devops_cluster::connection::{Connection, ConnectionOptions};
-use tokio::runtime::Runtime;
 
-use crate::arguments::{Arguments, ClusterArguments, Command};
+use crate::arguments::{Arguments, Command};
 use crate::terminal;
 
 /// The outcome of a command.
@@ -85,19 +82,4 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
 fn print(text: &str) -> Result<Outcome> {
     terminal::write_out(|out| out.write_all(text.as_bytes())).context("failed to write to standard output")?;
     Ok(Outcome::Success)
-}
-
-/// Returns a runtime for the requests of a command.
-pub(crate) fn runtime() -> Result<Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
-}
-
-/// Connects to the selected cluster and runs an action with the connection.
-pub(crate) fn with_cluster<T, F: Future<Output = Result<T>>>(
-    arguments: &ClusterArguments,
-    action: impl FnOnce(Connection) -> F,
-) -> Result<T> {
-    let runtime = runtime()?;
-    let options = ConnectionOptions { kubeconfig: arguments.kubeconfig.clone(), context: arguments.context.clone() };
-    runtime.block_on(async { action(Connection::open(&options).await?).await })
 }

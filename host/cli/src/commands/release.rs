@@ -3,8 +3,9 @@
 use anyhow::{Result, bail};
 use kube_devops_remediation::{Released, release};
 
-use super::{Outcome, print, with_cluster};
+use super::{Outcome, print};
 use crate::arguments::{ClusterArguments, ReleaseArguments};
+use crate::connection::with_cluster;
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &ReleaseArguments) -> Result<Outcome> {

@@ -1,6 +1,5 @@
 //! The checks and bundles of the program and of further modules, loaded in one place.
 
-mod reference;
 pub mod registry;
 
 use std::fs::{self, File};
@@ -16,10 +15,9 @@ use kube_devops_oci::Reference;
 use kube_devops_policy_modules::config_map;
 use kube_devops_policy_modules::content::{Content, ContentError, component, content};
 
-use crate::arguments::{ClusterArguments, ModuleArguments, ModuleSourceArguments};
-use crate::commands::{runtime, with_cluster};
+use crate::arguments::{ClusterArguments, ModuleArguments, ModuleReference, ModuleSourceArguments};
+use crate::connection::{runtime, with_cluster};
 use crate::terminal::print_message;
-pub use reference::ModuleReference;
 
 /// Loads the modules of the program and further ones.
 ///

@@ -7,8 +7,9 @@ use kube_devops_engine::{Engine, Grants, Limits, LoadedModule};
 use kube_devops_oci::artifact::Module;
 use kube_devops_oci::{Digest, Reference, Repository, SigningKey};
 
-use super::super::{Outcome, print, report_file, runtime};
+use super::super::{Outcome, print, report_file};
 use crate::arguments::{ModulePullArguments, ModulePushArguments, ModuleSignArguments};
+use crate::connection::runtime;
 use crate::modules::{self, registry};
 use crate::output::number;
 use crate::terminal::print_message;

@@ -11,8 +11,8 @@ use similar::TextDiff;
 use super::super::report_file;
 use super::cases::{self, Case, Expected};
 use super::{Outcome, build, print};
-use crate::arguments::{ClusterArguments, ModuleTestArguments, TestFormat};
-use crate::modules::{self, ModuleReference};
+use crate::arguments::{ClusterArguments, ModuleReference, ModuleTestArguments, TestFormat};
+use crate::modules;
 use crate::output::number;
 
 /// The result of a case: `None`, or the reason why it failed.

@@ -14,8 +14,9 @@ use similar::TextDiff;
 use super::document::document;
 use super::files::{self, DeclaredPolicy, PolicyFiles};
 use super::import::failure;
-use super::{Outcome, PARALLEL, export, print, stored_beside, with_cluster};
+use super::{Outcome, PARALLEL, export, print, stored_beside};
 use crate::arguments::{ClusterArguments, DiffArguments};
+use crate::connection::with_cluster;
 use crate::output::{self, number};
 use crate::terminal::{print_message, print_note};
 

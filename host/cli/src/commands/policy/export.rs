@@ -6,8 +6,9 @@ use kube_devops_cluster::gitops::{self, StoredKind};
 use serde_json::{Value, json};
 
 use super::document::document;
-use super::{Outcome, print, with_cluster};
+use super::{Outcome, print};
 use crate::arguments::{ClusterArguments, ExportArguments, ExportFormat};
+use crate::connection::with_cluster;
 use crate::output;
 use crate::terminal::print_note;
 

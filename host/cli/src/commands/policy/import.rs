@@ -12,8 +12,9 @@ use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::{policies, policy_file};
 
 use super::files::{self, DeclaredPolicy, PolicyFiles};
-use super::{Outcome, PARALLEL, RESOURCE, print, stored_beside, with_cluster};
+use super::{Outcome, PARALLEL, RESOURCE, print, stored_beside};
 use crate::arguments::{ClusterArguments, ImportArguments};
+use crate::connection::with_cluster;
 use crate::output::number;
 use crate::terminal::{print_message, print_note};
 

@@ -21,7 +21,7 @@ use kube_devops_cluster::gitops::{self, StoredKind};
 use serde_json::Value;
 
 use self::files::DeclaredPolicy;
-use super::{Outcome, print, with_cluster};
+use super::{Outcome, print};
 use crate::arguments::{ClusterArguments, PolicyCommand};
 
 /// The number of policies that are applied or compared at the same time.
