@@ -1,11 +1,21 @@
 //! `latest-tag`: images must have a fixed version.
 #![forbid(unsafe_code)]
 
+mod recent;
+
+use std::cell::RefCell;
+
 use kube_devops_sdk::image::{InvalidReference, Reference, excerpt};
 use kube_devops_sdk::{Check, Findings, Info, NoSettings, Severity, Stage, Subject};
 
+use recent::Recent;
+
 /// The check.
-pub struct LatestTag;
+#[derive(Default)]
+pub struct LatestTag {
+    /// The last images that are no violations. Most pods of a batch have the images of the pod before.
+    compliant: RefCell<Recent>,
+}
 
 impl Check for LatestTag {
     type Settings = NoSettings;
@@ -40,13 +50,19 @@ impl Check for LatestTag {
     }
 
     fn new(_settings: NoSettings) -> Result<Self, String> {
-        Ok(Self)
+        Ok(Self::default())
     }
 
     fn evaluate(&self, subject: &Subject<'_>, findings: &mut Findings) {
+        let mut compliant = self.compliant.borrow_mut();
         for (index, container) in subject.containers().enumerate() {
-            if let Some(message) = message(container.image()) {
-                findings.container(index, "/image", message);
+            let image = container.image();
+            if compliant.contains(image) {
+                continue;
+            }
+            match message(image) {
+                Some(message) => findings.container(index, "/image", message),
+                None => compliant.add(image),
             }
         }
     }
@@ -164,9 +180,21 @@ mod tests {
     }
 
     #[test]
+    fn the_result_does_not_depend_on_the_pods_before() {
+        let check = LatestTag::default();
+        let images =
+            ["nginx:1", "nginx", "nginx:1", "nginx:", "", "a:1", "b:1", "c:1", "d:1", "nginx:1", "nginx:latest"];
+        for image in images.iter().chain(images.iter().rev()) {
+            let found = findings_of(&check, &pod(vec![container(ContainerKind::App, image)]));
+            let messages: Vec<_> = found.into_iter().map(|finding| finding.message).collect();
+            assert_eq!(messages, Vec::from_iter(message(image)), "{image}");
+        }
+    }
+
+    #[test]
     fn findings_have_the_container_and_the_field() {
         let kinds = [ContainerKind::App, ContainerKind::Init, ContainerKind::Sidecar, ContainerKind::Ephemeral];
-        let found = findings_of(&LatestTag, &pod(kinds.map(|kind| container(kind, "busybox")).to_vec()));
+        let found = findings_of(&LatestTag::default(), &pod(kinds.map(|kind| container(kind, "busybox")).to_vec()));
         let containers: Vec<_> = found.iter().map(|finding| finding.container).collect();
         assert_eq!(containers, [Some(0), Some(1), Some(2), Some(3)]);
         assert!(found.iter().all(|finding| finding.field.as_deref() == Some("/image") && finding.magnitude == 1));

@@ -31,7 +31,7 @@ fn joined(name: &str, tag: Option<&str>, digest: Option<&str>) -> String {
 }
 
 fn is_violation(image: &str) -> bool {
-    !findings_of(&LatestTag, &pod(vec![container(ContainerKind::App, image)])).is_empty()
+    !findings_of(&LatestTag::default(), &pod(vec![container(ContainerKind::App, image)])).is_empty()
 }
 
 /// Generates texts of tokens of the grammar and of placeholders, in any order.
