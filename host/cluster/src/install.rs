@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams};
+use kube::api::PatchParams;
 use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
+use crate::apply_patch::apply_patch;
 use crate::connection::Connection;
 use crate::{ClusterError, crd};
 
@@ -49,8 +50,8 @@ pub async fn install(connection: &Connection) -> Result<Vec<(String, ApplyOutcom
         let what = format!("install {name}");
         let before = api.get_opt(&name).await.map_err(|error| connection.error(error, &what))?;
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let after = api.patch(&name, &parameters, &Patch::Apply(&definition)).await;
-        let after = after.map_err(|error| connection.error(error, &what))?;
+        let after = async { api.patch(&name, &parameters, &apply_patch(&definition)?).await };
+        let after = after.await.map_err(|error| connection.error(error, &what))?;
         outcomes.push((
             name,
             match before {

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod apply_patch;
 pub mod cleanup;
 pub mod connection;
 pub mod crd;

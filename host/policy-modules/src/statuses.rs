@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
-use kube::api::{ApiResource, Patch, PatchParams};
+use kube::api::{ApiResource, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
+use kube_devops_cluster::apply_patch::apply_patch;
 use kube_devops_cluster::crd::{PolicyModule, PolicyModuleStatus};
 use kube_devops_cluster::install::FIELD_MANAGER;
 use kube_devops_cluster::lenient::LenientObject;
@@ -109,7 +110,7 @@ fn write(
     status: &PolicyModuleStatus,
 ) -> impl Future<Output = Result<(), String>> + use<> {
     let name = object.name_any();
-    let patch = Patch::Apply(json!({
+    let patch = apply_patch(&json!({
         "apiVersion": PolicyModule::api_version(&()), "kind": PolicyModule::kind(&()),
         "metadata": { "name": name, "uid": object.uid() }, "status": status,
     }));
@@ -118,7 +119,8 @@ fn write(
         let api: Api<LenientObject<IgnoredAny, IgnoredAny>> =
             Api::all_with(client, &ApiResource::erase::<PolicyModule>(&()));
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        match timeout(TIMEOUT, api.patch_status(&name, &parameters, &patch)).await {
+        let patched = async { api.patch_status(&name, &parameters, &patch?).await };
+        match timeout(TIMEOUT, patched).await {
             Ok(Ok(_)) => Ok(()),
             // The module was deleted, or replaced by another one.
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() || status.is_conflict() => Ok(()),

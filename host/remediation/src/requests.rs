@@ -1,18 +1,21 @@
 //! The requests of remediation.
 
+use std::fmt::Debug;
+
 use chrono::Utc;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodCondition};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
+use kube_devops_cluster::apply_patch::apply_patch;
 use kube_devops_cluster::install::FIELD_MANAGER;
 use kube_devops_cluster::is_webhook_failure;
 use kube_devops_cluster::lenient::LenientObject;
 use kube_devops_cluster::metadata;
 use kube_devops_cluster::owner::controller;
 use kube_devops_core::workload::Workload;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::block_in_place;
 
@@ -229,7 +232,7 @@ pub async fn revert(
 /// Applies a patch without force, so that fields of other managers remain theirs. Returns the workload; the inner error is a
 /// result and no failure.
 async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Result<Value, Rejection>, kube::Error> {
-    write(api, name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(patch)).await
+    write(api, name, &PatchParams::apply(FIELD_MANAGER), &apply_patch(patch)?).await
 }
 
 /// Patches a workload. Returns it; the inner error is a result and no failure.
@@ -237,7 +240,7 @@ async fn write(
     api: &Api<DynamicObject>,
     name: &str,
     parameters: &PatchParams,
-    patch: &Patch<&Value>,
+    patch: &Patch<impl Serialize + Debug>,
 ) -> Result<Result<Value, Rejection>, kube::Error> {
     match api.patch(name, parameters, patch).await {
         Ok(applied) => Ok(Ok(serde_json::to_value(applied).map_err(kube::Error::SerdeError)?)),

@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{ApiResource, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, ListParams, ObjectMeta, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource, ResourceExt};
+use kube_devops_cluster::apply_patch::apply_patch;
 use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
 use kube_devops_cluster::finalizer::{self, FINALIZER};
 use kube_devops_cluster::install::FIELD_MANAGER;
@@ -195,7 +196,7 @@ impl Executor {
             &policy.namespace().unwrap_or_default(),
             &ApiResource::erase::<DevOpsPolicy>(&()),
         );
-        api.patch_status(&policy.name_any(), &parameters, &Patch::Apply(patch)).await?;
+        api.patch_status(&policy.name_any(), &parameters, &apply_patch(&patch)?).await?;
         Ok(WriteResult::Status(status))
     }
 
