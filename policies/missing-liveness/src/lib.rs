@@ -19,7 +19,8 @@ impl Check for MissingLiveness {
         Info {
             id: "missing-liveness",
             title: "Container has no liveness probe",
-            description: "An app container without `livenessProbe`. Init, sidecar and ephemeral containers are excluded, as \
+            description: "An app container without `livenessProbe`, or with one that has no handler (`exec`, `httpGet`, \
+                          `tcpSocket` or `grpc`), which the API server rejects. Init, sidecar and ephemeral containers are excluded, as \
                           are pods that run to completion: pods of a Job or CronJob, and pods with a `restartPolicy` \
                           other than `Always`.",
             rationale: "The kubelet does not detect a process that hangs without exiting. Without a liveness probe, the container is not restarted: the pod remains `Running` without serving requests until an operator notices.",

@@ -19,7 +19,8 @@ impl Check for MissingReadiness {
         Info {
             id: "missing-readiness",
             title: "Container has no readiness probe",
-            description: "An app container without `readinessProbe`. Init, sidecar and ephemeral containers are excluded, as \
+            description: "An app container without `readinessProbe`, or with one that has no handler (`exec`, `httpGet`, \
+                          `tcpSocket` or `grpc`), which the API server rejects. Init, sidecar and ephemeral containers are excluded, as \
                           are pods that run to completion: pods of a Job or CronJob, and pods with a `restartPolicy` \
                           other than `Always`.",
             rationale: "Without a readiness probe, a pod receives traffic as soon as its containers have started, before it can serve requests. Requests fail during every rollout, and a pod still receives traffic after one of its dependencies has failed.",

@@ -17,7 +17,7 @@ use crate::subject::RestartPolicy;
 
 pub use extract::{Context, ExtractError, Extraction, PodFacts};
 pub use strict::Labels;
-use strict::{Fields, ResourceMap, VolumeType, null_as_default, text, text_or_nothing};
+use strict::{Fields, Probe, ResourceMap, VolumeType, null_as_default, text, text_or_nothing};
 pub use templated::{Revision, Templated};
 
 /// An API object of any kind.
@@ -203,9 +203,9 @@ pub struct ContainerSpec {
     #[serde(deserialize_with = "text")]
     image: String,
     restart_policy: Option<RestartPolicy>,
-    liveness_probe: Option<IgnoredAny>,
-    readiness_probe: Option<IgnoredAny>,
-    startup_probe: Option<IgnoredAny>,
+    liveness_probe: Option<Probe>,
+    readiness_probe: Option<Probe>,
+    startup_probe: Option<Probe>,
     #[serde(deserialize_with = "null_as_default")]
     ports: Vec<ContainerPort>,
     #[serde(deserialize_with = "null_as_default")]
