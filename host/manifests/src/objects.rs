@@ -17,9 +17,12 @@ pub struct Objects {
     pub skipped: Vec<SkippedObject>,
     /// The errors of paths, documents and items that could not be read.
     pub errors: Vec<ReportError>,
-    /// The number of files that were not read: patches of a kustomization, excluded files, and hidden files that kubectl
-    /// reads.
-    pub files_not_read: usize,
+    /// The number of files that were not read because a kustomization uses them as patches.
+    pub patches: usize,
+    /// The number of excluded files.
+    pub excluded: usize,
+    /// The number of hidden files that kubectl reads.
+    pub hidden: usize,
 }
 
 /// Reads the objects of some kinds, each as group and kind, from the same paths, in the same way and with the same errors
@@ -32,6 +35,8 @@ pub fn read_objects(paths: &[PathBuf], kinds: &[(&str, &str)], options: &ReadOpt
         objects: found.objects,
         skipped: found.skipped,
         errors: found.errors,
-        files_not_read: inputs.patches + inputs.excluded + inputs.hidden,
+        patches: inputs.patches,
+        excluded: inputs.excluded,
+        hidden: inputs.hidden,
     }
 }

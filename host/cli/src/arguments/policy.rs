@@ -135,7 +135,7 @@ pub struct SourceArguments {
     #[arg(short, long, value_name = "NAME", value_parser = namespace)]
     pub namespace: Option<String>,
     /// Field manager of the policies; --prune deletes only policies of the same field manager
-    #[arg(long, default_value = IMPORT_MANAGER, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, default_value = IMPORT_MANAGER, value_name = "NAME", value_parser = field_manager)]
     pub field_manager: String,
 }
 
@@ -162,4 +162,14 @@ pub struct DiffArguments {
     /// Also show policies that exist only in the cluster, in the namespaces of the files
     #[arg(long)]
     pub cluster_only: bool,
+}
+
+/// Parses the name of a field manager, with the rules of the API server:
+/// <https://github.com/kubernetes/kubernetes/blob/v1.33.0/staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/validation/validation.go>
+fn field_manager(text: &str) -> Result<String, String> {
+    const MAX_LENGTH: usize = 128;
+    if text.is_empty() || text.len() > MAX_LENGTH || text.chars().any(char::is_control) {
+        return Err(format!("a field manager has 1 to {MAX_LENGTH} printable characters"));
+    }
+    Ok(text.to_owned())
 }

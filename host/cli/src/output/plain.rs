@@ -51,7 +51,11 @@ pub fn lines(text: &str, max_length: usize) -> String {
 
 /// Formats a number with a noun, such as `2 pods`.
 pub fn number(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    match what.strip_suffix('y') {
+        _ if count == 1 => format!("{count} {what}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {what}s"),
+    }
 }
 
 /// Escapes characters that control a terminal in a text that is already JSON or YAML, where a `\u` escape is the character.

@@ -1,12 +1,13 @@
 //! The server-side apply of policies, and its dry run.
 
-use kube::api::{DynamicObject, Patch, PatchParams, ValidationDirective};
+use kube::api::{DynamicObject, PatchParams, ValidationDirective};
 use kube::{Api, Error};
 use serde_json::Value;
 
 use super::list::{failed, is_not_served};
 use super::{StoredKind, policies, value};
 use crate::ClusterError;
+use crate::apply_patch::apply_patch;
 use crate::connection::Connection;
 use crate::install::ApplyOutcome;
 use crate::key::ObjectKey;
@@ -39,6 +40,15 @@ pub enum ApplyError {
     Cluster(#[from] ClusterError),
 }
 
+/// The result of an apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// What was changed.
+    pub outcome: ApplyOutcome,
+    /// Whether the policy is being deleted, which an apply does not stop.
+    pub is_terminating: bool,
+}
+
 /// Applies a policy. The key names its namespace and name.
 ///
 /// # Errors
@@ -49,15 +59,21 @@ pub async fn apply(
     key: &ObjectKey,
     policy: &Value,
     options: &ApplyOptions,
-) -> Result<ApplyOutcome, ApplyError> {
+) -> Result<Applied, ApplyError> {
     let api = policies(&connection.client, &key.namespace);
     let before = stored(connection, &api, key).await?;
     let after = patch(connection, &api, key, policy, options).await?;
-    Ok(match before {
+    let outcome = match before {
         None => ApplyOutcome::Created,
         Some(before) if is_unchanged(&before, &after, options.dry_run) => ApplyOutcome::Unchanged,
         Some(_) => ApplyOutcome::Configured,
-    })
+    };
+    Ok(Applied { outcome, is_terminating: is_terminating(&after) })
+}
+
+/// Whether an object is being deleted.
+pub(super) fn is_terminating(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
 }
 
 /// A policy that is stored, and what an apply would store.
@@ -67,8 +83,17 @@ pub struct Compared {
     pub live: Option<Value>,
     /// What would be stored, with the defaults of the API server.
     pub merged: Value,
+    /// Whether the stored policy is being deleted, which an apply does not stop.
+    pub is_terminating: bool,
     /// The conflict without `force`.
     pub conflict: Option<String>,
+}
+
+impl Compared {
+    fn new(live: Option<Value>, merged: Value, conflict: Option<String>) -> Self {
+        let is_terminating = live.as_ref().is_some_and(is_terminating);
+        Self { live, merged, is_terminating, conflict }
+    }
 }
 
 /// Compares a policy with the stored one, by a dry run on the API server. Fields of other managers count as taken over.
@@ -89,9 +114,9 @@ pub async fn compare(
         Err(ApplyError::Conflict(message)) => {
             options.force = true;
             let merged = patch(connection, &api, key, policy, &options).await?;
-            Ok(Compared { live, merged, conflict: Some(message) })
+            Ok(Compared::new(live, merged, Some(message)))
         }
-        merged => Ok(Compared { live, merged: merged?, conflict: None }),
+        merged => Ok(Compared::new(live, merged?, None)),
     }
 }
 
@@ -120,8 +145,11 @@ async fn patch(
         field_manager: Some(options.manager.clone()),
         field_validation: Some(ValidationDirective::Strict),
     };
-    let object = api.patch(&key.name, &parameters, &Patch::Apply(policy)).await;
-    object.and_then(|object| value(&object, StoredKind::Policy)).map_err(|error| apply_error(connection, key, error))
+    let object = async { api.patch(&key.name, &parameters, &apply_patch(policy)?).await };
+    object
+        .await
+        .and_then(|object| value(&object, StoredKind::Policy))
+        .map_err(|error| apply_error(connection, key, error))
 }
 
 fn apply_error(connection: &Connection, key: &ObjectKey, error: Error) -> ApplyError {

@@ -19,10 +19,24 @@ const SET_BY_SERVER: [&str; 8] = [
 /// The annotation in which `kubectl apply` without `--server-side` stores the last manifest.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Labels and annotations with which Argo CD and Flux mark the objects of an application. An object with the mark of an
-/// application that does not contain it can be deleted by that application.
-const TRACKING: [&str; 3] =
-    ["argocd.argoproj.io/tracking-id", "kustomize.toolkit.fluxcd.io/name", "kustomize.toolkit.fluxcd.io/namespace"];
+/// Labels and annotations with which Argo CD, Flux and Helm mark the objects of an application. An object with the mark of an
+/// application that does not contain it can be deleted by that application, and Helm adopts objects by its marks. Argo CD uses
+/// `app.kubernetes.io/instance` unless it is configured otherwise, and Helm charts set it to the release.
+const TRACKING: [&str; 10] = [
+    "app.kubernetes.io/instance",
+    "argocd.argoproj.io/installation-id",
+    "argocd.argoproj.io/instance",
+    "argocd.argoproj.io/tracking-id",
+    "helm.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/namespace",
+    "kustomize.toolkit.fluxcd.io/name",
+    "kustomize.toolkit.fluxcd.io/namespace",
+    "meta.helm.sh/release-name",
+    "meta.helm.sh/release-namespace",
+];
+
+/// The label by which Helm marks its objects with the value `Helm`. Users set it, too.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// Returns an object without its status and the fields that the API server or the operator set, so that it can be applied.
 pub fn without_server_fields(object: &Value) -> Value {
@@ -52,7 +66,7 @@ pub fn exported(object: &Value) -> Value {
     metadata.retain(|field, _| ["name", "namespace", "labels", "annotations"].contains(&field.as_str()));
     for map in ["labels", "annotations"] {
         let Some(entries) = metadata.get_mut(map).and_then(Value::as_object_mut) else { continue };
-        entries.retain(|key, _| !TRACKING.contains(&key.as_str()));
+        entries.retain(|key, value| !TRACKING.contains(&key.as_str()) && (key != MANAGED_BY || value != "Helm"));
         if entries.is_empty() {
             metadata.remove(map);
         }
@@ -73,7 +87,7 @@ mod tests {
                 "name": "strict", "namespace": "shop", "uid": "1", "resourceVersion": "2", "generation": 3,
                 "creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": [],
                 "finalizers": [FINALIZER], "ownerReferences": [{ "name": "owner" }],
-                "labels": { "team": "a", "kustomize.toolkit.fluxcd.io/name": "policies" },
+                "labels": { "team": "a", "kustomize.toolkit.fluxcd.io/name": "policies", MANAGED_BY: "Helm" },
                 "annotations": { LAST_APPLIED: "{}", "argocd.argoproj.io/tracking-id": "x" },
             },
             "spec": { "forbidLatestTag": true, "aNewField": [1] },
@@ -89,6 +103,9 @@ mod tests {
             "spec": { "forbidLatestTag": true, "aNewField": [1] },
         });
         assert_eq!(exported(&stored()), expected);
+        let mut policy = stored();
+        policy["metadata"]["labels"] = json!({ MANAGED_BY: "team-a", "app.kubernetes.io/instance": "policies" });
+        assert_eq!(exported(&policy)["metadata"]["labels"], json!({ MANAGED_BY: "team-a" }));
     }
 
     #[test]
@@ -96,7 +113,7 @@ mod tests {
         let cleaned = without_server_fields(&stored());
         let expected = json!({
             "name": "strict", "namespace": "shop", "ownerReferences": [{ "name": "owner" }],
-            "labels": { "team": "a", "kustomize.toolkit.fluxcd.io/name": "policies" },
+            "labels": { "team": "a", "kustomize.toolkit.fluxcd.io/name": "policies", MANAGED_BY: "Helm" },
             "annotations": { "argocd.argoproj.io/tracking-id": "x" },
         });
         assert_eq!(cleaned["metadata"], expected);

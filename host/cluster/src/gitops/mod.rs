@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::crd::{DevOpsPolicy, PolicyAuditResult, PolicyModule};
 
-pub use apply::{ApplyError, ApplyOptions, Compared, apply, compare};
+pub use apply::{Applied, ApplyError, ApplyOptions, Compared, apply, compare};
 pub use fields::{LAST_APPLIED, exported, without_server_fields};
 pub use list::list;
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use kube::Error;
-use kube::api::{DeleteParams, Preconditions};
+use kube::api::{DeleteParams, ObjectMeta, Preconditions};
 use serde_json::Value;
 
+use super::apply::is_terminating;
 use super::{StoredKind, policies, value};
 use crate::connection::Connection;
 use crate::key::ObjectKey;
@@ -38,7 +39,7 @@ pub fn plan(stored: &[Value], declared: &BTreeSet<ObjectKey>, manager: &str) -> 
         let text = |field: &str| metadata[field].as_str().unwrap_or_default();
         let key = ObjectKey::of_value(policy);
         let is_imported = managed_fields::applied(policy, manager).is_some();
-        let is_deleted = !metadata["deletionTimestamp"].is_null();
+        let is_deleted = is_terminating(policy);
         if declared.contains(&key) || is_deleted || !is_imported {
             continue;
         }
@@ -74,6 +75,15 @@ fn controller(metadata: &Value) -> Option<String> {
 /// The number of attempts to delete a policy whose version changes, usually by a new status.
 const ATTEMPTS: usize = 3;
 
+/// The result of a deletion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deleted {
+    /// The policy does not exist any more.
+    Gone,
+    /// The policy is deleted when these finalizers are removed.
+    Waiting(Vec<String>),
+}
+
 /// Deletes a policy, unless another client has started to manage it after it was read.
 ///
 /// # Errors
@@ -84,7 +94,7 @@ pub async fn delete(
     policy: &StoredPolicy,
     manager: &str,
     dry_run: bool,
-) -> Result<(), String> {
+) -> Result<Deleted, String> {
     const CHANGED: &str = "it was changed after it was listed";
     let (api, key) = (policies(&connection.client, &policy.key.namespace), &policy.key);
     let mut policy = policy.clone();
@@ -93,14 +103,14 @@ pub async fn delete(
             Preconditions { uid: Some(policy.uid.clone()), resource_version: Some(policy.resource_version.clone()) };
         let parameters = DeleteParams { dry_run, preconditions: Some(preconditions), ..DeleteParams::default() };
         match api.delete(&key.name, &parameters).await {
-            Ok(_) => return Ok(()),
-            Err(Error::Api(status)) if status.is_not_found() => return Ok(()),
+            Ok(deleted) => return Ok(deleted.left().map_or(Deleted::Gone, |policy| remaining(&policy.metadata))),
+            Err(Error::Api(status)) if status.is_not_found() => return Ok(Deleted::Gone),
             Err(Error::Api(status)) if status.is_conflict() => {}
             Err(error) => return Err(reason(connection, key, error)),
         }
         let stored = match api.get_opt(&key.name).await {
             Ok(Some(stored)) => value(&stored, StoredKind::Policy).map_err(|error| reason(connection, key, error))?,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(Deleted::Gone),
             Err(error) => return Err(reason(connection, key, error)),
         };
         match plan(&[stored], &BTreeSet::new(), manager).delete.pop() {
@@ -109,6 +119,14 @@ pub async fn delete(
         }
     }
     Err(CHANGED.to_owned())
+}
+
+/// The result of a deletion, from the metadata that the API server returned.
+fn remaining(policy: &ObjectMeta) -> Deleted {
+    match policy.finalizers.clone().unwrap_or_default() {
+        finalizers if finalizers.is_empty() => Deleted::Gone,
+        finalizers => Deleted::Waiting(finalizers),
+    }
 }
 
 fn reason(connection: &Connection, key: &ObjectKey, error: Error) -> String {

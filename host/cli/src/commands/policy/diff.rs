@@ -13,7 +13,7 @@ use similar::TextDiff;
 
 use super::document::document;
 use super::files::{self, DeclaredPolicy, PolicyFiles};
-use super::import::failure;
+use super::import::{failure, terminating};
 use super::{Outcome, PARALLEL, export, print, stored_beside};
 use crate::arguments::{ClusterArguments, DiffArguments};
 use crate::connection::with_cluster;
@@ -59,15 +59,18 @@ async fn compare(connection: &Connection, policies: &[DeclaredPolicy], manager: 
     while let Some((index, result)) = results.next().await {
         let policy = &policies[index];
         match result {
-            Ok(Compared { live, merged, conflict }) => {
+            Ok(Compared { live, merged, is_terminating, conflict }) => {
                 if let Some(conflict) = conflict {
                     let message = format!("{}: DevOpsPolicy {}: {conflict}", policy.place, policy.key);
                     print_message("warning", &format!("{message}\nAn import needs --force-conflicts"));
                 }
+                if is_terminating {
+                    print_message("warning", &terminating(policy));
+                }
                 let from_file = output::one_line(&policy.place);
                 let text =
                     difference(&policy.key, live.as_ref().map(|live| (&*origin, live)), Some((&from_file, &merged)));
-                comparison.differ |= !text.is_empty();
+                comparison.differ |= !text.is_empty() || is_terminating;
                 print(&text)?;
             }
             Err(ApplyError::Cluster(error)) => {

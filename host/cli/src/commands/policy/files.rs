@@ -1,15 +1,16 @@
 //! The policies of files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use chrono::DateTime;
+use kube_devops_cluster::crd::GROUP;
 use kube_devops_cluster::gitops::without_server_fields;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_core::Source;
 use kube_devops_core::report::ReportError;
-use kube_devops_manifests::{ManifestObject, Objects, ReadOptions, STANDARD_INPUT, read_objects};
+use kube_devops_manifests::{ManifestObject, Objects, ReadOptions, STANDARD_INPUT, SkippedObject, read_objects};
 use serde_json::Value;
 
 use crate::arguments::SourceArguments;
@@ -18,7 +19,7 @@ use crate::progress::Progress;
 use crate::terminal::print_message;
 
 /// Group and kind of policies.
-const KIND: (&str, &str) = ("devops.stochastic.io", "DevOpsPolicy");
+const KIND: (&str, &str) = (GROUP, "DevOpsPolicy");
 
 /// A policy of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +49,7 @@ pub fn read(source: &SourceArguments) -> Objects {
     for error in &objects.errors {
         print_message("error", &error_text(error));
     }
-    for object in &objects.skipped {
+    for object in objects.skipped.iter().filter(|object| misspelt_kind(object).is_none()) {
         let name = match (object.namespace.as_str(), object.name.as_str()) {
             (_, "") => String::new(),
             ("", name) => format!(" {name}"),
@@ -57,12 +58,27 @@ pub fn read(source: &SourceArguments) -> Objects {
         let kind = if object.kind.is_empty() { "a document without a kind" } else { &object.kind };
         print_message("skipped", &format!("{}: {kind}{name} is not a DevOpsPolicy", place(&object.source)));
     }
-    if objects.files_not_read > 0 {
-        let files = number(objects.files_not_read, "file");
-        let message = format!("{files}: patches of a kustomization, hidden, or excluded by .kube-devopsignore");
+    if objects.patches > 0 {
+        let message = format!(
+            "{} of a kustomization, so that the policies are those without it; to import what it renders, use \
+             `kubectl kustomize FOLDER | kube-devops policy import -`",
+            number(objects.patches, "patch file")
+        );
         print_message("skipped", &message);
     }
+    for (count, reason) in [(objects.excluded, "excluded by .kube-devopsignore"), (objects.hidden, "hidden")] {
+        if count > 0 {
+            print_message("skipped", &format!("{}: {reason}", number(count, "file")));
+        }
+    }
     objects
+}
+
+/// Returns the message about an object of this API group whose kind is in the wrong case, which the API server does not know.
+fn misspelt_kind(object: &SkippedObject) -> Option<String> {
+    let is_of_group = object.api_version.split('/').next() == Some(GROUP);
+    let is_misspelt = is_of_group && object.kind.eq_ignore_ascii_case(KIND.1);
+    is_misspelt.then(|| format!("{}: unknown kind {}; write {}", place(&object.source), object.kind, KIND.1))
 }
 
 /// Returns the paths as the user named them, for messages.
@@ -92,7 +108,8 @@ impl PolicyFiles {
     ///
     /// If there is nothing to do; `done` is what was not done, such as "imported".
     pub fn of(objects: Objects, source: &SourceArguments, default_namespace: &str, done: &str) -> Result<Self> {
-        let (policies, errors) = declare(objects.objects, source.namespace.as_deref(), default_namespace);
+        let (policies, mut errors) = declare(objects.objects, source.namespace.as_deref(), default_namespace);
+        errors.extend(objects.skipped.iter().filter_map(misspelt_kind));
         errors.iter().for_each(|error| print_message("error", error));
         let failures = objects.errors.len() + errors.len();
         if policies.is_empty() && failures == 0 {
@@ -112,6 +129,7 @@ fn declare(
     let mut policies: Vec<DeclaredPolicy> = Vec::with_capacity(objects.len());
     let mut errors = Vec::new();
     let mut known: BTreeMap<ObjectKey, String> = BTreeMap::new();
+    let mut ambiguous = BTreeSet::new();
     for ManifestObject { value, source } in objects {
         let place = place(&source);
         let mut error = |message: String| errors.push(format!("{place}: {message}"));
@@ -139,6 +157,7 @@ fn declare(
         let key = ObjectKey { namespace: namespace.into(), name: name.into() };
         if let Some(first) = known.get(&key) {
             error(format!("duplicate DevOpsPolicy {key}; the first one is at {first}; remove one of them"));
+            ambiguous.insert(key);
             continue;
         }
         let mut value = without_server_fields(&value);
@@ -146,6 +165,8 @@ fn declare(
         known.insert(key.clone(), place.clone());
         policies.push(DeclaredPolicy { key, value, place });
     }
+    // The order of files must not decide which policy applies.
+    policies.retain(|policy| !ambiguous.contains(&policy.key));
     (policies, errors)
 }
 
@@ -185,9 +206,10 @@ mod tests {
             json!({ "generateName": "a-" }),
             json!({ "name": "a", "namespace": "current" }),
             json!(null),
+            json!({ "name": "b" }),
         ];
         let (policies, errors) = declared(&metadata, None);
-        assert_eq!(policies, ["current/a"]);
+        assert_eq!(policies, ["current/b"], "neither duplicate is applied");
         assert_eq!(errors.len(), 3);
         assert!(errors[1].contains("duplicate DevOpsPolicy current/a; the first one is at a.yaml:1"), "{errors:?}");
     }

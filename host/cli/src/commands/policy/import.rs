@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::StreamExt;
 use futures::stream;
 use kube_devops_cluster::connection::Connection;
-use kube_devops_cluster::gitops::{self, ApplyError, ApplyOptions, prune};
+use kube_devops_cluster::gitops::prune::Deleted;
+use kube_devops_cluster::gitops::{self, Applied, ApplyError, ApplyOptions, prune};
 use kube_devops_cluster::install::ApplyOutcome;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::{policies, policy_file};
@@ -24,14 +25,22 @@ pub fn run(cluster: &ClusterArguments, arguments: &ImportArguments) -> Result<Ou
     let objects = files::read(source);
     with_cluster(cluster, async |connection| {
         let files = PolicyFiles::of(objects, source, connection.client.default_namespace(), "imported")?;
-        let mut failures = files.failures + import(&connection, &files.policies, arguments).await?;
+        let imported = import(&connection, &files.policies, arguments).await?;
+        let mut failures = files.failures + imported.failures;
         if arguments.prune && failures == 0 {
-            failures += prune(&connection, &files.policies, arguments).await?;
+            // The policies were imported, whatever prevents the deletion of others.
+            failures += prune(&connection, &files.policies, arguments).await.unwrap_or_else(|error| {
+                print_message("error", &format!("nothing was pruned: {error:#}"));
+                1
+            });
         } else if arguments.prune {
             print_message("not pruned", "nothing is deleted after a failure");
         }
         if failures == 0 {
             return Ok(Outcome::Success);
+        }
+        if imported.applied == 0 {
+            bail!("{}: nothing was imported", number(failures, "error"));
         }
         print_note(&format!("{}: not everything was imported", number(failures, "error")));
         Ok(Outcome::NotImported)
@@ -43,8 +52,17 @@ fn suffix(dry_run: bool) -> &'static str {
     if dry_run { " (server dry run)" } else { "" }
 }
 
-/// Applies the policies, prints the results in their order, and returns the number of failures.
-async fn import(connection: &Connection, policies: &[DeclaredPolicy], arguments: &ImportArguments) -> Result<usize> {
+/// The numbers of policies.
+#[derive(Debug, Default)]
+struct Imported {
+    /// Those that the API server accepted.
+    applied: usize,
+    /// Those that were not applied, or do not remain.
+    failures: usize,
+}
+
+/// Applies the policies, and prints the results in their order.
+async fn import(connection: &Connection, policies: &[DeclaredPolicy], arguments: &ImportArguments) -> Result<Imported> {
     let options = ApplyOptions {
         manager: arguments.source.field_manager.clone(),
         force: arguments.force_conflicts,
@@ -52,21 +70,26 @@ async fn import(connection: &Connection, policies: &[DeclaredPolicy], arguments:
     };
     let apply = async |policy: &DeclaredPolicy| gitops::apply(connection, &policy.key, &policy.value, &options).await;
     let mut results = stream::iter(policies).map(apply).buffered(PARALLEL).enumerate();
-    let (mut failures, mut has_conflict) = (0, false);
+    let (mut imported, mut has_conflict) = (Imported::default(), false);
     while let Some((index, result)) = results.next().await {
         let policy = &policies[index];
         match result {
-            Ok(outcome) => {
+            Ok(Applied { outcome, is_terminating }) => {
+                imported.applied += 1;
                 print(&line(&policy.key, outcome.as_str(), arguments.dry_run))?;
                 if let Some(warning) = warning(policy, outcome) {
                     print_message("warning", &warning);
+                }
+                if is_terminating {
+                    imported.failures += 1;
+                    print_message("error", &terminating(policy));
                 }
             }
             Err(ApplyError::Cluster(error)) => {
                 return Err(error).context(format!("stopped after {index} of {}", number(policies.len(), "policy")));
             }
             Err(error) => {
-                failures += 1;
+                imported.failures += 1;
                 has_conflict |= matches!(error, ApplyError::Conflict(_));
                 print_message("error", &failure(policy, &error));
             }
@@ -79,7 +102,15 @@ async fn import(connection: &Connection, policies: &[DeclaredPolicy], arguments:
              manifests",
         );
     }
-    Ok(failures)
+    Ok(imported)
+}
+
+/// Describes a policy that is being deleted: an apply does not keep it.
+pub fn terminating(policy: &DeclaredPolicy) -> String {
+    let DeclaredPolicy { place, key, .. } = policy;
+    format!(
+        "{place}: DevOpsPolicy {key} is being deleted in the cluster; import it again when it does not exist any more"
+    )
 }
 
 fn line(key: &ObjectKey, word: &str, dry_run: bool) -> String {
@@ -123,7 +154,15 @@ async fn prune(connection: &Connection, policies: &[DeclaredPolicy], arguments: 
     let mut failures = 0;
     for policy in &plan.delete {
         match prune::delete(connection, policy, &arguments.source.field_manager, arguments.dry_run).await {
-            Ok(()) => drop(print(&line(&policy.key, "pruned", arguments.dry_run))?),
+            Ok(Deleted::Waiting(finalizers)) if !arguments.dry_run => {
+                print(&line(&policy.key, "marked for deletion", false))?;
+                let finalizers = finalizers.join(", ");
+                print_message(
+                    "waiting",
+                    &format!("DevOpsPolicy {} is deleted after its finalizers: {finalizers}", policy.key),
+                );
+            }
+            Ok(_) => drop(print(&line(&policy.key, "pruned", arguments.dry_run))?),
             Err(reason) => {
                 failures += 1;
                 print_message("error", &format!("DevOpsPolicy {} was not deleted: {reason}", policy.key));
