@@ -97,6 +97,7 @@ fn output_target(text: &str) -> Result<OutputTarget, String> {
     })?;
     match file {
         Some("") => Err("missing file name after =".to_owned()),
+        Some("-") => Ok(OutputTarget { format, file: None }),
         file => Ok(OutputTarget { format, file: file.map(PathBuf::from) }),
     }
 }

@@ -1,6 +1,6 @@
 //! Arguments of the commands for modules.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
@@ -17,6 +17,19 @@ pub struct ModuleArguments {
     pub modules: Vec<ModuleReference>,
     #[command(flatten)]
     pub source: ModuleSourceArguments,
+}
+
+impl ModuleArguments {
+    /// The files that are read for the modules.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let modules = self.modules.iter().filter_map(|module| match module {
+            ModuleReference::File(file) => Some(file.as_path()),
+            _ => None,
+        });
+        let ModuleSourceArguments { verification, registry, .. } = &self.source;
+        let files = verification.module_keys.iter().chain(&registry.registry_config).chain(&registry.registry_ca_file);
+        modules.chain(files.map(PathBuf::as_path))
+    }
 }
 
 /// How modules are read.

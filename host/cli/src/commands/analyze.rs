@@ -27,7 +27,8 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
             path.display()
         );
     }
-    let evaluator = Evaluator::new(cluster, &arguments.evaluation, &arguments.filenames, program)?;
+    let evaluator =
+        Evaluator::new(cluster, &arguments.evaluation, &[&arguments.filenames, &arguments.values], program)?;
     let has_manifests =
         [&arguments.filenames, &arguments.kustomize, &arguments.helm_chart].iter().any(|paths| !paths.is_empty());
     let needs = evaluator.needs();

@@ -29,16 +29,16 @@ pub struct Evaluator<'a> {
 }
 
 impl<'a> Evaluator<'a> {
-    /// Loads the rules of the selected bundle or policy, or of all checks.
-    /// `inputs` are the files that are evaluated, if they are not in a cluster.
+    /// Loads the rules of the selected bundle or policy, or of all checks. `inputs` are the files that are read for the objects.
     pub fn new(
         cluster: &ClusterArguments,
         arguments: &'a EvaluationArguments,
-        inputs: &[PathBuf],
+        inputs: &[&[PathBuf]],
         program: &'a str,
     ) -> Result<Self> {
-        let inputs = inputs.iter().chain(&arguments.policy).map(PathBuf::as_path);
-        report_file::check(&arguments.outputs, inputs)?;
+        let kubeconfigs = kubeconfigs(cluster);
+        let inputs = inputs.iter().copied().flatten().chain(&kubeconfigs).chain(&arguments.policy);
+        report_file::check(&arguments.outputs, inputs.map(PathBuf::as_path).chain(arguments.modules.files()))?;
         let catalog = modules::catalog(&arguments.modules, cluster)?;
         let checks = catalog.checks();
         let policy = match (&arguments.bundle, &arguments.policy) {
@@ -104,6 +104,15 @@ impl<'a> Evaluator<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// The files that the access to a cluster is read from.
+fn kubeconfigs(cluster: &ClusterArguments) -> Vec<PathBuf> {
+    match (&cluster.kubeconfig, std::env::var_os("KUBECONFIG")) {
+        (Some(file), _) => vec![file.clone()],
+        (None, Some(files)) => std::env::split_paths(&files).collect(),
+        (None, None) => std::env::home_dir().map(|home| home.join(".kube/config")).into_iter().collect(),
     }
 }
 
@@ -203,7 +212,7 @@ pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
     if let (Some(bar), Some(compliance)) = (arguments.min_compliance, report.compliance)
         && compliance < bar
     {
-        not_met(format!("the compliance of {compliance} % is below {bar} %"));
+        not_met(format!("the compliance of {compliance:.1} % is below {bar} %"));
     }
     if report.score.is_none() && (has_gate(arguments) || arguments.fail_on_empty) {
         not_met("nothing was evaluated".to_owned());

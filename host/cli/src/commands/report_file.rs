@@ -1,7 +1,7 @@
 //! The files that reports and modules are written to.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub fn check<'p>(outputs: &[OutputTarget], inputs: impl Iterator<Item = &'p Path
     }
     for input in inputs.filter(|input| input.is_file()) {
         if let Some(file) = files.iter().find(|file| location(file) == location(input)) {
-            bail!("the report would replace {}, which is evaluated; write it to another file", file.display());
+            bail!("the report would replace {}, which this command reads; write it to another file", file.display());
         }
     }
     Ok(())
@@ -47,7 +47,8 @@ fn folder(file: &Path) -> &Path {
 }
 
 /// Writes a file: completely or not at all if it is a regular one, and through it if it is a pipe or a device. A symbolic link stays
-/// one, and an existing file keeps its permissions.
+/// one, and an existing file keeps its permissions. An existing file that cannot be replaced, because its folder is read-only or it is
+/// a mount of its own, is overwritten.
 pub fn write(file: &Path, content: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let existing = fs::metadata(file).ok();
     if existing.as_ref().is_some_and(|metadata| !metadata.is_file()) {
@@ -60,10 +61,25 @@ pub fn write(file: &Path, content: impl FnOnce(&mut dyn Write) -> Result<()>) ->
         Err(_) if file.is_symlink() => return content(&mut File::create(file)?),
         Err(_) => file.to_owned(),
     };
-    let mut written = tempfile::Builder::new().permissions(permissions).tempfile_in(folder(&file))?;
+    let mut written = match tempfile::Builder::new().permissions(permissions).tempfile_in(folder(&file)) {
+        Ok(written) => written,
+        Err(_) if file.is_file() => {
+            let mut bytes = Vec::new();
+            content(&mut bytes)?;
+            return Ok(fs::write(&file, bytes)?);
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("the folder {} does not exist", folder(&file).display())
+        }
+        // The error names the temporary file, which the user has not chosen.
+        Err(error) => return Err(io::Error::from(error.kind()).into()),
+    };
     content(&mut written)?;
-    written.persist(file)?;
-    Ok(())
+    match written.persist(&file) {
+        Ok(_) => Ok(()),
+        Err(failed) if file.is_file() => Ok(fs::write(&file, fs::read(failed.file.path())?)?),
+        Err(failed) => Err(failed.error.into()),
+    }
 }
 
 /// Writes bytes to a file, as [`write`] does. The error names the file.
@@ -101,6 +117,13 @@ mod tests {
         assert!(dangling.is_symlink() && fs::read_to_string(folder.path().join("new")).unwrap() == "new");
         assert!(write(&folder.path().join("none/file"), |_| Ok(())).is_err());
         assert!(write(folder.path(), |_| Ok(())).is_err());
+    }
+
+    #[test]
+    fn a_missing_folder_is_named_and_not_the_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write(&folder.path().join("none/report"), |_| Ok(())).unwrap_err().to_string();
+        assert_eq!(error, format!("the folder {} does not exist", folder.path().join("none").display()));
     }
 
     #[test]
@@ -152,7 +175,7 @@ mod tests {
         let same = rejects(&[path("a"), path("./a")], &[]).unwrap();
         assert!(same.starts_with("two reports would be written to "), "{same}");
         let input = rejects(&[path("link.yaml")], &[path("pod.yaml")]).unwrap();
-        assert!(input.contains("which is evaluated"), "{input}");
+        assert!(input.contains("which this command reads"), "{input}");
         assert_eq!(rejects(&["/dev/null".into(), "/dev/null".into()], &["/dev/null".into()]), None);
     }
 }
