@@ -28,6 +28,8 @@ use arguments::Arguments;
 
 pub use commands::reference;
 
+/// The name of the program.
+const PROGRAM: &str = "kube-devops";
 /// The name of the program as a plugin of kubectl.
 const PLUGIN: &str = "kubectl-devops";
 
@@ -36,7 +38,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     silence_caught_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let plugin = arguments.first().is_some_and(|path| Path::new(path).file_stem().is_some_and(|name| name == PLUGIN));
-    let program = if plugin { "kubectl devops" } else { "kube-devops" };
+    let program = if plugin { "kubectl devops" } else { PROGRAM };
     let parsed = arguments::command(program)
         .try_get_matches_from(&arguments)
         .and_then(|matches| Arguments::from_arg_matches(&matches));

@@ -263,7 +263,7 @@ fn objects_of_unknown_kinds_with_containers_are_reported_in_every_format() {
     assert_eq!(object["source"]["line"], 5);
     let stdout = analyze(text, &[]).exits(0).stdout;
     assert!(stdout.contains("Fleet sea/boats (example.com/v1) has containers"), "{stdout}");
-    assert!(stdout.contains("objects without pods (Fleet 1, Service 1)"), "{stdout}");
+    assert!(stdout.contains("other objects (Fleet 1, Service 1)"), "{stdout}");
     let github = analyze(text, &["-o", "github"]).exits(0).stdout;
     assert!(github.starts_with("::warning file=") && github.contains(",line=5,title=not evaluated::Fleet"), "{github}");
     let junit = analyze(text, &["-o", "junit"]).exits(0).stdout;

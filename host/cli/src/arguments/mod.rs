@@ -4,6 +4,7 @@ mod analyze;
 mod cluster;
 mod controllers;
 mod deploy;
+mod help;
 mod module;
 mod module_reference;
 mod multi_cluster;
@@ -59,7 +60,7 @@ pub struct Arguments {
 
 /// Returns the command line of a program with this name.
 pub fn command(program: &'static str) -> clap::Command {
-    Arguments::command().bin_name(program)
+    help::adapted(Arguments::command(), program).bin_name(program)
 }
 
 #[derive(Debug, Subcommand)]

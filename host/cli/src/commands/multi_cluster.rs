@@ -82,10 +82,14 @@ fn columns(contexts: &[ContextInfo]) -> String {
 /// Returns the names of the contexts that match one of the patterns, or of all contexts without patterns.
 fn select(contexts: &[ContextInfo], patterns: &[String]) -> Result<Vec<String>> {
     let names = || contexts.iter().map(|context| context.name.as_str());
+    let is_given = !patterns.is_empty();
     let patterns: Vec<&str> =
         patterns.iter().map(|pattern| pattern.trim()).filter(|pattern| !pattern.is_empty()).collect();
     if contexts.is_empty() {
         bail!("the kubeconfig contains no contexts");
+    }
+    if patterns.is_empty() && is_given {
+        bail!("--contexts is empty; name at least one context, or omit it to select all of them");
     }
     if patterns.is_empty() {
         return Ok(names().map(str::to_owned).collect());
@@ -212,7 +216,10 @@ async fn read(contexts: Arc<Contexts>, name: String, query: PodQuery, limit: Dur
         }))
     });
     match timeout(limit + GRACE, thread).await {
-        Ok(Ok(Ok(listed))) => listed.map_err(|error| error.to_string()),
+        Ok(Ok(Ok(listed))) => {
+            // The report shows a reason and its hint on one line.
+            listed.map_err(|error| error.to_string().replace('\n', ". "))
+        }
         Ok(Ok(Err(_))) | Err(_) => Err(late()),
         Ok(Err(error)) => Err(error.to_string()),
     }
@@ -249,7 +256,10 @@ mod tests {
         assert_eq!(selected(&["arn*a", ""]), names(&["arn:aws:eks:eu:1:cluster/a"]));
         assert_eq!(selected(&["x[1]"]), names(&["x[1]"]));
         assert_eq!(selected(&[]).map(|all| all.len()), Ok(5));
-        assert_eq!(selected(&[" "]).map(|all| all.len()), Ok(5));
+        assert!(
+            selected(&[" "]).unwrap_err().starts_with("--contexts is empty"),
+            "an unset variable must not select all"
+        );
         let error = selected(&["dev", "stage"]).unwrap_err();
         assert!(error.starts_with("no context matches \"stage\"; the contexts are arn:"), "{error}");
         assert!(selected(&["["]).unwrap_err().starts_with("invalid pattern of --contexts: "));

@@ -163,7 +163,8 @@ fn with_cluster(violation: &Violation, separator: &str, rest: String) -> String 
 
 /// Returns the first paragraph of the remedy: the examples that follow are too long to repeat for each violation.
 fn remedy(info: &CheckInfo) -> String {
-    text(info.remedy.trim_start().split("\n\n").next().unwrap_or_default())
+    let first = info.remedy.trim_start().split("\n\n").next().unwrap_or_default();
+    text(first.trim_end().trim_end_matches(':'))
 }
 
 fn case(class: &str, name: &str, file: Option<String>) -> BytesStart<'static> {

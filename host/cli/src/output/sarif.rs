@@ -174,9 +174,16 @@ fn result(violation: &Violation, place: Option<Place>, seen: &mut HashMap<[u8; 3
         })
         .message(message(&super::sentence(violation, MAX_MESSAGE_LENGTH)))
         .locations(vec![location])
-        .partial_fingerprints(BTreeMap::from([("violation/v1".to_owned(), fingerprint(violation, seen))]))
+        .partial_fingerprints(fingerprints(fingerprint(violation, seen)))
         .properties(properties)
         .build()
+}
+
+/// Returns the identifiers of a result. GitHub only compares that with the name of its own, which it computes from the text of the line
+/// if there is none: <https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning>
+fn fingerprints(fingerprint: String) -> BTreeMap<String, String> {
+    let names = ["primaryLocationLineHash", "violation/v1"];
+    names.map(|name| (name.to_owned(), fingerprint.clone())).into()
 }
 
 /// Returns an identifier of the violation that does not depend on line numbers and messages. Violations with equal

@@ -74,7 +74,7 @@ impl Page<'_> {
         writeln!(out, "{dimmed}{}{dimmed:#}\n", plain::wrap(&text, self.shown.width).join("\n  "))
     }
 
-    /// Describes the objects without pods by kind; `None` if there are none.
+    /// Describes the objects of other kinds; `None` if there are none.
     fn ignored(&self) -> Option<String> {
         let Report { ignored, not_evaluated, .. } = self.shown.report;
         if ignored.is_empty() {
@@ -90,8 +90,8 @@ impl Page<'_> {
                 format!("{kind} {count}")
             })
             .collect();
-        let objects = number(ignored.values().sum(), "object");
-        Some(format!("{objects} without pods ({})", named.join(", ")))
+        let objects = number(ignored.values().sum(), "other object");
+        Some(format!("{objects} ({})", named.join(", ")))
     }
 
     pub(super) fn summary(&self, out: &mut dyn Write) -> io::Result<()> {

@@ -18,6 +18,10 @@ impl Page<'_> {
     pub(super) fn violations(&self, out: &mut dyn Write) -> io::Result<()> {
         let Report { subjects, violations, errors, score, .. } = self.shown.report;
         let target = one_line(self.shown.target, MAX_MESSAGE_LENGTH);
+        if *subjects == 0 && !errors.is_empty() {
+            let style = self.palette.warning();
+            return writeln!(out, "{style}Nothing was evaluated in {target}, because of the errors below.{style:#}\n");
+        }
         if *subjects == 0 {
             let style = self.palette.warning();
             return writeln!(out, "{style}Nothing to evaluate in {target}: no pods or workloads.{style:#}\n");
