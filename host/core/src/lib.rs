@@ -20,6 +20,7 @@ pub mod lines;
 pub mod namespaces;
 pub mod object;
 pub mod outcome;
+pub mod pointer;
 pub mod policy;
 pub mod policy_fields;
 pub mod quantity;

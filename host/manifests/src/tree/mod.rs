@@ -8,6 +8,7 @@ mod builder;
 mod copy;
 
 use kube_devops_core::lines::{Lines, PointerHash};
+use kube_devops_core::pointer::escape;
 use memchr::memmem;
 
 pub(crate) use builder::Builder;
@@ -227,8 +228,7 @@ impl<'t> Item<'t> {
             item.each_at(rest, &format!("{pointer}/{index}"), found);
         }
         for (key, item) in self.entries() {
-            let key = key.replace('~', "~0").replace('/', "~1");
-            item.each_at(rest, &format!("{pointer}/{key}"), found);
+            item.each_at(rest, &format!("{pointer}/{}", escape(key)), found);
         }
     }
 
