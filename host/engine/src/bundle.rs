@@ -48,11 +48,9 @@ impl BundleModule {
 }
 
 fn validate(info: bundle::Info) -> Result<Bundle, LoadError> {
-    const MAX_TITLE: usize = 120;
-    const MAX_TEXT: usize = 16 * 1024;
     describe::name("name", &info.name)?;
-    describe::text("title", &info.title, MAX_TITLE, true)?;
-    describe::text("description", &info.description, MAX_TEXT, false)?;
+    describe::text("title", &info.title, describe::MAX_TITLE, true)?;
+    describe::text("description", &info.description, describe::MAX_TEXT, false)?;
     if info.checks.len() > MAX_CHECKS {
         return Err(LoadError::Description(format!(
             "the bundle has {} checks; at most {MAX_CHECKS} are allowed",

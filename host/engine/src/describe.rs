@@ -12,9 +12,9 @@ use crate::{Engine, LoadError};
 /// The maximum length of the id of a check or the name of a bundle, in bytes: that of a DNS label.
 const MAX_NAME: usize = 63;
 /// The maximum length of a title, in bytes.
-const MAX_TITLE: usize = 120;
+pub const MAX_TITLE: usize = 120;
 /// The maximum length of another text, in bytes.
-const MAX_TEXT: usize = 16 * 1024;
+pub const MAX_TEXT: usize = 16 * 1024;
 /// The highest weight of a check: the health score cannot express a violation that costs more than 100.
 const MAX_WEIGHT: u32 = 100;
 

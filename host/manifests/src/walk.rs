@@ -12,6 +12,7 @@ use crate::pods::{self, Pods, title};
 use crate::problem::Problem;
 use crate::reader::Reader;
 use crate::tree::{Item, Kind};
+use crate::values::ValueError;
 use crate::{kinds, metadata, openshift, values};
 
 /// The maximum nesting of lists in lists.
@@ -81,8 +82,7 @@ impl Walk<'_> {
         if parent.depth == 0
             && let Err(error) = metadata::check(item)
         {
-            let title = title(kind, text_of_metadata(item, "namespace"), text_of_metadata(item, "name"));
-            return Err(Problem::at(error.line(), format!("invalid {title}: {}", error.message("/metadata"))));
+            return Err(invalid(item, kind, &error, "/metadata"));
         }
         if let Some(items) = items_of_list(item, api_version, kind, parent, line)? {
             return self.list(items, parent.items_of(api_version, kind), line);
@@ -158,10 +158,7 @@ impl Walk<'_> {
             self.skip(item, api_version, kind, line);
             return Ok(());
         }
-        let mut value: Value = values::read(item).map_err(|error| {
-            let title = title(kind, text_of_metadata(item, "namespace"), text_of_metadata(item, "name"));
-            Problem::at(error.line(), format!("invalid {title}: {}", error.message("")))
-        })?;
+        let mut value: Value = values::read(item).map_err(|error| invalid(item, kind, &error, ""))?;
         if let Some(object) = value.as_object_mut() {
             object.insert("apiVersion".to_owned(), api_version.into());
             object.insert("kind".to_owned(), kind.into());
@@ -193,10 +190,7 @@ impl Walk<'_> {
             Err(_) if workload.is_none() && !has_pod_template(item) => {
                 return self.ignore(item, api_version, kind, line);
             }
-            Err(error) => {
-                let title = title(kind, text_of_metadata(item, "namespace"), text_of_metadata(item, "name"));
-                return Err(Problem::at(error.line(), format!("invalid {title}: {}", error.message(""))));
-            }
+            Err(error) => return Err(invalid(item, kind, &error, "")),
         };
         (header.api_version, header.kind) = (api_version.to_owned(), kind.to_owned());
         let options = self.reader.options;
@@ -313,6 +307,12 @@ fn items_of_list<'t>(
         return Err(Problem::at(items.line(), message));
     }
     Ok(None)
+}
+
+/// Returns the problem of an object with an invalid value below `pointer`.
+fn invalid(item: Item<'_>, kind: &str, error: &ValueError, pointer: &str) -> Problem {
+    let title = title(kind, text_of_metadata(item, "namespace"), text_of_metadata(item, "name"));
+    Problem::at(error.line(), format!("invalid {title}: {}", error.message(pointer)))
 }
 
 /// Returns a string of the metadata of an object; empty if there is none.
