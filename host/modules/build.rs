@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kube_devops_engine::{Limits, configuration};
-use sha2::{Digest, Sha256};
+use kube_devops_files::Digest;
 
 /// The folders with checks and bundles, and the names of the generated lists.
 const FOLDERS: [(&str, &str); 2] = [("policies", "CHECKS"), ("bundles", "BUNDLES")];
@@ -26,13 +26,10 @@ fn main() -> Result<()> {
             let compiled = native.precompile_component(&component.bytes).map_err(anyhow::Error::from)?;
             let file = output.join(format!("{}.cwasm", component.package));
             fs::write(&file, compiled).with_context(|| format!("failed to write {}", file.display()))?;
-            let digest = Sha256::digest(&component.bytes).iter().fold(String::new(), |mut text, byte| {
-                let _ = write!(text, "{byte:02x}");
-                text
-            });
+            let digest = Digest::of(&component.bytes);
             writeln!(
                 source,
-                "    Embedded {{ name: {:?}, digest: \"sha256:{digest}\", native: include_bytes!({file:?}) }},",
+                "    Embedded {{ name: {:?}, digest: \"{digest}\", native: include_bytes!({file:?}) }},",
                 component.folder
             )?;
         }

@@ -10,14 +10,13 @@
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder};
+use std::ffi::OsString;
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
+use kube_devops_files::{Digest, create_private_folder, replace};
 use wasmtime::component::Component;
 
 use crate::PrivateFolder;
@@ -50,7 +49,7 @@ impl CompiledCache {
     pub(crate) fn load(&self, engine: &wasmtime::Engine, component: &[u8]) -> Option<Component> {
         let (file, sum) = self.files(component);
         let expected = fs::read_to_string(sum).ok()?;
-        if checksum(&fs::read(&file).ok()?) != expected {
+        if Digest::of(&fs::read(&file).ok()?).hexadecimal() != expected {
             return None;
         }
         // SAFETY: wasmtime requires that the file was written by `Component::serialize` and is not modified while it is mapped.
@@ -69,11 +68,10 @@ impl CompiledCache {
     /// Stores a compiled component.
     pub(crate) fn store(&self, component: &[u8], compiled: &Component) -> io::Result<()> {
         let native = compiled.serialize().map_err(io::Error::other)?;
-        // Also with a permissive umask, other users cannot write.
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        create_private_folder(&self.folder)?;
         let (file, sum) = self.files(component);
-        self.write(&file, &native)?;
-        self.write(&sum, checksum(&native).as_bytes())
+        replace(&file, &native)?;
+        replace(&sum, Digest::of(&native).hexadecimal().as_bytes())
     }
 
     /// Removes the code of other engines, and that of all components but those with the given digests.
@@ -83,9 +81,10 @@ impl CompiledCache {
                 fs::remove_dir_all(folder)?;
             }
         }
+        let digests = digests.iter().filter_map(|digest| digest.parse::<Digest>().ok());
+        let used: BTreeSet<OsString> = digests.map(|digest| digest.hexadecimal().into()).collect();
         for file in entries(&self.folder)? {
-            let digest = file.file_stem().map(|name| format!("sha256:{}", name.to_string_lossy()));
-            if digest.is_none_or(|digest| !digests.contains(&digest)) {
+            if !file.file_stem().is_some_and(|name| used.contains(name)) {
                 fs::remove_file(file)?;
             }
         }
@@ -93,16 +92,9 @@ impl CompiledCache {
     }
 
     fn files(&self, component: &[u8]) -> (PathBuf, PathBuf) {
-        let name = checksum(component);
+        let digest = Digest::of(component);
+        let name = digest.hexadecimal();
         (self.folder.join(format!("{name}.cwasm")), self.folder.join(format!("{name}.sum")))
-    }
-
-    fn write(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut temporary = NamedTempFile::new_in(&self.folder)?;
-        temporary.write_all(bytes)?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(file)?;
-        Ok(())
     }
 }
 
@@ -112,10 +104,6 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
-}
-
-fn checksum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -159,7 +147,7 @@ mod tests {
         cache.store(COMPONENT, &compiled).unwrap();
         let other = cache.root.join("0123");
         fs::create_dir_all(&other).unwrap();
-        cache.retain(&BTreeSet::from([format!("sha256:{}", checksum(COMPONENT))])).unwrap();
+        cache.retain(&BTreeSet::from([Digest::of(COMPONENT).to_string()])).unwrap();
         assert!(cache.load(&engine, COMPONENT).is_some() && !other.exists());
         cache.retain(&BTreeSet::new()).unwrap();
         assert!(cache.load(&engine, COMPONENT).is_none());

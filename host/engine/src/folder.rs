@@ -1,9 +1,11 @@
 //! A folder in which only its owner can write.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use kube_devops_files::create_private_folder;
 
 /// The permission of others and of the group to write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -39,7 +41,7 @@ impl PrivateFolder {
     /// If it cannot be created, belongs to another user, or can be written by others.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let failed = |error| FolderError::Io { path: path.to_owned(), error };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        create_private_folder(path).map_err(failed)?;
         // The folder itself and not the target of a link, which others could replace.
         let metadata = fs::symlink_metadata(path).map_err(failed)?;
         if !metadata.is_dir() {

@@ -19,11 +19,15 @@ pub struct Digest(String);
 #[error("{0:?} is not a digest: it consists of sha256: and 64 hexadecimal digits in lower case")]
 pub struct InvalidDigest(String);
 
+/// Returns bytes as hexadecimal digits in lower case.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Digest {
     /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        let hexadecimal: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("{PREFIX}{hexadecimal}"))
+        Self(format!("{PREFIX}{}", hexadecimal(&Sha256::digest(bytes))))
     }
 
     /// Returns the text, with the algorithm.

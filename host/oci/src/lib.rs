@@ -16,7 +16,6 @@ mod blocking;
 mod budget;
 pub mod client;
 pub mod credentials;
-mod digest;
 mod error;
 pub mod fetch;
 mod reference;
@@ -25,9 +24,9 @@ pub mod store;
 
 pub use client::{Access, Options, Pulled, Repository, Timeouts};
 pub use credentials::Keychain;
-pub use digest::{Digest, InvalidDigest};
 pub use error::{OciError, SignatureError};
 pub use fetch::Fetched;
+pub use kube_devops_files::{Digest, InvalidDigest};
 pub use reference::{InvalidReference, Reference, SCHEME, is_loopback, without_credentials};
 pub use signature::{PublicKey, SigningKey};
 pub use store::Store;

@@ -9,13 +9,12 @@
 //! when they are read: a damaged file is one that is missing. Processes that change the store wait for each other.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use kube_devops_files::{create_private_folder, replace};
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use crate::{Digest, OciError, Reference};
 
@@ -191,7 +190,7 @@ impl Store {
     fn lock(&self) -> Result<File, OciError> {
         let path = self.folder.join(".lock");
         let lock = || -> io::Result<File> {
-            create_private(&self.folder)?;
+            create_private_folder(&self.folder)?;
             let file = File::options().create(true).truncate(false).write(true).open(&path)?;
             match file.lock() {
                 // Without locks, a record that another process writes at the same time may lack one of the pulls.
@@ -218,21 +217,9 @@ impl Store {
 
     fn write(&self, file: &Path, bytes: &[u8]) -> Result<(), OciError> {
         let folder = file.parent().unwrap_or(&self.folder);
-        let write = || -> io::Result<()> {
-            create_private(folder)?;
-            let mut temporary = NamedTempFile::new_in(folder)?;
-            temporary.write_all(bytes)?;
-            temporary.as_file().sync_all()?;
-            temporary.persist(file)?;
-            Ok(())
-        };
-        write().map_err(|error| store_error("write", file, &error))
+        let written = create_private_folder(folder).and_then(|()| replace(file, bytes));
+        written.map_err(|error| store_error("write", file, &error))
     }
-}
-
-/// Creates a folder in which only this user can write, also with a permissive umask.
-fn create_private(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// The host and the repository of a reference, which a record belongs to.

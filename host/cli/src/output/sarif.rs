@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use kube_devops_core::report::{CheckReport, NotEvaluated, ReportError};
 use kube_devops_core::{CheckInfo, Report, Violation};
+use kube_devops_files::hexadecimal;
 use kube_devops_manifests::STANDARD_INPUT;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -201,8 +202,7 @@ fn fingerprint(violation: &Violation, seen: &mut HashMap<[u8; 32], usize>) -> St
     }
     let digest: [u8; 32] = hasher.finalize().into();
     let number = seen.entry(digest).and_modify(|number| *number += 1).or_insert(1);
-    let hexadecimal: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{hexadecimal}:{number}")
+    format!("{}:{number}", hexadecimal(&digest[..16]))
 }
 
 fn physical_location(place: Place) -> PhysicalLocation {
