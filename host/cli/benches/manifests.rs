@@ -12,7 +12,7 @@ use kube_devops_manifests::{Manifests, ReadOptions, read};
 fn read_file(path: &PathBuf) -> Manifests {
     let options = ReadOptions::new(chrono::Utc::now());
     let manifests = read(std::slice::from_ref(path), &[], &options);
-    assert_eq!((manifests.subjects.len(), manifests.extent.errors.len()), (DEPLOYMENTS, 0));
+    assert_eq!((manifests.subjects.len(), manifests.errors.len()), (DEPLOYMENTS, 0));
     manifests
 }
 

@@ -18,8 +18,14 @@ pub struct ClusterOutcome {
 
 impl ClusterOutcome {
     /// Creates the outcome of a cluster whose subjects were evaluated.
-    pub fn new(name: &str, subjects: &[Subject], outcomes: Vec<CheckOutcome>, extent: Extent) -> Self {
-        let (mut report, totals) = Report::with_totals(subjects, outcomes, extent);
+    pub fn new(
+        name: &str,
+        subjects: &[Subject],
+        outcomes: Vec<CheckOutcome>,
+        extent: Extent,
+        errors: Vec<ReportError>,
+    ) -> Self {
+        let (mut report, totals) = Report::with_totals(subjects, outcomes, extent, errors);
         let name: Arc<str> = name.into();
         report.violations.iter_mut().for_each(|violation| violation.cluster = Some(name.clone()));
         report.namespaces.iter_mut().for_each(|namespace| namespace.cluster = Some(name.clone()));
@@ -32,8 +38,8 @@ impl ClusterOutcome {
 
     /// Creates the outcome of a cluster whose subjects could not be read. `outcomes` are those of no subjects.
     pub fn failed(name: &str, reason: String, outcomes: Vec<CheckOutcome>) -> Self {
-        let extent = Extent { errors: vec![ReportError::new(reason)], ..Extent::default() };
-        Self { evaluated: false, ..Self::new(name, &[], outcomes, extent) }
+        let errors = vec![ReportError::new(reason)];
+        Self { evaluated: false, ..Self::new(name, &[], outcomes, Extent::default(), errors) }
     }
 
     fn report(&self) -> ClusterReport {
@@ -56,7 +62,7 @@ impl Report {
     /// Creates the report on several clusters. Its scores are those of all subjects, regardless of their cluster.
     pub fn of_clusters(mut clusters: Vec<ClusterOutcome>) -> Self {
         clusters.sort_by(|one, other| one.name.cmp(&other.name));
-        let (mut sum, mut totals) = Report::with_totals(&[], Vec::new(), Extent::default());
+        let (mut sum, mut totals) = Report::with_totals(&[], Vec::new(), Extent::default(), Vec::new());
         sum.clusters = clusters.iter().map(ClusterOutcome::report).collect();
         sum.clusters.sort_by(worst_first);
         for cluster in clusters {
@@ -69,24 +75,13 @@ impl Report {
 
     /// Adds the report on one cluster, without its scores.
     fn add(&mut self, mut other: Self) {
-        self.finished += other.finished;
-        self.excluded += other.excluded;
-        self.filtered += other.filtered;
-        self.owned += other.owned;
-        self.scaled_to_zero += other.scaled_to_zero;
-        self.patches += other.patches;
-        self.excluded_files += other.excluded_files;
-        self.hidden_files += other.hidden_files;
-        for (kind, count) in other.ignored {
-            *self.ignored.entry(kind).or_default() += count;
-        }
+        self.extent.add(other.extent);
         for check in other.checks {
             match self.checks.iter_mut().find(|known| known.id == check.id) {
                 Some(known) => known.add(&check),
                 None => self.checks.push(check),
             }
         }
-        self.not_evaluated.append(&mut other.not_evaluated);
         self.namespaces.append(&mut other.namespaces);
         self.violations.append(&mut other.violations);
         self.errors.append(&mut other.errors);
@@ -131,7 +126,7 @@ mod tests {
         };
         let subjects: Vec<Subject> = (0..pods).map(subject).collect();
         let extent = Extent { excluded: 1, ..Extent::default() };
-        ClusterOutcome::new(name, &subjects, vec![outcome(pods, failed)], extent)
+        ClusterOutcome::new(name, &subjects, vec![outcome(pods, failed)], extent, Vec::new())
     }
 
     fn outcome(pods: usize, failed: usize) -> CheckOutcome {
@@ -153,7 +148,7 @@ mod tests {
         // Every pod of the small cluster has a violation, and one in nine of the other.
         let report = Report::of_clusters(vec![cluster("large", 9, 1), cluster("small", 1, 1)]);
         assert_eq!((report.score, report.compliance, report.subjects), (Some(98), Some(80.0), 10));
-        assert_eq!(report.excluded, 2);
+        assert_eq!(report.extent.excluded, 2);
         let [check] = report.checks.as_slice() else { panic!("{:?}", report.checks) };
         assert_eq!((check.passed, check.failed, check.violations), (8, 2, 2));
         let scores: Vec<_> = report.clusters.iter().map(|cluster| (&*cluster.name, cluster.score)).collect();
@@ -171,10 +166,10 @@ mod tests {
         let mut inapplicable = outcome(1, 0);
         inapplicable.results = vec![CheckResult::NotApplicable];
         let subjects = [Subject { kind: "Pod".into(), name: "web".into(), ..Subject::default() }];
-        let report = Report::new(&subjects, vec![inapplicable.clone()], Extent::default());
+        let report = Report::new(&subjects, vec![inapplicable.clone()], Extent::default(), Vec::new());
         assert_eq!((report.score, report.compliance, report.grade, report.classification), (None, None, None, None));
         assert_eq!((report.subjects, report.namespaces.as_slice()), (1, [].as_slice()));
-        let new = ClusterOutcome::new("new", &subjects, vec![inapplicable], Extent::default());
+        let new = ClusterOutcome::new("new", &subjects, vec![inapplicable], Extent::default(), Vec::new());
         let report = Report::of_clusters(vec![new, cluster("one", 1, 0)]);
         let clusters: Vec<_> = report.clusters.iter().map(|one| (&*one.name, one.score, one.grade)).collect();
         assert_eq!(clusters, [("one", Some(100), Some(Grade::A)), ("new", None, None)]);
@@ -205,7 +200,7 @@ mod tests {
             subjects: vec![0],
         }];
         let subjects = [Subject { kind: "Pod".into(), name: "web".into(), ..Subject::default() }];
-        let outcome = ClusterOutcome::new("prod", &subjects, vec![failing], Extent::default());
+        let outcome = ClusterOutcome::new("prod", &subjects, vec![failing], Extent::default(), Vec::new());
         let report = Report::of_clusters(vec![outcome]);
         assert!(report.errors[0].message.starts_with("cluster prod: check a-check"), "{:?}", report.errors);
         assert_eq!(report.checks[0].not_evaluated, 1);

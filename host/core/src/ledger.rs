@@ -137,7 +137,7 @@ mod tests {
             }
             let subjects: Vec<_> = kept.iter().map(|index| subject(&format!("pod-{index:02}"))).collect();
             let counts: Vec<_> = kept.iter().map(|&index| findings[index]).collect();
-            let report = Report::new(&subjects, outcomes(&counts), Extent::default());
+            let report = Report::new(&subjects, outcomes(&counts), Extent::default(), Vec::new());
             let total = ledger.total();
             prop_assert_eq!(total.subjects, report.subjects);
             let evaluated = total.subjects > 0;

@@ -29,33 +29,9 @@ pub struct Report {
     pub grade: Option<Grade>,
     /// The number of evaluated pods and pod templates. The pods of an evaluated workload are not counted again.
     pub subjects: usize,
-    /// The number of pods that were not evaluated because they have finished or are being deleted.
-    pub finished: usize,
-    /// The number of objects without pods to evaluate, by kind.
-    pub ignored: BTreeMap<String, usize>,
-    /// Objects of unknown kinds with containers that were not evaluated; also counted in `ignored` if none were evaluated.
-    #[serde(default)]
-    pub not_evaluated: Vec<NotEvaluated>,
-    /// The number of subjects that were not evaluated because they are in excluded namespaces.
-    pub excluded: usize,
-    /// The number of subjects that do not match the selected namespaces or labels.
-    #[serde(default)]
-    pub filtered: usize,
-    /// The number of pod templates that were not evaluated because another object of the input created them.
-    #[serde(default)]
-    pub owned: usize,
-    /// The number of ReplicaSets with 0 replicas, which are not evaluated.
-    #[serde(default)]
-    pub scaled_to_zero: usize,
-    /// The number of files that were skipped because a kustomization uses them as patches.
-    #[serde(default)]
-    pub patches: usize,
-    /// The number of files that were excluded by `--exclude` or a `.kube-devopsignore` file.
-    #[serde(default)]
-    pub excluded_files: usize,
-    /// The number of files that were skipped because their names have a leading dot, although kubectl reads them.
-    #[serde(default)]
-    pub hidden_files: usize,
+    /// What was not evaluated.
+    #[serde(flatten)]
+    pub extent: Extent,
     /// One entry per check.
     pub checks: Vec<CheckReport>,
     /// One entry per cluster, the lowest score first; absent in the report on manifests or on one cluster.
@@ -152,42 +128,70 @@ pub struct NotEvaluated {
     pub source: Option<Source>,
 }
 
-/// The content of a report in addition to the outcomes of the checks.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// What the input contains besides the evaluated subjects.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Extent {
-    /// The number of pods that have finished or are being deleted.
+    /// The number of pods that were not evaluated because they have finished or are being deleted.
     pub finished: usize,
-    /// The number of objects without pods, by kind.
+    /// The number of objects without pods to evaluate, by kind.
     pub ignored: BTreeMap<String, usize>,
-    /// Objects of unknown kinds that seem to run containers that were not evaluated.
+    /// Objects of unknown kinds with containers that were not evaluated; also counted in `ignored` if none were evaluated.
+    #[serde(default)]
     pub not_evaluated: Vec<NotEvaluated>,
-    /// The number of subjects in excluded namespaces.
+    /// The number of subjects that were not evaluated because they are in excluded namespaces.
     pub excluded: usize,
     /// The number of subjects that do not match the selected namespaces or labels.
+    #[serde(default)]
     pub filtered: usize,
-    /// The number of pod templates that another object of the input created.
+    /// The number of pod templates that were not evaluated because another object of the input created them.
+    #[serde(default)]
     pub owned: usize,
-    /// The number of ReplicaSets with 0 replicas.
+    /// The number of ReplicaSets with 0 replicas, which are not evaluated.
+    #[serde(default)]
     pub scaled_to_zero: usize,
-    /// The number of files that a kustomization uses as patches.
+    /// The number of files that were skipped because a kustomization uses them as patches.
+    #[serde(default)]
     pub patches: usize,
-    /// The number of files that the user excluded.
+    /// The number of files that were excluded by `--exclude` or a `.kube-devopsignore` file.
+    #[serde(default)]
     pub excluded_files: usize,
-    /// The number of hidden files that kubectl reads.
+    /// The number of files that were skipped because their names have a leading dot, although kubectl reads them.
+    #[serde(default)]
     pub hidden_files: usize,
-    /// The errors of input that could not be read.
-    pub errors: Vec<ReportError>,
+}
+
+impl Extent {
+    /// Adds that of another input.
+    pub(crate) fn add(&mut self, mut other: Self) {
+        self.finished += other.finished;
+        for (kind, count) in other.ignored {
+            *self.ignored.entry(kind).or_default() += count;
+        }
+        self.not_evaluated.append(&mut other.not_evaluated);
+        self.excluded += other.excluded;
+        self.filtered += other.filtered;
+        self.owned += other.owned;
+        self.scaled_to_zero += other.scaled_to_zero;
+        self.patches += other.patches;
+        self.excluded_files += other.excluded_files;
+        self.hidden_files += other.hidden_files;
+    }
 }
 
 impl Report {
-    /// Creates the report on the outcomes of the checks for `subjects`.
-    pub fn new(subjects: &[Subject], outcomes: Vec<CheckOutcome>, extent: Extent) -> Self {
-        Self::with_totals(subjects, outcomes, extent).0
+    /// Creates the report on the outcomes of the checks for `subjects`. `errors` are those of input that could not be read.
+    pub fn new(subjects: &[Subject], outcomes: Vec<CheckOutcome>, extent: Extent, errors: Vec<ReportError>) -> Self {
+        Self::with_totals(subjects, outcomes, extent, errors).0
     }
 
     /// Creates the report, and the totals of its scores.
-    pub(crate) fn with_totals(subjects: &[Subject], outcomes: Vec<CheckOutcome>, extent: Extent) -> (Self, Totals) {
-        let mut errors = extent.errors;
+    pub(crate) fn with_totals(
+        subjects: &[Subject],
+        outcomes: Vec<CheckOutcome>,
+        extent: Extent,
+        mut errors: Vec<ReportError>,
+    ) -> (Self, Totals) {
         errors.extend(
             outcomes.iter().flat_map(|outcome| &outcome.errors).map(|error| ReportError::of_check(error, subjects)),
         );
@@ -198,16 +202,7 @@ impl Report {
             compliance: None,
             grade: None,
             subjects: 0,
-            finished: extent.finished,
-            ignored: extent.ignored,
-            not_evaluated: extent.not_evaluated,
-            excluded: extent.excluded,
-            filtered: extent.filtered,
-            owned: extent.owned,
-            scaled_to_zero: extent.scaled_to_zero,
-            patches: extent.patches,
-            excluded_files: extent.excluded_files,
-            hidden_files: extent.hidden_files,
+            extent,
             checks,
             clusters: Vec::new(),
             namespaces,

@@ -141,7 +141,7 @@ fn a_failing_rule_does_not_affect_the_other_rules_of_a_policy() {
         assert_eq!(outcomes[0].results, [NotEvaluated]);
         assert_eq!(outcomes[1].results, [Failed]);
         assert_eq!(*outcomes[1].findings[0].message, round.to_string(), "the instance of the other rule is kept");
-        let report = Report::new(&subjects, outcomes, Default::default());
+        let report = Report::new(&subjects, outcomes, Default::default(), Vec::new());
         assert_eq!((report.checks[0].passed, report.checks[0].not_evaluated), (0, 1));
         assert_eq!(
             without_place(&report.errors[0].message),
@@ -169,7 +169,7 @@ fn messages_fields_and_magnitudes_of_findings_are_limited() {
     assert_eq!(outcome.findings[0].field, None);
     let subjects = [subject("a")];
     let outcomes = hostile(&limits(), "absurd-magnitude").unwrap().evaluate(&subjects);
-    assert_eq!(Report::new(&subjects, outcomes, Default::default()).violations[0].magnitude, 5);
+    assert_eq!(Report::new(&subjects, outcomes, Default::default(), Vec::new()).violations[0].magnitude, 5);
 }
 
 #[test]

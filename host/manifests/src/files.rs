@@ -22,8 +22,10 @@ pub struct Manifests {
     /// The subjects, in the order of the paths, documents and items. Those that others control are contained; after the
     /// selection of subjects, [`leave_out_owned`] leaves them out.
     pub subjects: Vec<Subject>,
-    /// The numbers of skipped files and objects, and the errors.
+    /// The numbers of skipped files and objects.
     pub extent: Extent,
+    /// The errors of paths, documents and items that could not be read.
+    pub errors: Vec<ReportError>,
     /// The number of files, including standard input.
     pub files: usize,
     /// The number of documents, without those that only contain comments.
@@ -63,9 +65,9 @@ pub fn read(paths: &[PathBuf], rendered: &[Rendered], options: &ReadOptions) -> 
         hidden_files: inputs.hidden,
         ignored: found.ignored,
         not_evaluated: found.not_evaluated,
-        errors: found.errors,
         ..Extent::default()
     };
+    manifests.errors = found.errors;
     manifests.subjects = found.subjects;
     manifests
 }

@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use chrono::Utc;
 use kube_devops_cluster::pods::{self, PodQuery};
 use kube_devops_cluster::selector::LabelSelector;
-use kube_devops_core::report::Extent;
+use kube_devops_core::report::{Extent, ReportError};
 use kube_devops_core::{Needs, Report, Subject};
-use kube_devops_manifests::{self as manifests, ReadOptions, STANDARD_INPUT};
+use kube_devops_manifests::{self as manifests, Manifests, ReadOptions, STANDARD_INPUT};
 
 use super::Outcome;
 use super::evaluate::{Evaluator, exclude_system_namespaces, outcome, report_unverified};
@@ -46,14 +46,14 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
         let _progress = Progress::new("evaluating");
         evaluator.evaluate(&selected.subjects)
     };
-    if selected.subjects.is_empty() && selected.extent.errors.is_empty() {
+    if selected.subjects.is_empty() && selected.errors.is_empty() {
         print_message("warning", &format!("nothing was evaluated: {}", selected.empty_reason()));
     }
-    let report = Report::new(&selected.subjects, outcomes, selected.extent);
+    let report = Report::new(&selected.subjects, outcomes, selected.extent, selected.errors);
     evaluator.warn_if_inapplicable(&report, &selected.target);
     evaluator.write(&report, &selected.target, false)?;
     let mut outcome = outcome(&report, &arguments.evaluation);
-    let unknown = report.not_evaluated.len();
+    let unknown = report.extent.not_evaluated.len();
     if unknown > 0 && arguments.fail_on_unknown {
         let unknown = output::number(unknown, "object");
         print_note(&format!("{unknown} of unknown kinds with containers, and --fail-on-unknown is set"));
@@ -68,6 +68,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
 struct Selected {
     subjects: Vec<Subject>,
     extent: Extent,
+    errors: Vec<ReportError>,
     /// The description of their origin.
     target: String,
 }
@@ -114,7 +115,8 @@ fn read_cluster(
         let errors = report_unverified(&extracted.unverified, None, evaluation);
         Ok(Selected {
             subjects: extracted.subjects,
-            extent: Extent { finished: extracted.finished, errors, ..Extent::default() },
+            extent: Extent { finished: extracted.finished, ..Extent::default() },
+            errors,
             target,
         })
     })
@@ -144,17 +146,17 @@ fn read_manifests(arguments: &AnalyzeArguments, needs: Needs) -> Result<Selected
         let rendered: Vec<_> = kustomizations.chain(charts).collect::<Result<_>>()?;
         manifests::read(&arguments.filenames, &rendered, &options)
     };
-    let mut subjects = std::mem::take(&mut read.subjects);
-    let before = subjects.len();
-    subjects.retain(|subject| {
+    let before = read.subjects.len();
+    read.subjects.retain(|subject| {
         let mut namespaces = selection.namespaces.iter();
         let in_namespace = selection.namespaces.is_empty() || namespaces.any(|name| **name == *subject.namespace);
         in_namespace && selector.as_ref().is_none_or(|selector| selector.matches(&subject.labels))
     });
-    read.extent.filtered = before - subjects.len();
+    read.extent.filtered = before - read.subjects.len();
     let name =
         |path: &PathBuf| if path.as_os_str() == "-" { STANDARD_INPUT.to_owned() } else { path.display().to_string() };
     let paths: Vec<_> =
         arguments.filenames.iter().chain(&arguments.kustomize).chain(&arguments.helm_chart).map(name).collect();
-    Ok(Selected { subjects, extent: std::mem::take(&mut read.extent), target: paths.join(", ") })
+    let Manifests { subjects, extent, errors, .. } = read;
+    Ok(Selected { subjects, extent, errors, target: paths.join(", ") })
 }

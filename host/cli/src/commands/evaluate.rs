@@ -227,11 +227,11 @@ pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
 #[cfg(test)]
 mod tests {
     use kube_devops_core::CheckResult;
-    use kube_devops_core::report::{Extent, ReportError};
+    use kube_devops_core::report::ReportError;
 
     use super::*;
 
-    fn report(result: CheckResult, subjects: usize, extent: Extent) -> Report {
+    fn report(result: CheckResult, subjects: usize, errors: Vec<ReportError>) -> Report {
         let subjects = vec![Subject { kind: "Pod".into(), name: "web".into(), ..Subject::default() }; subjects];
         let outcome = CheckOutcome {
             check: "pending".to_owned(),
@@ -242,7 +242,7 @@ mod tests {
             findings: Vec::new(),
             errors: Vec::new(),
         };
-        Report::new(&subjects, vec![outcome], extent)
+        Report::new(&subjects, vec![outcome], Default::default(), errors)
     }
 
     #[test]
@@ -264,12 +264,12 @@ mod tests {
         };
         let checks = [info("pending", Stage::Runtime), info("disabled", Stage::Runtime)];
         let reason = |report: &Report| inapplicable(report, &checks, "a.yaml");
-        let found = reason(&report(CheckResult::NotApplicable, 2, Extent::default())).unwrap_or_default();
+        let found = reason(&report(CheckResult::NotApplicable, 2, Vec::new())).unwrap_or_default();
         assert!(found.starts_with("none of the checks applies to the 2 pods and workloads in a.yaml;"), "{found}");
         assert!(found.ends_with("which none of them has: pending"), "{found}");
-        assert_eq!(reason(&report(CheckResult::Passed, 1, Extent::default())), None);
-        assert_eq!(reason(&report(CheckResult::NotApplicable, 0, Extent::default())), None);
+        assert_eq!(reason(&report(CheckResult::Passed, 1, Vec::new())), None);
+        assert_eq!(reason(&report(CheckResult::NotApplicable, 0, Vec::new())), None);
         let errors = vec![ReportError::new("damaged".to_owned())];
-        assert_eq!(reason(&report(CheckResult::NotApplicable, 1, Extent { errors, ..Extent::default() })), None);
+        assert_eq!(reason(&report(CheckResult::NotApplicable, 1, errors)), None);
     }
 }

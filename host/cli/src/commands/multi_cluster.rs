@@ -191,12 +191,8 @@ async fn evaluate(
                 let errors = report_unverified(&unverified, Some(name), &arguments.evaluation);
                 let excluded = exclude_system_namespaces(&mut subjects, &arguments.evaluation);
                 let outcomes = evaluator.evaluate(&subjects);
-                ClusterOutcome::new(
-                    name,
-                    &subjects,
-                    outcomes,
-                    Extent { finished, excluded, errors, ..Extent::default() },
-                )
+                let extent = Extent { finished, excluded, ..Extent::default() };
+                ClusterOutcome::new(name, &subjects, outcomes, extent, errors)
             }
             Err(reason) => ClusterOutcome::failed(name, reason, evaluator.evaluate(&[])),
         });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kube_devops_core::report::{CheckReport, ClusterReport, NamespaceReport, NotEvaluated, ReportError};
+use kube_devops_core::report::{CheckReport, ClusterReport, Extent, NamespaceReport, NotEvaluated, ReportError};
 use kube_devops_core::score::{Classification, Grade};
 use kube_devops_core::{CheckInfo, Controller, Report, Severity, Source, Stage, Violation};
 use serde_json::json;
@@ -190,22 +190,24 @@ pub fn report() -> Report {
         compliance: Some(74.3),
         grade: Some(Grade::C),
         subjects: 12,
-        finished: 2,
-        ignored: BTreeMap::from([("ConfigMap".to_owned(), 1), ("Service".to_owned(), 4), ("Widget".to_owned(), 1)]),
-        not_evaluated: vec![NotEvaluated {
-            api_version: "example.com/v1".to_owned(),
-            kind: "Widget".into(),
-            namespace: "shop".into(),
-            name: "gears".into(),
-            source: source("deploy/widget.yaml", 1, 3),
-        }],
-        excluded: 3,
-        filtered: 4,
-        owned: 1,
-        scaled_to_zero: 2,
-        patches: 1,
-        excluded_files: 1,
-        hidden_files: 1,
+        extent: Extent {
+            finished: 2,
+            ignored: BTreeMap::from([("ConfigMap".to_owned(), 1), ("Service".to_owned(), 4), ("Widget".to_owned(), 1)]),
+            not_evaluated: vec![NotEvaluated {
+                api_version: "example.com/v1".to_owned(),
+                kind: "Widget".into(),
+                namespace: "shop".into(),
+                name: "gears".into(),
+                source: source("deploy/widget.yaml", 1, 3),
+            }],
+            excluded: 3,
+            filtered: 4,
+            owned: 1,
+            scaled_to_zero: 2,
+            patches: 1,
+            excluded_files: 1,
+            hidden_files: 1,
+        },
         checks: vec![
             check("latest-tag", Severity::High, 11, 1, 1),
             check("missing-liveness", Severity::Medium, 8, 4, 4),
@@ -256,7 +258,7 @@ pub fn clean() -> Report {
     let mut report = report();
     report.violations.clear();
     report.errors.clear();
-    report.not_evaluated.clear();
+    report.extent.not_evaluated.clear();
     report
 }
 
@@ -294,8 +296,8 @@ pub fn hostile() -> Report {
     report.namespaces[0].name = text();
     report.namespaces[0].cluster = Some(MALICIOUS.into());
     report.clusters = vec![cluster(MALICIOUS, Some(73), 1)];
-    report.ignored.insert(text(), 1);
-    report.not_evaluated = vec![NotEvaluated {
+    report.extent.ignored.insert(text(), 1);
+    report.extent.not_evaluated = vec![NotEvaluated {
         api_version: text(),
         kind: text(),
         namespace: text(),

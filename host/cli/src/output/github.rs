@@ -34,7 +34,7 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
         let title = format!("{} ({})", plain::name(&violation.check), violation.severity);
         command(violation.severity.into(), place, &title, &sentence(violation, MAX_MESSAGE_LENGTH), out)?;
     }
-    for object in &report.not_evaluated {
+    for object in &report.extent.not_evaluated {
         let place = object.source.as_ref().map(Place::new);
         let message = plain::one_line(&not_evaluated(object), MAX_MESSAGE_LENGTH);
         command(Level::Warning, place, "not evaluated", &message, out)?;
@@ -125,7 +125,7 @@ mod tests {
         assert_escaped(&text);
         assert_eq!(
             text.lines().count(),
-            report.violations.len() + report.errors.len() + report.not_evaluated.len() + 1
+            report.violations.len() + report.errors.len() + report.extent.not_evaluated.len() + 1
         );
         for line in text.lines().take(report.violations.len() + report.errors.len()) {
             let command = line.strip_prefix("::error ").expect("an error");

@@ -136,7 +136,9 @@ mod tests {
     fn json_and_yaml_reports_follow_the_schema() {
         let schema = serde_json::to_value(schemars::schema_for!(Report)).expect("a schema is JSON");
         let validator = jsonschema::validator_for(&schema).expect("the schema is valid");
-        for report in [report(), clean(), clusters(), hostile(), Report::new(&[], Vec::new(), Default::default())] {
+        for report in
+            [report(), clean(), clusters(), hostile(), Report::new(&[], Vec::new(), Default::default(), Vec::new())]
+        {
             for format in [Format::Json, Format::Yaml] {
                 let text = show(format, &report);
                 let value: Value = serde_norway::from_str(&text).expect("JSON is YAML");

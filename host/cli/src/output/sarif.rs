@@ -105,7 +105,7 @@ fn is_web_url(url: &str) -> bool {
 fn invocation(report: &Report) -> Invocation {
     let mut invocation = Invocation::builder().execution_successful(report.errors.is_empty()).build();
     let errors = report.errors.iter().map(|error| notification(error, report));
-    let notifications: Vec<_> = errors.chain(report.not_evaluated.iter().map(warning)).collect();
+    let notifications: Vec<_> = errors.chain(report.extent.not_evaluated.iter().map(warning)).collect();
     if !notifications.is_empty() {
         invocation.tool_execution_notifications = Some(notifications);
     }
@@ -257,7 +257,7 @@ mod tests {
         let schema: Value = serde_json::from_str(&schema).expect("a schema is JSON");
         let validator =
             jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is valid");
-        for report in [report(), clean(), hostile(), Report::new(&[], Vec::new(), Default::default())] {
+        for report in [report(), clean(), hostile(), Report::new(&[], Vec::new(), Default::default(), Vec::new())] {
             let log = log(&report);
             let errors: Vec<String> =
                 validator.iter_errors(&log).map(|error| format!("{}: {error}", error.instance_path())).collect();

@@ -13,7 +13,7 @@ fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |text: &str| {
     let rendered = Rendered { name: "fuzz".into(), folder: None, text: text.to_owned() };
     let manifests = read(&[], &[rendered], &options);
     let lines = 1 + text.matches('\n').count();
-    for error in &manifests.extent.errors {
+    for error in &manifests.errors {
         let line = error.source.as_ref().map_or(1, |source| source.line);
         assert!((1..=lines).contains(&line), "{error:?}");
     }

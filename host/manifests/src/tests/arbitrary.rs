@@ -17,7 +17,7 @@ fn valid() -> String {
 fn check(bytes: &[u8]) {
     let manifests = read_text(bytes);
     let lines = 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
-    for error in &manifests.extent.errors {
+    for error in &manifests.errors {
         let source = error.source.as_ref().unwrap();
         assert!((1..=lines).contains(&source.line), "{error:?} in {:?}", String::from_utf8_lossy(bytes));
         assert!(!error.message.is_empty() && !error.message.chars().any(char::is_control), "{error:?}");
@@ -75,5 +75,5 @@ fn the_example_has_only_a_few_errors() {
     let manifests = read_text(valid());
     assert_eq!(manifests.documents, 4);
     assert_eq!(names(&manifests), ["a", "b"]);
-    assert_eq!(manifests.extent.errors.len(), 3, "{:#?}", manifests.extent.errors);
+    assert_eq!(manifests.errors.len(), 3, "{:#?}", manifests.errors);
 }

@@ -113,15 +113,15 @@ fn exponential_expansion_of_aliases_is_rejected() {
 fn an_alias_refers_to_the_last_anchor_before_it() {
     let text = "kind: Pod\na: &x {containers: [{image: 'a:1'}]}\nc: &x {containers: [{image: 'b:2'}]}\nspec: *x\nd: &x {e: f}\n";
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(manifests.subjects[0].containers[0].image, "b:2");
     let key = "kind: Pod\nmetadata: {&k name: a}\nx: *k\nspec: {containers: [{*k : c, image: 'a:1'}]}\n";
     let manifests = read_text(key);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(&*manifests.subjects[0].containers[0].name, "c");
     let script = "kind: Pod\nmetadata: &x {name: a}\ngrüße: \"a &x b &x c\"\nd: &y\n  # &x\n  b: |\n    &x &y\nspec: &z !!map\n  containers: [*x]\n";
     let manifests = read_text(script);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(&*manifests.subjects[0].containers[0].name, "a");
 }
 
@@ -154,7 +154,7 @@ spec:
     more: *labels
 ";
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     let facts: Vec<_> = manifests.subjects[0]
         .containers
         .iter()
@@ -186,7 +186,7 @@ fn errors_of_merge_keys_have_an_explanation() {
     );
     assert_error(&read_text("kind: Pod\nspec:\n  <<: 5\n"), (1, 3), &["merge key (<<)"]);
     let shell = "kind: Pod\nspec:\n  containers:\n  - args: ['cat <<EOF', '<<: x']\n";
-    assert_eq!(read_text(shell).extent.errors, []);
+    assert_eq!(read_text(shell).errors, []);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn aliases_in_each_other_are_not_nested_deeper() {
         }
         text
     };
-    assert_eq!(read_text(chain(100, 3)).extent.errors, []);
+    assert_eq!(read_text(chain(100, 3)).errors, []);
     assert_error(&read_text(chain(480, 60)), (1, 3), &["nested more than 500 deep", "aliases"]);
     let merged = format!("a: &a {{b: {}}}\nkind: ConfigMap\nc: {}\n", nested("x", 300), nested("{<<: *a}", 300));
     assert_error(&read_text(merged), (1, 3), &["nested more than 500 deep"]);
@@ -226,7 +226,7 @@ fn deep_nesting_is_rejected() {
         ("%TAG !a! b\n".repeat(100_000) + "---\nkind: ConfigMap\n", "directives"),
     ] {
         let manifests = read_text(&deep);
-        assert_eq!(manifests.extent.errors.len(), 1, "{} ...", &deep[..40]);
+        assert_eq!(manifests.errors.len(), 1, "{} ...", &deep[..40]);
         let (message, _) = only_error(&manifests);
         assert!(message.contains(part), "{part}: {message}");
     }
@@ -251,7 +251,7 @@ fn brackets_in_strings_do_not_count_as_nesting() {
         "kind: Pod\n# {brackets}\nmetadata:\n  name: a\n  annotations:\n    a: '{brackets}'\n    b: \"{brackets}\\\"\"\n    c: x{brackets}\n    d: |\n      {brackets}\n      x\nlist:\n- e: [\"{brackets}\", '{brackets}''' # {brackets}\n      ]\n- |\n  {brackets}\n- >-\n\n   {brackets}\n- k: |\n    {brackets}\nspec:\n  containers:\n  - {{}}\n"
     );
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(names(&manifests), ["a"]);
 }
 
@@ -290,7 +290,7 @@ fn metadata_of_all_kinds_must_have_the_correct_types() {
     }
     let valid =
         "{name: ~, annotations: {a: ~, b: ''}, labels: ~, finalizers: [x], generation: 1, creationTimestamp: null}";
-    assert_eq!(read_text(format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {valid}\n")).extent.errors, []);
+    assert_eq!(read_text(format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {valid}\n")).errors, []);
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn syntax_that_the_yaml_library_of_kubectl_rejects_is_an_error() {
         assert_error(&read_text(format!("a: b\nx: {value}\n")), (1, 2), &[part]);
     }
     for value in ["what?", "['what?']", "\"a\\\\/b\"", "'a\\/b'", "!!binary aGVs\n"] {
-        assert_eq!(read_text(format!("a: b\nx: {value}\n")).extent.errors, [], "{value}");
+        assert_eq!(read_text(format!("a: b\nx: {value}\n")).errors, [], "{value}");
     }
     let image = "kind: Pod\nspec: {containers: [{image: !!binary YXBwOjE=}]}\n";
     assert_eq!(read_text(image).subjects[0].containers[0].image, "app:1");

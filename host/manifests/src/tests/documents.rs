@@ -12,7 +12,7 @@ fn places(manifests: &Manifests) -> Vec<(&str, usize, usize)> {
 fn documents_are_split_at_separators() {
     let text = format!("{}---\n{}--- # comment\n{}---\r\n{}", pod("a"), pod("b"), pod("c"), pod("d"));
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(places(&manifests), [("a", 1, 1), ("b", 2, 8), ("c", 3, 15), ("d", 4, 22)]);
     assert_eq!((manifests.files, manifests.documents), (1, 4));
 }
@@ -26,6 +26,7 @@ fn documents_with_only_comments_do_not_count() {
     for empty in ["", "\n", "---", "---\n", "---\n---\n", "# only this", "\u{feff}", "--- # nothing"] {
         let manifests = read_text(empty);
         assert_eq!((manifests.documents, &manifests.extent), (0, &Default::default()), "{empty:?}");
+        assert_eq!(manifests.errors, [], "{empty:?}");
     }
 }
 
@@ -33,7 +34,7 @@ fn documents_with_only_comments_do_not_count() {
 fn separators_are_only_recognized_at_the_start_of_a_line() {
     let text = "kind: Pod\nmetadata:\n  name: a\n  annotations:\n    script: |\n      x\n      ---\n      kind: Pod\n    more: \"--- a\"\n    ---a: b\nspec:\n  containers:\n  - image: a:1\n";
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(places(&manifests), [("a", 1, 1)]);
 }
 
@@ -59,7 +60,7 @@ fn windows_line_ends_and_byte_order_marks_are_read() {
     let text =
         format!("\u{feff}---\n{}---\n\u{feff}{}\u{feff}---\n{}", pod("a"), pod("b"), pod("c")).replace('\n', "\r\n");
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(places(&manifests), [("a", 1, 2), ("b", 2, 9), ("c", 3, 16)]);
 }
 
@@ -69,10 +70,10 @@ fn sequences_of_json_values_are_read() {
     let more = "{\n\t\"kind\": \"Pod\",\n\t\"metadata\": {\"name\": \"b\"},\n\t\"spec\": {\"containers\": [{}]}\n}";
     for name in ["a.json", "a.yaml", "a.txt"] {
         let manifests = read_named(name, format!(" {json}{json}\n\n{more}\n{json}\n"));
-        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.errors, []);
         assert_eq!(places(&manifests), [("a", 1, 1), ("a", 2, 1), ("b", 3, 3), ("a", 4, 8)]);
         let manifests = read_named(name, format!("{more} # comment\n---\n{json}\n---\n{}", pod("c")));
-        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.errors, []);
         assert_eq!(places(&manifests), [("b", 1, 1), ("a", 2, 7), ("c", 3, 9)]);
     }
 }
@@ -93,9 +94,9 @@ fn json_after_the_start_of_a_file_is_yaml() {
         (format!("{}---\n...\n---\n{}", pod("a"), pod("b")), vec![(2, 8)]),
     ] {
         let manifests = read_text(&text);
-        let found: Vec<_> = manifests.extent.errors.iter().filter_map(|error| error.source.as_ref()).collect();
+        let found: Vec<_> = manifests.errors.iter().filter_map(|error| error.source.as_ref()).collect();
         let found: Vec<_> = found.iter().map(|source| (source.document, source.line)).collect();
-        assert_eq!(found, errors, "{text}\n{:?}", manifests.extent.errors);
+        assert_eq!(found, errors, "{text}\n{:?}", manifests.errors);
     }
 }
 
@@ -103,7 +104,7 @@ fn json_after_the_start_of_a_file_is_yaml() {
 fn flow_maps_that_are_not_json_are_read_as_yaml() {
     let text = "{kind: Pod, metadata: {name: a}, spec: {containers: [{image: 'a:1'}]}} # comment\n";
     let manifests = read_named("a.json", text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(places(&manifests), [("a", 1, 1)]);
     let json = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"image": "a:1"}]}} # comment"#;
     assert_eq!(names(&read_text(json)), ["a"]);
@@ -113,11 +114,11 @@ fn flow_maps_that_are_not_json_are_read_as_yaml() {
 fn objects_that_are_not_workloads_are_counted() {
     let text = "replicas: 1\n---\nnull\n---\nservices: {web: {image: nginx}}\n---\nresources: [a.yaml]\n";
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(manifests.extent.ignored, [(NO_KIND.to_owned(), 3)].into());
     let custom = "kind: Widget\nspec: 5\nstatus: [a]\n---\nkind: Widget\nspec: {containers: 5, template: {spec: 3}}\n---\nkind: ConfigMap\nspec: text\n";
     let manifests = read_text(custom);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(manifests.extent.ignored, [("ConfigMap".to_owned(), 1), ("Widget".to_owned(), 2)].into());
 }
 
@@ -161,10 +162,11 @@ fn documents_that_are_not_objects_are_errors() {
         ("apiVersion: example.com/v1\nkind: AllowList\n", "AllowList"),
     ] {
         let manifests = read_text(text);
-        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.errors, []);
         assert_eq!(manifests.extent.ignored, [(kind.to_owned(), 1)].into());
     }
-    assert_eq!(read_text("apiVersion: v1\nkind: List\nitems: []\n").extent, Default::default());
+    let empty = read_text("apiVersion: v1\nkind: List\nitems: []\n");
+    assert_eq!((empty.extent, empty.errors), Default::default());
 }
 
 #[test]

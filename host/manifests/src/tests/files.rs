@@ -19,7 +19,7 @@ fn manifests_in_folders_are_read() {
         (".git/x.yaml", b"\xff"),
     ]);
     let manifests = read_paths(&[folder.path()]);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(file_names(&manifests, &folder), ["/a.YML", "/b.yaml", "/sub/deep/c.Json"]);
     assert_eq!((manifests.files, manifests.documents), (3, 3));
 }
@@ -30,7 +30,7 @@ fn hidden_files_that_kubectl_reads_are_counted() {
     let files = [".a.yaml", "b/.a.yml", "b/.json", ".a.YAML", ".a.txt", ".yamllint", ".git/a.yaml", "b.yaml"];
     let folder = folder(&files.map(|name| (name, pod.as_bytes())));
     let manifests = read_paths(&[folder.path()]);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!((manifests.extent.hidden_files, manifests.extent.excluded_files), (3, 0));
     assert_eq!(file_names(&manifests, &folder), ["/b.yaml"]);
 
@@ -50,7 +50,7 @@ fn a_file_with_several_paths_is_read_once() {
     let file = folder.path().join("x/a.yaml");
     let manifests =
         read_paths(&[&folder.path().join("named.txt"), &file, folder.path(), &folder.path().join("x/../x"), &file]);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(names(&manifests), ["b", "a"]);
 }
 
@@ -87,7 +87,7 @@ mod unix {
         symlink(folder.path().join("real"), links.join("linked")).unwrap();
         symlink(folder.path().join("real/a.yaml"), links.join("again.yaml")).unwrap();
         let manifests = read_paths(&[&links]);
-        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.errors, []);
         assert_eq!(names(&manifests), ["a"]);
     }
 
@@ -98,7 +98,7 @@ mod unix {
         let manifests = read_paths(&[folder.path()]);
         assert_eq!(names(&manifests), ["a"]);
         assert_error(&manifests, (1, 1), &["a symbolic link points back"]);
-        assert!(manifests.extent.errors[0].source.as_ref().unwrap().file.ends_with("/loop"));
+        assert!(manifests.errors[0].source.as_ref().unwrap().file.ends_with("/loop"));
 
         std::fs::remove_file(folder.path().join("loop")).unwrap();
         for name in ["gone.yaml", ".#lock.yaml", "gone.txt"] {
@@ -122,13 +122,13 @@ mod unix {
             read(&[folder.path().to_owned()], &[], &ReadOptions { exclude, ..options() })
         };
         let manifests = excluding(&["vendor/", "gone/", "/loop"]);
-        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.errors, []);
         assert_eq!((names(&manifests), manifests.extent.excluded_files), (vec!["a"], 1));
-        assert_eq!(excluding(&["gone", "loop"]).extent.errors.len(), 1);
-        assert_eq!(excluding(&[]).extent.errors.len(), 4);
+        assert_eq!(excluding(&["gone", "loop"]).errors.len(), 1);
+        assert_eq!(excluding(&[]).errors.len(), 4);
 
         std::fs::write(path("vendor/.kube-devopsignore"), "[z-a]\n").unwrap();
-        assert_eq!(excluding(&["vendor/", "gone/", "loop/"]).extent.errors, []);
+        assert_eq!(excluding(&["vendor/", "gone/", "loop/"]).errors, []);
         std::fs::write(path(".kube-devopsignore"), "*\n!a.yaml\n[z-a]\n").unwrap();
         assert_error(&excluding(&["*"]), (1, 1), &["invalid pattern"]);
     }
@@ -149,7 +149,7 @@ mod unix {
             // The user of this test can read all folders.
             return;
         }
-        let errors = found.map(|manifests| manifests.extent.errors.len());
+        let errors = found.map(|manifests| manifests.errors.len());
         assert_eq!(errors, [0, 0, 0, 1]);
     }
 
@@ -173,7 +173,7 @@ mod unix {
         let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket.yaml")).unwrap();
         symlink("/dev/zero", folder.path().join("device.yaml")).unwrap();
         let manifests = read_paths(&[folder.path()]);
-        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.errors, []);
         assert_eq!(names(&manifests), ["a"]);
     }
 
@@ -191,7 +191,7 @@ mod unix {
         });
         let manifests = read_paths(&[&pipe]);
         writer.join().unwrap();
-        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.errors, []);
         assert_eq!(names(&manifests), ["a"]);
     }
 }

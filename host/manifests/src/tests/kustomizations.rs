@@ -12,7 +12,7 @@ fn manifests(files: &[(&str, &str)], exclude: &[&str]) -> Manifests {
     let folder = folder(&files);
     let exclude = exclude.iter().map(|pattern| pattern.to_string()).collect();
     let manifests = read(&[folder.path().to_owned()], &[], &ReadOptions { exclude, ..options() });
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     manifests
 }
 

@@ -98,7 +98,7 @@ fn fields_after_brackets_in_the_column_of_their_key_have_line_numbers() {
     let text =
         "kind: Pod\nspec:\n  containers:\n  - name: a\n    args: [\n      x,\n    ]\n  - name: b\n    image: b:1\n";
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(line_of(&manifests.subjects[0], "/spec/containers/1/image"), 9);
 }
 
@@ -107,6 +107,6 @@ fn lines_are_counted_as_in_editors() {
     let text =
         "kind: Pod\nmetadata:\n  annotations:\n    a: \"x\u{2028}y\u{85}z\"\nspec:\n  containers:\n  - image: a\n";
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(line_of(&manifests.subjects[0], "/spec/containers/0/image"), 7);
 }

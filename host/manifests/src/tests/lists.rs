@@ -33,7 +33,7 @@ fn long_and_short_lists_are_read() {
     for indentation in [0, 2, 5] {
         let item = indented(&pod("odd"), indentation);
         let manifests = read_text(format!("# comment\n---\n{}", long_list(&item, indentation)));
-        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.errors, []);
         assert_eq!((manifests.subjects.len(), manifests.documents), (400, 1));
         let odd = &manifests.subjects[200];
         assert_eq!(&*odd.name, "odd");
@@ -47,7 +47,7 @@ fn long_and_short_lists_are_read() {
             indented(&pod("b"), indentation)
         );
         let manifests = read_text(short);
-        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.errors, []);
         let b = &manifests.subjects[1];
         assert_eq!(source(b).line, 13);
         assert_eq!(line_of(b, "/spec/containers/0/image"), 18);
@@ -72,7 +72,7 @@ fn an_invalid_item_does_not_affect_others() {
     let manifests = read_text(long_list("- kind: Pod\n  spec: {}\n  spec: {}\n", 0));
     assert_error(&manifests, (1, 4 + 2000 + 2), &["duplicate key \"spec\" in lines 2005 and 2006; remove one of them"]);
     let manifests = read_text(long_list("- kind: Widget\n  spec: 5\n- kind: Widget\n  items: 5\n", 0));
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(manifests.extent.ignored, [("Widget".to_owned(), 2)].into());
 }
 
@@ -90,7 +90,7 @@ fn check_mixed(manifests: &Manifests) {
     assert_eq!(names(manifests), ["a"]);
     assert_eq!(manifests.extent.ignored, [("Widget".to_owned(), 1)].into());
     let errors: Vec<_> =
-        manifests.extent.errors.iter().map(|error| (error.message.as_str(), place(error.source.as_ref()).1)).collect();
+        manifests.errors.iter().map(|error| (error.message.as_str(), place(error.source.as_ref()).1)).collect();
     assert_eq!(
         errors,
         [
@@ -108,7 +108,7 @@ fn check_mixed(manifests: &Manifests) {
 fn anchors_are_resolved_across_items() {
     let first = "- kind: Pod\n  metadata: {name: a}\n  spec: &spec\n    containers:\n    - image: a:1\n- kind: Pod\n  metadata: {name: b}\n  spec: *spec\n";
     let manifests = read_text(long_list(first, 0));
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(manifests.subjects.len(), 401);
     let b = &manifests.subjects[201];
     assert_eq!((b.containers[0].image.as_str(), source(b).line), ("a:1", 4 + 2000 + 5));
@@ -119,7 +119,7 @@ fn anchors_are_resolved_across_items() {
 fn text_that_looks_like_items_is_not_split() {
     let first = "- kind: Pod\n  metadata:\n    name: a\n    annotations:\n      a: \"x\n- kind: Pod\n\"\n      b: |\n        - kind: Pod\n\n        x\n  spec:\n    containers:\n    - image: a:1\n";
     let manifests = read_text(long_list(first, 0));
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(manifests.subjects.len(), 400);
 }
 
@@ -127,7 +127,7 @@ fn text_that_looks_like_items_is_not_split() {
 fn typed_lists_are_read() {
     let items: String = (0..400).map(|_| indented(&pod("p").replace("kind: Pod\n", ""), 0)).collect();
     let manifests = read_text(format!("kind: PodList\nitems:\n{items}"));
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert!(manifests.subjects.len() == 400 && manifests.subjects.iter().all(|subject| &*subject.kind == "Pod"));
     let json =
         r#"{"kind": "PodList", "items": [{"spec": {"containers": [{}]}}, {"spec": {"containers": [{"image": 5}]}}]}"#;
@@ -162,7 +162,7 @@ fn the_nesting_of_lists_is_limited() {
     assert_eq!(read_text(deep(4)).subjects.len(), 1);
     assert_error(&read_text(deep(10)), (1, 1), &["lists are nested more than"]);
     for depth in [100, 100_000] {
-        assert_eq!(read_text(deep(depth)).extent.errors.len(), 1);
+        assert_eq!(read_text(deep(depth)).errors.len(), 1);
     }
 }
 
@@ -194,7 +194,7 @@ proptest! {
                 let line = line_of(subject, "/spec/containers/0/image");
                 (subject.name.clone(), place(source(subject)), line)
             }).collect();
-            let errors: Vec<_> = manifests.extent.errors.iter().map(|error| (error.message.clone(), error.source.as_ref().map(place))).collect();
+            let errors: Vec<_> = manifests.errors.iter().map(|error| (error.message.clone(), error.source.as_ref().map(place))).collect();
             (subjects, errors, manifests.extent.ignored.clone())
         };
         prop_assert_eq!(facts(&split), facts(&whole));

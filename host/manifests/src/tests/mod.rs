@@ -83,8 +83,8 @@ fn place(source: Option<&Source>) -> (usize, usize) {
 
 /// Returns the message, document and line of the only error.
 fn only_error(manifests: &Manifests) -> (&str, (usize, usize)) {
-    let [ReportError { message, source, .. }] = manifests.extent.errors.as_slice() else {
-        panic!("not one error: {:#?}", manifests.extent.errors)
+    let [ReportError { message, source, .. }] = manifests.errors.as_slice() else {
+        panic!("not one error: {:#?}", manifests.errors)
     };
     (message, place(source.as_ref()))
 }

@@ -71,10 +71,7 @@ fn errors_are_those_of_the_evaluation() {
         let text = format!("{}---\n{text}---\n{}", policy("first"), policy("last"));
         let read = objects(&text);
         assert_eq!(found(&read).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["first", "last"], "{text}");
-        assert_eq!(
-            read.errors,
-            read_text(&text).extent.errors.iter().map(|error| rename(error, &read)).collect::<Vec<_>>()
-        );
+        assert_eq!(read.errors, read_text(&text).errors.iter().map(|error| rename(error, &read)).collect::<Vec<_>>());
         assert_eq!(read.errors.len(), 1, "{text}");
     }
 }

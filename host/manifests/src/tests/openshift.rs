@@ -14,7 +14,7 @@ fn parameters_are_replaced_by_their_values() {
     let object = "- kind: Pod\n  metadata: {name: 'web-${A}'}\n  spec:\n    hostNetwork: '${{B}}'\n    containers:\n    - {name: '${A', image: '${A}/${C}:${${A}'}\n";
     let text = template(object, "x").replace("objects:", "- {name: B, value: 'true'}\nobjects:");
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(names(&manifests), ["web-x"]);
     let container = &manifests.subjects[0].containers[0];
     assert_eq!((&*container.name, &*container.image), ("${A", "x/${C}:${x"));
@@ -25,7 +25,7 @@ fn parameters_are_replaced_by_their_values() {
 fn aliases_and_merge_keys_of_a_template_are_resolved() {
     let object = "- kind: Pod\n  metadata: {name: a}\n  spec:\n    containers: &c\n    - &app {image: 'x:${A}'}\n    - {<<: *app, name: b}\n- kind: Pod\n  metadata: {name: b}\n  spec: {containers: *c}\n";
     let manifests = read_text(template(object, "1"));
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     for subject in &manifests.subjects {
         let images: Vec<_> = subject.containers.iter().map(|container| &*container.image).collect();
         assert_eq!(images, ["x:1", "x:1"]);
@@ -46,7 +46,7 @@ fn the_expansion_of_parameters_is_limited() {
     };
     let value = "a".repeat(1 << 10);
     let within = read_text(template(&object(&"${A}".repeat(1 << 10)), &value));
-    assert_eq!((within.extent.errors.len(), within.subjects.len()), (0, 1));
+    assert_eq!((within.errors.len(), within.subjects.len()), (0, 1));
 
     let message = ["the parameters (${NAME}) of this document expand to more than 1 MiB", "use fewer parameters"];
     let one = read_text(template(&object(&"${A}".repeat((1 << 10) + 1)), &value));

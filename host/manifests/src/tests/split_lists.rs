@@ -58,7 +58,7 @@ fn is_split(text: &str) -> bool {
 fn items_within_a_scalar_are_not_items() {
     let text = "---\n{apiVersion: v1, kind: List, x: \"\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: c}, d: '\" ,\n  items: [\n   {apiVersion: v1, kind: Pod, metadata: {name: bad}, spec: {containers: [{name: a, image: \"nginx:latest\"}]}}\n  ], q: \"' }\n\", y: 1}\n";
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(names(&manifests), ["bad"]);
     assert_eq!(manifests.subjects[0].containers[0].image, "nginx:latest");
 }

@@ -12,7 +12,7 @@ fn machine(spec: &str) -> String {
 fn counts(text: &str) -> (usize, usize, usize) {
     let manifests = read_text(text);
     let extent = &manifests.extent;
-    assert_eq!(extent.errors, [], "{text}");
+    assert_eq!(manifests.errors, [], "{text}");
     (manifests.subjects.len(), extent.not_evaluated.len(), extent.ignored.values().sum())
 }
 

@@ -70,7 +70,7 @@ fn workloads_of_custom_kinds_are_validated() {
     let text =
         "kind: Cron\nspec:\n  jobTemplate:\n    spec:\n      template:\n        spec:\n          containers: 5\n";
     assert_error(&read_text(text), (1, 7), &["invalid Cron: ", "containers: a list is expected, not the number 5"]);
-    assert_eq!(read_text("kind: Certificate\nspec:\n  template: {spec: {containers: []}}\n").extent.errors, []);
+    assert_eq!(read_text("kind: Certificate\nspec:\n  template: {spec: {containers: []}}\n").errors, []);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn restart_counts_must_be_whole_numbers() {
             pod_with("image: a")
         );
         let manifests = read_text(text);
-        assert_eq!(manifests.extent.errors, []);
+        assert_eq!(manifests.errors, []);
         assert_eq!(manifests.subjects[0].containers[0].restart_count, expected);
     }
     for count in ["99999999999999999999999", "1.5", "many"] {
@@ -102,7 +102,7 @@ fn restart_counts_must_be_whole_numbers() {
 fn null_is_the_same_as_a_missing_value() {
     let text = "kind: Pod\nmetadata: null\nspec:\n  initContainers: null\n  restartPolicy: null\n  containers: [{name: null, image: null, livenessProbe: null, ports: null, resources: null}]\nstatus: null\n";
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     let subject = &manifests.subjects[0];
     assert_eq!((&*subject.name, &*subject.namespace, subject.containers.len()), ("", "default", 1));
     assert!(!subject.containers[0].has_liveness_probe && subject.status.is_none());
@@ -149,13 +149,13 @@ fn floats_without_a_fraction_are_integers() {
         [("1.00065e+09", 1_000_650_000), ("80.0", 80), ("1e3", 1_000), ("-0.0", 0), ("-9007199254740992.0", -1 << 53)]
     {
         let manifests = read_text(pod_with(&format!("securityContext: {{runAsUser: {number}}}")));
-        assert_eq!(manifests.extent.errors, [], "{number}");
+        assert_eq!(manifests.errors, [], "{number}");
         assert_eq!(manifests.subjects[0].containers[0].security_context.run_as_user, Some(expected), "{number}");
     }
     let json =
         r#"{"kind": "Pod", "spec": {"containers": [{"ports": [{"containerPort": 8e1}, {"containerPort": 443.0}]}]}}"#;
     let manifests = read_text(json);
-    assert_eq!(manifests.extent.errors, []);
+    assert_eq!(manifests.errors, []);
     assert_eq!(manifests.subjects[0].containers[0].ports, [80, 443]);
 }
 
@@ -179,7 +179,7 @@ fn the_spec_of_a_pod_is_evaluated_even_if_it_has_finished_or_is_being_deleted() 
             pod.replace("  name: a", "  name: a\n  deletionTimestamp: 2026-01-31T12:00:00Z"),
         ] {
             let manifests = read_text(&text);
-            assert_eq!(manifests.extent.errors, []);
+            assert_eq!(manifests.errors, []);
             assert_eq!((names(&manifests), manifests.extent.finished), (vec!["a"], 0), "{text}");
             assert!(!manifests.subjects[0].is_owned);
         }

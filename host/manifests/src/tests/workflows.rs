@@ -5,7 +5,7 @@ use super::*;
 /// Returns the name, the pointer and the line of each container.
 fn containers(text: &str) -> Vec<(String, String, usize)> {
     let manifests = read_text(text);
-    assert_eq!(manifests.extent.errors, [], "{text}");
+    assert_eq!(manifests.errors, [], "{text}");
     let containers = manifests.subjects.iter().flat_map(|subject| {
         subject.containers.iter().map(move |container| {
             let pointer = format!("{}{}", subject.spec_pointer, container.pointer());

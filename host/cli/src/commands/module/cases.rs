@@ -112,7 +112,7 @@ impl Case {
         let options = ReadOptions { needs: rules.needs(), ..ReadOptions::new(chrono::Utc::now()) };
         let mut read = manifests::read(std::slice::from_ref(&self.manifest), &[], &options);
         manifests::leave_out_owned(&mut read.subjects);
-        if let Some(error) = read.extent.errors.first() {
+        if let Some(error) = read.errors.first() {
             let line = error.source.as_ref().map_or(0, |source| source.line);
             bail!("{}:{line}: {}", self.manifest.display(), error.message);
         }

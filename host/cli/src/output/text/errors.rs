@@ -25,7 +25,7 @@ impl Page<'_> {
     }
 
     pub(super) fn not_evaluated(&self, out: &mut dyn Write) -> io::Result<()> {
-        let objects = &self.shown.report.not_evaluated;
+        let objects = &self.shown.report.extent.not_evaluated;
         if objects.is_empty() {
             return Ok(());
         }

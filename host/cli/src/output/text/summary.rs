@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use kube_devops_core::Report;
+use kube_devops_core::report::Extent;
 
 use super::super::plain::{self, name, number};
 use super::Page;
@@ -37,8 +37,8 @@ impl Page<'_> {
     }
 
     pub(super) fn skipped(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Report { finished, excluded, filtered, owned, scaled_to_zero, .. } = self.shown.report;
-        let Report { patches, excluded_files, hidden_files, .. } = self.shown.report;
+        let Extent { finished, excluded, filtered, owned, scaled_to_zero, .. } = &self.shown.report.extent;
+        let Extent { patches, excluded_files, hidden_files, .. } = &self.shown.report.extent;
         let mut parts = Vec::new();
         if *finished > 0 {
             parts.push(number(*finished, "finished pod"));
@@ -76,7 +76,7 @@ impl Page<'_> {
 
     /// Describes the objects of other kinds; `None` if there are none.
     fn ignored(&self) -> Option<String> {
-        let Report { ignored, not_evaluated, .. } = self.shown.report;
+        let Extent { ignored, not_evaluated, .. } = &self.shown.report.extent;
         if ignored.is_empty() {
             return None;
         }

@@ -42,7 +42,7 @@ fn states_that_there_are_no_violations() {
 
 #[test]
 fn states_that_nothing_was_evaluated() {
-    let empty = Report::new(&[], Vec::new(), Default::default());
+    let empty = Report::new(&[], Vec::new(), Default::default(), Vec::new());
     insta::assert_snapshot!(show(Format::Text, &empty));
 }
 
