@@ -139,14 +139,22 @@ pub fn watch_policies(
     watcher(api, watcher::Config::default()).default_backoff()
 }
 
-/// Returns the policy.
-///
-/// # Errors
-///
-/// If its spec is malformed. A malformed status is the same as none, and will be replaced.
-pub fn policy(watched: WatchedPolicy) -> Result<DevOpsPolicy, String> {
+/// Returns the policy, and the reason why its spec cannot be read; the policy has an empty spec then. A malformed status is the same
+/// as none, and will be replaced.
+pub fn policy(watched: WatchedPolicy) -> (DevOpsPolicy, Option<String>) {
     let WatchedPolicy { metadata, spec, status } = watched;
-    Ok(DevOpsPolicy { metadata, spec: spec.0?, status: status.and_then(|status| status.0.ok()) })
+    let (spec, unreadable) = match spec.0 {
+        Ok(spec) => (spec, None),
+        Err(reason) => (DevOpsPolicySpec::default(), Some(reason)),
+    };
+    (DevOpsPolicy { metadata, spec, status: status.and_then(|status| status.0.ok()) }, unreadable)
+}
+
+/// The message for users about a spec that cannot be read.
+pub fn unreadable_spec(reason: &str) -> String {
+    format!(
+        "failed to read the spec: {reason}; correct it, or install the version of kube-devops that it is written for"
+    )
 }
 
 #[cfg(test)]
@@ -163,13 +171,15 @@ mod tests {
 
     #[test]
     fn a_malformed_spec_is_an_error_of_the_object_and_a_malformed_status_is_none() {
-        let valid = policy(watched(json!({ "forbidLatestTag": true }), json!({ "healthScore": 95 }))).unwrap();
-        assert_eq!(valid.status.and_then(|status| status.health_score), Some(95));
-        let newer = watched(json!({ "enforcementMode": "a mode of a later version" }), Value::Null);
-        assert_eq!(newer.metadata.name.as_deref(), Some("strict"));
-        assert!(policy(newer).unwrap_err().contains("a mode of a later version"));
-        let status = policy(watched(json!({}), json!({ "workloads": 5 }))).unwrap().status;
-        assert!(status.is_none());
+        let status = |policy: &DevOpsPolicy| policy.status.as_ref().and_then(|status| status.health_score);
+        let (valid, unreadable) = policy(watched(json!({ "forbidLatestTag": true }), json!({ "healthScore": 95 })));
+        assert_eq!((status(&valid), unreadable), (Some(95), None));
+        let newer = json!({ "enforcementMode": "a mode of a later version" });
+        let (newer, unreadable) = policy(watched(newer, json!({ "healthScore": 95 })));
+        assert_eq!((newer.metadata.name.as_deref(), status(&newer)), (Some("strict"), Some(95)));
+        assert!(unreadable.unwrap().contains("a mode of a later version"));
+        let (policy, unreadable) = policy(watched(json!({}), json!({ "workloads": 5 })));
+        assert!(policy.status.is_none() && unreadable.is_none());
     }
 
     /// A policy with settings and managed fields of a depth.
@@ -192,7 +202,8 @@ mod tests {
             panic!("{event}");
         };
         for watched in list.items.into_iter().chain([added]) {
-            let policy = policy(watched).unwrap();
+            let (policy, unreadable) = policy(watched);
+            assert_eq!(unreadable, None);
             let label = policy.metadata.labels.as_ref().and_then(|labels| labels.get("a"));
             assert_eq!((policy.metadata.name.as_deref(), label.map(String::as_str)), (Some("deep"), Some("b")));
             assert!(policy.metadata.managed_fields.is_none());
@@ -206,13 +217,13 @@ mod tests {
         let list: ObjectList<WatchedPolicy> = serde_json::from_str(&list).unwrap();
         let [deep, valid] = <[WatchedPolicy; 2]>::try_from(list.items).unwrap();
         assert_eq!(deep.metadata.name.as_deref(), Some("deep"));
-        assert!(policy(deep).unwrap_err().contains("recursion limit"));
-        assert!(policy(valid).is_ok());
+        assert!(policy(deep).1.unwrap().contains("recursion limit"));
+        assert_eq!(policy(valid).1, None);
     }
 
     #[test]
     fn a_missing_spec_is_an_error_of_the_object() {
         let watched: WatchedPolicy = serde_json::from_str(r#"{"metadata":{"name":"empty"}}"#).unwrap();
-        assert_eq!(policy(watched).unwrap_err(), "it is missing");
+        assert_eq!(policy(watched).1.as_deref(), Some("it is missing"));
     }
 }

@@ -12,7 +12,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use kube_devops_cluster::crd::{PolicyModule, PolicyModuleSpec, PolicyModuleStatus};
 use kube_devops_cluster::key::ObjectKey;
-use kube_devops_cluster::lenient::LenientObject;
+use kube_devops_cluster::lenient::{LenientObject, unreadable_spec};
 use kube_devops_engine::{Catalog, Checks, LoadedModule};
 use kube_devops_oci::Fetched;
 use kube_devops_runtime::clock::Now;
@@ -111,7 +111,7 @@ impl Manager {
                 },
                 Some((name, source)) = maps.recv() => match source {
                     Ok(map) => self.store.set_config_map(&name, map),
-                    Err(error) => self.store.set_unreadable(&name, &error),
+                    Err(error) => self.store.set_unreadable_config_map(&name, &error),
                 },
                 () = sleep(wait) => {}
             }
@@ -265,13 +265,12 @@ impl Store for Manager {
     fn set(&mut self, watched: WatchedModule) -> (ObjectKey, bool) {
         let key = Self::key(&watched);
         let WatchedModule { metadata, spec, status } = watched;
+        let status = status.and_then(|status| status.0.ok());
         match spec.0 {
-            Ok(spec) => {
-                self.store.set(PolicyModule { metadata, spec, status: status.and_then(|status| status.0.ok()) });
-            }
-            Err(error) => {
-                tracing::warn!(module = %key.name, "failed to read a PolicyModule, which is not loaded: {error}");
-                self.store.remove(&key.name);
+            Ok(spec) => self.store.set(PolicyModule { metadata, spec, status }),
+            Err(reason) => {
+                let object = PolicyModule { metadata, spec: PolicyModuleSpec::default(), status };
+                self.store.set_unreadable(object, &unreadable_spec(&reason));
             }
         }
         (key, true)

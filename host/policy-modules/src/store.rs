@@ -77,6 +77,20 @@ impl ModuleStore {
         self.resolve(&name);
     }
 
+    /// Adds or replaces a PolicyModule whose spec cannot be read, and is empty here. No version of it is used: which keys and grants it
+    /// has is not known.
+    pub fn set_unreadable(&mut self, object: PolicyModule, message: &str) {
+        let name = object.name_any();
+        let failure = Failure::of_source("Unreadable", message);
+        let mut known = Known::new(object);
+        let before = self.modules.remove(&name).and_then(|known| known.failure);
+        if before.as_ref() != Some(&failure) {
+            tracing::warn!(module = name, "the module is not loaded: {message}");
+        }
+        known.fail(failure);
+        self.modules.insert(name, known);
+    }
+
     /// Removes a PolicyModule. Returns whether it was known.
     pub fn remove(&mut self, name: &str) -> bool {
         self.modules.remove(name).is_some()
@@ -111,7 +125,7 @@ impl ModuleStore {
     }
 
     /// A ConfigMap cannot be read. Modules whose content is known keep it.
-    pub fn set_unreadable(&mut self, name: &str, error: &str) {
+    pub fn set_unreadable_config_map(&mut self, name: &str, error: &str) {
         tracing::warn!(name, "the watch of a ConfigMap was interrupted: {error}");
         let waiting = self
             .modules

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kube::runtime::watcher::Event;
 use kube_devops_cluster::crd::DevOpsPolicySpec;
 use kube_devops_cluster::key::ObjectKey;
-use kube_devops_cluster::lenient::{self, WatchedPolicy};
+use kube_devops_cluster::lenient::{WatchedPolicy, unreadable_spec};
 use kube_devops_cluster::policies;
 use kube_devops_core::Needs;
 use kube_devops_engine::{Checks, RuleSet};
@@ -155,18 +155,35 @@ impl Indexer {
     }
 }
 
+/// The spec of a policy, or the reason why it cannot be read.
+type Spec = Result<DevOpsPolicySpec, String>;
+
 /// The known policies.
 struct Policies {
     checks: Arc<Checks>,
     index: Arc<PolicyIndex>,
-    known: BTreeMap<ObjectKey, (DevOpsPolicySpec, AppliedPolicy)>,
+    known: BTreeMap<ObjectKey, (Spec, AppliedPolicy)>,
     /// The policies whose rules could not be created.
     retries: BTreeMap<ObjectKey, Backoff>,
 }
 
 impl Policies {
-    fn create_rules(&mut self, key: &ObjectKey, spec: DevOpsPolicySpec, now: Instant) {
-        let rules = policies::rules(&key.name, &spec, &self.checks);
+    fn create_rules(&mut self, key: &ObjectKey, spec: Spec, now: Instant) {
+        let rules = match &spec {
+            Ok(spec) => self.rules(key, spec, now),
+            Err(reason) => {
+                // Requests in its namespace are evaluated by the other policies, and the failure is reported.
+                let message = unreadable_spec(reason);
+                tracing::warn!(policy = %key, "the policy is not evaluated: {message}");
+                Err(message.into())
+            }
+        };
+        let applied = AppliedPolicy { name: key.name.clone(), rules };
+        self.known.insert(key.clone(), (spec, applied));
+    }
+
+    fn rules(&mut self, key: &ObjectKey, spec: &DevOpsPolicySpec, now: Instant) -> Result<Arc<RuleSet>, Arc<str>> {
+        let rules = policies::rules(&key.name, spec, &self.checks);
         match &rules {
             Err(error) if error.is_temporary() => {
                 tracing::warn!(policy = %key, "failed to create the rules of the policy, retrying: {error}");
@@ -176,9 +193,7 @@ impl Policies {
             Err(error) => tracing::warn!(policy = %key, "the policy is invalid and is not evaluated: {error}"),
             Ok(_) => drop(self.retries.remove(key)),
         }
-        let rules = rules.map(Arc::new).map_err(|error| error.to_string().into());
-        let applied = AppliedPolicy { name: key.name.clone(), rules };
-        self.known.insert(key.clone(), (spec, applied));
+        rules.map(Arc::new).map_err(|error| error.to_string().into())
     }
 
     fn set_checks(&mut self, checks: Arc<Checks>, now: Instant) {
@@ -216,25 +231,13 @@ impl Store for Policies {
     type Object = WatchedPolicy;
 
     fn set(&mut self, policy: WatchedPolicy) -> (ObjectKey, bool) {
-        let key = Self::key(&policy);
-        let policy = match lenient::policy(policy) {
-            Ok(policy) => policy,
-            Err(error) => {
-                // Requests in its namespace are evaluated by the other policies, and the failure is reported.
-                tracing::warn!(policy = %key, "failed to read a policy, which is not evaluated: {error}");
-                let applied = AppliedPolicy { name: key.name.clone(), rules: Err(error.into()) };
-                self.retries.remove(&key);
-                self.known.insert(key.clone(), (DevOpsPolicySpec::default(), applied));
-                self.publish(&key.namespace);
-                return (key, true);
-            }
-        };
+        let (key, spec) = (Self::key(&policy), policy.spec.0);
         // The operator writes statuses all the time, which change no rule.
-        if self.known.get(&key).is_some_and(|(spec, _)| *spec == policy.spec) {
+        if self.known.get(&key).is_some_and(|(known, _)| *known == spec) {
             return (key, false);
         }
         self.retries.remove(&key);
-        self.create_rules(&key, policy.spec, Instant::now());
+        self.create_rules(&key, spec, Instant::now());
         self.publish(&key.namespace);
         (key, true)
     }
@@ -259,7 +262,27 @@ impl Store for Policies {
 
 #[cfg(test)]
 mod tests {
+    use kube_devops_engine::Limits;
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_spec_that_cannot_be_read_is_no_pass_with_other_checks_either() {
+        let checks = || Arc::new(Checks::new(BTreeMap::new(), Limits::default()));
+        let index = Arc::new(PolicyIndex::default());
+        let mut indexer = Indexer::new(checks(), index.clone());
+        let policy = json!({ "metadata": { "name": "newer", "namespace": "shop" }, "spec": { "enforcementMode": 5 } });
+        let policy: WatchedPolicy = serde_json::from_value(policy).unwrap_or_else(|error| panic!("{error}"));
+        indexer.apply(Event::Apply(policy));
+        let is_invalid = || {
+            let policies = index.of("shop").unwrap_or_else(|| panic!("there is no policy"));
+            policies.policies[0].rules.as_ref().is_err_and(|reason| reason.starts_with("failed to read the spec"))
+        };
+        assert!(is_invalid());
+        indexer.set_checks(checks());
+        assert!(is_invalid());
+    }
 
     #[test]
     fn slow_evaluations_of_a_namespace_are_limited_across_changes_of_its_policies() {

@@ -98,6 +98,40 @@ async fn managed_fields_that_are_nested_deeply_hide_no_pod_and_stop_no_watch() -
 }
 
 #[tokio::test]
+async fn a_policy_that_can_no_longer_be_read_keeps_no_results() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("unreadable").await?;
+    apply(&namespace, &policy("strict", &json!({ "forbidLatestTag": true }))).await?;
+    apply(&namespace, &bad_pod("bad").to_string()).await?;
+    let is_found = |status: &Value| status["violationsByCheck"]["latest-tag"] == 1;
+    expect_status(&operator, &namespace, "strict", "the pod", is_found).await?;
+    // The API server accepts settings that are nested more deeply than the operator reads.
+    let settings = format!("{}{{}}{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+    let patch = format!(r#"{{"spec":{{"checks":[{{"check":"labels","settings":{settings}}}]}}}}"#);
+    namespace.kubectl(["patch", "devopspolicy", "strict", "--type=merge", "-p", &patch]).await?;
+    let status = eventually(DEADLINE, "the status says that the spec cannot be read", async || {
+        // The object as a whole is nested too deeply for this program, too.
+        let status = namespace.kubectl(["get", "devopspolicy", "strict", "-o", "jsonpath={.status}"]).await?;
+        let status: Value = serde_json::from_str(&status)?;
+        ensure!(condition(&status, "Ready") == ("False", "Unreadable"), "it is {status:#}");
+        Ok(status)
+    })
+    .await
+    .with_context(|| operator.log())?;
+    assert_eq!(condition(&status, "Evaluated"), ("False", "Unreadable"));
+    for result in ["healthScore", "compliance", "violations", "violationCount", "violationsByCheck"] {
+        assert_eq!(status.get(result), None, "{status}");
+    }
+    let series = |name: &str| format!("{name}{{namespace=\"{}\",policy=\"strict\"}}", namespace.name());
+    operator.expect_metric(&series("devopspolicy_evaluation_complete"), Some(0.0)).await?;
+    operator.expect_metric(&series("devopspolicy_health_score"), None).await?;
+    apply(&namespace, &policy("strict", &json!({ "forbidLatestTag": true, "checks": [] }))).await?;
+    expect_status(&operator, &namespace, "strict", "the pod again", is_found).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_pending_pod_becomes_a_violation_and_is_written_once() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;

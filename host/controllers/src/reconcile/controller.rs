@@ -211,7 +211,9 @@ impl Operator {
         }
         self.checks = self.live.checks.borrow_and_update().clone();
         for policy in self.policies.values_mut() {
-            policy.set_rules(Rules::of(policy.object(), &self.checks, &self.options.system));
+            if let Some(object) = policy.readable() {
+                policy.set_rules(Rules::of(object, &self.checks, &self.options.system));
+            }
         }
         self.pods.need_annotations(annotations_of(&self.checks).annotations)
     }

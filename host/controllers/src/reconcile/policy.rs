@@ -82,9 +82,9 @@ impl Policy {
         }
     }
 
-    /// The object.
-    pub fn object(&self) -> &DevOpsPolicy {
-        &self.object
+    /// The object, unless its spec cannot be read.
+    pub fn readable(&self) -> Option<&DevOpsPolicy> {
+        self.rules.unreadable().is_none().then_some(&self.object)
     }
 
     /// Whether the rules read complete objects.
@@ -92,9 +92,12 @@ impl Policy {
         self.rules.needs_objects()
     }
 
-    /// Whether the object needs other rules. The writes of the operator itself do not change them.
-    pub fn needs_rules(&self, object: &DevOpsPolicy) -> bool {
-        self.object.spec != object.spec || self.object.metadata.generation != object.metadata.generation
+    /// Whether the object needs other rules. The writes of the operator itself do not change them. `unreadable` is the reason why the
+    /// spec of the object cannot be read.
+    pub fn needs_rules(&self, object: &DevOpsPolicy, unreadable: Option<&str>) -> bool {
+        self.object.spec != object.spec
+            || self.object.metadata.generation != object.metadata.generation
+            || self.rules.unreadable() != unreadable
     }
 
     /// The object, if its rules could not be created and have to be tried again.
@@ -316,6 +319,7 @@ impl Policy {
         let state = match &self.rules {
             Rules::Valid(rules) => PolicyState::Evaluated(Found { ledger: &self.ledger, missing: rules.missing() }),
             Rules::Invalid(reason) | Rules::Failed(reason) => PolicyState::Invalid(reason),
+            Rules::Unreadable(reason) => PolicyState::Unreadable(reason),
             Rules::SystemNamespace => PolicyState::SystemNamespace,
         };
         let status = status(&self.object, &state, self.remediations.statuses(), now.utc);

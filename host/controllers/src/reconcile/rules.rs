@@ -21,6 +21,8 @@ pub enum Rules {
     Invalid(String),
     /// A check crashed, or ran out of time or memory; with the message. Another attempt may succeed.
     Failed(String),
+    /// The spec cannot be read, with the reason: which rules it asks for is not known.
+    Unreadable(String),
     /// The policy is in a system namespace, which is excluded.
     SystemNamespace,
 }
@@ -43,6 +45,11 @@ impl Rules {
     pub fn found<'a>(&'a self, ledger: &'a Ledger) -> Option<Found<'a>> {
         let Self::Valid(rules) = self else { return None };
         Some(Found { ledger, missing: rules.missing() })
+    }
+
+    /// The reason why the spec cannot be read.
+    pub fn unreadable(&self) -> Option<&str> {
+        if let Self::Unreadable(reason) = self { Some(reason) } else { None }
     }
 
     /// Whether they read complete objects.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_devops_cluster::crd::condition::{Conditions, ENFORCED, EVALUATED, MAX_MESSAGE_LENGTH, READY};
 use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadState, WorkloadStatus};
+use kube_devops_cluster::lenient::unreadable_spec;
 use kube_devops_core::score::Classification;
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_core::{Severity, Totals, Violation};
@@ -23,6 +24,8 @@ pub enum PolicyState<'a> {
     Evaluated(Found<'a>),
     /// A check rejects its settings, or does not exist.
     Invalid(&'a str),
+    /// The spec cannot be read.
+    Unreadable(&'a str),
     /// The namespace is a system namespace, which is excluded.
     SystemNamespace,
 }
@@ -57,11 +60,15 @@ pub fn status(
             ],
             ..status
         },
+        PolicyState::Unreadable(reason) => {
+            let message = cut(&escape_controls(&unreadable_spec(reason)), MAX_MESSAGE_LENGTH);
+            let conditions = conditions.none("Unreadable", &message);
+            DevOpsPolicyStatus { healthy: Some(false), message: Some(message), conditions, ..status }
+        }
         PolicyState::SystemNamespace => {
             let message = "system namespaces are excluded from evaluation";
-            let conditions =
-                [READY, EVALUATED, ENFORCED].map(|kind| conditions.of(kind, false, "SystemNamespace", message));
-            DevOpsPolicyStatus { message: Some(message.to_owned()), conditions: conditions.into(), ..status }
+            let conditions = conditions.none("SystemNamespace", message);
+            DevOpsPolicyStatus { message: Some(message.to_owned()), conditions, ..status }
         }
     }
 }
@@ -77,6 +84,11 @@ impl<'a> PolicyConditions<'a> {
 
     fn of(&self, kind: &str, holds: bool, reason: &str, message: &str) -> Condition {
         self.0.of(kind, holds, reason, message)
+    }
+
+    /// The conditions of a policy of which none holds, all for the same reason.
+    fn none(&self, reason: &str, message: &str) -> Vec<Condition> {
+        [READY, EVALUATED, ENFORCED].map(|kind| self.of(kind, false, reason, message)).into()
     }
 
     fn ready(&self, missing: &[&str]) -> Condition {

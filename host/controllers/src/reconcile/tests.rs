@@ -1,6 +1,7 @@
 //! Tests of the decisions about a policy, without cluster and without components.
 
 mod tags;
+mod unreadable;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -209,12 +210,12 @@ fn an_edit_evaluates_everything_and_a_status_of_our_own_nothing() {
     let mut policy = evaluated(object(), &pods, now);
     let mut same = object();
     same.status = Some(DevOpsPolicyStatus::default());
-    assert!(!policy.needs_rules(&same) && !policy.is_other(&same));
+    assert!(!policy.needs_rules(&same, None) && !policy.is_other(&same));
     policy.update(same, None);
     assert!(!policy.is_due());
     let mut edited = object();
     edited.metadata.generation = Some(2);
-    assert!(policy.needs_rules(&edited));
+    assert!(policy.needs_rules(&edited, None));
     policy.update(edited, Some(Rules::Valid(Arc::new(Tags))));
     assert_eq!(policy.evaluate(&key(), &pods, now).scanned, 2);
     assert_eq!(writes(&mut policy, now), ["status", "audit"], "known violations emit no events");

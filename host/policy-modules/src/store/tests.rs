@@ -306,3 +306,29 @@ fn a_status_is_written_once() {
     store.set(written);
     assert!(store.statuses(Now { utc: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1), ..now() }).is_empty());
 }
+
+#[test]
+fn a_module_whose_spec_cannot_be_read_is_not_used_and_says_so_once() {
+    let (base, mut active) = (catalog(), BTreeMap::new());
+    let mut store = ModuleStore::new(100);
+    store.set(object("labels", "checks"));
+    store.set_config_map("checks", map("one"));
+    load(&mut store, Ok(()));
+    store.activate(&base, &mut active);
+    let mut unreadable = PolicyModule::new("labels", PolicyModuleSpec::default());
+    unreadable.status = store.statuses(now()).pop().map(|(_, status)| status);
+    store.set_unreadable(unreadable.clone(), "unknown variant");
+    assert!(store.activate(&base, &mut active).is_some() && active.is_empty());
+    assert!(store.is_settled() && store.ready() == BTreeMap::from([("labels".to_owned(), false)]));
+    assert_eq!(ready(&store), [("Unreadable".to_owned(), "unknown variant".to_owned(), None)]);
+    let (_, status) = store.statuses(now()).remove(0);
+    assert!(status.conditions.iter().all(|condition| condition.status == "False"));
+    unreadable.status = Some(status);
+    store.set_unreadable(unreadable, "unknown variant");
+    assert!(store.statuses(now()).is_empty(), "the status is written once");
+
+    store.set(object("labels", "checks"));
+    load(&mut store, Ok(()));
+    store.activate(&base, &mut active);
+    assert!(is_ready(&store));
+}

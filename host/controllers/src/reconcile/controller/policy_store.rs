@@ -1,7 +1,7 @@
 //! The policies of the operator, kept up to date by a watch.
 
 use kube_devops_cluster::key::ObjectKey;
-use kube_devops_cluster::lenient::{self, WatchedPolicy};
+use kube_devops_cluster::lenient::{self, WatchedPolicy, unreadable_spec};
 use kube_devops_runtime::clock::Now;
 use kube_devops_runtime::store::Store;
 
@@ -14,21 +14,20 @@ impl Store for Operator {
 
     fn set(&mut self, object: WatchedPolicy) -> (ObjectKey, bool) {
         let key = Self::key(&object);
-        let object = match lenient::policy(object) {
-            Ok(object) => object,
-            Err(error) => {
-                tracing::warn!(policy = %key, "failed to read a policy, which is not evaluated: {error}");
-                let is_known = self.remove(&key);
-                return (key, is_known);
-            }
-        };
+        let (object, unreadable) = lenient::policy(object);
         if self.policies.get(&key).is_some_and(|known| known.is_other(&object)) {
             self.remove(&key);
         }
-        let rules = || Rules::of(&object, &self.checks, &self.options.system);
+        let rules = || match &unreadable {
+            Some(reason) => {
+                tracing::warn!(policy = %key, "the policy is not evaluated: {}", unreadable_spec(reason));
+                Rules::Unreadable(reason.clone())
+            }
+            None => Rules::of(&object, &self.checks, &self.options.system),
+        };
         match self.policies.get_mut(&key) {
             Some(known) => {
-                let rules = known.needs_rules(&object).then(rules);
+                let rules = known.needs_rules(&object, unreadable.as_deref()).then(rules);
                 known.update(object, rules);
             }
             None => {
