@@ -8,6 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::api::ObjectMeta;
+use kube_devops_cluster::crd::GROUP;
 use kube_devops_core::SystemNamespaces;
 use kube_devops_core::workload::{WORKLOADS, Workload};
 use kube_devops_remediation::PATCHED_BY;
@@ -111,7 +112,7 @@ pub fn validating(options: &ConfigurationOptions) -> ValidatingWebhookConfigurat
 /// The webhook for policies. An installation can contain policies, which are created before a replica is ready, and a
 /// policy that was not validated here is validated by the components that use it.
 fn policies(options: &ConfigurationOptions, changed: MatchCondition) -> ValidatingWebhook {
-    let rule = rule("devops.stochastic.io", &["devopspolicies"]);
+    let rule = rule(GROUP, &["devopspolicies"]);
     let mut webhook = webhook(options, "policies", vec![rule], None, vec![changed]);
     webhook.failure_policy = Some("Ignore".to_owned());
     webhook
@@ -119,7 +120,7 @@ fn policies(options: &ConfigurationOptions, changed: MatchCondition) -> Validati
 
 /// The webhook for modules. Its errors are hints for administrators, who must be able to replace a module at any time.
 fn modules(options: &ConfigurationOptions, changed: MatchCondition) -> ValidatingWebhook {
-    let mut rule = rule("devops.stochastic.io", &["policymodules"]);
+    let mut rule = rule(GROUP, &["policymodules"]);
     rule.scope = Some("Cluster".to_owned());
     let mut webhook = webhook(options, "modules", vec![rule], None, vec![changed]);
     webhook.failure_policy = Some("Ignore".to_owned());

@@ -1,5 +1,7 @@
 //! The selection of the requests to evaluate.
 
+use kube_devops_cluster::crd::GROUP;
+
 use super::{AdmissionOptions, Header};
 
 /// The handling of a request.
@@ -20,7 +22,7 @@ pub fn gate(request: &Header<'_>, options: &AdmissionOptions) -> Gate {
     if !matches!(&*request.operation, "CREATE" | "UPDATE") {
         return Gate::Skip;
     }
-    if request.resource.group == "devops.stochastic.io" {
+    if request.resource.group == GROUP {
         return match (&*request.resource.resource, &*request.sub_resource) {
             ("devopspolicies", "") => Gate::Policy,
             ("policymodules", "") => Gate::Module,
@@ -150,7 +152,7 @@ mod tests {
 
     #[test]
     fn policies_are_validated_in_every_namespace() {
-        let resource = || Resource { group: "devops.stochastic.io".into(), resource: "devopspolicies".into() };
+        let resource = || Resource { group: GROUP.into(), resource: "devopspolicies".into() };
         let policy = Header { resource: resource(), namespace: "kube-system".into(), ..request() };
         assert_eq!(gate(&policy, &options()), Gate::Policy);
         let status = Header { resource: resource(), sub_resource: "status".into(), ..request() };
