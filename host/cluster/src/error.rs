@@ -97,6 +97,12 @@ pub fn is_webhook_failure(status: &kube::core::Status) -> bool {
     status.code == 500 && status.message.contains("failed calling webhook")
 }
 
+/// Whether the API server does not serve the kind of a request, such as a custom resource that is not installed: then the answer has
+/// no details, and may not even be JSON. `Status::is_not_found` is false for the latter.
+pub fn is_not_served(status: &kube::core::Status) -> bool {
+    status.code == 404 && status.details.as_ref().is_none_or(|details| details.kind.is_empty())
+}
+
 /// Returns the message of the innermost cause, which is the specific one.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;

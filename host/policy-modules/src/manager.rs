@@ -18,6 +18,7 @@ use kube_devops_oci::Fetched;
 use kube_devops_runtime::clock::Now;
 use kube_devops_runtime::election::Leadership;
 use kube_devops_runtime::store::{Store, Watched};
+use kube_devops_runtime::watch_log::WatchLog;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -76,6 +77,7 @@ impl Manager {
         let resource = ApiResource::erase::<PolicyModule>(&());
         let api: Api<WatchedModule> = Api::all_with(self.client.clone(), &resource);
         let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+        let mut log = WatchLog::of::<PolicyModule>();
         let mut deadline = std::pin::pin!(tokio::time::sleep(START));
         let mut leadership = self.options.leadership.clone();
         loop {
@@ -101,13 +103,10 @@ impl Manager {
                     tracing::warn!("not all modules were loaded within {START:?}; their checks are not evaluated yet");
                     self.started.send_replace(true);
                 }
-                Some(event) = events.next() => match event {
-                    Ok(event) => self.event(event),
-                    Err(error) => {
-                        tracing::warn!("the watch of PolicyModules was interrupted: {error}");
-                        // Without the custom resource, there is nothing to wait for.
-                        self.started.send_replace(true);
-                    }
+                Some(event) = events.next() => match log.event(event) {
+                    Some(event) => self.event(event),
+                    // Without the custom resource, there is nothing to wait for.
+                    None => drop(self.started.send_replace(true)),
                 },
                 Some((name, source)) = maps.recv() => match source {
                     Ok(map) => self.store.set_config_map(&name, map),

@@ -18,6 +18,7 @@ pub mod server;
 pub mod store;
 mod supervise;
 pub mod ticker;
+pub mod watch_log;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -39,11 +39,13 @@ use futures::StreamExt;
 use kube::Client;
 use kube_devops_cluster::ClusterError;
 use kube_devops_cluster::connection::Connection;
+use kube_devops_cluster::crd::DevOpsPolicy;
 use kube_devops_cluster::lenient::watch_policies;
 use kube_devops_engine::Catalog;
 use kube_devops_policy_modules::{LiveChecks, ModuleOptions};
 use kube_devops_runtime::election::{ElectionOptions, run_election};
 use kube_devops_runtime::server::{Readiness, endpoints};
+use kube_devops_runtime::watch_log::WatchLog;
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -233,6 +235,7 @@ impl PolicyFollower {
     ) -> Result<(), WebhookError> {
         let closed = |task| WebhookError::Ended { task, reason: "its channel is closed".to_owned() };
         let mut events = pin!(watch_policies(client));
+        let mut log = WatchLog::of::<DevOpsPolicy>();
         let mut drained = pin!(async {
             stop.cancelled().await;
             // API servers have to notice first that this replica is not ready.
@@ -262,15 +265,15 @@ impl PolicyFollower {
                         self.indexer.set_checks(checks);
                     });
                 }
-                event = events.next() => match event.ok_or_else(|| closed("the watch of policies"))? {
-                    Ok(event) => {
+                event = events.next() => {
+                    let event = event.ok_or_else(|| closed("the watch of policies"))?;
+                    if let Some(event) = log.event(event) {
                         // The creation of rules runs their checks, and requests are served at the same time.
                         tokio::task::block_in_place(|| self.indexer.apply(event));
                         let count = i64::try_from(self.indexer.count()).unwrap_or(i64::MAX);
                         self.admission.metrics().policies.set(count);
                     }
-                    Err(error) => tracing::warn!("the watch of policies was interrupted: {error}"),
-                },
+                }
             }
         }
     }

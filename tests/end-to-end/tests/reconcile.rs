@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, ensure};
 use end_to_end::objects::{bad_pod, documents, good_pod, labelled, restarted};
 use end_to_end::operator::{Setting, apply, expect_status, get, list, policy};
-use end_to_end::{Folder, kube_devops, run, unreachable_kubeconfig};
+use end_to_end::{Controller, Folder, kube_devops, run, service_account, unreachable_kubeconfig};
+use kube_devops_cluster::permissions::Component;
 use serde_json::{Value, json};
 use test_cluster::{ControlPlane, DEADLINE, Namespace, eventually, pods};
 
@@ -128,6 +129,30 @@ async fn a_policy_that_can_no_longer_be_read_keeps_no_results() -> Result<()> {
     operator.expect_metric(&series("devopspolicy_health_score"), None).await?;
     apply(&namespace, &policy("strict", &json!({ "forbidLatestTag": true, "checks": [] }))).await?;
     expect_status(&operator, &namespace, "strict", "the pod again", is_found).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_without_custom_resources_says_so_once_and_continues_after_their_installation() -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let system = plane.namespace("operator").await?;
+    let account = service_account(&plane, &system, &[Component::Reconcile]).await?;
+    let operator =
+        Controller::start(&plane, account.path(), &["reconcile", "--lease-namespace", system.name()]).await?;
+    let count = |resource: &str, text: &str| {
+        let message = format!("the watch of {resource} ");
+        operator.log().lines().filter(|line| line.contains(&message) && line.contains(text)).count()
+    };
+    let missing = "install them with `kube-devops crd install`";
+    eventually(DEADLINE, "the missing custom resources to be logged", async || {
+        ensure!(["devopspolicies", "policymodules"].iter().all(|resource| count(resource, missing) == 1));
+        Ok(())
+    })
+    .await
+    .with_context(|| operator.log())?;
+    run(kube_devops().args(["crd", "install", "--kubeconfig"]).arg(plane.kubeconfig().path())).exits(0);
+    operator.ready().await.with_context(|| operator.log())?;
+    assert_eq!((count("devopspolicies", missing), count("devopspolicies", "continues")), (1, 1), "{}", operator.log());
     Ok(())
 }
 

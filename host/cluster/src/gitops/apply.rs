@@ -4,13 +4,13 @@ use kube::api::{DynamicObject, PatchParams, ValidationDirective};
 use kube::{Api, Error};
 use serde_json::Value;
 
-use super::list::{failed, is_not_served};
+use super::list::failed;
 use super::{StoredKind, policies, value};
-use crate::ClusterError;
 use crate::apply_patch::apply_patch;
 use crate::connection::Connection;
 use crate::install::ApplyOutcome;
 use crate::key::ObjectKey;
+use crate::{ClusterError, is_not_served};
 
 /// The options of an apply.
 #[derive(Debug, Clone)]

@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::StoredKind;
-use crate::ClusterError;
 use crate::connection::Connection;
 use crate::key::ObjectKey;
 use crate::lenient::{Lenient, LenientObject};
 use crate::pods::verify_exists;
+use crate::{ClusterError, is_not_served};
 
 /// The number of objects of a request.
 const PAGE: u32 = 500;
@@ -97,11 +97,6 @@ pub(super) fn failed(connection: &Connection, error: kube::Error, what: &str) ->
         }
         _ => connection.error(error, what),
     }
-}
-
-/// Reports whether the API server does not serve the kind: then the answer has no details, and may not even be JSON.
-pub(super) fn is_not_served(status: &kube::core::Status) -> bool {
-    status.code == 404 && status.details.as_ref().is_none_or(|details| details.kind.is_empty())
 }
 
 #[cfg(test)]

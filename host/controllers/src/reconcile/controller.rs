@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher::Event;
+use kube_devops_cluster::crd::DevOpsPolicy;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::lenient::{self, WatchedPolicy};
 use kube_devops_cluster::pods;
@@ -22,6 +24,7 @@ use kube_devops_runtime::election::Handover;
 use kube_devops_runtime::server::Readiness;
 use kube_devops_runtime::store::Watched;
 use kube_devops_runtime::ticker::Ticker;
+use kube_devops_runtime::watch_log::WatchLog;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +111,7 @@ impl Operator {
     pub async fn run(mut self, mut leadership: watch::Receiver<bool>, stop: CancellationToken) {
         let mut pod_events = pods::watch(&self.executor.client, self.pods.needs());
         let mut policy_events = pin!(lenient::watch_policies(&self.executor.client));
+        let (mut policy_log, mut pod_log) = (WatchLog::of::<DevOpsPolicy>(), WatchLog::of::<Pod>());
         let mut ticker = Ticker::default();
         loop {
             tokio::select! {
@@ -131,16 +135,12 @@ impl Operator {
                     }
                     self.reconcile();
                 }
-                Some(event) = policy_events.next() => match event {
-                    Ok(event) => self.policy_event(event),
-                    Err(error) => tracing::warn!("the watch of policies was interrupted: {error}"),
+                Some(event) = policy_events.next() => if let Some(event) = policy_log.event(event) {
+                    self.policy_event(event);
                 },
-                Some(event) = pod_events.next() => match event {
-                    Ok(event) => {
-                        let changed = self.pods.apply(event, Now::read().utc);
-                        self.for_each_policy_of(changed, Policy::pod_changed);
-                    }
-                    Err(error) => tracing::warn!("the watch of pods was interrupted: {error}"),
+                Some(event) = pod_events.next() => if let Some(event) = pod_log.event(event) {
+                    let changed = self.pods.apply(event, Now::read().utc);
+                    self.for_each_policy_of(changed, Policy::pod_changed);
                 },
             }
         }

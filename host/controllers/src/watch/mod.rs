@@ -13,6 +13,7 @@ mod scores;
 use std::net::SocketAddr;
 
 use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher::Event;
 use kube_devops_cluster::ClusterError;
 use kube_devops_cluster::connection::Connection;
@@ -24,6 +25,7 @@ use kube_devops_runtime::clock::Now;
 use kube_devops_runtime::election::ElectionOptions;
 use kube_devops_runtime::server::Readiness;
 use kube_devops_runtime::ticker::Ticker;
+use kube_devops_runtime::watch_log::WatchLog;
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +110,7 @@ struct Controller<F> {
 
 impl<F: FnMut(Option<&Scores>) + Send> Controller<F> {
     async fn run(mut self, mut events: PodEvents, mut leadership: watch::Receiver<bool>, stop: CancellationToken) {
+        let mut log = WatchLog::of::<Pod>();
         let mut ticker = Ticker::default();
         loop {
             tokio::select! {
@@ -126,9 +129,8 @@ impl<F: FnMut(Option<&Scores>) + Send> Controller<F> {
                     }
                     self.evaluate();
                 }
-                Some(event) = events.next() => match event {
-                    Ok(event) => self.event(event),
-                    Err(error) => tracing::warn!("the watch of pods was interrupted: {error}"),
+                Some(event) = events.next() => if let Some(event) = log.event(event) {
+                    self.event(event);
                 },
             }
         }
