@@ -151,6 +151,9 @@ pub fn follow_up(workload: &Value, failure: Option<RolloutFailure>, step: Step) 
         {
             format!("no progress for {} seconds", limit.as_secs())
         }
+        (Rollout::InProgress(progress), _) if step == Step::Watch => {
+            return Decision::Done(JobResult::InProgress(progress));
+        }
         (Rollout::InProgress(progress), _) => return given_up(workload, JobResult::InProgress(progress)),
         (Rollout::Complete, _) if step == Step::Complete && give_up(workload).is_none() => {
             return Decision::Patch { patch: plan::complete(workload), result: JobResult::Completed };

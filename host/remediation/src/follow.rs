@@ -14,7 +14,7 @@ use super::rollout::Progress;
 /// The period of the checks of a rollout.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// The pause after the end of a rollout, or the revert of its patch, was denied.
+/// The pause after the end of a rollout, the revert of its patch, or giving up the added fields was denied.
 const DENIED_PERIOD: Duration = Duration::from_secs(30);
 /// The most denials, so that the deletion of the policy does not wait for a rollout that can never be ended.
 const MAX_DENIALS: u32 = 20;
@@ -41,6 +41,8 @@ pub struct Follow {
     is_restored: bool,
     /// How often its end or revert was denied.
     denials: u32,
+    /// When giving up the added fields is tried again.
+    give_up: Instant,
 }
 
 impl Follow {
@@ -68,6 +70,7 @@ impl Follow {
             fields: Vec::new(),
             is_restored: true,
             denials: 0,
+            give_up: now,
         }
     }
 
@@ -90,6 +93,7 @@ impl Follow {
         let is_settled = self.complete.is_some_and(|at| now.saturating_duration_since(at) >= self.settle);
         let step = match (self.is_restored, is_settled) {
             (true, _) => Step::Adopt,
+            (false, false) if now < self.give_up => Step::Watch,
             (false, false) => Step::Check,
             (false, true) => Step::Complete,
         };
@@ -99,7 +103,10 @@ impl Follow {
     /// The follow-up after the result of a check; `None` if the rollout is over.
     pub fn after(mut self, result: &JobResult, now: Instant) -> Option<Self> {
         match result {
-            JobResult::InProgress(progress) => {
+            JobResult::InProgress(progress) | JobResult::NotGivenUp(progress) => {
+                if matches!(result, JobResult::NotGivenUp(_)) {
+                    self.give_up = now + DENIED_PERIOD;
+                }
                 if self.complete.take().is_some() || *progress != self.progress {
                     (self.progress, self.progressed) = (*progress, now);
                 }

@@ -63,8 +63,10 @@ pub enum RolloutFailure {
 pub enum Step {
     /// Find out what was added: the rollout was started by a previous leader.
     Adopt,
-    /// Check whether all pods have been replaced.
+    /// Check whether all pods have been replaced, and give up the added fields.
     Check,
+    /// Check whether all pods have been replaced. To give up the added fields was denied, and is tried again later.
+    Watch,
     /// Complete the rollout if all pods have been replaced: they were watched for long enough.
     Complete,
 }
@@ -126,6 +128,8 @@ pub enum JobResult {
     Completed,
     /// The pods are still being replaced.
     InProgress(Progress),
+    /// The pods are still being replaced, and to give up the added fields was denied.
+    NotGivenUp(Progress),
     /// The pod template was changed by another client: the rollout is no longer that of the patch.
     Superseded,
     /// The added fields were removed, and pods of the failed revision may have to be deleted.

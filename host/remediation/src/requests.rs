@@ -105,9 +105,9 @@ async fn carry_out(
             let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
             Ok(match (write(api, &key.name, &parameters, &Patch::Merge(&patch)).await?, result) {
                 // The rollout is monitored nevertheless. The fields are given up at the latest before it is completed.
-                (Err(Rejection::Denied(reason) | Rejection::Invalid(reason)), result @ JobResult::InProgress(_)) => {
-                    tracing::warn!(name = key.name, "failed to give up added fields: {reason}");
-                    result
+                (Err(Rejection::Denied(reason) | Rejection::Invalid(reason)), JobResult::InProgress(progress)) => {
+                    tracing::warn!(name = key.name, "failed to give up added fields, retrying: {reason}");
+                    JobResult::NotGivenUp(progress)
                 }
                 (Err(rejection), _) => rejection.into(),
                 (Ok(_), result) => result,

@@ -249,6 +249,8 @@ fn the_added_fields_are_given_up_when_the_start_of_the_rollout_is_recorded() {
     };
     assert_eq!(patch["metadata"]["managedFields"][0]["fieldsV1"], json!({}));
     assert!(matches!(follow_up(&workload, restarted(), Step::Check), Decision::Revert(_)));
+    let watched = follow_up(&workload, None, Step::Watch);
+    assert!(matches!(watched, Decision::Done(JobResult::InProgress(_))), "it was denied just now");
 
     // An apply without the added fields would remove them.
     workload["status"]["updatedReplicas"] = json!(1);

@@ -25,6 +25,24 @@ fn a_rollout_is_checked_every_two_seconds_until_it_has_settled() {
     assert_eq!(next(&mut remediations, now + seconds(60)), None);
 }
 
+#[test]
+fn a_denied_give_up_is_tried_again_after_a_pause_in_which_the_rollout_is_still_checked() {
+    let now = start();
+    let mut remediations = rolling_out(now);
+    let mut steps = Vec::new();
+    for second in (0..=34).step_by(2) {
+        let now = now + seconds(second);
+        let Some(NextJob::Follow { step, .. }) = next(&mut remediations, now) else { panic!("it is not checked") };
+        steps.extend((step == Step::Check).then_some(second));
+        let progress = Progress { updated: 1, ..Progress::default() };
+        let result =
+            if step == Step::Check { JobResult::NotGivenUp(progress) } else { JobResult::InProgress(progress) };
+        remediations.followed(key("web"), &result, &options(), now);
+    }
+    assert_eq!(steps, [0, 30]);
+    assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
+}
+
 fn failure(job: Option<NextJob>) -> Option<RolloutFailure> {
     match job {
         Some(NextJob::Follow { failure, .. }) => failure,
