@@ -3,64 +3,10 @@
 //! This module is data and imports nothing. Group and kind together identify a workload: the `Job` of Volcano has only
 //! the name of its kind in common with the `Job` of `batch`.
 
-/// A kind of object that runs pods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Workload {
-    /// The API group; empty for the core group.
-    pub group: &'static str,
-    /// The kind.
-    pub kind: &'static str,
-    /// The name of the resource in URLs and rules.
-    pub resource: &'static str,
-    /// The locations of the pod templates.
-    pub templates: &'static [Template],
-    /// The lifetime of the pods.
-    pub lifetime: Lifetime,
-    /// Whether the kind is part of Kubernetes, so that an object without containers is invalid.
-    pub is_builtin: bool,
-    /// Whether missing fields can be added to its pod template, because it replaces its pods gradually.
-    pub can_be_remediated: bool,
-}
+mod types;
 
-/// A location of pod templates in an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Template {
-    /// The path from the object: keys joined by dots; `*` matches every item of a list and every value of a map.
-    pub path: &'static str,
-    /// The structure of the value.
-    pub form: Form,
-}
-
-/// The structure of a value that describes pods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// A pod template: `metadata` and `spec`, as in a Pod.
-    PodTemplate,
-    /// The spec of a pod, without metadata.
-    PodSpec,
-    /// A template of an Argo Workflow: `container`, `script`, `containerSet`, `sidecars`, `initContainers`.
-    ArgoTemplate,
-    /// The spec of a Tekton Task: `steps`, `sidecars` and `stepTemplate`.
-    TektonTask,
-    /// The spec of a Tekton StepAction, which is a container.
-    TektonStep,
-    /// A complete API object.
-    Object,
-}
-
-/// The lifetime of the pods of a workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lifetime {
-    /// Depends on the `restartPolicy`.
-    ByRestartPolicy,
-    /// Until deletion: the API server, or the webhook of the kind, allows only the restart policy `Always`.
-    Forever,
-    /// Until completion, regardless of the `restartPolicy`.
-    ToCompletion,
-}
-
-/// The location of the pod template in most workloads.
-const SPEC_TEMPLATE: &[Template] = &[pod_template("spec.template")];
+pub use types::{Form, Lifetime, Template, Workload};
+use types::{SPEC_TEMPLATE, argo_template, builtin, custom, object, pod_template, remediable};
 
 /// The location of the pod template in workloads that create jobs.
 const JOB_TEMPLATE: &[Template] = &[pod_template("spec.jobTemplate.spec.template")];
@@ -75,11 +21,6 @@ pub const REVISION_TEMPLATE: &[Template] = &[pod_template("data.spec.template")]
 pub const READ_TEMPLATES: &[Template] = &[SPEC_TEMPLATE[0], JOB_TEMPLATE[0], REVISION_TEMPLATE[0]];
 
 const TEKTON_TASK: &[Template] = &[Template { path: "spec", form: Form::TektonTask }];
-
-const TEKTON_PIPELINE: &[Template] = &[
-    Template { path: "spec.tasks.*.taskSpec", form: Form::TektonTask },
-    Template { path: "spec.finally.*.taskSpec", form: Form::TektonTask },
-];
 
 const ARGO_TEMPLATES: &[Template] = &[
     argo_template("spec.templates.*"),
@@ -105,6 +46,10 @@ const TRAINING_RUNTIME: &[Template] = &[pod_template("spec.template.spec.replica
 const RAY_CLUSTER: &[Template] =
     &[pod_template("spec.headGroupSpec.template"), pod_template("spec.workerGroupSpecs.*.template")];
 
+const MANIFESTS: &[Template] = &[object("spec.workload.manifests.*")];
+
+const CROSSPLANE_OBJECT: &[Template] = &[object("spec.forProvider.manifest")];
+
 use Lifetime::{ByRestartPolicy, Forever, ToCompletion};
 
 /// All known kinds that run pods.
@@ -124,17 +69,12 @@ pub const WORKLOADS: &[Workload] = &[
     builtin("extensions", "Deployment", "deployments", SPEC_TEMPLATE, Forever),
     builtin("extensions", "DaemonSet", "daemonsets", SPEC_TEMPLATE, Forever),
     builtin("extensions", "ReplicaSet", "replicasets", SPEC_TEMPLATE, Forever),
-    custom(
-        "admission.k8s.io",
-        "AdmissionReview",
-        "",
-        &[Template { path: "request.object", form: Form::Object }],
-        ByRestartPolicy,
-    ),
+    custom("admission.k8s.io", "AdmissionReview", "", &[object("request.object")], ByRestartPolicy),
     // https://docs.openshift.com/container-platform/latest/rest_api/workloads_apis/deploymentconfig-apps-openshift-io-v1.html
     custom("apps.openshift.io", "DeploymentConfig", "deploymentconfigs", SPEC_TEMPLATE, Forever),
     // https://argo-rollouts.readthedocs.io/en/stable/features/specification/
     custom("argoproj.io", "Rollout", "rollouts", SPEC_TEMPLATE, Forever),
+    custom("argoproj.io", "Experiment", "experiments", &[pod_template("spec.templates.*.template")], Forever),
     custom("argoproj.io", "AnalysisTemplate", "analysistemplates", ARGO_METRIC_JOBS, ToCompletion),
     custom("argoproj.io", "ClusterAnalysisTemplate", "clusteranalysistemplates", ARGO_METRIC_JOBS, ToCompletion),
     custom("argoproj.io", "AnalysisRun", "analysisruns", ARGO_METRIC_JOBS, ToCompletion),
@@ -143,6 +83,39 @@ pub const WORKLOADS: &[Workload] = &[
     custom("argoproj.io", "WorkflowTemplate", "workflowtemplates", ARGO_TEMPLATES, ToCompletion),
     custom("argoproj.io", "ClusterWorkflowTemplate", "clusterworkflowtemplates", ARGO_TEMPLATES, ToCompletion),
     custom("argoproj.io", "CronWorkflow", "cronworkflows", ARGO_CRON_TEMPLATES, ToCompletion),
+    // https://argoproj.github.io/argo-events/APIs/
+    custom(
+        "argoproj.io",
+        "Sensor",
+        "sensors",
+        &[
+            object("spec.triggers.*.template.k8s.source.resource"),
+            object("spec.triggers.*.template.argoWorkflow.source.resource"),
+        ],
+        ByRestartPolicy,
+    ),
+    // https://tekton.dev/docs/triggers/
+    custom(
+        "triggers.tekton.dev",
+        "TriggerTemplate",
+        "triggertemplates",
+        &[object("spec.resourcetemplates.*")],
+        ToCompletion,
+    ),
+    custom(
+        "triggers.tekton.dev",
+        "Trigger",
+        "triggers",
+        &[object("spec.template.spec.resourcetemplates.*")],
+        ToCompletion,
+    ),
+    custom(
+        "triggers.tekton.dev",
+        "EventListener",
+        "eventlisteners",
+        &[object("spec.triggers.*.template.spec.resourcetemplates.*")],
+        ToCompletion,
+    ),
     // https://tekton.dev/docs/pipelines/
     custom("tekton.dev", "Task", "tasks", TEKTON_TASK, ToCompletion),
     custom("tekton.dev", "ClusterTask", "clustertasks", TEKTON_TASK, ToCompletion),
@@ -153,15 +126,18 @@ pub const WORKLOADS: &[Workload] = &[
         &[Template { path: "spec.taskSpec", form: Form::TektonTask }],
         ToCompletion,
     ),
-    custom("tekton.dev", "Pipeline", "pipelines", TEKTON_PIPELINE, ToCompletion),
+    custom(
+        "tekton.dev",
+        "Pipeline",
+        "pipelines",
+        &[Template { path: "spec", form: Form::TektonPipeline }],
+        ToCompletion,
+    ),
     custom(
         "tekton.dev",
         "PipelineRun",
         "pipelineruns",
-        &[
-            Template { path: "spec.pipelineSpec.tasks.*.taskSpec", form: Form::TektonTask },
-            Template { path: "spec.pipelineSpec.finally.*.taskSpec", form: Form::TektonTask },
-        ],
+        &[Template { path: "spec.pipelineSpec", form: Form::TektonPipeline }],
         ToCompletion,
     ),
     custom(
@@ -284,41 +260,31 @@ pub const WORKLOADS: &[Workload] = &[
         &[Template { path: "spec", form: Form::PodSpec }],
         ByRestartPolicy,
     ),
+    // https://olm.operatorframework.io/docs/concepts/crds/clusterserviceversion/
+    custom(
+        "operators.coreos.com",
+        "ClusterServiceVersion",
+        "clusterserviceversions",
+        &[pod_template("spec.install.spec.deployments.*.spec.template")],
+        Forever,
+    ),
+    // https://github.com/crossplane-contrib/provider-kubernetes
+    custom("kubernetes.crossplane.io", "Object", "objects", CROSSPLANE_OBJECT, ByRestartPolicy),
+    custom("kubernetes.m.crossplane.io", "Object", "objects", CROSSPLANE_OBJECT, ByRestartPolicy),
+    // https://open-cluster-management.io/docs/concepts/work-distribution/manifestwork/
+    custom("work.open-cluster-management.io", "ManifestWork", "manifestworks", MANIFESTS, ByRestartPolicy),
+    custom(
+        "work.open-cluster-management.io",
+        "ManifestWorkReplicaSet",
+        "manifestworkreplicasets",
+        &[object("spec.manifestWorkTemplate.workload.manifests.*")],
+        ByRestartPolicy,
+    ),
+    // https://karmada.io/docs/reference/karmada-api/work-resources/work-v1alpha1/
+    custom("work.karmada.io", "Work", "works", MANIFESTS, ByRestartPolicy),
     // https://keda.sh/docs/latest/reference/scaledjob-spec/
     custom("keda.sh", "ScaledJob", "scaledjobs", &[pod_template("spec.jobTargetRef.template")], ToCompletion),
 ];
-
-const fn pod_template(path: &'static str) -> Template {
-    Template { path, form: Form::PodTemplate }
-}
-
-const fn argo_template(path: &'static str) -> Template {
-    Template { path, form: Form::ArgoTemplate }
-}
-
-const fn builtin(
-    group: &'static str,
-    kind: &'static str,
-    resource: &'static str,
-    templates: &'static [Template],
-    lifetime: Lifetime,
-) -> Workload {
-    Workload { group, kind, resource, templates, lifetime, is_builtin: true, can_be_remediated: false }
-}
-
-const fn remediable(group: &'static str, kind: &'static str, resource: &'static str) -> Workload {
-    Workload { can_be_remediated: true, ..builtin(group, kind, resource, SPEC_TEMPLATE, Forever) }
-}
-
-const fn custom(
-    group: &'static str,
-    kind: &'static str,
-    resource: &'static str,
-    templates: &'static [Template],
-    lifetime: Lifetime,
-) -> Workload {
-    Workload { group, kind, resource, templates, lifetime, is_builtin: false, can_be_remediated: false }
-}
 
 /// Returns the group of an `apiVersion`; empty for the core group.
 pub fn group(api_version: &str) -> &str {
@@ -342,6 +308,11 @@ impl Workload {
     pub fn has_usual_template(&self) -> bool {
         (self.is_builtin && self.kind == "Pod")
             || self.templates.iter().all(|template| READ_TEMPLATES.contains(template))
+    }
+
+    /// Reports whether its objects contain other objects instead of pod templates.
+    pub fn contains_objects(&self) -> bool {
+        self.templates.iter().all(|template| template.form == Form::Object)
     }
 
     /// Returns the JSON Pointer to the spec of the pods in an object, for workloads with one pod template.

@@ -1,6 +1,7 @@
 //! Extraction of the pods of an object, as subjects.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use kube_devops_core::object::{ContainerSpec, Context, Header, PodFacts, PodSpec, PodStatus, PodTemplate};
 use kube_devops_core::workload::{Form, Lifetime, Template, USUAL_TEMPLATES, Workload, group};
@@ -15,8 +16,8 @@ use crate::values;
 /// The pods of an object.
 #[derive(Debug)]
 pub(crate) enum Pods {
-    /// Pods to evaluate.
-    Subjects(Vec<Subject>),
+    /// Pods to evaluate, and whether the object has containers elsewhere, which are not evaluated.
+    Subjects { subjects: Vec<Subject>, has_others: bool },
     /// A ReplicaSet with 0 replicas, such as the revision history of a Deployment.
     ScaledToZero,
     /// No pods.
@@ -37,16 +38,14 @@ pub(crate) fn of(object: Item<'_>, header: Header, context: &Context) -> Result<
         _ => PodStatus::default(),
     };
     let mut described = Vec::new();
-    for template in templates {
-        let mut places = Vec::new();
-        object.each_at(template.path, "", &mut |item, pointer| places.push((item, pointer)));
-        for (item, pointer) in places {
-            let place = Described { object, item, pointer, template };
-            let Some((mut facts, spec, pointer)) = place.facts(&header, workload, &status)? else { continue };
-            reject_placeholders(&header, &facts, spec)?;
-            fill_in_images(object, &header, &mut facts.containers);
-            described.push((facts, spec, pointer));
-        }
+    let mut evaluated = Vec::new();
+    for place in templates.iter().flat_map(|template| places(object, template)) {
+        let (item, at) = (place.item, place.pointer.clone());
+        let Some((mut facts, spec, pointer)) = place.facts(&header, workload, &status)? else { continue };
+        reject_placeholders(&header, &facts, spec)?;
+        fill_in_images(object, &header, &mut facts.containers);
+        described.push((facts, spec, pointer));
+        evaluated.push((item, at));
     }
     let Some(last) = described.pop() else {
         return match workload.filter(|workload| workload.is_builtin) {
@@ -78,7 +77,45 @@ pub(crate) fn of(object: Item<'_>, header: Header, context: &Context) -> Result<
     };
     let mut subjects: Vec<_> = described.into_iter().map(|facts| subject(header.clone(), facts)).collect();
     subjects.push(subject(header, last));
-    Ok(Pods::Subjects(subjects))
+    // The API server drops or rejects the fields that a built-in kind does not have.
+    let has_others = !workload.is_some_and(|workload| workload.is_builtin) && has_other_containers(object, &evaluated);
+    Ok(Pods::Subjects { subjects, has_others })
+}
+
+/// Reports whether an object has containers outside of the values at these JSON Pointers.
+pub(crate) fn has_other_containers(object: Item<'_>, evaluated: &[(Item<'_>, String)]) -> bool {
+    let pointers: HashSet<&str> = evaluated.iter().map(|(_, pointer)| pointer.as_str()).collect();
+    let is_within_another =
+        |pointer: &str| pointer.rmatch_indices('/').any(|(end, _)| pointers.contains(&pointer[..end]));
+    let outermost = evaluated.iter().filter(|(_, pointer)| !is_within_another(pointer));
+    let known: usize = outermost.map(|(item, _)| item.with_containers().count()).sum();
+    object.with_containers().nth(known).is_some()
+}
+
+/// Returns the places of a template in an object.
+fn places<'t>(object: Item<'t>, template: &'static Template) -> Vec<Described<'t>> {
+    let mut places = Vec::new();
+    object.each_at(template.path, "", &mut |item, pointer| match template.form {
+        Form::TektonPipeline => add_tasks(object, item, &pointer, &mut places),
+        form => places.push(Described { object, item, pointer, path: template.path, form }),
+    });
+    places
+}
+
+/// Adds the specs of the tasks of a Tekton pipeline, and of the pipelines in it.
+/// <https://tekton.dev/docs/pipelines/pipelines-in-pipelines/>
+fn add_tasks<'t>(object: Item<'t>, pipeline: Item<'t>, pointer: &str, places: &mut Vec<Described<'t>>) {
+    for path in ["tasks.*", "finally.*"] {
+        pipeline.each_at(path, pointer, &mut |task, pointer| {
+            if let Some(item) = task.get("taskSpec") {
+                let pointer = format!("{pointer}/taskSpec");
+                places.push(Described { object, item, pointer, path, form: Form::TektonTask });
+            }
+            if let Some(pipeline) = task.get("pipelineSpec") {
+                add_tasks(object, pipeline, &format!("{pointer}/pipelineSpec"), places);
+            }
+        });
+    }
 }
 
 /// Returns the problem of an invalid value at `pointer` in an object.
@@ -102,7 +139,9 @@ struct Described<'t> {
     item: Item<'t>,
     /// The JSON Pointer from the object.
     pointer: String,
-    template: &'static Template,
+    /// The path in the table of kinds.
+    path: &'static str,
+    form: Form,
 }
 
 type Facts<'t> = (PodFacts, Item<'t>, Cow<'static, str>);
@@ -116,8 +155,8 @@ impl<'t> Described<'t> {
         workload: Option<&Workload>,
         status: &PodStatus,
     ) -> Result<Option<Facts<'t>>, Problem> {
-        let Self { object, item, pointer, template } = self;
-        match template.form {
+        let Self { object, item, pointer, path, form } = self;
+        match form {
             Form::PodTemplate => {
                 let Some(spec) = item.get("spec") else {
                     // A missing template is only an error if the kind requires one, which the caller checks.
@@ -131,7 +170,7 @@ impl<'t> Described<'t> {
                     return Ok(None);
                 }
                 let facts = read.facts(Some(status).filter(|_| header.is_pod()));
-                Ok(Some((facts, spec, spec_pointer(template.path, &pointer))))
+                Ok(Some((facts, spec, spec_pointer(path, &pointer))))
             }
             Form::PodSpec => {
                 let read: PodSpec = values::read(item).map_err(|error| invalid(header, &error, &pointer))?;
@@ -162,7 +201,8 @@ impl<'t> Described<'t> {
                 let facts = PodFacts { containers: vec![container], ..PodFacts::default() };
                 Ok(Some((facts, object, "".into())))
             }
-            Form::Object => Ok(None),
+            // Its places are those of its tasks, and the objects in an object are read on their own.
+            Form::TektonPipeline | Form::Object => Ok(None),
         }
     }
 }

@@ -100,16 +100,10 @@ impl Walk<'_> {
             ("template.openshift.io" | "", "Template") if item.get("objects").is_some() => {
                 self.openshift_template(item, parent, line)
             }
-            ("admission.k8s.io", "AdmissionReview") => match item.at("request.object") {
-                Some(object) if !object.is_null() => {
-                    self.value(object, Parent { depth: parent.depth + 1, ..Parent::default() }, object.line())
-                }
-                _ => {
-                    *self.found.ignored.entry(kind.to_owned()).or_default() += 1;
-                    Ok(())
-                }
+            _ => match Workload::find(api_version, kind).filter(|workload| workload.contains_objects()) {
+                Some(workload) => self.embedded(item, workload, parent, line),
+                None => self.object(item, api_version, kind, line),
             },
-            _ => self.object(item, api_version, kind, line),
         }
     }
 
@@ -178,6 +172,40 @@ impl Walk<'_> {
         });
     }
 
+    /// Reads the objects within an object.
+    fn embedded(
+        &mut self,
+        item: Item<'_>,
+        workload: &Workload,
+        parent: Parent<'_>,
+        line: usize,
+    ) -> Result<(), Problem> {
+        let is_review = workload.kind == "AdmissionReview";
+        let mut objects = Vec::new();
+        for template in workload.templates {
+            item.each_at(template.path, "", &mut |object, pointer| objects.push((object, pointer)));
+        }
+        // The object of a review is complete. Another one can be a patch or a reference.
+        objects.retain(|(object, _)| match is_review {
+            true => !object.is_null(),
+            false => object.with_containers().next().is_some(),
+        });
+        if objects.is_empty() {
+            *self.found.ignored.entry(workload.kind.to_owned()).or_default() += 1;
+        }
+        let parent = Parent { depth: parent.depth + 1, ..Parent::default() };
+        for (object, _) in &objects {
+            if let Err(problem) = self.value(*object, parent, object.line()) {
+                self.error(problem);
+            }
+        }
+        // The old object of a review does not run.
+        if !is_review && pods::has_other_containers(item, &objects) {
+            self.report(item, item.text_of("apiVersion"), workload.kind, line);
+        }
+        Ok(())
+    }
+
     fn object(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) -> Result<(), Problem> {
         let workload = Workload::find(api_version, kind);
         let is_candidate =
@@ -201,9 +229,9 @@ impl Walk<'_> {
             needs: options.needs,
         };
         match pods::of(item, header, &context)? {
-            Pods::Subjects(subjects) => {
+            Pods::Subjects { subjects, has_others } => {
                 self.found.subjects.extend(subjects);
-                if workload.is_none() && has_other_containers(item) {
+                if has_others {
                     self.report(item, api_version, kind, line);
                 }
             }
@@ -336,13 +364,6 @@ fn has_pod_template(item: Item<'_>) -> bool {
     USUAL_TEMPLATES
         .iter()
         .any(|template| item.at(template.path).and_then(|template| template.at("spec.containers")).is_some())
-}
-
-/// Reports whether a custom workload has containers in other locations than the usual ones, which are evaluated.
-fn has_other_containers(item: Item<'_>) -> bool {
-    let spec = |path| item.at(path).and_then(|template| template.get("spec"));
-    let usual = USUAL_TEMPLATES.iter().filter_map(|template| spec(template.path)).filter(|spec| spec.has_containers());
-    item.with_containers().nth(usual.count()).is_some()
 }
 
 /// Reports whether kubectl knows the kind as a list.

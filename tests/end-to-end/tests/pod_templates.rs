@@ -85,7 +85,12 @@ const MANIFESTS: &[(&str, &str, &str, &[&str])] = &[
         "spec: {tasks: [{name: t, taskSpec: {steps: [C(a)]}}, {name: u, taskRef: {name: v}}], finally: [{name: f, taskSpec: {steps: [C(b)]}}]}",
         &["a", "b"],
     ),
-    ("tekton.dev/v1", "PipelineRun", "spec: {pipelineSpec: {tasks: [{name: t, taskSpec: {steps: [C(a)]}}]}}", &["a"]),
+    (
+        "tekton.dev/v1",
+        "PipelineRun",
+        "spec: {pipelineSpec: {tasks: [{name: t, taskSpec: {steps: [C(a)]}}, {name: u, pipelineSpec: {finally: [{name: f, taskSpec: {steps: [C(b)]}}]}}]}}",
+        &["a", "b"],
+    ),
     ("tekton.dev/v1beta1", "StepAction", "spec: {image: 'x:latest', script: echo}", &["spec"]),
     (
         "serving.knative.dev/v1",
@@ -186,6 +191,67 @@ const MANIFESTS: &[(&str, &str, &str, &[&str])] = &[
     ),
     ("apps.kruise.io/v1alpha1", "SidecarSet", "spec: {containers: [C(a)], initContainers: [C(b)]}", &["a", "b"]),
     ("keda.sh/v1alpha1", "ScaledJob", "spec: {jobTargetRef: {template: POD(a)}}", &["a"]),
+    ("argoproj.io/v1alpha1", "Experiment", "spec: {templates: [{name: t, template: POD(a)}]}", &["a"]),
+    (
+        "argoproj.io/v1alpha1",
+        "Sensor",
+        "spec:\n  triggers: [{template: {k8s: {source: {resource: {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: POD(a)}}}}}}]",
+        &["a"],
+    ),
+    (
+        "triggers.tekton.dev/v1beta1",
+        "TriggerTemplate",
+        "spec:\n  resourcetemplates: [{apiVersion: tekton.dev/v1, kind: TaskRun, metadata: {generateName: t-}, spec: {taskSpec: {steps: [C(a)]}}}]",
+        &["a"],
+    ),
+    (
+        "triggers.tekton.dev/v1beta1",
+        "Trigger",
+        "spec:\n  template: {spec: {resourcetemplates: [{apiVersion: tekton.dev/v1, kind: TaskRun, metadata: {generateName: t-}, spec: {taskSpec: {steps: [C(a)]}}}]}}",
+        &["a"],
+    ),
+    (
+        "triggers.tekton.dev/v1beta1",
+        "EventListener",
+        "spec:\n  triggers: [{template: {spec: {resourcetemplates: [{apiVersion: tekton.dev/v1, kind: TaskRun, metadata: {generateName: t-}, spec: {taskSpec: {steps: [C(a)]}}}]}}}]",
+        &["a"],
+    ),
+    (
+        "operators.coreos.com/v1alpha1",
+        "ClusterServiceVersion",
+        "spec: {install: {spec: {deployments: [{name: d, spec: {template: POD(a)}}]}}}",
+        &["a"],
+    ),
+    (
+        "kubernetes.crossplane.io/v1alpha2",
+        "Object",
+        "spec:\n  forProvider: {manifest: {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: POD(a)}}}",
+        &["a"],
+    ),
+    (
+        "kubernetes.m.crossplane.io/v1alpha1",
+        "Object",
+        "spec:\n  forProvider: {manifest: {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: POD(a)}}}",
+        &["a"],
+    ),
+    (
+        "work.open-cluster-management.io/v1",
+        "ManifestWork",
+        "spec:\n  workload: {manifests: [{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: POD(a)}}]}",
+        &["a"],
+    ),
+    (
+        "work.open-cluster-management.io/v1alpha1",
+        "ManifestWorkReplicaSet",
+        "spec:\n  manifestWorkTemplate: {workload: {manifests: [{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: POD(a)}}]}}",
+        &["a"],
+    ),
+    (
+        "work.karmada.io/v1alpha1",
+        "Work",
+        "spec:\n  workload: {manifests: [{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: POD(a)}}]}",
+        &["a"],
+    ),
     // A kind that is not in the table, with its template at the usual path.
     ("example.com/v1", "Machine", "spec: {template: POD(a)}", &["a"]),
 ];

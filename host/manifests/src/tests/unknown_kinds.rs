@@ -44,6 +44,25 @@ fn containers_in_other_locations_are_reported() {
 }
 
 #[test]
+fn containers_in_the_fields_of_other_kinds_are_reported() {
+    for fields in [
+        "{initContainers: [{image: a}]}",
+        "{steps: [{image: a}]}",
+        "{sidecars: [{name: b}, {image: a}]}",
+        "{container: {image: a}}",
+        "{script: {image: a}}",
+        "{a: [{b: {containers: [{image: a}]}}]}",
+    ] {
+        assert_eq!(counts(&machine(&format!("  worker: {fields}\n"))), (0, 1, 1), "{fields}");
+    }
+    for fields in
+        ["{image: a}", "{container: a}", "{steps: [a]}", "{container: {name: a}}", "{containers: [{image: {}}]}"]
+    {
+        assert_eq!(counts(&machine(&format!("  worker: {fields}\n"))), (0, 0, 1), "{fields}");
+    }
+}
+
+#[test]
 fn containers_of_aliases_are_reported() {
     let same = format!("  template: &t {TEMPLATE}\n  worker: *t\n");
     assert_eq!(counts(&machine(&same)), (1, 1, 0));

@@ -14,6 +14,9 @@ use memchr::memmem;
 pub(crate) use builder::Builder;
 pub(crate) use copy::Replacement;
 
+/// The fields that contain one or several containers, in pods and in the templates of Argo and Tekton.
+const CONTAINERS: [&str; 6] = ["container", "containers", "initContainers", "script", "sidecars", "steps"];
+
 /// The index of a value in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NodeId(u32);
@@ -189,15 +192,16 @@ impl<'t> Item<'t> {
         self.get(key).and_then(Self::text).unwrap_or_default()
     }
 
-    /// Returns the values with a list `containers` with an image, at any depth.
+    /// Returns the values with containers with an image, at any depth.
     pub fn with_containers(self) -> impl Iterator<Item = Self> {
         self.below().map(|(_, item)| item).filter(|item| item.has_containers())
     }
 
-    /// Reports whether the value has a list `containers` with an image.
-    pub fn has_containers(self) -> bool {
-        let is_image = |item: Self| item.get("image").is_some_and(|image| image.text().is_some());
-        self.get("containers").is_some_and(|containers| containers.items().any(is_image))
+    /// Reports whether the value has a container with an image in one of the fields of [`CONTAINERS`].
+    fn has_containers(self) -> bool {
+        let has_image = |item: Self| item.get("image").is_some_and(|image| image.text().is_some());
+        let of_containers = self.entries().filter(|(key, _)| CONTAINERS.contains(key));
+        of_containers.map(|(_, value)| value).any(|value| has_image(value) || value.items().any(has_image))
     }
 
     /// Returns the value and all values below it, with their keys. The limit of aliases also limits their number.
