@@ -16,7 +16,7 @@ pub mod election;
 pub mod metrics;
 pub mod server;
 pub mod store;
-mod supervise;
+pub mod supervise;
 pub mod ticker;
 pub mod watch_log;
 

@@ -45,10 +45,10 @@ use kube_devops_engine::Catalog;
 use kube_devops_policy_modules::{LiveChecks, ModuleOptions};
 use kube_devops_runtime::election::{ElectionOptions, run_election};
 use kube_devops_runtime::server::{Readiness, endpoints};
+use kube_devops_runtime::supervise::supervise;
 use kube_devops_runtime::watch_log::WatchLog;
 use prometheus::Registry;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -137,14 +137,6 @@ pub enum WebhookError {
     /// The certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// A background task ended before the shutdown. The webhook would continue with what is known, and never change it again.
-    #[error("{task} ended unexpectedly: {reason}; restart the webhook, and report this with its log")]
-    Ended {
-        /// The task.
-        task: &'static str,
-        /// The reason.
-        reason: String,
-    },
 }
 
 /// Runs the webhook until `stop`, and then drains it.
@@ -159,6 +151,7 @@ pub async fn run(
     options: WebhookOptions,
     stop: CancellationToken,
 ) -> Result<(), WebhookError> {
+    let stop = stop.child_token();
     let registry = Registry::new();
     let finished = CancellationToken::new();
     // The background tasks end after every return.
@@ -166,6 +159,7 @@ pub async fn run(
     let module_options = ModuleOptions { namespace, leadership: None };
     let client = connection.client.clone();
     let mut live = kube_devops_policy_modules::start(client, catalog, module_options, &registry, finished.clone())?;
+    let modules_ended = live.ended();
     let checks = live.checks.borrow_and_update().clone();
     let index = Arc::new(PolicyIndex::default());
     let admission = Arc::new(Admission::new(checks.clone(), index.clone(), options.admission, &registry)?);
@@ -189,12 +183,15 @@ pub async fn run(
 
     let indexer = Indexer::new(checks, index.clone());
     let follower = PolicyFollower { index, indexer, admission, is_certified, live };
-    let result = tokio::select! {
-        result = follower.run(&connection.client, &readiness, options.drain, stop) => result,
-        error = ended("the HTTPS server", &mut served) => Err(error),
-        error = ended("the rotation of the certificate", &mut certificates) => Err(error),
+    let follower = follower.run(&connection.client, &readiness, options.drain, stop.clone());
+    let ended = async {
+        tokio::select! {
+            _ = &mut served => "the HTTPS server",
+            _ = &mut certificates => "the rotation of the certificate",
+            () = modules_ended => "the loading of modules",
+        }
     };
-    readiness.unset();
+    let result = supervise(follower, ended, &stop).await;
     handle.graceful_shutdown(Some(GRACE));
     if !served.is_finished() {
         let _ = served.await;
@@ -203,16 +200,7 @@ pub async fn run(
     if !certificates.is_finished() {
         let _ = timeout(GRACE, certificates).await;
     }
-    result
-}
-
-/// Waits for the end of a background task, which none of them reaches before the shutdown.
-async fn ended(task: &'static str, running: &mut JoinHandle<()>) -> WebhookError {
-    let reason = match running.await {
-        Ok(()) => "it returned".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    WebhookError::Ended { task, reason }
+    Ok(result?)
 }
 
 /// Keeps the policies up to date, and becomes ready when they are listed and there is a certificate.
@@ -225,15 +213,8 @@ struct PolicyFollower {
 }
 
 impl PolicyFollower {
-    /// Runs until `stop`, and then for the time of the drain. Fails if what it follows ends.
-    async fn run(
-        mut self,
-        client: &Client,
-        readiness: &Readiness,
-        drain: Duration,
-        stop: CancellationToken,
-    ) -> Result<(), WebhookError> {
-        let closed = |task| WebhookError::Ended { task, reason: "its channel is closed".to_owned() };
+    /// Runs until `stop`, and then for the time of the drain.
+    async fn run(mut self, client: &Client, readiness: &Readiness, drain: Duration, stop: CancellationToken) {
         let mut events = pin!(watch_policies(client));
         let mut log = WatchLog::of::<DevOpsPolicy>();
         let mut drained = pin!(async {
@@ -245,7 +226,7 @@ impl PolicyFollower {
         let mut ticks = interval(READINESS_PERIOD);
         loop {
             tokio::select! {
-                () = &mut drained => return Ok(()),
+                () = &mut drained => return,
                 _ = ticks.tick() => {
                     let is_complete = self.index.is_synced()
                         && self.is_certified.load(Ordering::Acquire)
@@ -257,16 +238,14 @@ impl PolicyFollower {
                         tokio::task::block_in_place(|| self.indexer.retry(Instant::now()));
                     }
                 }
-                changed = self.live.checks.changed() => {
-                    changed.map_err(|_| closed("the module manager"))?;
+                Ok(()) = self.live.checks.changed() => {
                     let checks = self.live.checks.borrow_and_update().clone();
                     tokio::task::block_in_place(|| {
                         self.admission.set_checks(checks.clone());
                         self.indexer.set_checks(checks);
                     });
                 }
-                event = events.next() => {
-                    let event = event.ok_or_else(|| closed("the watch of policies"))?;
+                Some(event) = events.next() => {
                     if let Some(event) = log.event(event) {
                         // The creation of rules runs their checks, and requests are served at the same time.
                         tokio::task::block_in_place(|| self.indexer.apply(event));
@@ -282,17 +261,4 @@ impl PolicyFollower {
 fn bootstrap_certificate(names: &CertificateNames) -> Result<ServerCertificate, CertificateError> {
     let issued = issue(names, Utc::now(), chrono::Duration::days(1))?;
     ServerCertificate::new(issued.certificate.as_bytes(), issued.key.as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_end_of_a_background_task_is_an_error_with_its_reason() {
-        let error = ended("the task", &mut tokio::spawn(async {})).await;
-        assert!(error.to_string().starts_with("the task ended unexpectedly: it returned; "), "{error}");
-        let error = ended("the task", &mut tokio::spawn(async { panic!("no memory") })).await;
-        assert!(error.to_string().contains("no memory"), "{error}");
-    }
 }
