@@ -11,13 +11,13 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
-use crate::ClusterError;
 use crate::connection::Connection;
 use crate::crd::DevOpsPolicy;
 use crate::finalizer;
 use crate::key::ObjectKey;
 use crate::metadata;
 use crate::permissions::ObjectNames;
+use crate::{ClusterError, is_not_served};
 
 /// The period of reading the Leases.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ async fn finalizers(connection: &Connection) -> Result<Vec<String>, ClusterError
     let found = match metadata::list(&policies, &ListParams::default()).await {
         Ok(found) => found,
         // The custom resources are not installed.
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Vec::new()),
+        Err(kube::Error::Api(status)) if is_not_served(&status) => return Ok(Vec::new()),
         Err(error) => return Err(connection.error(error, "list DevOpsPolicies")),
     };
     let mut removed = Vec::new();

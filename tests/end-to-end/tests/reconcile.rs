@@ -150,6 +150,8 @@ async fn an_operator_without_custom_resources_says_so_once_and_continues_after_t
     })
     .await
     .with_context(|| operator.log())?;
+    let cleanup = run(kube_devops().args(["cleanup", "--kubeconfig"]).arg(plane.kubeconfig().path()));
+    assert_eq!(cleanup.exits(0).stdout, "nothing to remove\n");
     run(kube_devops().args(["crd", "install", "--kubeconfig"]).arg(plane.kubeconfig().path())).exits(0);
     operator.ready().await.with_context(|| operator.log())?;
     assert_eq!((count("devopspolicies", missing), count("devopspolicies", "continues")), (1, 1), "{}", operator.log());
