@@ -14,12 +14,12 @@ const MAX_CHECKS: usize = 1000;
 
 /// A loaded bundle with its description.
 #[derive(Debug, Clone)]
-pub struct BundleModule {
+pub struct LoadedBundle {
     bundle: Bundle,
     digest: String,
 }
 
-impl BundleModule {
+impl LoadedBundle {
     /// Links a component and calls its `describe`. `digest` identifies the module in errors and logs.
     pub fn load(engine: &Engine, component: &Component, digest: &str) -> Result<Self, LoadError> {
         describe::version(engine, component, "bundle")?;

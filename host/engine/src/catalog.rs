@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use kube_devops_core::{Bundle, CheckInfo};
 
-use crate::{CheckModule, Checks, Engine, LoadedModule};
+use crate::{Checks, Engine, LoadedCheck, LoadedModule};
 
 /// Checks and bundles, to which modules can be added.
 #[derive(Clone)]
 pub struct Catalog {
     engine: Engine,
-    checks: BTreeMap<String, Arc<CheckModule>>,
+    checks: BTreeMap<String, Arc<LoadedCheck>>,
     bundles: BTreeMap<String, Bundle>,
     /// The ids of the checks of added modules.
     added: BTreeSet<String>,
@@ -31,7 +31,7 @@ impl Catalog {
     /// Creates a catalog of checks, by id, and bundles.
     pub fn new(
         engine: Engine,
-        checks: BTreeMap<String, Arc<CheckModule>>,
+        checks: BTreeMap<String, Arc<LoadedCheck>>,
         bundles: impl IntoIterator<Item = Bundle>,
     ) -> Self {
         let bundles = bundles.into_iter().map(|bundle| (bundle.name.clone(), bundle)).collect();

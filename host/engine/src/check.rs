@@ -14,14 +14,14 @@ use crate::{Engine, LoadError, RuleError};
 
 /// A check of a loaded module, with its metadata.
 #[derive(Clone)]
-pub struct CheckModule {
+pub struct LoadedCheck {
     module: Arc<Module>,
     info: Arc<CheckInfo>,
     /// Those that were created from the check, also by other [`crate::Checks`].
     rules: Arc<RuleCache<Rule>>,
 }
 
-impl CheckModule {
+impl LoadedCheck {
     /// Loads a component, and returns all its checks. `digest` identifies the module in errors and logs.
     pub fn load(engine: &Engine, component: &Component, digest: &str) -> Result<Vec<Self>, LoadError> {
         let (module, infos) = Module::load(engine, component, digest)?;

@@ -1,7 +1,7 @@
 //! Runs checks and bundles, which are WebAssembly components with the contract `devops:policy`, within resource limits.
 //!
 //! ```text
-//!   bytes --compile--> component --describe--> CheckModule --settings--> Rule --.
+//!   bytes --compile--> component --describe--> LoadedCheck --settings--> Rule --.
 //!                                                                               |--> RuleSet::evaluate --> outcomes
 //!   subjects --> batches of facts ----------------------------------------------'
 //! ```
@@ -36,9 +36,9 @@ mod rule;
 mod rule_cache;
 mod rule_set;
 
-pub use bundle::BundleModule;
+pub use bundle::LoadedBundle;
 pub use catalog::{Catalog, NameConflict};
-pub use check::CheckModule;
+pub use check::LoadedCheck;
 #[doc(hidden)]
 pub use convert::write as write_facts;
 pub use engine::{Engine, configuration};

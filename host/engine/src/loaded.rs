@@ -2,7 +2,7 @@
 
 use wasmtime::component::Component;
 
-use crate::{BundleModule, CheckModule, Engine, LoadError};
+use crate::{Engine, LoadError, LoadedBundle, LoadedCheck};
 
 /// The first bytes of a WebAssembly component.
 const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
@@ -36,9 +36,9 @@ pub struct LoadedModule {
     /// The names of its exports.
     pub exports: Vec<String>,
     /// Its checks.
-    pub checks: Vec<CheckModule>,
+    pub checks: Vec<LoadedCheck>,
     /// Its bundle.
-    pub bundle: Option<BundleModule>,
+    pub bundle: Option<LoadedBundle>,
 }
 
 impl LoadedModule {
@@ -66,8 +66,8 @@ impl LoadedModule {
             let reason = "it exports neither devops:policy/check nor devops:policy/bundle".to_owned();
             return Err(LoadError::Contract(reason));
         }
-        let checks = if has_checks { CheckModule::load(engine, component, digest)? } else { Vec::new() };
-        let bundle = if has_bundle { Some(BundleModule::load(engine, component, digest)?) } else { None };
+        let checks = if has_checks { LoadedCheck::load(engine, component, digest)? } else { Vec::new() };
+        let bundle = if has_bundle { Some(LoadedBundle::load(engine, component, digest)?) } else { None };
         Ok(Self { digest: digest.to_owned(), size: 0, imports, exports, checks, bundle })
     }
 }

@@ -15,19 +15,19 @@ use rayon::prelude::*;
 use crate::batch::{Batch, EnabledRule, Group, split};
 use crate::budget::RetryBudget;
 use crate::facts::Encoded;
-use crate::{CallError, CheckModule, Limits, RuleError};
+use crate::{CallError, Limits, LoadedCheck, RuleError};
 
 /// The available checks. Policies with the same settings for a check share a rule and its instances, so that a thousand policies
 /// created from one bundle cost as much as one.
 pub struct Checks {
-    checks: BTreeMap<String, Arc<CheckModule>>,
+    checks: BTreeMap<String, Arc<LoadedCheck>>,
     bundles: BTreeMap<String, Bundle>,
     limits: Limits,
 }
 
 impl Checks {
     /// Creates the set of checks, by id, with their resource limits, and without bundles.
-    pub fn new(checks: BTreeMap<String, Arc<CheckModule>>, limits: Limits) -> Self {
+    pub fn new(checks: BTreeMap<String, Arc<LoadedCheck>>, limits: Limits) -> Self {
         Self { checks, bundles: BTreeMap::new(), limits }
     }
 

@@ -9,7 +9,7 @@ use guests::{bytes, load, policy};
 use kube_devops_core::{
     Container, ContainerKind, Controller, Phase, Quantities, RestartPolicy, SecurityContext, Status, Subject,
 };
-use kube_devops_engine::{CheckModule, Checks, Engine, Limits, RuleSet};
+use kube_devops_engine::{Checks, Engine, Limits, LoadedCheck, RuleSet};
 use proptest::prelude::*;
 
 fn text() -> impl Strategy<Value = String> {
@@ -171,7 +171,7 @@ fn a_finding_of_another_rule_is_an_error() {
 fn a_component_of_this_version_of_the_contract_stays_loadable() {
     let frozen = include_bytes!("frozen/echo-0.2.0.wasm");
     let engine = Engine::new(Limits::default()).unwrap();
-    let checks = CheckModule::load(&engine, &engine.compile(frozen).unwrap(), "sha256:frozen").unwrap();
+    let checks = LoadedCheck::load(&engine, &engine.compile(frozen).unwrap(), "sha256:frozen").unwrap();
     assert_eq!(checks[0].info().id, "echo");
     assert!(bytes("echo").len() > 1000);
 }

@@ -73,7 +73,7 @@ fn a_check_that_does_not_import_object_needs_no_objects() {
 }
 
 /// Checks with the guest `hostile`, as a catalog creates them when its modules change.
-fn checks_with(module: &kube_devops_engine::CheckModule) -> Checks {
+fn checks_with(module: &kube_devops_engine::LoadedCheck) -> Checks {
     Checks::new(BTreeMap::from([("hostile".to_owned(), Arc::new(module.clone()))]), Limits::default())
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use guests::{hostile, load, misbehave, policy, subject};
 use kube_devops_core::CheckResult::{Failed, NotEvaluated, Passed};
 use kube_devops_core::{CheckOutcome, Report};
-use kube_devops_engine::{CheckModule, Checks, Engine, Limits, LoadError, RuleError};
+use kube_devops_engine::{Checks, Engine, Limits, LoadError, LoadedCheck, RuleError};
 
 /// The time does not matter here, also on a slow machine.
 fn limits() -> Limits {
@@ -217,8 +217,8 @@ fn modules_with_an_invalid_description_are_rejected() {
 #[test]
 fn modules_that_are_not_checks_are_rejected() {
     let engine = Engine::new(Limits { module: 200_000, ..limits() }).unwrap();
-    let load = |bytes: &[u8]| -> Result<Vec<CheckModule>, LoadError> {
-        CheckModule::load(&engine, &engine.compile(bytes)?, "sha256:test")
+    let load = |bytes: &[u8]| -> Result<Vec<LoadedCheck>, LoadError> {
+        LoadedCheck::load(&engine, &engine.compile(bytes)?, "sha256:test")
     };
     assert!(matches!(load(b"no wasm"), Err(LoadError::Compile(_))));
     assert!(matches!(load(&wat::parse_str("(module)").unwrap()), Err(LoadError::Compile(_))));

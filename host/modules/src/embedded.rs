@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kube_devops_engine::{BundleModule, CheckModule, Engine, LoadError};
+use kube_devops_engine::{Engine, LoadError, LoadedBundle, LoadedCheck};
 
 use crate::precompiled::{self, Embedded};
 
@@ -29,11 +29,11 @@ pub enum EmbedError {
 }
 
 /// Loads all embedded checks. Returns them by id.
-pub fn checks(engine: &Engine) -> Result<BTreeMap<String, Arc<CheckModule>>, EmbedError> {
+pub fn checks(engine: &Engine) -> Result<BTreeMap<String, Arc<LoadedCheck>>, EmbedError> {
     let mut checks = BTreeMap::new();
     for module in precompiled::checks() {
         let component = module.load(engine).map_err(|reason| EmbedError::Native { name: module.name, reason })?;
-        let loaded = CheckModule::load(engine, &component, module.digest)
+        let loaded = LoadedCheck::load(engine, &component, module.digest)
             .map_err(|cause| EmbedError::Load { name: module.name, cause })?;
         checks.extend(loaded.into_iter().map(|check| (check.info().id.clone(), Arc::new(check))));
     }
@@ -41,10 +41,10 @@ pub fn checks(engine: &Engine) -> Result<BTreeMap<String, Arc<CheckModule>>, Emb
 }
 
 /// Loads all embedded bundles. Returns them sorted by name.
-pub fn bundles(engine: &Engine) -> Result<Vec<BundleModule>, EmbedError> {
+pub fn bundles(engine: &Engine) -> Result<Vec<LoadedBundle>, EmbedError> {
     let load = |module: &Embedded| {
         let component = module.load(engine).map_err(|reason| EmbedError::Native { name: module.name, reason })?;
-        BundleModule::load(engine, &component, module.digest)
+        LoadedBundle::load(engine, &component, module.digest)
             .map_err(|cause| EmbedError::Load { name: module.name, cause })
     };
     precompiled::bundles().iter().map(load).collect()

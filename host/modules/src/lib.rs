@@ -1,7 +1,7 @@
 //! The checks and bundles that are embedded in the program.
 //!
 //! ```text
-//!   policies/, bundles/ --build.rs--> native code in the program --load--> CheckModule, BundleModule
+//!   policies/, bundles/ --build.rs--> native code in the program --load--> LoadedCheck, LoadedBundle
 //! ```
 //!
 //! The input is an engine; the output is loaded modules with their descriptions. This crate must not depend on the

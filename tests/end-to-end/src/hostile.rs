@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use kube_devops_engine::{Catalog, CheckModule, Engine, Limits};
+use kube_devops_engine::{Catalog, Engine, Limits, LoadedCheck};
 
 use crate::guests::guest;
 
@@ -14,7 +14,7 @@ use crate::guests::guest;
 pub fn checks_of_which_one_fails(temporary: &Path) -> Result<Catalog> {
     let hostile = guest("hostile", temporary)?;
     let engine = Engine::new(Limits::default())?;
-    let loaded = CheckModule::load(&engine, &engine.compile(&hostile)?, "sha256:hostile")?;
+    let loaded = LoadedCheck::load(&engine, &engine.compile(&hostile)?, "sha256:hostile")?;
     let module = Arc::new(loaded.into_iter().next().context("the guest has a check")?);
     let mut modules = kube_devops_modules::checks(&engine)?;
     modules.insert("latest-tag".to_owned(), module.clone());

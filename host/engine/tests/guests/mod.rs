@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use kube_devops_core::{CheckOutcome, Container, Policy, RuleConfig, Status, Subject};
-use kube_devops_engine::{CheckModule, Checks, Engine, Limits, LoadError, RuleError, RuleSet};
+use kube_devops_engine::{Checks, Engine, Limits, LoadError, LoadedCheck, RuleError, RuleSet};
 use serde_json::json;
 
 static GUESTS: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
@@ -22,15 +22,15 @@ pub fn bytes(guest: &str) -> &'static [u8] {
 }
 
 /// Loads the check of a guest.
-pub fn load(engine: &Engine, guest: &str) -> Result<CheckModule, LoadError> {
-    let mut checks = CheckModule::load(engine, &engine.compile(bytes(guest))?, "sha256:test")?;
+pub fn load(engine: &Engine, guest: &str) -> Result<LoadedCheck, LoadError> {
+    let mut checks = LoadedCheck::load(engine, &engine.compile(bytes(guest))?, "sha256:test")?;
     assert_eq!(checks.len(), 1, "{guest} has one check");
     Ok(checks.remove(0))
 }
 
 /// Loads all checks of a guest.
-pub fn load_all(engine: &Engine, guest: &str) -> Result<BTreeMap<String, Arc<CheckModule>>, LoadError> {
-    let checks = CheckModule::load(engine, &engine.compile(bytes(guest))?, "sha256:test")?;
+pub fn load_all(engine: &Engine, guest: &str) -> Result<BTreeMap<String, Arc<LoadedCheck>>, LoadError> {
+    let checks = LoadedCheck::load(engine, &engine.compile(bytes(guest))?, "sha256:test")?;
     Ok(checks.into_iter().map(|check| (check.info().id.clone(), Arc::new(check))).collect())
 }
 
