@@ -10,10 +10,10 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::explain;
 use crate::problem::Problem;
 use crate::split::LineCount;
 use crate::tree::{Builder, Scalar, Tree};
+use crate::{explain, metadata};
 
 /// Parses a text with a single value. `first_line` is the line of the file in which the text starts.
 pub(crate) fn parse(text: &str, first_line: usize) -> Result<Tree, Problem> {
@@ -176,7 +176,7 @@ pub(crate) struct List<'t> {
 }
 
 impl<'t> List<'t> {
-    /// Parses a text as a list, if it can be read item by item.
+    /// Parses a text as a list, if it can be read item by item. A list with invalid metadata cannot.
     pub fn of(text: &'t str) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -187,9 +187,15 @@ impl<'t> List<'t> {
             kind: Cow<'t, str>,
             #[serde(borrow)]
             items: Vec<&'t RawValue>,
+            #[serde(borrow, default)]
+            metadata: Option<&'t RawValue>,
         }
         memchr::memmem::find(text.as_bytes(), b"\"items\"")?;
-        let Raw { api_version, kind, items } = serde_json::from_str(text).ok()?;
+        let Raw { api_version, kind, items, metadata } = serde_json::from_str(text).ok()?;
+        if let Some(text) = metadata {
+            let tree = parse(text.get(), 1).ok()?;
+            tree.root().map_or(Ok(()), metadata::check_value).ok()?;
+        }
         kind.ends_with("List").then_some(Self { api_version, kind, items })
     }
 }

@@ -14,10 +14,15 @@ use crate::values::{self, ValueError};
 
 /// Validates the metadata of an object.
 pub(crate) fn check(object: Item<'_>) -> Result<(), ValueError> {
-    match object.get("metadata") {
-        Some(metadata) if !metadata.is_null() => values::read::<ObjectMeta>(metadata).map(drop),
-        _ => Ok(()),
+    object.get("metadata").map_or(Ok(()), check_value)
+}
+
+/// Validates metadata.
+pub(crate) fn check_value(metadata: Item<'_>) -> Result<(), ValueError> {
+    if metadata.is_null() {
+        return Ok(());
     }
+    values::read::<ObjectMeta>(metadata).map(drop)
 }
 
 /// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/>

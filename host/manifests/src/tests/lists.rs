@@ -150,6 +150,36 @@ fn json_lists_are_read() {
 }
 
 #[test]
+fn the_metadata_of_a_list_is_validated() {
+    let pod = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{}]}}"#;
+    let list = |kind: &str, metadata: &str| {
+        format!("{{\"apiVersion\": \"v1\", \"kind\": \"{kind}\",\n\"metadata\":\n{metadata},\n\"items\": [{pod}]}}")
+    };
+    for kind in ["List", "PodList"] {
+        for valid in ["{}", "null", "{\"resourceVersion\": \"\"}", "{\"continue\": 5, \"labels\": null}"] {
+            let manifests = read_text(list(kind, valid));
+            assert_eq!((names(&manifests), manifests.errors.len()), (vec!["a"], 0), "{valid}");
+        }
+        for (invalid, field) in [
+            ("{\"name\": 5}", "metadata.name"),
+            ("{\"labels\": {\"a\": 1}}", "metadata.labels.a"),
+            ("{\"resourceVersion\": 5}", "metadata.resourceVersion"),
+            ("{\"creationTimestamp\": \"x\"}", "metadata.creationTimestamp"),
+            ("[]", "metadata"),
+            ("5", "metadata"),
+        ] {
+            let manifests = read_text(list(kind, invalid));
+            let (message, (document, line)) = only_error(&manifests);
+            assert!(message.starts_with(&format!("invalid {kind}")) && message.contains(field), "{message}");
+            assert!(document == 1 && (2..=3).contains(&line) && manifests.subjects.is_empty(), "{line}");
+            // The same in YAML, and in a list that is not split.
+            let yaml = format!("apiVersion: v1\nkind: {kind}\nmetadata: {invalid}\nitems:\n- {pod}\n");
+            assert_eq!(only_error(&read_text(yaml)).0, message);
+        }
+    }
+}
+
+#[test]
 fn the_nesting_of_lists_is_limited() {
     let deep = |depth: usize| {
         format!(
