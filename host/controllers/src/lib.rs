@@ -10,7 +10,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod evaluator;
-pub mod pod_index;
+mod evaluator;
+mod pod_index;
 pub mod reconcile;
 pub mod watch;

@@ -12,8 +12,6 @@ use crate::{Digest, OciError};
 
 /// The media type of a manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// The media type of an index.
-pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The media type of the configuration of a component.
 pub const CONFIGURATION: &str = "application/vnd.wasm.config.v0+json";
 /// The media type of a component.

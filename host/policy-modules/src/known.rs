@@ -28,6 +28,7 @@ pub struct Load {
     /// Its place in a registry.
     pub origin: Option<(Origin, Digest)>,
     /// The memory for the component in the budget of all modules.
+    #[expect(dead_code, reason = "its drop returns the memory")]
     pub reserved: Option<Reserved>,
 }
 

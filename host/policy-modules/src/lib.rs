@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Every replica loads the modules by itself. ConfigMaps are watched by name, and only in the namespace of the platform.
-//! [`store`] and [`oci`] decide; [`manager`] requests and loads.
+//! `store` and `oci` decide; `manager` requests and loads.
 //!
 //! In come PolicyModule objects, ConfigMaps and registries; out come the checks of the program and of all modules, and statuses. This
 //! crate must not know which policies use the checks. Start reading at [`start`].
@@ -21,9 +21,9 @@ mod fetch;
 mod known;
 mod manager;
 mod metrics;
-pub mod oci;
+mod oci;
 mod statuses;
-pub mod store;
+mod store;
 pub mod validate;
 
 use std::collections::BTreeMap;

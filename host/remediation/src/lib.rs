@@ -7,7 +7,7 @@
 //!                                '--> NextJob::Follow --> decide, rollout --> done, or revert
 //! ```
 //!
-//! [`state`] and [`follow`](mod@follow) decide when, [`decide`] whether and [`plan`] what, as functions of data and time; [`requests`] talks to the API
+//! `state` and `follow` decide when, `decide` whether and `plan` what, as functions of data and time; `requests` talks to the API
 //! server. One job of a policy runs at a time, and a limited number of workloads is patched per minute.
 //!
 //! In come violations of workloads, by policy; out come patches, and the results of their rollouts. This crate must not know when a

@@ -13,7 +13,7 @@ use super::added::{ADDED_FIELDS, CONTAINERS, PROBES, added, record};
 /// The policy whose enforcement added fields.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
 /// The prefix of the name of the policy in [`PATCHED_BY`].
-pub const PATCHED_BY_PREFIX: &str = "kube-devops/";
+const PATCHED_BY_PREFIX: &str = "kube-devops/";
 /// The annotation with the fingerprint of the pod template of a rollout that is not complete.
 pub const ROLLING_OUT: &str = "devops.stochastic.io/rolling-out";
 /// Excludes a workload from remediation.

@@ -1,4 +1,4 @@
-//! The runtime of the controllers: HTTP endpoints, leader election, watches and the order of the shutdown.
+//! The runtime of the controllers and the webhook: HTTP endpoints, leader election, watches and the order of the shutdown.
 //!
 //! ```text
 //!   Runtime::start --> /healthz, /readyz, /metrics

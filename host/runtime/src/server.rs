@@ -1,4 +1,4 @@
-//! The HTTP endpoints of the controllers: `/healthz`, `/readyz` and `/metrics`.
+//! The HTTP endpoints of the controllers and the webhook: `/healthz`, `/readyz` and `/metrics`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ struct Served {
 }
 
 /// Listens on `address` (port 0 means any free port), and serves the endpoints in the background until `stop`. Returns the task.
-pub async fn serve(
+pub(super) async fn serve(
     address: SocketAddr,
     readiness: Readiness,
     registry: Registry,

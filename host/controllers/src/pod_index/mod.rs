@@ -137,11 +137,6 @@ impl PodIndex {
         self.count
     }
 
-    /// Whether there are no pods.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// The keys of all pods.
     pub fn keys(&self) -> impl Iterator<Item = ObjectKey> {
         self.namespaces.keys().flat_map(|namespace| self.keys_in(namespace))
@@ -151,11 +146,6 @@ impl PodIndex {
     pub fn keys_in<'a>(&'a self, namespace: &'a Arc<str>) -> impl Iterator<Item = ObjectKey> + 'a {
         let names = self.namespaces.get(namespace).into_iter().flat_map(BTreeMap::keys);
         names.map(|name| ObjectKey { namespace: namespace.clone(), name: name.clone() })
-    }
-
-    /// The namespaces that have pods.
-    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.namespaces.keys()
     }
 
     /// The pods of a namespace, by name.

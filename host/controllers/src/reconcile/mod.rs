@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Only changed pods are evaluated again. Only the leader writes, one write of a policy at a time, and only if something
-//! changed. [`controller`] is the event loop; [`policy`], [`gate`], [`status`], [`audit`] and [`events`] decide, as functions of
-//! data and time; [`write`] is the requests as data; [`executor`] is the only file that sends them.
+//! changed. `controller` is the event loop; `policy`, `gate`, `status`, `audit` and `events` decide, as functions of
+//! data and time; `write` is the requests as data; `executor` is the only file that sends them.
 
 mod audit;
 mod availability;

@@ -4,9 +4,9 @@
 //!
 //! | written by | place | format |
 //! |---|---|---|
-//! | cosign 2; cosign 3 with `--new-bundle-format=false`; podman | tag `sha256-<digest>.sig` | [`simple`] |
-//! | cosign with `--registry-referrers-mode=oci-1-1` | referrers | [`simple`] |
-//! | cosign 3 | referrers, or the index with the tag `sha256-<digest>` | [`bundle`] |
+//! | cosign 2; cosign 3 with `--new-bundle-format=false`; podman | tag `sha256-<digest>.sig` | `simple` |
+//! | cosign with `--registry-referrers-mode=oci-1-1` | referrers | `simple` |
+//! | cosign 3 | referrers, or the index with the tag `sha256-<digest>` | `bundle` |
 //!
 //! A transparency log is not consulted: with a key, it adds no trust, and it could not be reached from many networks.
 

@@ -3,7 +3,7 @@
 //! The algorithm is that of client-go. A candidate acquires the lease once it has not seen a renewal for the lease duration,
 //! by its own clock: clocks of other machines do not matter. A leader that has not been able to renew for two thirds of this
 //! duration steps down, before another replica can start. Every write names the version that it replaces, so that two
-//! candidates cannot both succeed. [`candidate`] decides, and this file sends the requests.
+//! candidates cannot both succeed. `candidate` decides, and this file sends the requests.
 
 mod candidate;
 mod handover;
