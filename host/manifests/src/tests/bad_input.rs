@@ -132,7 +132,7 @@ kind: Deployment
 metadata: {name: a}
 x-base: &base
   image: base:1
-  livenessProbe: {}
+  livenessProbe: {exec: {}}
 x-defaults: &defaults
   <<: *base
   image: defaults:1

@@ -33,10 +33,12 @@ pub fn expected_of(object: &Value) -> Option<Vec<String>> {
             let name = if name.is_empty() { format!("{key}[{index}]") } else { name };
             let is_pinned = is_pinned(&text_or_nothing(&container["image"])?);
             let needs_probes = key == "containers";
+            let (liveness, readiness) =
+                (has_handler(&container["livenessProbe"])?, has_handler(&container["readinessProbe"])?);
             for (check, is_violation) in [
                 ("latest-tag", !is_pinned),
-                ("missing-liveness", needs_probes && container["livenessProbe"].is_null()),
-                ("missing-readiness", needs_probes && container["readinessProbe"].is_null()),
+                ("missing-liveness", needs_probes && !liveness),
+                ("missing-readiness", needs_probes && !readiness),
             ] {
                 if is_violation {
                     violations.push(format!("{check} {name}"));
@@ -46,6 +48,18 @@ pub fn expected_of(object: &Value) -> Option<Vec<String>> {
     }
     violations.sort();
     Some(violations)
+}
+
+/// Whether a probe has a handler, which the API server requires; `None` if it is no probe.
+fn has_handler(probe: &Value) -> Option<bool> {
+    match probe {
+        Value::Null => Some(false),
+        Value::Object(fields) => {
+            let handlers = ["exec", "grpc", "httpGet", "tcpSocket"];
+            Some(handlers.iter().any(|handler| fields.get(*handler).is_some_and(|handler| !handler.is_null())))
+        }
+        _ => None,
+    }
 }
 
 /// Reports whether an image is pinned to a version. A malformed image is not.
