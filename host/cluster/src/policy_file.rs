@@ -1,12 +1,13 @@
 //! A DevOpsPolicy in a file, with the validation of the API server.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube::api::ObjectMeta;
 use kube::{CustomResourceExt, Resource};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_norway::{Deserializer, Value as Yaml};
 
-use crate::crd::{DevOpsPolicy, bounds};
+use crate::crd::{DevOpsPolicy, bounds, stored};
 
 /// The reason why a text is not a policy that the API server would accept.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,10 @@ pub fn parse(text: &str) -> Result<DevOpsPolicy, PolicyFileError> {
     // A field that is a string accepts any scalar of the text.
     let spec = document.get("spec").unwrap_or(&Yaml::Null);
     let spec = serde_json::to_value(spec).map_err(|error| PolicyFileError::WrongType(format!("spec: {error}")))?;
+    if as_stored(&spec) != spec {
+        let object = serde_json::to_value(&document);
+        return check(&object.map_err(|error| PolicyFileError::WrongType(error.to_string()))?);
+    }
     // The text is read again, because only errors of the text contain lines.
     let Some(document) = Deserializer::from_str(text).nth(index) else { return Err(PolicyFileError::Several) };
     read(document, &spec)
@@ -68,7 +73,11 @@ pub fn parse(text: &str) -> Result<DevOpsPolicy, PolicyFileError> {
 pub fn check(object: &Value) -> Result<DevOpsPolicy, PolicyFileError> {
     let text_of = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
     check_kind(text_of("apiVersion"), text_of("kind"))?;
-    read(object, &object["spec"])
+    let mut object = object.clone();
+    if let Some(spec) = object.get_mut("spec") {
+        *spec = as_stored(spec);
+    }
+    read(&object, &object["spec"])
 }
 
 fn check_kind(api_version: String, kind: String) -> Result<(), PolicyFileError> {
@@ -127,10 +136,18 @@ pub fn is_subdomain(name: &str) -> bool {
 
 /// Returns the violations of the types and bounds of the schema by a spec, each with its field.
 fn schema_violations(spec: &Value) -> Vec<String> {
-    let versions = DevOpsPolicy::crd().spec.versions;
-    let schemas =
-        versions.into_iter().filter_map(|version| version.schema?.open_api_v3_schema?.properties?.remove("spec"));
-    schemas.flat_map(|schema| bounds::violations(&schema, spec, "spec")).collect()
+    schema().map(|schema| bounds::violations(&schema, spec, "spec")).unwrap_or_default()
+}
+
+/// Returns a spec as the API server reads it.
+fn as_stored(spec: &Value) -> Value {
+    schema().map_or_else(|| spec.clone(), |schema| stored::as_stored(&schema, spec.clone()))
+}
+
+/// Returns the schema of the spec.
+fn schema() -> Option<JSONSchemaProps> {
+    let version = DevOpsPolicy::crd().spec.versions.into_iter().next()?;
+    version.schema?.open_api_v3_schema?.properties?.remove("spec")
 }
 
 #[cfg(test)]
@@ -183,6 +200,37 @@ mod tests {
         }
         let unnamed = POLICY.replace("name: a", "");
         assert!(result(&format!("{unnamed}  forbidLatestTag: true\n")).contains("a name is required"));
+    }
+
+    #[test]
+    fn nulls_and_whole_numbers_are_those_of_the_api_server() {
+        for spec in [
+            "  enforcementMode: null\n  forbidLatestTag: true\n",
+            "  checks: null\n  bundle: null\n  defaultProbe: null\n  maxRestartCount: 3.0\n",
+            "  forbidPendingDuration: 1e3\n  defaultProbe: {tcpPort: 80.0, periodSeconds: null}\n",
+            "  checks: [{check: pending, settings: null, weight: 5.0}]\n",
+        ] {
+            assert_eq!(result(&format!("{POLICY}{spec}")), "accepted", "{spec}");
+        }
+        let policy = parse(&format!("{POLICY}  maxRestartCount: 3.0\n  enforcementMode: null\n"));
+        assert_eq!(policy.ok().and_then(|policy| policy.spec.max_restart_count), Some(3));
+        for (spec, part) in [
+            ("  maxRestartCount: null\n", "the policy enables no check"),
+            ("  checks: null\n", "the policy enables no check"),
+            ("  maxRestartCount: 2.5\n", "2.5"),
+            ("  maxRestartCount: 1e300\n", "spec.maxRestartCount"),
+            ("  maxRestartCount: -1.0\n", "spec.maxRestartCount: -1 is less than"),
+            ("  checks: [{check: null}]\n", "missing field `check`"),
+            ("  checks: [null]\n", "spec.checks"),
+            ("  checks: [{check: pending, severity: null}]\n", "spec.checks[0].severity: null is not one of"),
+            (
+                "  bundle: baseline\n  severityOverrides: {pending: null}\n",
+                "spec.severityOverrides.pending: null is not one",
+            ),
+        ] {
+            let text = result(&format!("{POLICY}{spec}"));
+            assert!(text.contains(part), "{spec}: {text}");
+        }
     }
 
     #[test]

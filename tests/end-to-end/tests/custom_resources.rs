@@ -138,6 +138,16 @@ fn invalid_specs() -> Vec<(Value, &'static str)> {
         ),
         (probe(json!({ "periodSeconds": 0 })), "spec.defaultProbe.periodSeconds"),
         (probe(json!({ "initialDelaySeconds": -1 })), "spec.defaultProbe.initialDelaySeconds"),
+        (json!({ "maxRestartCount": null }), "the policy enables no check"),
+        (json!({ "checks": null }), "the policy enables no check"),
+        (json!({ "checks": [{ "check": null }] }), "spec.checks[0].check"),
+        (json!({ "checks": [null] }), "spec.checks[0]"),
+        (json!({ "checks": [{ "check": "pending", "severity": null }] }), "spec.checks[0].severity"),
+        (
+            json!({ "forbidLatestTag": true, "severityOverrides": { "latestTag": null } }),
+            "spec.severityOverrides.latestTag",
+        ),
+        (resources(json!({ "cpuLimit": null })), "defaultResources is empty"),
         (resources(json!({})), "defaultResources is empty"),
         (resources(json!({ "cpuRequest": "lots" })), "spec.defaultResources.cpuRequest in body should match"),
         (resources(json!({ "memoryLimit": "-1Gi" })), "spec.defaultResources.memoryLimit in body should match"),
@@ -177,10 +187,8 @@ fn policy_files_are_validated_like_objects() {
     }
 }
 
-#[tokio::test]
-async fn valid_policies_are_accepted_and_defaulted() -> Result<()> {
-    let plane = installed().await?;
-    for (index, spec) in [
+fn valid_specs() -> Vec<Value> {
+    vec![
         json!({ "forbidLatestTag": true }),
         json!({ "maxRestartCount": 0, "forbidPendingDuration": 0 }),
         json!({ "maxRestartCount": 1_000_000, "forbidPendingDuration": 31_536_000 }),
@@ -190,9 +198,55 @@ async fn valid_policies_are_accepted_and_defaulted() -> Result<()> {
         json!({ "forbidLatestTag": true, "defaultResources": { "cpuRequest": "500m", "cpuLimit": "0.5" } }),
         json!({ "forbidLatestTag": true, "defaultProbe": { "tcpPort": 65_535, "periodSeconds": 1 } }),
     ]
-    .into_iter()
-    .enumerate()
-    {
+}
+
+/// Returns valid specs that the API server changes, each with the result.
+fn changed_specs() -> Vec<(Value, Value)> {
+    let latest = |field: &str, value: Value| json!({ "forbidLatestTag": true, field: value });
+    let audited = |mut spec: Value| {
+        spec["enforcementMode"] = "audit".into();
+        spec
+    };
+    let check = |rule: Value| json!({ "checks": [rule] });
+    vec![
+        (latest("enforcementMode", Value::Null), audited(json!({ "forbidLatestTag": true }))),
+        (latest("checks", Value::Null), audited(json!({ "forbidLatestTag": true }))),
+        (latest("maxRestartCount", Value::Null), audited(latest("maxRestartCount", Value::Null))),
+        (json!({ "maxRestartCount": 3.0 }), audited(json!({ "maxRestartCount": 3 }))),
+        (latest("defaultProbe", json!({ "tcpPort": 80.0 })), audited(latest("defaultProbe", json!({ "tcpPort": 80 })))),
+        (
+            check(json!({ "check": "pending", "settings": null, "weight": 5.0 })),
+            audited(check(json!({ "check": "pending", "weight": 5 }))),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn nulls_and_whole_numbers_are_changed_before_the_validation() -> Result<()> {
+    let plane = installed().await?;
+    for (index, (spec, expected)) in changed_specs().into_iter().enumerate() {
+        let created = create(plane, &policy(&format!("changed-{index}"), &spec)).await?;
+        assert_eq!(serde_json::from_str::<Value>(&created)?["spec"], expected, "{spec}");
+    }
+    Ok(())
+}
+
+/// The program accepts the policy files that the API server accepts.
+#[test]
+fn valid_policy_files_are_accepted_like_objects() {
+    for spec in valid_specs().into_iter().chain(changed_specs().into_iter().map(|(spec, _)| spec)) {
+        let folder = Folder::with([("policy.json", policy("a", &spec))]);
+        let mut command = kube_devops();
+        command.args(["analyze", "-f", "examples", "--policy"]).arg(folder.path().join("policy.json"));
+        let ran = run(&mut command);
+        assert!(!ran.stderr.contains("error: "), "{spec}: {}", ran.stderr);
+    }
+}
+
+#[tokio::test]
+async fn valid_policies_are_accepted_and_defaulted() -> Result<()> {
+    let plane = installed().await?;
+    for (index, spec) in valid_specs().into_iter().enumerate() {
         let created = create(plane, &policy(&format!("valid-{index}"), &spec)).await?;
         let created: Value = serde_json::from_str(&created)?;
         let mode = spec.get("enforcementMode").cloned().unwrap_or(json!("audit"));

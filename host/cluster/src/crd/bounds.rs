@@ -1,4 +1,4 @@
-//! The types and bounds in the schema of a custom resource: ranges, lengths and patterns.
+//! The types and bounds in the schema of a custom resource: ranges, lengths, patterns and values.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,10 @@ fn add_violations(schema: &JSONSchemaProps, value: &Value, field: &str, found: &
     let mut add = |violation: String| found.push(format!("{field}: {violation}"));
     if let Some(expected) = schema.type_.as_deref().filter(|expected| !has_type(value, expected)) {
         return add(format!("{value} has another type than {expected}"));
+    }
+    if let Some(values) = schema.enum_.as_ref().filter(|values| !values.iter().any(|known| known.0 == *value)) {
+        let values: Vec<String> = values.iter().map(|known| known.0.to_string()).collect();
+        return add(format!("{value} is not one of {}", values.join(", ")));
     }
     match value {
         Value::Number(number) => {
@@ -143,6 +147,14 @@ mod tests {
     }
 
     #[test]
+    fn values_must_be_listed_even_if_they_are_null() {
+        let schema = || json!({ "type": "string", "enum": ["low", "high"], "nullable": true });
+        assert!(of(schema(), &json!("low")).is_empty());
+        assert_eq!(of(schema(), &json!("medium")), [r#"spec: "medium" is not one of "low", "high""#]);
+        assert_eq!(of(schema(), &json!(null)), [r#"spec: null is not one of "low", "high""#]);
+    }
+
+    #[test]
     fn violations_in_objects_and_lists_contain_the_path() {
         let item = json!({ "properties": { "port": { "maximum": 9 } } });
         let schema = || json!({ "properties": { "list": { "minItems": 1, "maxItems": 2, "items": item } } });
@@ -161,7 +173,8 @@ mod tests {
 
     #[test]
     fn every_keyword_of_the_schema_of_a_policy_is_checked_here_or_elsewhere() {
-        const HERE: [&str; 10] = [
+        const HERE: [&str; 11] = [
+            "enum",
             "items",
             "maxItems",
             "maxLength",
@@ -174,7 +187,7 @@ mod tests {
             "type",
         ];
         /// By the types of the fields, and `DevOpsPolicySpec::broken_rules`.
-        const ELSEWHERE: [&str; 5] = ["enum", "format", "nullable", "required", "x-kubernetes-validations"];
+        const ELSEWHERE: [&str; 4] = ["format", "nullable", "required", "x-kubernetes-validations"];
         const LIST_MAP: [&str; 2] = ["x-kubernetes-list-map-keys", "x-kubernetes-list-type"];
         const WITHOUT_BOUNDS: [&str; 3] = ["default", "description", "x-kubernetes-preserve-unknown-fields"];
         fn visit(schema: &Value) {
