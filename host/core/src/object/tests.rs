@@ -112,6 +112,9 @@ fn wrong_types_of_facts_are_errors() {
         ("volumes", json!({})),
         ("volumes", json!(["a"])),
         ("containers", json!([{ "securityContext": { "privileged": "yes" } }])),
+        ("containers", json!([{ "livenessProbe": "tcp" }])),
+        ("containers", json!([{ "readinessProbe": [] }])),
+        ("containers", json!([{ "startupProbe": true }])),
     ] {
         let mut object = json!({ "kind": "Pod", "spec": spec() });
         object["spec"][field] = value;
