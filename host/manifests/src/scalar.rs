@@ -135,7 +135,9 @@ fn float(text: &str) -> Option<f64> {
         let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
         !digits.is_empty() && are_digits(digits)
     });
-    if has_digits && has_exponent && are_digits(whole) && are_digits(fraction) { text.parse().ok() } else { None }
+    // For kubectl, a number that is out of range is a string.
+    let is_float = has_digits && has_exponent && are_digits(whole) && are_digits(fraction);
+    if is_float { text.parse().ok().filter(|number: &f64| number.is_finite()) } else { None }
 }
 
 #[cfg(test)]
@@ -168,6 +170,9 @@ mod tests {
             (".5", Scalar::Float(0.5)),
             ("1.", Scalar::Float(1.0)),
             ("1e3", Scalar::Float(1000.0)),
+            ("1e400", Scalar::Text("1e400")),
+            ("-1.5e400", Scalar::Text("-1.5e400")),
+            (".1e400", Scalar::Text(".1e400")),
             ("1.29.3", Scalar::Text("1.29.3")),
             ("1:30", Scalar::Text("1:30")),
             ("100m", Scalar::Text("100m")),
