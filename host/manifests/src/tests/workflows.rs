@@ -198,6 +198,11 @@ fn other_containers_of_known_custom_kinds_are_reported() {
         let (evaluated, reported, ignored) = kinds(api_version, kind, &spec);
         assert_eq!((evaluated.len(), reported, ignored), (count, vec![kind.to_owned()], 0), "{kind}");
     }
+    let stored =
+        "{templates: [{name: t, container: {image: a}}]}\nstatus: {storedTemplates: {t: {container: {image: a}}}}";
+    assert_eq!(kinds("argoproj.io/v1alpha1", "Workflow", stored), (vec!["Workflow".to_owned()], vec![], 0));
+    let reference = "{workflowTemplateRef: {name: t}}\nstatus: {storedWorkflowTemplateSpec: {templates: [{container: {image: a}}]}}";
+    assert_eq!(kinds("argoproj.io/v1alpha1", "Workflow", reference), (vec![], vec![], 1));
     // The API server does not store other fields of built-in kinds.
     let deployment = kinds("apps/v1", "Deployment", &format!("{{template: {template}, {other}}}"));
     assert_eq!(deployment, (vec!["Deployment".to_owned()], vec![], 0));

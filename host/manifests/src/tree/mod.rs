@@ -192,9 +192,10 @@ impl<'t> Item<'t> {
         self.get(key).and_then(Self::text).unwrap_or_default()
     }
 
-    /// Returns the values with containers with an image, at any depth.
+    /// Returns the values with containers with an image, at any depth. The status of an object runs none: it can repeat the
+    /// templates of others, and the API server drops it from a manifest.
     pub fn with_containers(self) -> impl Iterator<Item = Self> {
-        self.below().map(|(_, item)| item).filter(|item| item.has_containers())
+        self.descend(|key| key != "status").map(|(_, item)| item).filter(|item| item.has_containers())
     }
 
     /// Reports whether the value has a container with an image in one of the fields of [`CONTAINERS`].
@@ -206,11 +207,15 @@ impl<'t> Item<'t> {
 
     /// Returns the value and all values below it, with their keys. The limit of aliases also limits their number.
     pub fn below(self) -> impl Iterator<Item = (&'t str, Self)> {
+        self.descend(|_| true)
+    }
+
+    fn descend(self, enters: fn(&str) -> bool) -> impl Iterator<Item = (&'t str, Self)> {
         let mut open = vec![("", self)];
         std::iter::from_fn(move || {
             let (key, item) = open.pop()?;
             open.extend(item.items().map(|item| ("", item)));
-            open.extend(item.entries());
+            open.extend(item.entries().filter(|(key, _)| enters(key)));
             Some((key, item))
         })
     }
