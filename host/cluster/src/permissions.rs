@@ -8,6 +8,7 @@ use kube::api::PostParams;
 use crate::ClusterError;
 use crate::connection::Connection;
 use crate::crd::GROUP;
+use crate::pods::verify_exists;
 
 /// A component that sends requests to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -299,10 +300,11 @@ pub async fn ask(connection: &Connection, namespace: &str) -> Result<Vec<Answer>
     Ok(answers)
 }
 
-/// Asks the API server about the permissions of `analyze` in some namespaces.
+/// Asks the API server about the permissions of `analyze` in some namespaces. Fails if one does not exist.
 pub async fn ask_to_analyze(connection: &Connection, namespaces: &[String]) -> Result<Vec<Answer>, ClusterError> {
     let mut answers = Vec::new();
     for namespace in namespaces {
+        verify_exists(connection, namespace).await?;
         for permission in PERMISSIONS.iter().filter(|permission| permission.needed_by.contains(&Component::Cli)) {
             review(connection, permission, Some(namespace.clone()), &mut answers).await?;
         }

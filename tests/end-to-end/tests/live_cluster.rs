@@ -353,6 +353,10 @@ async fn missing_permissions_are_reported_with_the_commands_that_need_them() -> 
     assert!(denied.len() == 1 && denied[0].contains("list pods in default"), "{}", ran.stdout);
     assert!(ran.stdout.contains("the pods of default cannot be evaluated"), "{}", ran.stdout);
 
+    // A namespace that does not exist is reported as by `analyze`.
+    let misspelt = ["check", "--analyze-namespace", namespace.name(), "--analyze-namespace", "no-such-namespace"];
+    call(plane.kubeconfig().path(), &misspelt).exits(2).complains(&["there is no namespace", "no-such-namespace"]);
+
     // `list pods` and `analyze` need no other permission.
     call(lister.path(), &["list", "pods"]).exits(0);
     call(lister.path(), &["analyze"]).exits(0);

@@ -100,7 +100,7 @@ fn analyze_advice(answers: &[Answer], analyzed: &[String]) -> String {
     format!(
         "\nWith these credentials the pods of {namespaces} cannot be evaluated.\n\
          Ask a cluster administrator for a Role in each of these namespaces with the permissions marked NO, bound to\n\
-         you. Namespaces that do not exist are reported in the same way.\n"
+         you. Without the permission to get namespaces, one that does not exist is reported in the same way.\n"
     )
 }
 
