@@ -285,7 +285,7 @@ async fn the_context_selects_the_cluster() -> Result<()> {
     list(&["--context", "nowhere"]).exits(2).complains(&["error: ", "nowhere"]);
     let mut by_environment = kube_devops();
     by_environment.args(["list", "pods", "-o", "name", "--context", "there"]).env("KUBECONFIG", &file);
-    assert_eq!(run(&mut by_environment).exits(0).stdout, "pod/there\n");
+    assert_eq!(run(&mut by_environment).exits(0).stdout, "pod/there -n default\n");
     Ok(())
 }
 

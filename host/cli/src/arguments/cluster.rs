@@ -94,7 +94,7 @@ pub enum ListFormat {
     Json,
     /// YAML list
     Yaml,
-    /// One pod/NAME per line, for kubectl
+    /// One pod/NAME per line, as arguments of kubectl; of several namespaces pod/NAME -n NAMESPACE
     Name,
 }
 

@@ -112,7 +112,7 @@ pub enum ExportFormat {
     Yaml,
     /// A List in JSON
     Json,
-    /// One KIND/NAME per line, for kubectl
+    /// One KIND/NAME per line, as arguments of kubectl; of several namespaces KIND/NAME -n NAMESPACE
     Name,
 }
 

@@ -56,7 +56,7 @@ pub fn run(cluster: &ClusterArguments, command: &ListCommand) -> Result<Outcome>
         ListFormat::Text => columns(&rows.iter().map(Row::printable).collect::<Vec<_>>()),
         ListFormat::Json => format!("{}\n", serde_json::to_string_pretty(&rows)?),
         ListFormat::Yaml => serde_norway::to_string(&rows)?,
-        ListFormat::Name => rows.iter().map(|row| format!("pod/{}\n", output::name(&row.name))).collect(),
+        ListFormat::Name => names(&rows, arguments.selection.namespaces.len() == 1),
     };
     if rows.is_empty() && arguments.output == ListFormat::Text {
         print_note("no pods found");
@@ -83,6 +83,12 @@ fn read(cluster: &ClusterArguments, arguments: &ListPodsArguments) -> Result<Vec
         });
         Ok(rows.collect())
     })
+}
+
+/// Formats the rows as arguments of kubectl, with the namespaces unless there is only one.
+fn names(rows: &[Row], is_one_namespace: bool) -> String {
+    let namespace = |row: &'_ Row| if is_one_namespace { String::new() } else { row.namespace.clone() };
+    rows.iter().map(|row| output::arguments_of_kubectl("pod", &row.name, &namespace(row)) + "\n").collect()
 }
 
 /// Formats the rows as columns. Their minimum widths are fixed, because scripts rely on them; longer names widen a column.

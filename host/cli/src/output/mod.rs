@@ -56,6 +56,12 @@ pub enum Format {
     Github,
 }
 
+/// Returns an object as arguments of kubectl. `namespace` is empty if the reader knows it.
+pub(crate) fn arguments_of_kubectl(resource: &str, object: &str, namespace: &str) -> String {
+    let object = format!("{resource}/{}", name(object));
+    if namespace.is_empty() { object } else { format!("{object} -n {}", name(namespace)) }
+}
+
 /// Returns a text as one escaped line of bounded length.
 pub(crate) fn one_line(text: &str) -> String {
     const MAX_LENGTH: usize = 1000;

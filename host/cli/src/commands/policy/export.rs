@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use kube_devops_cluster::connection::Connection;
+use kube_devops_cluster::crd::GROUP;
 use kube_devops_cluster::gitops::{self, StoredKind};
 use serde_json::{Value, json};
 
@@ -33,7 +34,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &ExportArguments) -> Result<Ou
                 names => print_note(&format!("no policies found in {}", names.join(", "))),
             }
         }
-        print(&text(&objects, &origin(&connection), arguments.output)?)
+        print(&text(&objects, &origin(&connection), arguments.output, namespaces.len() == 1)?)
     })
 }
 
@@ -46,7 +47,7 @@ pub fn origin(connection: &Connection) -> String {
     }
 }
 
-fn text(objects: &[Value], origin: &str, format: ExportFormat) -> Result<String> {
+fn text(objects: &[Value], origin: &str, format: ExportFormat, is_one_namespace: bool) -> Result<String> {
     let field = |object: &Value, field: &str| output::name(object["metadata"][field].as_str().unwrap_or_default());
     let kind = |object: &Value| object["kind"].as_str().unwrap_or_default().to_owned();
     Ok(match format {
@@ -71,8 +72,10 @@ fn text(objects: &[Value], origin: &str, format: ExportFormat) -> Result<String>
         }
         ExportFormat::Name => {
             let line = |object: &Value| {
-                let kind = kind(object).to_lowercase();
-                format!("{kind}.devops.stochastic.io/{}\n", field(object, "name"))
+                let resource = format!("{}.{GROUP}", kind(object).to_lowercase());
+                let [name, namespace] =
+                    ["name", "namespace"].map(|field| object["metadata"][field].as_str().unwrap_or_default());
+                output::arguments_of_kubectl(&resource, name, if is_one_namespace { "" } else { namespace }) + "\n"
             };
             objects.iter().map(line).collect()
         }
@@ -92,7 +95,7 @@ mod tests {
             })
         };
         let policies = [policy("a"), policy("b")];
-        let yaml = text(&policies, "https://one (context dev)", ExportFormat::Yaml).unwrap_or_default();
+        let yaml = text(&policies, "https://one (context dev)", ExportFormat::Yaml, true).unwrap_or_default();
         let expected = "\
 # DevOpsPolicy shop/a from https://one (context dev)
 apiVersion: devops.stochastic.io/v1
@@ -106,8 +109,20 @@ spec:
 # DevOpsPolicy shop/b from https://one (context dev)
 ";
         assert!(yaml.starts_with(expected), "{yaml}");
-        let names = text(&policies, "", ExportFormat::Name).unwrap_or_default();
-        assert_eq!(names, "devopspolicy.devops.stochastic.io/a\ndevopspolicy.devops.stochastic.io/b\n");
-        assert_eq!(text(&[], "", ExportFormat::Yaml).unwrap_or_default(), "");
+        assert_eq!(text(&[], "", ExportFormat::Yaml, true).unwrap_or_default(), "");
+    }
+    #[test]
+    fn names_are_arguments_of_kubectl() {
+        let object = |kind: &str, metadata: Value| json!({ "kind": kind, "metadata": metadata });
+        let objects = [
+            object("DevOpsPolicy", json!({ "name": "a", "namespace": "shop" })),
+            object("DevOpsPolicy", json!({ "name": "a", "namespace": "web" })),
+            object("PolicyModule", json!({ "name": "m" })),
+        ];
+        let names = |is_one: bool| text(&objects, "", ExportFormat::Name, is_one).unwrap_or_default();
+        let policy = "devopspolicy.devops.stochastic.io/a";
+        let module = "policymodule.devops.stochastic.io/m\n";
+        assert_eq!(names(true), format!("{policy}\n{policy}\n{module}"));
+        assert_eq!(names(false), format!("{policy} -n shop\n{policy} -n web\n{module}"));
     }
 }
