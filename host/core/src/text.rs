@@ -29,6 +29,15 @@ fn is_direction_control(character: char) -> bool {
     matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Formats a number with a noun, such as `2 pods` or `3 policies`.
+pub fn number(count: usize, what: &str) -> String {
+    match what.strip_suffix('y') {
+        _ if count == 1 => format!("1 {what}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {what}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +48,12 @@ mod tests {
         assert_eq!(cut("sixsix", 5), "si…");
         assert_eq!(cut("ääää", 7), "ää…");
         assert_eq!(cut("ä", 1), "…");
+    }
+
+    #[test]
+    fn a_noun_has_the_form_of_its_number() {
+        assert_eq!([0, 1, 2].map(|count| number(count, "more pod")), ["0 more pods", "1 more pod", "2 more pods"]);
+        assert_eq!([0, 1, 2].map(|count| number(count, "policy")), ["0 policies", "1 policy", "2 policies"]);
     }
 
     #[test]

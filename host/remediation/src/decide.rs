@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kube_devops_core::object::{Context, Object};
+use kube_devops_core::text::number;
 use kube_devops_core::{Needs, Subject, complete_object};
 use serde_json::Value;
 
@@ -149,7 +150,7 @@ pub fn follow_up(workload: &Value, failure: Option<RolloutFailure>, step: Step) 
         (Rollout::InProgress(progress), Some(RolloutFailure::Stalled { progress: known, limit }))
             if progress == known =>
         {
-            format!("no progress for {} seconds", limit.as_secs())
+            format!("no progress for {}", number(limit.as_secs() as usize, "second"))
         }
         (Rollout::InProgress(progress), _) if step == Step::Watch => {
             return Decision::Done(JobResult::InProgress(progress));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube_devops_core::policy_fields::POLICY_FIELDS;
-use kube_devops_core::text::{cut, escape_controls};
+use kube_devops_core::text::{cut, escape_controls, number};
 use kube_devops_core::{CheckInfo, Severity, Violation};
 
 use super::review::{Denial, Response};
@@ -223,9 +223,7 @@ impl ResponsePolicy {
     fn denial(&self, subject: &str, denying: &[&PolicyViolation], failures: &[EvaluationFailure]) -> String {
         let mut text = String::new();
         if !denying.is_empty() {
-            let count = denying.len();
-            let plural = if count == 1 { "" } else { "s" };
-            text = format!("{count} violation{plural} in {}:", escape_controls(subject));
+            text = format!("{} in {}:", number(denying.len(), "violation"), escape_controls(subject));
         }
         let mut explained: Vec<&str> = Vec::new();
         for found in denying.iter().take(MAX_LISTED) {

@@ -7,6 +7,7 @@ use chrono::Utc;
 use kube_devops_cluster::pods::{self, PodQuery};
 use kube_devops_cluster::selector::LabelSelector;
 use kube_devops_core::report::{Extent, ReportError};
+use kube_devops_core::text::number;
 use kube_devops_core::{Needs, Report, Subject};
 use kube_devops_manifests::{self as manifests, Manifests, ReadOptions, STANDARD_INPUT};
 
@@ -15,7 +16,6 @@ use super::evaluate::{Evaluator, exclude_system_namespaces, outcome, report_unve
 use super::render::{self, ChartValues};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, EvaluationArguments, Selection};
 use crate::connection::with_cluster;
-use crate::output;
 use crate::progress::Progress;
 use crate::terminal::{print_message, print_note};
 
@@ -55,7 +55,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
     let mut outcome = outcome(&report, &arguments.evaluation);
     let unknown = report.extent.not_evaluated.len();
     if unknown > 0 && arguments.fail_on_unknown {
-        let unknown = output::number(unknown, "object");
+        let unknown = number(unknown, "object");
         print_note(&format!("{unknown} of unknown kinds with containers, and --fail-on-unknown is set"));
         outcome = Outcome::Failure;
     }
@@ -85,12 +85,13 @@ impl Selected {
             (0, 0) => format!("no pods or workloads found in {target}"),
             (0, _) => {
                 format!(
-                    "none of the {filtered} pods and workloads in {target} match the namespaces and the label selector"
+                    "none of the pods and workloads in {target} match the namespaces and the label selector \
+                     ({filtered} filtered out)"
                 )
             }
             _ => {
                 format!(
-                    "all {excluded} pods and workloads in {target} are in system namespaces; \
+                    "all pods and workloads in {target} are in system namespaces ({excluded} excluded); \
                      evaluate them with --include-system"
                 )
             }

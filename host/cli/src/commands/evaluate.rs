@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use kube_devops_cluster::{policies, policy_file};
 use kube_devops_core::report::ReportError;
+use kube_devops_core::text::number;
 use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Severity, Stage, Subject, SystemNamespaces};
 use kube_devops_engine::{Checks, RuleSet};
 
@@ -145,7 +146,7 @@ fn inapplicable(report: &Report, checks: &[CheckInfo], target: &str) -> Option<S
         [] => String::new(),
         ids => format!("; {}", need_status(ids)),
     };
-    Some(format!("none of the checks applies to the {} pods and workloads in {target}{reason}", report.subjects))
+    Some(format!("none of the checks applies to the pods and workloads in {target}{reason}"))
 }
 
 /// The reason why checks do not apply to manifests.
@@ -201,7 +202,7 @@ pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
     let bar: Option<Severity> = arguments.fail_on.as_deref().and_then(|severity| severity.parse().ok());
     if let (Some(bar), Some(highest)) = (bar, report.highest_severity().filter(|highest| Some(*highest) >= bar)) {
         let count = report.violations.iter().filter(|violation| violation.severity >= bar).count();
-        let violations = output::number(count, "violation");
+        let violations = number(count, "violation");
         not_met(format!("{violations} with severity {bar} or higher, the highest is {highest}"));
     }
     if let (Some(bar), Some(score)) = (arguments.min_score, report.score)
@@ -218,7 +219,7 @@ pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
         not_met("nothing was evaluated".to_owned());
     }
     if !report.errors.is_empty() {
-        print_note(&format!("{}: not everything was evaluated", output::number(report.errors.len(), "error")));
+        print_note(&format!("{}: not everything was evaluated", number(report.errors.len(), "error")));
         return Outcome::Failure;
     }
     outcome
@@ -265,7 +266,7 @@ mod tests {
         let checks = [info("pending", Stage::Runtime), info("disabled", Stage::Runtime)];
         let reason = |report: &Report| inapplicable(report, &checks, "a.yaml");
         let found = reason(&report(CheckResult::NotApplicable, 2, Vec::new())).unwrap_or_default();
-        assert!(found.starts_with("none of the checks applies to the 2 pods and workloads in a.yaml;"), "{found}");
+        assert!(found.starts_with("none of the checks applies to the pods and workloads in a.yaml;"), "{found}");
         assert!(found.ends_with("which none of them has: pending"), "{found}");
         assert_eq!(reason(&report(CheckResult::Passed, 1, Vec::new())), None);
         assert_eq!(reason(&report(CheckResult::NotApplicable, 0, Vec::new())), None);

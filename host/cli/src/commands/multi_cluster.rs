@@ -11,6 +11,7 @@ use globset::GlobBuilder;
 use kube_devops_cluster::connection::{Connection, ContextInfo, Contexts};
 use kube_devops_cluster::pods::{self, ListedPods, PodQuery};
 use kube_devops_core::report::Extent;
+use kube_devops_core::text::number;
 use kube_devops_core::{ClusterOutcome, Report};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
@@ -150,7 +151,7 @@ fn analyze(
     let unread: Vec<&str> =
         report.clusters.iter().filter(|cluster| !cluster.evaluated).map(|cluster| &*cluster.name).collect();
     if !unread.is_empty() {
-        let total = output::number(selected.len(), "cluster");
+        let total = number(selected.len(), "cluster");
         print_message("not evaluated", &format!("{} of {total}: {}", unread.len(), unread.join(", ")));
     }
     let outcome = outcome(&report, &arguments.evaluation);

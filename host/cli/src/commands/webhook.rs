@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use kube_devops_core::SystemNamespaces;
+use kube_devops_core::text::number;
 use kube_devops_webhook::admission::AdmissionOptions;
 use kube_devops_webhook::certificate::{
     CertificateFiles, CertificateNames, ManagedCertificate, issue, read_ca_bundle, write_files,
@@ -82,10 +83,10 @@ fn cert_generate(arguments: CertGenerateArguments) -> Result<Outcome> {
     let issued = issue(&names, chrono::Utc::now(), chrono::Duration::days(arguments.days.into()))?;
     let [ca, certificate, key] = write_files(&arguments.output_dir, &issued)?;
     print(&format!(
-        "{}  serving certificate for {}, valid for {} days\n{}  private key, readable only by you\n{}  CA certificate, for install-config --ca-bundle-path\n",
+        "{}  serving certificate for {}, valid for {}\n{}  private key, readable only by you\n{}  CA certificate, for install-config --ca-bundle-path\n",
         certificate.display(),
         names.all().join(", "),
-        arguments.days,
+        number(arguments.days.into(), "day"),
         key.display(),
         ca.display(),
     ))

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::io::{self, Write};
 
-use kube_devops_core::text::escape_controls;
+use kube_devops_core::text::{escape_controls, number};
 
 use super::{Level, Place, Shown, not_evaluated, plain, sentence};
 
@@ -45,12 +45,7 @@ pub fn write(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
         }
         _ => write!(out, "Nothing was evaluated")?,
     }
-    writeln!(
-        out,
-        ", {}, {}",
-        plain::number(report.violations.len(), "violation"),
-        plain::number(report.errors.len(), "error"),
-    )
+    writeln!(out, ", {}, {}", number(report.violations.len(), "violation"), number(report.errors.len(), "error"))
 }
 
 fn command(level: Level, place: Option<Place>, title: &str, message: &str, out: &mut dyn Write) -> io::Result<()> {

@@ -36,7 +36,7 @@ use kube_devops_manifests::STANDARD_INPUT;
 use palette::Palette;
 
 pub(crate) use json::write_value as write_json;
-pub(crate) use plain::{name, number};
+pub(crate) use plain::name;
 
 /// The output format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

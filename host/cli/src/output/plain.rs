@@ -49,15 +49,6 @@ pub fn lines(text: &str, max_length: usize) -> String {
     cut(&lines.join("\n"), max_length)
 }
 
-/// Formats a number with a noun, such as `2 pods`.
-pub fn number(count: usize, what: &str) -> String {
-    match what.strip_suffix('y') {
-        _ if count == 1 => format!("{count} {what}"),
-        Some(stem) => format!("{count} {stem}ies"),
-        None => format!("{count} {what}s"),
-    }
-}
-
 /// Escapes characters that control a terminal in a text that is already JSON or YAML, where a `\u` escape is the character.
 ///
 /// Both formats allow unescaped C1 control characters and bidirectional control characters. ASCII control characters are

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube_devops_core::text::number;
 use kube_devops_core::{Evaluation, Violation};
 
 use super::write::PendingEvent;
@@ -113,8 +114,7 @@ fn place(violation: &Violation) -> Place {
 }
 
 fn event(reference: ObjectReference, lines: Vec<String>) -> PendingEvent {
-    let violations = if lines.len() == 1 { "violation" } else { "violations" };
-    let note = format!("{} new {violations}: {}", lines.len(), lines.join("; "));
+    let note = format!("{}: {}", number(lines.len(), "new violation"), lines.join("; "));
     PendingEvent { reference, is_normal: false, reason: "Violation", note }
 }
 

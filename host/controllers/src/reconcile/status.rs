@@ -8,7 +8,7 @@ use kube_devops_cluster::crd::condition::{Conditions, ENFORCED, EVALUATED, MAX_M
 use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadState, WorkloadStatus};
 use kube_devops_cluster::lenient::unreadable_spec;
 use kube_devops_core::score::Classification;
-use kube_devops_core::text::{cut, escape_controls};
+use kube_devops_core::text::{cut, escape_controls, number};
 use kube_devops_core::{Severity, Totals, Violation};
 
 use super::found::Found;
@@ -125,7 +125,7 @@ impl<'a> PolicyConditions<'a> {
         match workloads.iter().filter(is_incomplete).count() {
             0 => self.of(ENFORCED, true, "Enforced", "missing probes and resources are added to workloads"),
             count => {
-                let message = format!("{count} workloads could not be remediated: see status.workloads");
+                let message = format!("{} could not be remediated: see status.workloads", number(count, "workload"));
                 self.of(ENFORCED, false, "Incomplete", &message)
             }
         }

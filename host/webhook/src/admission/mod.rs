@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use kube_devops_cluster::ClusterError;
 use kube_devops_core::object::Object;
-use kube_devops_core::text::{cut, escape_controls};
+use kube_devops_core::text::{cut, escape_controls, number};
 use kube_devops_core::{Severity, SystemNamespaces};
 use kube_devops_engine::Checks;
 use prometheus::Registry;
@@ -165,7 +165,7 @@ impl Admission {
     /// Evaluates, unless too many requests are being evaluated.
     fn limited(&self, evaluate: impl FnOnce() -> Verdict) -> Verdict {
         let Ok(_place) = self.places.try_acquire() else {
-            let text = format!("more than {} requests are being evaluated", self.options.most_at_once);
+            let text = format!("more than {} at once", number(self.options.most_at_once, "request"));
             return Verdict::failed(Reason::Overload, text);
         };
         evaluate()
@@ -179,7 +179,7 @@ impl Admission {
         if policies.is_slow() {
             let most = (self.options.most_at_once / SLOW_SHARE).max(1);
             let Some(_evaluation) = policies.begin_slow_evaluation(most) else {
-                let text = format!("more than {most} slow requests of the namespace are being evaluated");
+                let text = format!("more than {} of the namespace at once", number(most, "slow request"));
                 return Verdict::failed(Reason::Overload, text);
             };
             // Other requests continue on another thread.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use kube_devops_core::text::number;
 use kube_devops_engine::{Engine, Grants, Limits, LoadedModule};
 use kube_devops_oci::artifact::Module;
 use kube_devops_oci::{Digest, Reference, Repository, SigningKey};
@@ -11,7 +12,6 @@ use super::super::{Outcome, print, report_file};
 use crate::arguments::{ModulePullArguments, ModulePushArguments, ModuleSignArguments};
 use crate::connection::runtime;
 use crate::modules::{self, registry};
-use crate::output::number;
 use crate::terminal::print_message;
 
 /// Pushes a component. What cannot be loaded is not pushed, so that an error appears here and not in a cluster.

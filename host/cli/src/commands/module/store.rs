@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use chrono::DateTime;
+use kube_devops_core::text::number;
 use kube_devops_engine::{Engine, Limits};
 use kube_devops_oci::Digest;
 use kube_devops_oci::store::Record;
@@ -13,7 +14,6 @@ use serde_json::json;
 use super::super::{Outcome, print};
 use crate::arguments::{InspectFormat, ModuleListArguments, ModulePruneArguments};
 use crate::modules::registry;
-use crate::output::number;
 
 /// Lists the modules.
 pub fn list(arguments: &ModuleListArguments) -> Result<Outcome> {

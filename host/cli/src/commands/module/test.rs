@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::{Result, ensure};
+use kube_devops_core::text::number;
 use kube_devops_engine::{Catalog, Checks};
 use quick_xml::escape::escape;
 use similar::TextDiff;
@@ -13,7 +14,6 @@ use super::cases::{self, Case, Expected};
 use super::{Outcome, build, print};
 use crate::arguments::{ClusterArguments, ModuleReference, ModuleTestArguments, TestFormat};
 use crate::modules;
-use crate::output::number;
 
 /// The result of a case: `None`, or the reason why it failed.
 type CaseResult = (String, Option<String>);

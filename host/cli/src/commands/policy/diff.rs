@@ -8,6 +8,7 @@ use futures::stream;
 use kube_devops_cluster::connection::Connection;
 use kube_devops_cluster::gitops::{self, ApplyError, Compared, without_server_fields};
 use kube_devops_cluster::key::ObjectKey;
+use kube_devops_core::text::number;
 use serde_json::Value;
 use similar::TextDiff;
 
@@ -17,7 +18,7 @@ use super::import::{failure, terminating};
 use super::{Outcome, PARALLEL, export, print, stored_beside};
 use crate::arguments::{ClusterArguments, DiffArguments};
 use crate::connection::with_cluster;
-use crate::output::{self, number};
+use crate::output;
 use crate::terminal::{print_message, print_note};
 
 /// The name of the side on which a policy does not exist.

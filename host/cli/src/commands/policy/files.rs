@@ -10,11 +10,11 @@ use kube_devops_cluster::gitops::without_server_fields;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_core::Source;
 use kube_devops_core::report::ReportError;
+use kube_devops_core::text::number;
 use kube_devops_manifests::{ManifestObject, Objects, ReadOptions, STANDARD_INPUT, SkippedObject, read_objects};
 use serde_json::Value;
 
 use crate::arguments::SourceArguments;
-use crate::output::number;
 use crate::progress::Progress;
 use crate::terminal::print_message;
 

@@ -11,12 +11,12 @@ use kube_devops_cluster::gitops::{self, Applied, ApplyError, ApplyOptions, prune
 use kube_devops_cluster::install::ApplyOutcome;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::{policies, policy_file};
+use kube_devops_core::text::number;
 
 use super::files::{self, DeclaredPolicy, PolicyFiles};
 use super::{Outcome, PARALLEL, RESOURCE, print, stored_beside};
 use crate::arguments::{ClusterArguments, ImportArguments};
 use crate::connection::with_cluster;
-use crate::output::number;
 use crate::terminal::{print_message, print_note};
 
 /// Runs the command.

@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::super::plain::{number, one_line};
+use kube_devops_core::text::number;
+
+use super::super::plain::one_line;
 use super::super::{Place, not_evaluated};
 use super::{MAX_ERROR_LENGTH, Page};
 

@@ -11,10 +11,11 @@ mod tests;
 
 use std::io::{self, Write};
 
+use kube_devops_core::text::number;
 use unicode_width::UnicodeWidthStr;
 
 use super::palette::Palette;
-use super::plain::{self, number};
+use super::plain;
 use super::{Place, Shown};
 
 pub use namespaces::write_namespaces;

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use kube_devops_core::report::Extent;
+use kube_devops_core::text::number;
 
-use super::super::plain::{self, name, number};
+use super::super::plain::{self, name};
 use super::Page;
 use crate::output::Shown;
 

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
+use kube_devops_core::text::number;
 use kube_devops_core::{Report, Violation};
 use unicode_width::UnicodeWidthStr;
 
-use super::super::plain::{name, number, one_line};
+use super::super::plain::{name, one_line};
 use super::super::workload::{Line, Workload, most_severe_first};
 use super::{MAX_MESSAGE_LENGTH, Page};
 
