@@ -20,6 +20,7 @@ mod decide;
 mod follow;
 mod job;
 mod plan;
+mod recent;
 mod release;
 mod requests;
 mod rollout;

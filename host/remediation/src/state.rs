@@ -1,7 +1,7 @@
 //! The remediations of a policy: the workloads that are due, those whose rollout is followed, and the results.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::EnforceOptions;
 use super::follow::Follow;
 use super::job::{Existence, JobResult, NextJob, PatchCount, Patched, WorkloadKey, is_replica_set};
+use super::recent::{self, LIMIT_PERIOD};
 
 /// The time until a workload that could not be patched is tried again. It doubles with each attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -24,12 +25,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 const MAX_DOUBLINGS: u32 = 3;
 /// The time until a workload is tried again whose pods are not all available, or after a failed request.
 const WAIT_FOR: Duration = Duration::from_secs(10);
-/// The period that the limit of patches applies to.
-const LIMIT_PERIOD: Duration = Duration::from_secs(60);
 /// The period of the checks whether a listed workload still exists.
 const CHECK_PERIOD: Duration = Duration::from_secs(600);
 /// The most workloads that a status lists.
-const MAX_LISTED: usize = 100;
+pub const MAX_LISTED: usize = 100;
 /// The longest message, in bytes.
 const MAX_MESSAGE_LENGTH: usize = 512;
 
@@ -40,7 +39,9 @@ pub struct Remediations {
     due: BTreeMap<String, Due>,
     workloads: BTreeMap<WorkloadKey, Entry>,
     /// When workloads were patched in the last minute.
-    recent: VecDeque<Instant>,
+    recent: Vec<Instant>,
+    /// The last patched workload, until a status that lists it is written.
+    unrecorded: Option<WorkloadKey>,
     patches: Arc<BTreeMap<WorkloadKey, PatchCount>>,
     /// The controller of the pods of a workload whose patch waits for the finalizer of the policy, by uid.
     awaits_finalizer: Option<String>,
@@ -65,9 +66,11 @@ struct Entry {
 }
 
 impl Remediations {
-    /// Restores the remediations from the status that a previous leader wrote.
-    pub fn restore(statuses: &[WorkloadStatus], options: &EnforceOptions, now: Now) -> Self {
-        let mut remediations = Self::default();
+    /// Restores the remediations from the status that a previous leader wrote. `is_protected`: whether the policy has its finalizer,
+    /// without which no workload is patched.
+    pub fn restore(statuses: &[WorkloadStatus], is_protected: bool, options: &EnforceOptions, now: Now) -> Self {
+        let mut remediations =
+            Self { recent: recent::restored(statuses, is_protected, options, now), ..Self::default() };
         for WorkloadStatus { kind, name, state, message, time } in statuses {
             let is_rolling_out = *state == WorkloadState::RollingOut;
             let follow = is_rolling_out.then(|| Follow::restored(options, now.instant));
@@ -142,7 +145,9 @@ impl Remediations {
 
     fn next_remediation(&mut self, options: &EnforceOptions, now: Instant) -> Option<NextJob> {
         self.recent.retain(|patch| now.saturating_duration_since(*patch) < LIMIT_PERIOD);
-        if self.recent.len() >= options.patches_a_minute {
+        // The next leader counts the patches that the status lists.
+        let is_unrecorded = self.unrecorded.as_ref().is_some_and(|key| self.workloads.contains_key(key));
+        if self.recent.len() >= options.patches_a_minute || is_unrecorded {
             return None;
         }
         let due = self.due.values().find(|due| due.at <= now)?;
@@ -181,17 +186,34 @@ impl Remediations {
                 None => drop(self.due.remove(&uid)),
             }
         }
+        let Some(key) = key else { return false };
+        if let JobResult::Patched(patched) = result {
+            self.count_patch(&key, patched, now.instant);
+        }
         // Old pods have violations until the last of them is replaced, which is expected.
-        let Some(key) = key.filter(|_| !is_followed) else { return false };
+        if is_followed {
+            return false;
+        }
         let follow = match result {
             JobResult::Patched(patched) => {
-                self.count_patch(&key, patched, now.instant);
+                self.unrecorded = Some(key.clone());
                 Some(Follow::new(patched, options, now.instant))
             }
             JobResult::Unprotected => return false,
             _ => None,
         };
         self.enter(key, result, follow, now)
+    }
+
+    /// A status that lists these workloads was written.
+    pub fn recorded(&mut self, workloads: &[WorkloadStatus]) {
+        let is_listed = |key: &WorkloadKey| {
+            let entry = self.workloads.get(key);
+            entry.is_some_and(|entry| workloads.contains(&status_of(key, entry)))
+        };
+        if self.unrecorded.as_ref().is_some_and(is_listed) {
+            self.unrecorded = None;
+        }
     }
 
     /// The policy has its finalizer, so that a patch that waits for it is due.
@@ -240,14 +262,7 @@ impl Remediations {
         let mut entries: Vec<_> = self.workloads.iter().collect();
         // A rollout that is followed must not drop out of the status, where the next leader finds it.
         entries.sort_by_key(|(_, entry)| (entry.follow.is_none(), Reverse(entry.time)));
-        let status = |(key, entry): (&WorkloadKey, &Entry)| WorkloadStatus {
-            kind: key.kind.clone(),
-            name: key.name.clone(),
-            state: entry.state,
-            message: entry.message.clone(),
-            time: entry.time,
-        };
-        entries.into_iter().take(MAX_LISTED).map(status).collect()
+        entries.into_iter().take(MAX_LISTED).map(|(key, entry)| status_of(key, entry)).collect()
     }
 
     fn count_patch(&mut self, key: &WorkloadKey, patched: &Patched, now: Instant) {
@@ -255,7 +270,7 @@ impl Remediations {
         if patched.what.is_empty() {
             return;
         }
-        self.recent.push_back(now);
+        self.recent.push(now);
         let patches = Arc::make_mut(&mut self.patches);
         let template = patched.template.clone();
         let known = patches.get(key).filter(|known| known.template == template);
@@ -312,6 +327,16 @@ impl Remediations {
                 true
             }
         }
+    }
+}
+
+fn status_of(key: &WorkloadKey, entry: &Entry) -> WorkloadStatus {
+    WorkloadStatus {
+        kind: key.kind.clone(),
+        name: key.name.clone(),
+        state: entry.state,
+        message: entry.message.clone(),
+        time: entry.time,
     }
 }
 

@@ -66,7 +66,11 @@ fn patched(what: &str) -> JobResult {
 
 /// Remediations in which these workloads are due.
 fn due(names: &[&str], now: Now) -> Remediations {
-    let mut remediations = Remediations::default();
+    due_in(Remediations::default(), names, now)
+}
+
+/// The same remediations, in which these workloads are due, too.
+fn due_in(mut remediations: Remediations, names: &[&str], now: Now) -> Remediations {
     for name in names {
         let pod = Subject::default();
         remediations.evaluated(&pod, &violation("liveness"), &owner(name), &["liveness"], None, now);
@@ -91,6 +95,7 @@ fn rolling_out(now: Now) -> Remediations {
     let mut remediations = due(&["web"], now);
     assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("web") }));
     remediations.remediated(&owner("web"), Some(key("web")), &patched("app: livenessProbe"), &options(), now);
+    remediations.recorded(&remediations.statuses());
     remediations
 }
 
@@ -151,6 +156,55 @@ fn a_limited_number_of_workloads_is_patched_per_minute() {
     }
     assert_eq!(next(&mut remediations, now + seconds(59)), None);
     assert!(matches!(next(&mut remediations, now + seconds(60)), Some(NextJob::Remediate { .. })));
+
+    // The fields were removed during the rollout, and are added again.
+    let mut remediations = rolling_out(now);
+    remediations.remediated(&owner("web"), Some(key("web")), &patched("app"), &options(), now);
+    remediations.followed(key("web"), &JobResult::Gone, &options(), now);
+    assert_eq!(next(&mut due_in(remediations, &["a"], now), now + seconds(59)), None);
+}
+
+#[test]
+fn the_limit_of_patches_is_the_same_for_a_new_leader() {
+    let now = start();
+    let mut remediations = due(&["a", "b", "c"], now);
+    next(&mut remediations, now);
+    remediations.remediated(&owner("a"), Some(key("a")), &patched("app"), &options(), now);
+    let statuses = remediations.statuses();
+    let restored = |is_protected, now| {
+        let remediations = Remediations::restore(&statuses, is_protected, &options(), now);
+        let mut remediations = due_in(remediations, &["b", "c"], now);
+        remediations.followed(key("a"), &JobResult::Completed, &options(), now);
+        remediations
+    };
+    let later = now + seconds(20);
+    let mut after = restored(true, later);
+    assert_eq!(next(&mut after, later), None, "the previous leader may have patched another workload");
+    assert_eq!(next(&mut after, later + seconds(40)), Some(NextJob::Remediate { owner: owner("b") }));
+    let mut after = restored(false, later);
+    assert_eq!(next(&mut after, later), Some(NextJob::Remediate { owner: owner("b") }));
+}
+
+#[test]
+fn a_workload_is_patched_when_the_patch_before_is_in_the_status() {
+    let now = start();
+    let mut remediations = due(&["a", "b"], now);
+    let before = remediations.statuses();
+    next(&mut remediations, now);
+    remediations.remediated(&owner("a"), Some(key("a")), &patched("app"), &options(), now);
+    remediations.followed(key("a"), &JobResult::Completed, &options(), now);
+    let second = now + seconds(1);
+    assert_eq!(next(&mut remediations, second), None);
+    remediations.recorded(&before);
+    assert_eq!(next(&mut remediations, second), None, "the write was started before the patch");
+    remediations.recorded(&remediations.statuses());
+    assert_eq!(next(&mut remediations, second), Some(NextJob::Remediate { owner: owner("b") }));
+
+    let mut deleted = due(&["a", "b"], now);
+    next(&mut deleted, now);
+    deleted.remediated(&owner("a"), Some(key("a")), &patched("app"), &options(), now);
+    deleted.followed(key("a"), &JobResult::Gone, &options(), now);
+    assert_eq!(next(&mut deleted, now), Some(NextJob::Remediate { owner: owner("b") }), "no status will list it");
 }
 
 #[test]

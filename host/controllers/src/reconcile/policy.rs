@@ -348,10 +348,11 @@ impl Policy {
                     self.remediations.protected(now);
                 }
             }
-            WriteResult::Status(status) => self.object.status = Some(*status),
-            WriteResult::Audit { name, fingerprint, removed } => {
-                self.audits.written(name, fingerprint, &removed, now);
+            WriteResult::Status(status) => {
+                self.remediations.recorded(&status.workloads);
+                self.object.status = Some(*status);
             }
+            WriteResult::Audit { name, fingerprint, removed } => self.audits.written(name, fingerprint, &removed, now),
             WriteResult::Events => {}
         }
     }
@@ -393,5 +394,6 @@ impl Policy {
 
 /// The remediations in the status, which a previous leader wrote.
 fn restored(object: &DevOpsPolicy, options: &EnforceOptions, now: Now) -> Remediations {
-    Remediations::restore(object.status.as_ref().map_or(&[], |status| &status.workloads), options, now)
+    let workloads = object.status.as_ref().map_or(&[][..], |status| &status.workloads);
+    Remediations::restore(workloads, finalizer::is_set(&object.metadata), options, now)
 }

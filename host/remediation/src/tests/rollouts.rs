@@ -75,7 +75,7 @@ fn a_rollout_may_take_long_but_not_without_progress() {
     assert_eq!(failure(next(&mut deployment, now)), None);
     deployment.followed(key("web"), &JobResult::InProgress(progress), &options(), now);
     now = now + seconds(2);
-    let mut restored = Remediations::restore(&deployment.statuses(), &options(), now);
+    let mut restored = Remediations::restore(&deployment.statuses(), true, &options(), now);
     assert_eq!(failure(next(&mut deployment, now)), Some(RolloutFailure::Stalled { progress, limit }));
 
     // It is the same for a new leader, from when it knows the added fields.
@@ -183,7 +183,7 @@ fn violations_of_old_pods_do_not_disturb_a_rollout() {
 fn a_new_leader_follows_the_rollouts_of_the_status() {
     let now = start();
     let before = rolling_out(now);
-    let mut after = Remediations::restore(&before.statuses(), &options(), now);
+    let mut after = Remediations::restore(&before.statuses(), true, &options(), now);
     assert_eq!(after.statuses(), before.statuses());
     let follow = |step| Some(NextJob::Follow { key: key("web"), failure: None, step });
     assert_eq!(next(&mut after, now), follow(Step::Adopt));
