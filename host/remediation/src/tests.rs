@@ -232,6 +232,9 @@ fn workloads_are_retried_after_a_pause_that_depends_on_the_result_and_grows() {
             now = now + seconds(pause);
         }
         assert!(!remediations.needs_finalizer());
+        let mut restored = Remediations::restore(&remediations.statuses(), false, &options(), now);
+        let is_changed = restored.remediated(&owner("web"), Some(key("web")), &result, &options(), now);
+        assert!(!is_changed, "a new leader knows it: {result:?}");
     }
 }
 

@@ -24,7 +24,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::audit::FINGERPRINT;
-use super::write::{EnforcementJob, EnforcementResult, KnownAudit, PendingEvent, Write, WriteResult};
+use super::write::{Enforced, EnforcementJob, EnforcementResult, KnownAudit, PendingEvent, Write, WriteResult};
 
 /// The most audit results that are deleted at a time.
 const AT_ONCE: usize = 4;
@@ -103,33 +103,34 @@ impl Executor {
         }
     }
 
-    /// Executes a job of the remediation, and emits an event if a workload changed.
+    /// Executes a job of the remediation. Returns its result, and the event about the workload if the result is news.
     ///
     /// # Errors
     ///
     /// If a request fails, or is not answered in time.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn enforce(&self, job: EnforcementJob) -> Result<EnforcementResult, ExecuteError> {
+    pub async fn enforce(&self, job: EnforcementJob) -> Result<Enforced, ExecuteError> {
         in_time(self.run(job)).await
     }
 
-    async fn run(&self, job: EnforcementJob) -> Result<EnforcementResult, kube::Error> {
-        match job {
+    async fn run(&self, job: EnforcementJob) -> Result<Enforced, kube::Error> {
+        Ok(match job {
             EnforcementJob::Remediate(job) => {
                 let ended = remediate(&self.client, &job).await?;
-                self.emit_ended(&job.namespace, &ended).await;
-                Ok(EnforcementResult::Remediated { owner: job.owner, key: ended.key, result: ended.result })
+                let event = workload_event(&job.namespace, &ended).map(Box::new);
+                let result = EnforcementResult::Remediated { owner: job.owner, key: ended.key, result: ended.result };
+                Enforced { result, event }
             }
             EnforcementJob::Follow { namespace, key, failure, step } => {
                 let ended = follow(&self.client, &namespace, key.clone(), failure, step).await?;
-                self.emit_ended(&namespace, &ended).await;
-                Ok(EnforcementResult::Followed { key, result: ended.result })
+                let event = workload_event(&namespace, &ended).map(Box::new);
+                Enforced { result: EnforcementResult::Followed { key, result: ended.result }, event }
             }
             EnforcementJob::Check { namespace, key } => {
                 let existence = check(&self.client, &namespace, &key).await?;
-                Ok(EnforcementResult::Checked { key, existence })
+                Enforced { result: EnforcementResult::Checked { key, existence }, event: None }
             }
-        }
+        })
     }
 
     /// Lists the audit results of each policy, the oldest first. Only their metadata is read.
@@ -232,13 +233,6 @@ impl Executor {
         set.and_then(|set| controller(&set)).unwrap_or(reference)
     }
 
-    /// Emits an event about a workload if it was changed.
-    async fn emit_ended(&self, namespace: &str, ended: &Ended) {
-        if let Some(event) = workload_event(namespace, ended) {
-            self.emit(&event).await;
-        }
-    }
-
     /// Emits an event. Nothing depends on it, so a failure is only logged.
     async fn emit(&self, event: &PendingEvent) {
         let published = Event {
@@ -283,7 +277,7 @@ async fn delete(api: &Api<PolicyAuditResult>, names: Vec<String>) -> Vec<String>
     deleted.into_iter().flatten().collect()
 }
 
-/// The event about a workload after a job; `None` if it was not changed.
+/// The event about a workload after a job; `None` if the result is of no interest to its owner.
 fn workload_event(namespace: &str, ended: &Ended) -> Option<PendingEvent> {
     let key = ended.key.as_ref()?;
     let (is_normal, reason, note) = match &ended.result {

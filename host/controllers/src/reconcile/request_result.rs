@@ -8,14 +8,16 @@ use kube_devops_cluster::key::ObjectKey;
 
 use super::availability::Answer;
 use super::executor::ExecuteError;
-use super::write::{EnforcementResult, KnownAudit, WriteResult};
+use super::write::{Enforced, KnownAudit, WriteResult};
 
 /// The result of a request.
 pub enum RequestResult {
     /// The result of a write of a policy.
     Write(ObjectKey, Result<Option<WriteResult>, ExecuteError>),
     /// The result of a job of a policy, with the controller of the pods if the job remediates.
-    Job(ObjectKey, Option<Arc<ObjectReference>>, Result<EnforcementResult, ExecuteError>),
+    Job(ObjectKey, Option<Arc<ObjectReference>>, Result<Enforced, ExecuteError>),
+    /// An event about a workload was emitted, or could not be, which changes nothing.
+    Emitted,
     /// The existing audit results.
     Audits(Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, ExecuteError>),
 }
@@ -27,6 +29,8 @@ impl RequestResult {
             Self::Write(_, result) => result.as_ref().err(),
             Self::Job(_, _, result) => result.as_ref().err(),
             Self::Audits(result) => result.as_ref().err(),
+            // Whether it was emitted is not known.
+            Self::Emitted => return Answer::Rejection,
         };
         match error {
             None => Answer::Success,

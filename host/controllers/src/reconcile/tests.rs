@@ -53,7 +53,7 @@ pub(super) fn options() -> ReconcileOptions {
     }
 }
 
-fn key() -> ObjectKey {
+pub fn key() -> ObjectKey {
     ObjectKey { namespace: "shop".into(), name: "strict".into() }
 }
 
@@ -72,7 +72,7 @@ fn object() -> DevOpsPolicy {
 }
 
 /// A policy that enforces.
-fn enforcing() -> DevOpsPolicy {
+pub fn enforcing() -> DevOpsPolicy {
     let mut object = object();
     object.spec.enforcement_mode = EnforcementMode::Enforce;
     object

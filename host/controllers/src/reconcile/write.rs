@@ -123,6 +123,15 @@ pub enum WriteResult {
     Events,
 }
 
+/// A job that ended.
+#[derive(Debug)]
+pub struct Enforced {
+    /// The result.
+    pub result: EnforcementResult,
+    /// The event about the workload, if the result is one that its owner should know.
+    pub event: Option<Box<PendingEvent>>,
+}
+
 /// The result of a job.
 #[derive(Debug)]
 pub enum EnforcementResult {
@@ -149,6 +158,18 @@ pub enum EnforcementResult {
         /// Whether it exists.
         existence: Existence,
     },
+}
+
+impl EnforcementResult {
+    /// Whether the result is that of an attempt that changed the workload, or was to change it. Such a result is news even if the
+    /// state of the workload is the same as before.
+    pub fn is_attempt(&self) -> bool {
+        match self {
+            Self::Remediated { result, .. } => matches!(result, JobResult::Patched(_)),
+            Self::Followed { .. } => true,
+            Self::Checked { .. } => false,
+        }
+    }
 }
 
 /// An audit result that exists. They sort by time, as their names do.

@@ -8,7 +8,7 @@ use kube_devops_runtime::clock::Now;
 use super::{AuditList, Operator};
 use crate::reconcile::executor::ExecuteError;
 use crate::reconcile::request_result::RequestResult;
-use crate::reconcile::write::{EnforcementResult, WriteResult};
+use crate::reconcile::write::{Enforced, EnforcementResult, PendingEvent, Write, WriteResult};
 
 impl Operator {
     /// A request ended: enters its result, and starts the next ones. A leader whose requests fail for a lease duration steps down,
@@ -34,6 +34,7 @@ impl Operator {
         match result {
             RequestResult::Write(key, result) => self.written(&key, result, now),
             RequestResult::Job(key, owner, result) => self.job_ended(&key, owner.as_deref(), result, now),
+            RequestResult::Emitted => {}
             RequestResult::Audits(Ok(mut known)) => {
                 self.audits = AuditList::Known;
                 for (key, policy) in &mut self.policies {
@@ -67,16 +68,25 @@ impl Operator {
         }
     }
 
+    fn emit(&self, event: PendingEvent) {
+        let executor = self.executor.clone();
+        self.requests.push(Box::pin(async move {
+            // A failure is logged by the executor, and nothing depends on it.
+            let _ = executor.write(Write::Events(vec![event])).await;
+            RequestResult::Emitted
+        }));
+    }
+
     fn job_ended(
         &mut self,
         key: &ObjectKey,
         owner: Option<&ObjectReference>,
-        result: Result<EnforcementResult, ExecuteError>,
+        result: Result<Enforced, ExecuteError>,
         now: Now,
     ) {
         let Some(policy) = self.policies.get_mut(key) else { return };
         match result {
-            Ok(done) => {
+            Ok(Enforced { result: done, event }) => {
                 let (is_applied, is_failure) = match &done {
                     EnforcementResult::Remediated { result, .. } | EnforcementResult::Followed { result, .. } => {
                         use JobResult::{Conflict, Denied, Patched, Reverted};
@@ -87,10 +97,14 @@ impl Operator {
                     }
                     EnforcementResult::Checked { .. } => (false, false),
                 };
+                let is_attempt = done.is_attempt();
                 // A workload that is tried again with the same result counts once.
                 let is_changed = policy.job_done(done, &self.options.enforce, now);
                 self.metrics.applied.inc_by(is_applied.into());
                 self.metrics.failed.inc_by((is_failure && is_changed).into());
+                if let Some(event) = event.filter(|_| is_changed || is_attempt) {
+                    self.emit(*event);
+                }
             }
             Err(error) => {
                 self.metrics.failed.inc();
@@ -112,6 +126,7 @@ mod tests {
     use kube::{Client, Config};
     use kube_devops_engine::{Checks, Limits};
     use kube_devops_policy_modules::LiveChecks;
+    use kube_devops_remediation::WorkloadKey;
     use kube_devops_runtime::election::Handover;
     use kube_devops_runtime::server::Readiness;
     use prometheus::Registry;
@@ -120,7 +135,9 @@ mod tests {
     use super::*;
     use crate::reconcile::executor::Executor;
     use crate::reconcile::metrics::Metrics;
-    use crate::reconcile::tests::options;
+    use crate::reconcile::policy::Policy;
+    use crate::reconcile::rules::Rules;
+    use crate::reconcile::tests::{enforcing, key, options};
 
     /// A leader with a request in progress, and a lease of this duration.
     fn leader(duration: Duration) -> (Operator, Arc<Handover>) {
@@ -149,6 +166,38 @@ mod tests {
         operator.request_ended(unavailable());
         assert!(handover.is_wanted().now_or_never().is_some());
         assert!(!operator.is_leader && operator.requests.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_result_is_an_event_once_and_every_attempt_to_revert_is_one() {
+        let (mut operator, _) = leader(Duration::from_secs(3600));
+        let (object, owner) = (enforcing(), Arc::new(ObjectReference::default()));
+        let policy = Policy::new(object, Rules::SystemNamespace, &operator.options.enforce, Now::read());
+        operator.policies.insert(key(), policy);
+        let web = || WorkloadKey { kind: "Deployment".to_owned(), name: "web".to_owned() };
+        let mut events = |result: EnforcementResult| {
+            let event = PendingEvent {
+                reference: ObjectReference::default(),
+                is_normal: false,
+                reason: "Test",
+                note: String::new(),
+            };
+            let before = operator.requests.len();
+            let ended = Enforced { result, event: Some(Box::new(event)) };
+            operator.enter(RequestResult::Job(key(), None, Ok(ended)));
+            operator.requests.len() - before
+        };
+        let remediated =
+            |result: JobResult| EnforcementResult::Remediated { owner: owner.clone(), key: Some(web()), result };
+        let text = |text: &str| text.to_owned();
+        for result in [JobResult::Reverted, JobResult::Conflict, JobResult::Denied] {
+            assert_eq!(events(remediated(result(text("a")))), 1);
+            assert_eq!(events(remediated(result(text("a")))), 0, "it is checked again");
+            assert_eq!(events(remediated(result(text("b")))), 1, "another reason");
+        }
+        for _ in 0..2 {
+            assert_eq!(events(EnforcementResult::Followed { key: web(), result: JobResult::Denied(text("b")) }), 1);
+        }
     }
 
     #[tokio::test]
