@@ -103,6 +103,18 @@ pub fn is_not_served(status: &kube::core::Status) -> bool {
     status.code == 404 && status.details.as_ref().is_none_or(|details| details.kind.is_empty())
 }
 
+/// Returns the reason why a request failed, without the layers of the client.
+pub fn request_failure(error: &Error) -> String {
+    match error {
+        Error::Api(status) if status.message.is_empty() => {
+            format!("the API server responded with status {}", status.code)
+        }
+        Error::Api(status) => status.message.clone(),
+        Error::HyperError(_) | Error::Service(_) => format!("the API server cannot be reached: {}", innermost(error)),
+        error => error.to_string(),
+    }
+}
+
 /// Returns the message of the innermost cause, which is the specific one.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
@@ -110,4 +122,23 @@ fn innermost(error: &dyn std::error::Error) -> String {
         cause = below;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error as IoError, ErrorKind};
+
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_failed_request_is_its_innermost_cause_or_the_message_of_the_api_server() {
+        let refused = IoError::new(ErrorKind::ConnectionRefused, "Connection refused");
+        let service = Error::Service(Box::new(IoError::other(refused)));
+        assert_eq!(request_failure(&service), "the API server cannot be reached: Connection refused");
+        let status = |message: &str| Error::Api(Status::failure(message, "").with_code(503).boxed());
+        assert_eq!(request_failure(&status("no leader")), "no leader");
+        assert_eq!(request_failure(&status("")), "the API server responded with status 503");
+    }
 }

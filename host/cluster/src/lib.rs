@@ -33,5 +33,5 @@ pub mod policy_file;
 pub mod rules;
 pub mod selector;
 
-pub use error::{ClusterError, is_not_served, is_webhook_failure};
+pub use error::{ClusterError, is_not_served, is_webhook_failure, request_failure};
 pub use kube::Client;

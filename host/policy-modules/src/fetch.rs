@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
+use kube_devops_cluster::request_failure;
 use kube_devops_oci::fetch::{Budget, Request, fetch, stored};
 use kube_devops_oci::{Fetched, Keychain, Options, PublicKey, Store};
 use kube_devops_runtime::clock::Now;
@@ -82,7 +83,8 @@ impl Fetcher {
                 return Err(Failure::of_source("PullSecretForbidden", message));
             }
             Err(error) => {
-                let message = format!("failed to read the Secret {name} in the namespace {namespace}: {error}");
+                let reason = request_failure(&error);
+                let message = format!("failed to read the Secret {name} in the namespace {namespace}: {reason}");
                 return Err(Failure::of_source("PullSecretUnreadable", message));
             }
         };

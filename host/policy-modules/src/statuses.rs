@@ -11,6 +11,7 @@ use kube_devops_cluster::apply_patch::apply_patch;
 use kube_devops_cluster::crd::{PolicyModule, PolicyModuleStatus};
 use kube_devops_cluster::install::FIELD_MANAGER;
 use kube_devops_cluster::lenient::LenientObject;
+use kube_devops_cluster::request_failure;
 use kube_devops_runtime::backoff::Backoff;
 use kube_devops_runtime::clock::Now;
 use kube_devops_runtime::election::Action;
@@ -124,7 +125,7 @@ fn write(
             Ok(Ok(_)) => Ok(()),
             // The module was deleted, or replaced by another one.
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() || status.is_conflict() => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => Err(request_failure(&error)),
             Err(_) => Err(format!("the API server did not respond within {} seconds", TIMEOUT.as_secs())),
         }
     }

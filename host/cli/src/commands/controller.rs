@@ -46,6 +46,8 @@ pub fn run<F: Future<Output = Result<()>>>(
     let options = ConnectionOptions { kubeconfig: cluster.kubeconfig.clone(), context: cluster.context.clone() };
     runtime.block_on(async {
         let connection = Connection::open(&options).await?;
+        // Errors of requests do not contain the address.
+        tracing::info!(server = connection.server, "starting");
         let stop = CancellationToken::new();
         tokio::spawn(stop_on_signal(stop.clone())?);
         controller(connection, stop).await

@@ -13,11 +13,11 @@ use kube_devops_cluster::apply_patch::apply_patch;
 use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
 use kube_devops_cluster::finalizer::{self, FINALIZER};
 use kube_devops_cluster::install::FIELD_MANAGER;
-use kube_devops_cluster::is_webhook_failure;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::lenient::WatchedPolicy;
 use kube_devops_cluster::metadata;
 use kube_devops_cluster::owner::controller;
+use kube_devops_cluster::{is_webhook_failure, request_failure};
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_remediation::{Ended, JobResult, check, follow, remediate};
 use serde_json::json;
@@ -40,7 +40,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
     /// A request failed.
-    #[error(transparent)]
+    #[error("{}", request_failure(.0))]
     Request(#[from] kube::Error),
     /// A request was not answered.
     #[error("the API server did not respond within {} seconds", TIMEOUT.as_secs())]
@@ -243,7 +243,7 @@ impl Executor {
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&published, &event.reference).await {
-            tracing::debug!(reason = event.reason, "failed to emit an event: {error}");
+            tracing::debug!(reason = event.reason, "failed to emit an event: {}", request_failure(&error));
         }
     }
 }

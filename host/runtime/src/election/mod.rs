@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use kube_devops_cluster::request_failure;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -84,7 +85,8 @@ pub async fn run_election(
             Ok(Ok(())) => is_reported = false,
             Ok(Err(error)) => {
                 if !is_reported {
-                    tracing::warn!(lease = name, namespace, "failed to renew the lease: {error}");
+                    let reason = request_failure(&error);
+                    tracing::warn!(lease = name, namespace, "failed to renew the lease: {reason}");
                     is_reported = true;
                 }
                 candidate.failed(Instant::now());

@@ -15,6 +15,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use kube_devops_cluster::request_failure;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -53,7 +54,7 @@ pub struct ManagedCertificate {
 /// An error of the management.
 #[derive(Debug, thiserror::Error)]
 enum ManageError {
-    #[error("failed to read or write the Secret or the configurations of the webhook: {0}")]
+    #[error("failed to read or write the Secret or the configurations of the webhook: {}", request_failure(.0))]
     Request(#[from] kube::Error),
     #[error("the API server did not respond within {} seconds", TIMEOUT.as_secs())]
     Timeout,
