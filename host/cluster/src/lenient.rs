@@ -5,7 +5,7 @@ use std::fmt;
 
 use kube::api::{ApiResource, ObjectMeta};
 use kube::core::DynamicResourceScope;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::crd::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus};
+use crate::watch::watch_objects;
 
 /// A part of an object, or the reason why it is malformed.
 #[derive(Debug, Clone)]
@@ -136,7 +137,7 @@ pub fn watch_policies(
 ) -> impl futures::Stream<Item = Result<watcher::Event<WatchedPolicy>, watcher::Error>> + use<> {
     let resource = ApiResource::erase::<DevOpsPolicy>(&());
     let api: Api<WatchedPolicy> = Api::all_with(client.clone(), &resource);
-    watcher(api, watcher::Config::default()).default_backoff()
+    watch_objects(api, watcher::Config::default())
 }
 
 /// Returns the policy, and the reason why its spec cannot be read; the policy has an empty spec then. A malformed status is the same

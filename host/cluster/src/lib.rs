@@ -32,6 +32,7 @@ pub mod policies;
 pub mod policy_file;
 pub mod rules;
 pub mod selector;
+pub mod watch;
 
 pub use error::{ClusterError, is_not_served, is_webhook_failure, request_failure};
 pub use kube::Client;

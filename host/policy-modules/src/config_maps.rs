@@ -3,10 +3,11 @@
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher::{Config, Event};
 use kube_devops_cluster::ClusterError;
 use kube_devops_cluster::connection::Connection;
+use kube_devops_cluster::watch::{interruption, watch_objects};
+use kube_devops_runtime::watch_log::WatchLog;
 use tokio::sync::mpsc;
 
 /// A ConfigMap, `None` if it does not exist, or the reason why it cannot be read.
@@ -28,23 +29,25 @@ pub async fn config_map(
 
 /// Sends the content of a ConfigMap whenever it changes, and `None` if it does not exist.
 pub(super) async fn follow(api: Api<ConfigMap>, name: String, sender: mpsc::Sender<(String, Source)>) {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    let config = Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = std::pin::pin!(watch_objects(api, config));
+    let mut log = WatchLog::of_object::<ConfigMap>(&name);
     let mut listed = None;
     while let Some(event) = events.next().await {
-        let map = match event {
-            Ok(Event::Apply(map)) => Ok(Some(map)),
-            Ok(Event::Delete(_)) => Ok(None),
-            Ok(Event::Init) => {
+        let interrupted = event.as_ref().err().map(interruption);
+        let map = match log.event(event) {
+            Some(Event::Apply(map)) => Ok(Some(map)),
+            Some(Event::Delete(_)) => Ok(None),
+            Some(Event::Init) => {
                 listed = None;
                 continue;
             }
-            Ok(Event::InitApply(map)) => {
+            Some(Event::InitApply(map)) => {
                 listed = Some(map);
                 continue;
             }
-            Ok(Event::InitDone) => Ok(listed.take()),
-            Err(error) => Err(error.to_string()),
+            Some(Event::InitDone) => Ok(listed.take()),
+            None => Err(interrupted.unwrap_or_default()),
         };
         if sender.send((name.clone(), map)).await.is_err() {
             return;

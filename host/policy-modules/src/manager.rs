@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use kube::api::ApiResource;
-use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
 use kube_devops_cluster::crd::{PolicyModule, PolicyModuleSpec, PolicyModuleStatus};
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::lenient::{LenientObject, unreadable_spec};
+use kube_devops_cluster::watch::watch_objects;
 use kube_devops_engine::{Catalog, Checks, LoadedModule};
 use kube_devops_oci::Fetched;
 use kube_devops_runtime::clock::Now;
@@ -76,7 +76,7 @@ impl Manager {
     pub(super) async fn run(mut self, mut maps: mpsc::Receiver<(String, Source)>, stop: CancellationToken) {
         let resource = ApiResource::erase::<PolicyModule>(&());
         let api: Api<WatchedModule> = Api::all_with(self.client.clone(), &resource);
-        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+        let mut events = std::pin::pin!(watch_objects(api, Config::default()));
         let mut log = WatchLog::of::<PolicyModule>();
         let mut deadline = std::pin::pin!(tokio::time::sleep(START));
         let mut leadership = self.options.leadership.clone();

@@ -126,7 +126,6 @@ impl ModuleStore {
 
     /// A ConfigMap cannot be read. Modules whose content is known keep it.
     pub fn set_unreadable_config_map(&mut self, name: &str, error: &str) {
-        tracing::warn!(name, "the watch of a ConfigMap was interrupted: {error}");
         let waiting = self
             .modules
             .values_mut()

@@ -4,6 +4,7 @@ use kube::Resource;
 use kube::runtime::watcher::{Error, Event};
 use kube_devops_cluster::crd::GROUP;
 use kube_devops_cluster::is_not_served;
+use kube_devops_cluster::watch::interruption;
 
 /// Logs why a watch is interrupted. The watch is retried all the time, and fails for the same reason until somebody removes it.
 #[derive(Debug)]
@@ -20,6 +21,12 @@ impl WatchLog {
     /// The log of a watch of objects of a type.
     pub fn of<K: Resource<DynamicType = ()>>() -> Self {
         Self { resource: K::plural(&()).into_owned(), is_custom: K::group(&()) == GROUP, reason: None }
+    }
+
+    /// The log of a watch of one object.
+    pub fn of_object<K: Resource<DynamicType = ()>>(name: &str) -> Self {
+        let log = Self::of::<K>();
+        Self { resource: format!("{} {name}", log.resource), ..log }
     }
 
     /// Returns the event. `None` if the watch is interrupted, which is logged.
@@ -60,7 +67,7 @@ impl WatchLog {
                  Helm chart"
                     .to_owned()
             }
-            _ => error.to_string(),
+            _ => interruption(error),
         }
     }
 }

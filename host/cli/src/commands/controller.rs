@@ -30,9 +30,10 @@ pub fn run<F: Future<Output = Result<()>>>(
     controller: impl FnOnce(Connection, CancellationToken) -> F,
 ) -> Result<Outcome> {
     // Standard output is for the user; RUST_LOG sets the log filter. The kube client does not log failed requests, because
-    // controllers log them together with their purpose, nor responses that it cannot parse, because they may be secret.
+    // controllers log them together with their purpose, nor responses that it cannot parse, because they may be secret. The same
+    // applies to interrupted watches, which it would log a second time.
     let level = if is_watched { "warn" } else { "info" };
-    let default_filter = || EnvFilter::new(format!("{level},kube_client::client=off"));
+    let default_filter = || EnvFilter::new(format!("{level},kube_client::client=off,kube_runtime::watcher=error"));
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default_filter());
     tracing_subscriber::fmt()
         .json()

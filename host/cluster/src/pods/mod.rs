@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{ApiResource, ListParams};
 use kube::core::Request;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use kube_devops_core::object::Extraction;
 use kube_devops_core::{Needs, Subject, complete_object};
@@ -25,6 +25,7 @@ use crate::ClusterError;
 use crate::connection::Connection;
 use crate::lenient::LenientObject;
 use crate::metadata;
+use crate::watch::watch_objects;
 
 pub use watched::WatchedPod;
 
@@ -175,7 +176,7 @@ where
 {
     let resource = ApiResource::erase::<Pod>(&());
     let api: Api<LenientObject<P, S>> = Api::all_with(client.clone(), &resource);
-    let events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+    let events = watch_objects(api, watcher::Config::default().page_size(PAGE));
     let convert = move |event| match event {
         watcher::Event::Apply(pod) => watcher::Event::Apply(watched(pod)),
         watcher::Event::Delete(pod) => watcher::Event::Delete(watched(pod)),
