@@ -41,9 +41,23 @@ impl Evaluation {
     }
 }
 
+/// Reserves the memory for the violations: repeated growth would need up to twice as much.
+fn reserve(evaluations: &mut [Evaluation], outcomes: &[CheckOutcome]) {
+    let mut counts = vec![0; evaluations.len()];
+    for finding in outcomes.iter().flat_map(|outcome| &outcome.findings) {
+        if let Some(count) = counts.get_mut(finding.subject) {
+            *count += 1;
+        }
+    }
+    for (evaluation, count) in evaluations.iter_mut().zip(counts) {
+        evaluation.violations.reserve_exact(count);
+    }
+}
+
 /// Returns the evaluation of each of `subjects`, in their order.
 pub fn evaluations<S: Borrow<Subject>>(subjects: &[S], outcomes: &[CheckOutcome]) -> Vec<Evaluation> {
     let mut evaluations = vec![Evaluation::default(); subjects.len()];
+    reserve(&mut evaluations, outcomes);
     for outcome in outcomes {
         for (evaluation, result) in evaluations.iter_mut().zip(&outcome.results) {
             match result {

@@ -2,42 +2,46 @@
 //!
 //! A report is created once, from all subjects; a controller keeps its ledger and evaluates again only what changed.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::compact::{CompactEvaluation, Parts};
 use crate::evaluation::Evaluation;
 use crate::totals::Totals;
 use crate::violation::Violation;
 
-/// The evaluations of the subjects of one scope, such as the pods of a namespace under a policy, and their totals.
-#[derive(Debug, Clone, Default)]
+/// The evaluations of the pods of one scope, such as a namespace under a policy, and their totals. The pods are those of one cluster:
+/// neither the cluster nor a file is kept with a violation.
+#[derive(Debug, Default)]
 pub struct Ledger {
-    evaluations: BTreeMap<Arc<str>, Evaluation>,
+    evaluations: BTreeMap<Arc<str>, CompactEvaluation>,
     total: Totals,
+    parts: Parts,
 }
 
 impl Ledger {
     /// Sets or replaces the evaluation of a subject. Returns whether it is different from the previous one.
     pub fn set(&mut self, name: &Arc<str>, evaluation: Evaluation) -> bool {
-        if self.evaluations.get(name).is_some_and(|before| *before == evaluation) {
+        if self.get(name).is_some_and(|before| before == evaluation) {
             return false;
         }
         self.remove(name);
         self.total.add(&evaluation.totals());
-        self.evaluations.insert(name.clone(), evaluation);
+        self.evaluations.insert(name.clone(), CompactEvaluation::of(evaluation, &mut self.parts));
         true
     }
 
     /// Removes a subject. Returns whether the ledger contained it.
     pub fn remove(&mut self, name: &str) -> bool {
-        let Some(evaluation) = self.evaluations.remove(name) else { return false };
-        self.total.subtract(&evaluation.totals());
+        let Some(kept) = self.evaluations.remove(name) else { return false };
+        self.total.subtract(&kept.evaluation().totals());
         true
     }
 
     /// Returns the evaluation of a subject.
-    pub fn get(&self, name: &str) -> Option<&Evaluation> {
-        self.evaluations.get(name)
+    pub fn get(&self, name: &str) -> Option<Evaluation> {
+        self.evaluations.get(name).map(CompactEvaluation::evaluation)
     }
 
     /// Returns the totals of all subjects.
@@ -51,13 +55,22 @@ impl Ledger {
     }
 
     /// Returns all violations, ordered by the name of the subject.
-    pub fn violations(&self) -> impl Iterator<Item = &Violation> {
-        self.evaluations.values().flat_map(|evaluation| &evaluation.violations)
+    pub fn violations(&self) -> impl Iterator<Item = Violation> {
+        self.evaluations.values().flat_map(|kept| kept.evaluation().violations)
+    }
+
+    /// Returns at most `most` violations, the most severe first.
+    pub fn worst(&self, most: usize) -> Vec<Violation> {
+        let places =
+            |kept| CompactEvaluation::severities(kept).enumerate().map(move |(index, found)| (kept, index, found));
+        let mut places: Vec<_> = self.evaluations.values().flat_map(places).collect();
+        places.sort_by_key(|(_, _, severity)| Reverse(*severity));
+        places.into_iter().take(most).filter_map(|(kept, index, _)| kept.violation(index)).collect()
     }
 
     /// Returns all errors, ordered by the name of the subject.
     pub fn errors(&self) -> impl Iterator<Item = &str> {
-        self.evaluations.values().flat_map(|evaluation| evaluation.errors.iter().map(String::as_str))
+        self.evaluations.values().flat_map(CompactEvaluation::errors)
     }
 }
 

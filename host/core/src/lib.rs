@@ -14,6 +14,7 @@
 
 mod check_info;
 mod clusters;
+mod compact;
 mod evaluation;
 pub mod ledger;
 pub mod lines;

@@ -141,7 +141,7 @@ fn record(
     let (total, has_score) = (found.total(), found.has_score());
     let policy_name = policy.metadata.name.clone().unwrap_or_default();
     let bytes = MAX_BYTES - serde_json::to_string(&errors).map_or(0, |text| text.len()).min(MAX_BYTES);
-    let violations = within(found.worst(MAX_VIOLATIONS).into_iter().map(audited), bytes);
+    let violations = within(found.ledger.worst(MAX_VIOLATIONS).iter().map(audited), bytes);
     let name = with_suffix(&policy_name, &now.format("%Y%m%dt%H%M%Sz").to_string());
     let spec = PolicyAuditResultSpec {
         policy: policy_name,

@@ -1,11 +1,10 @@
 //! The evaluations of a policy, and whether they are complete.
 
 use std::borrow::Cow;
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use kube_devops_core::score::Classification;
-use kube_devops_core::{Ledger, Totals, Violation};
+use kube_devops_core::{Ledger, Totals};
 
 /// The evaluations of a policy.
 #[derive(Debug)]
@@ -42,14 +41,6 @@ impl<'a> Found<'a> {
             Classification::Healthy if !self.is_complete() => "Incomplete".to_owned(),
             classification => classification.to_string(),
         }
-    }
-
-    /// At most `most` violations, the most severe first.
-    pub fn worst(&self, most: usize) -> Vec<&'a Violation> {
-        let mut violations: Vec<&Violation> = self.ledger.violations().collect();
-        violations.sort_by_key(|violation| Reverse(violation.severity));
-        violations.truncate(most);
-        violations
     }
 
     /// What was not evaluated, and why; each text once, sorted.

@@ -213,11 +213,11 @@ impl Policy {
             self.remediations.evaluated(pod.subject, &pod.evaluation, workload, remediating, resources, now);
         }
         let known = before.unwrap_or(&self.ledger).get(&pod.key.name);
-        if pod.is_known(known) {
+        if pod.is_known(known.as_ref()) {
             return;
         }
         if let (Some(workload), Some(root)) = (workload, pods.root(&pod.key)) {
-            self.events.evaluated(&root, workload, known, &pod.evaluation, self.is_evaluated);
+            self.events.evaluated(&root, workload, known.as_ref(), &pod.evaluation, self.is_evaluated);
         }
         self.audits.is_due |= self.ledger.set(&pod.key.name, pod.evaluation);
     }

@@ -146,7 +146,7 @@ fn with_results(found: &Found<'_>, status: DevOpsPolicyStatus) -> DevOpsPolicySt
         healthy: Some(is_healthy && found.is_complete()),
         message,
         compliance: Some(total.compliance.percent()),
-        violations: found.worst(MAX_VIOLATIONS).into_iter().map(line).collect(),
+        violations: found.ledger.worst(MAX_VIOLATIONS).iter().map(line).collect(),
         violation_count: Some(count(total.violations)),
         violations_by_severity: by_severity(total),
         violations_by_check: by_check(total),

@@ -47,7 +47,7 @@ impl Scores {
                 tracing::warn!(pod = %pod.key, "failed to evaluate the pod: {error}");
             }
             let ledger = self.namespaces.entry(pod.key.namespace.clone()).or_default();
-            if !pod.is_known(ledger.get(&pod.key.name)) {
+            if !pod.is_known(ledger.get(&pod.key.name).as_ref()) {
                 ledger.set(&pod.key.name, pod.evaluation);
             }
         }
