@@ -337,10 +337,10 @@ impl Policy {
         self.audits.next(&self.object, &found, &options.audit, now)
     }
 
-    /// A write succeeded.
-    pub fn written(&mut self, result: WriteResult, now: Now) {
+    /// A write succeeded. Returns whether another client writes the same status all the time, which is true once.
+    pub fn written(&mut self, result: WriteResult, now: Now) -> bool {
         self.may_differ = true;
-        self.gate.succeeded(matches!(result, WriteResult::Status(_)), now.instant);
+        let is_contested = self.gate.succeeded(result.status(), now.instant);
         match result {
             WriteResult::Finalizers(finalizers) => {
                 self.object.metadata.finalizers = Some(finalizers);
@@ -355,6 +355,7 @@ impl Policy {
             WriteResult::Audit { name, fingerprint, removed } => self.audits.written(name, fingerprint, &removed, now),
             WriteResult::Events => {}
         }
+        is_contested
     }
 
     /// A write failed. It is derived and tried again after a backoff.

@@ -123,6 +123,16 @@ pub enum WriteResult {
     Events,
 }
 
+impl WriteResult {
+    /// The status that was applied, if it is one.
+    pub fn status(&self) -> Option<&DevOpsPolicyStatus> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Finalizers(_) | Self::Audit { .. } | Self::Events => None,
+        }
+    }
+}
+
 /// A job that ended.
 #[derive(Debug)]
 pub struct Enforced {

@@ -56,7 +56,9 @@ impl Operator {
                 if matches!(result, WriteResult::Audit { .. }) {
                     self.metrics.audits.inc();
                 }
-                policy.written(result, now);
+                if policy.written(result, now) {
+                    tracing::warn!(policy = %key, "another client changes the status again and again; stop it if it is a second operator");
+                }
             }
             // The policy is gone, and the watch is about to report it.
             Ok(None) => policy.write_failed(now),
