@@ -1,4 +1,7 @@
-{{/* The Deployment of a component. Arguments: root, component, port, portName, scheme, args (a list), volumes, mounts. */}}
+{{/*
+The Deployment of a component. Arguments: root, component, port, portName, scheme, args (a list), volumes, mounts, securityContext (of
+the pod).
+*/}}
 {{- define "kube-devops.deployment" -}}
 {{- $root := .root -}}
 {{- $component := .component -}}
@@ -34,7 +37,7 @@ spec:
       serviceAccountName: {{ include "kube-devops.serviceAccountName" . }}
       {{- include "kube-devops.imagePullSecrets" $root | indent 6 | trimSuffix "      " }}
       securityContext:
-        {{- toYaml $root.Values.podSecurityContext | nindent 8 }}
+        {{- toYaml (default $root.Values.podSecurityContext .securityContext) | nindent 8 }}
       terminationGracePeriodSeconds: 30
       {{- with include "kube-devops.value" (dict "root" $root "component" $component "key" "priorityClassName") }}
       priorityClassName: {{ . }}

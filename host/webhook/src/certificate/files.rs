@@ -1,7 +1,9 @@
 //! A certificate in files, as cert-manager, a mounted Secret or `cert-generate` provide it.
 
+use std::fmt::Display;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -116,9 +118,45 @@ fn write(folder: &Path, path: &Path, text: &str, is_secret: bool) -> std::io::Re
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    fs::read(path).map_err(|error| file(path, &error))
+    fs::read(path).map_err(|error| {
+        let owners = (error.kind() == ErrorKind::PermissionDenied).then(|| owners(path)).flatten();
+        file(path, &format!("{error}{}", owners.unwrap_or_default()))
+    })
 }
 
-fn file(path: &Path, error: &std::io::Error) -> CertificateError {
+/// Who owns a file that cannot be read, and who reads it.
+fn owners(path: &Path) -> Option<String> {
+    let (file, process) = (fs::metadata(path).ok()?, fs::metadata("/proc/self").ok()?);
+    Some(format!(
+        "; it belongs to user {} and group {} with mode {:o}, and is read by user {} and group {}: in Kubernetes, set fsGroup in the \
+         security context of the pod",
+        file.uid(),
+        file.gid(),
+        file.mode() & 0o777,
+        process.uid(),
+        process.gid(),
+    ))
+}
+
+fn file(path: &Path, error: &dyn Display) -> CertificateError {
     CertificateError::File { path: path.display().to_string(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_and_the_reader_of_an_unreadable_file_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tls.key");
+        write(folder.path(), &path, "key", true).unwrap();
+        let found = fs::metadata(&path).unwrap();
+        let (user, group) = (found.uid(), found.gid());
+        let expected = format!("belongs to user {user} and group {group} with mode 600, and is read by user {user} and");
+        let text = owners(&path).unwrap();
+        assert!(text.contains(&expected) && text.contains("fsGroup"), "{text}");
+        assert_eq!(owners(&folder.path().join("missing")), None);
+    }
 }

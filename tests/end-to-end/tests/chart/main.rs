@@ -86,6 +86,32 @@ fn a_ca_bundle_is_rendered_only_if_it_is_provided() -> Result<()> {
     Ok(())
 }
 
+/// The files of a Secret belong to root, and the program does not run as root.
+#[test]
+fn the_webhook_can_read_a_certificate_in_a_secret() -> Result<()> {
+    let group = |component: &str, values: &str| -> Result<Value> {
+        let rendered = documents(&template(&["--set", values])?)?;
+        let deployment = find(&rendered, "Deployment", &format!("kube-devops-{component}"))?;
+        Ok(deployment["spec"]["template"]["spec"]["securityContext"]["fsGroup"].clone())
+    };
+    let issued = "webhook.certificate.source=cert-manager";
+    let provided =
+        "webhook.certificate.source=provided,webhook.certificate.secretName=tls,webhook.certificate.caBundle=pem";
+    for values in [issued, provided] {
+        assert_eq!(group("webhook", values)?, json!(65532), "{values}");
+        assert!(group("reconcile", values)?.is_null(), "{values}");
+        let own = format!("{values},podSecurityContext.fsGroup=1000");
+        assert_eq!(group("webhook", &own)?, json!(1000), "{own}");
+        let own = format!("{values},podSecurityContext.runAsGroup=2000");
+        assert_eq!(group("webhook", &own)?, json!(2000), "{own}");
+        // A platform that assigns users to namespaces also assigns the group.
+        let own = format!("{values},podSecurityContext.runAsUser=null,podSecurityContext.runAsGroup=null");
+        assert!(group("webhook", &own)?.is_null(), "{own}");
+    }
+    assert!(group("webhook", "webhook.certificate.source=managed")?.is_null());
+    Ok(())
+}
+
 #[test]
 fn every_pod_has_the_pull_secrets_the_registry_and_the_restricted_security_context() -> Result<()> {
     let values = "global.imageRegistry=registry.example.com,global.imagePullSecrets={first},imagePullSecrets={second}";
