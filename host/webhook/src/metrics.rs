@@ -119,3 +119,31 @@ impl Metrics {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use prometheus::TextEncoder;
+
+    use super::*;
+
+    /// Prometheus does not count the first events of a series that starts with them.
+    #[test]
+    fn every_series_exists_before_the_first_request() {
+        let registry = Registry::new();
+        let _metrics = Metrics::new(&registry, false).unwrap();
+        let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        let exists = |series: String| assert!(text.lines().any(|line| line == format!("{series} 0")), "{series}: {text}");
+        for name in Verdict::NAMES {
+            exists(format!("webhook_requests_total{{verdict=\"{name}\"}}"));
+        }
+        for reason in Reason::ALL.map(Reason::as_str) {
+            exists(format!("webhook_evaluation_failures_total{{reason=\"{reason}\"}}"));
+            exists(format!("webhook_fail_open_total{{reason=\"{reason}\"}}"));
+        }
+        for name in ["denials", "remediation_yields", "remediation_yield_failures"] {
+            exists(format!("webhook_{name}_total"));
+        }
+        exists("webhook_request_duration_seconds_count".to_owned());
+    }
+}

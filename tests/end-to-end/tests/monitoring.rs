@@ -88,6 +88,20 @@ fn alerts_and_dashboard_distinguish_clusters_in_a_common_prometheus() {
     }
 }
 
+/// Components export their counters from the start. API servers do not, so that increase() and rate() miss the first requests.
+#[test]
+fn alerts_and_dashboard_count_the_first_requests_of_api_servers() {
+    let alerts = alerts();
+    let alerts = alerts.iter().map(|alert| alert["expr"].as_str().unwrap().to_owned());
+    let mut seen = 0;
+    for expression in alerts.chain(queries()).filter(|expression| expression.contains("apiserver_")) {
+        seen += 1;
+        assert!(expression.contains(" unless apiserver_") && expression.contains(" offset "), "{expression}");
+        assert!(!expression.contains("rate(apiserver_"), "{expression}");
+    }
+    assert_eq!(seen, 2, "an alert and a panel");
+}
+
 #[test]
 fn the_metrics_of_the_dashboard_are_documented_including_those_of_api_servers() {
     let metrics = fs::read_to_string(root().join("docs/metrics.md")).unwrap();

@@ -155,6 +155,25 @@ mod tests {
 
     use super::*;
 
+    /// Prometheus does not count the first events of a series that starts with them.
+    #[test]
+    fn every_counter_exists_before_its_first_event() {
+        let registry = Registry::new();
+        let _metrics = Metrics::new(&registry).unwrap();
+        let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        for name in [
+            "devopspolicy_reconcile_total",
+            "devopspolicy_reconcile_errors_total",
+            "devopspolicy_pods_scanned_total",
+            "devopspolicy_reconcile_duration_seconds_count",
+            "audit_results_total",
+            "enforcement_remediations_applied_total",
+            "enforcement_remediations_failed_total",
+        ] {
+            assert!(text.lines().any(|line| line == format!("{name} 0")), "{name}: {text}");
+        }
+    }
+
     #[test]
     fn the_series_of_a_policy_follow_its_totals_and_are_removed_with_it() {
         let registry = Registry::new();
