@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::PatchParams;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::apply_patch::apply_patch;
@@ -49,31 +51,130 @@ pub async fn install(connection: &Connection) -> Result<Vec<(String, ApplyOutcom
         let name = definition.name_any();
         let what = format!("install {name}");
         let before = api.get_opt(&name).await.map_err(|error| connection.error(error, &what))?;
-        let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let after = async { api.patch(&name, &parameters, &apply_patch(&definition)?).await };
-        let after = after.await.map_err(|error| connection.error(error, &what))?;
-        outcomes.push((
-            name,
-            match before {
-                None => ApplyOutcome::Created,
-                Some(before) if before.metadata.resource_version == after.metadata.resource_version => {
-                    ApplyOutcome::Unchanged
-                }
-                Some(_) => ApplyOutcome::Configured,
-            },
-        ));
+        let applied = apply(&api, &definition, before).await.map_err(|error| connection.error(error, &what))?;
+        outcomes.push((name, applied));
     }
     for (name, _) in &outcomes {
-        wait_until_established(connection, &api, name).await?;
+        disown(connection, &api, name).await?;
     }
     Ok(outcomes)
+}
+
+/// Applies a definition, unless this changes nothing but the owners of its fields.
+async fn apply(
+    api: &Api<CustomResourceDefinition>,
+    definition: &CustomResourceDefinition,
+    before: Option<CustomResourceDefinition>,
+) -> kube::Result<ApplyOutcome> {
+    let (name, patch) = (definition.name_any(), apply_patch(definition)?);
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let Some(before) = before else {
+        api.patch(&name, &parameters, &patch).await?;
+        return Ok(ApplyOutcome::Created);
+    };
+    let after = api.patch(&name, &parameters.clone().dry_run(), &patch).await?;
+    if before.metadata.generation == after.metadata.generation {
+        return Ok(ApplyOutcome::Unchanged);
+    }
+    api.patch(&name, &parameters, &patch).await?;
+    Ok(ApplyOutcome::Configured)
+}
+
+/// Removes the owners of the spec of a definition that is served. Helm, kubectl and GitOps tools apply the definitions as well, and
+/// without owners, none of them conflicts with this program or with another tool when it applies a later version.
+async fn disown(connection: &Connection, api: &Api<CustomResourceDefinition>, name: &str) -> Result<(), ClusterError> {
+    loop {
+        let definition = wait_until_established(connection, api, name).await?;
+        let Some(entries) = without_owners(definition.managed_fields()) else { return Ok(()) };
+        let metadata = json!({ "resourceVersion": definition.metadata.resource_version, "managedFields": entries });
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        match api.patch(name, &PatchParams::default(), &patch).await {
+            // It has been changed since it was read.
+            Err(kube::Error::Api(status)) if status.is_conflict() => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            result => return result.map(drop).map_err(|error| connection.error(error, &format!("install {name}"))),
+        }
+    }
+}
+
+/// The entries of `managedFields` without the fields of the spec. `None` if nothing has to change, or nothing would be left: API servers
+/// ignore an empty list.
+fn without_owners(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntry>> {
+    let mut left = Vec::new();
+    for entry in entries {
+        let mut entry = entry.clone();
+        if let Some(Value::Object(fields)) = entry.fields_v1.as_mut().map(|fields| &mut fields.0)
+            && fields.remove("f:spec").is_some()
+            && fields.is_empty()
+        {
+            continue;
+        }
+        left.push(entry);
+    }
+    (!left.is_empty() && left != entries).then_some(left)
+}
+
+/// Compares the installed definitions with those of this program. Returns what is missing.
+///
+/// # Errors
+///
+/// If a request fails.
+pub async fn check(connection: &Connection) -> Result<Result<(), String>, ClusterError> {
+    let api: Api<CustomResourceDefinition> = Api::all(connection.client.clone());
+    for definition in crd::definitions() {
+        let name = definition.name_any();
+        let found = api.get_opt(&name).await.map_err(|error| connection.error(error, &format!("read {name}")))?;
+        let missing = match found {
+            None => Some(format!("{name} does not exist")),
+            Some(found) => missing(&definition, &found).map(|field| format!("{name} is outdated: {field} is missing")),
+        };
+        if let Some(missing) = missing {
+            return Ok(Err(format!("{missing}; run `kube-devops crd install`")));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// The first field of a definition that the installed one does not have. API servers drop such fields without an error. A later
+/// definition has all of them.
+fn missing(definition: &CustomResourceDefinition, installed: &CustomResourceDefinition) -> Option<String> {
+    definition.spec.versions.iter().find_map(|version| {
+        let Some(found) = installed.spec.versions.iter().find(|found| found.name == version.name && found.served) else {
+            return Some(format!("the version {}", version.name));
+        };
+        let [expected, found] = [version, found].map(|version| serde_json::to_value(&version.schema).unwrap_or_default());
+        missing_property(&expected["openAPIV3Schema"], &found["openAPIV3Schema"], "")
+    })
+}
+
+/// The path of the first property of a schema that another one does not have.
+fn missing_property(expected: &Value, found: &Value, path: &str) -> Option<String> {
+    for (name, property) in expected["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match found["properties"].get(name) {
+            None => return Some(path),
+            Some(found) => {
+                if let Some(missing) = missing_property(property, found, &path) {
+                    return Some(missing);
+                }
+            }
+        }
+    }
+    for (below, suffix) in [("items", "[]"), ("additionalProperties", ".*")] {
+        if let Some(expected) = expected.get(below)
+            && let Some(missing) = missing_property(expected, &found[below], &format!("{path}{suffix}"))
+        {
+            return Some(missing);
+        }
+    }
+    None
 }
 
 async fn wait_until_established(
     connection: &Connection,
     api: &Api<CustomResourceDefinition>,
     name: &str,
-) -> Result<(), ClusterError> {
+) -> Result<CustomResourceDefinition, ClusterError> {
     let deadline = Instant::now() + ESTABLISH_TIMEOUT;
     loop {
         let definition = api.get(name).await.map_err(|error| connection.error(error, &format!("read {name}")))?;
@@ -81,9 +182,9 @@ async fn wait_until_established(
             let reason = "it is being deleted; run this command again when `kubectl get crd` does not list it any more";
             return Err(ClusterError::Request { what: format!("install {name}"), reason: reason.to_owned() });
         }
-        let conditions = definition.status.and_then(|status| status.conditions).unwrap_or_default();
+        let conditions = definition.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
         if conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
-            return Ok(());
+            return Ok(definition);
         }
         if let Some(rejected) =
             conditions.iter().find(|condition| condition.type_ == "NamesAccepted" && condition.status == "False")
@@ -96,5 +197,70 @@ async fn wait_until_established(
             return Err(ClusterError::Timeout(format!("the API server did not establish {name} within {waited} s")));
         }
         tokio::time::sleep(PERIOD).await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn entries(value: Value) -> Vec<ManagedFieldsEntry> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn the_spec_of_a_definition_has_no_owner() {
+        let status = json!({ "manager": "kube-apiserver", "operation": "Update", "subresource": "status", "fieldsV1": { "f:status": {} } });
+        let before = json!([
+            { "manager": "helm", "operation": "Apply", "fieldsV1": { "f:spec": { "f:group": {} } } },
+            {
+                "manager": "kubectl-client-side-apply", "operation": "Update",
+                "fieldsV1": { "f:metadata": { "f:annotations": {} }, "f:spec": { "f:versions": {} } },
+            },
+            status,
+        ]);
+        let after = json!([
+            {
+                "manager": "kubectl-client-side-apply", "operation": "Update",
+                "fieldsV1": { "f:metadata": { "f:annotations": {} } },
+            },
+            status,
+        ]);
+        let after = entries(after);
+        assert_eq!(without_owners(&entries(before)), Some(after.clone()));
+        assert_eq!(without_owners(&after), None, "nothing has to change");
+        let only = json!([{ "manager": "helm", "operation": "Apply", "fieldsV1": { "f:spec": {} } }]);
+        assert_eq!(without_owners(&entries(only)), None, "an empty list would be ignored");
+        assert_eq!(without_owners(&[]), None);
+    }
+
+    #[test]
+    fn a_definition_is_outdated_if_it_lacks_a_field_at_any_depth_or_a_version() {
+        for definition in crd::definitions() {
+            assert_eq!(missing(&definition, &definition), None);
+            let mut other = definition.clone();
+            other.spec.versions[0].name = "v0".to_owned();
+            let version = &definition.spec.versions[0].name;
+            assert_eq!(missing(&definition, &other), Some(format!("the version {version}")));
+        }
+        let leaf = json!({ "type": "string" });
+        let expected = json!({ "properties": { "spec": { "properties": {
+            "a": leaf,
+            "list": { "items": { "properties": { "b": leaf } } },
+            "map": { "additionalProperties": { "properties": { "c": leaf } } },
+        } } } });
+        let without = |pointer: &str, name: &str| {
+            let mut found = expected.clone();
+            found.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(name);
+            missing_property(&expected, &found, "")
+        };
+        assert_eq!(without("/properties/spec/properties", "a").unwrap(), "spec.a");
+        assert_eq!(without("/properties/spec/properties/list/items/properties", "b").unwrap(), "spec.list[].b");
+        let map = "/properties/spec/properties/map/additionalProperties/properties";
+        assert_eq!(without(map, "c").unwrap(), "spec.map.*.c");
+        let later = json!({ "properties": { "spec": { "properties": { "a": leaf, "d": leaf } } } });
+        let earlier = json!({ "properties": { "spec": { "properties": { "a": leaf } } } });
+        assert_eq!(missing_property(&earlier, &later, ""), None, "a later definition");
     }
 }

@@ -76,6 +76,32 @@ async fn generated_and_installed_definitions_are_identical() -> Result<()> {
     Ok(())
 }
 
+/// Helm 4, kubectl and GitOps tools apply the definitions without force.
+#[tokio::test]
+async fn another_tool_applies_later_definitions_without_a_conflict() -> Result<()> {
+    let plane = api_server().start().await?;
+    let generated = run(kube_devops().args(["crd", "generate"])).exits(0).stdout;
+    let version = |label: &str| generated.replace("storage: true", &format!("storage: true\n    {label}"));
+    let apply = async |arguments: &[&str], text: &str| {
+        plane.kubectl_with_input([&["apply", "-f", "-"], arguments].concat(), text).await
+    };
+    // Installed by others, of which each owns the fields.
+    apply(&[], &version("deprecated: true")).await?;
+    apply(&["--server-side", "--force-conflicts", "--field-manager=helm"], &version("deprecated: true")).await?;
+    install(&plane).exits(0);
+    let later = version("deprecationWarning: later\n    deprecated: true");
+    for manager in ["helm", "argocd-controller"] {
+        apply(&["--server-side", &format!("--field-manager={manager}")], &later).await?;
+        assert_eq!(install(&plane).exits(0).stdout, expected("configured"));
+        assert_eq!(install(&plane).exits(0).stdout, expected("unchanged"));
+    }
+    // Also if there was nothing to change.
+    apply(&["--server-side", "--field-manager=helm"], &generated).await?;
+    assert_eq!(install(&plane).exits(0).stdout, expected("unchanged"));
+    apply(&["--server-side", "--field-manager=other"], &later).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_installation_without_permission_is_reported() -> Result<()> {
     let plane = api_server().start().await?;

@@ -27,7 +27,8 @@ pub struct CheckArguments {
     /// multiple times
     #[arg(long = "analyze-namespace", value_name = "NAME", value_parser = namespace, conflicts_with = "namespace")]
     pub analyze_namespaces: Vec<String>,
-    /// Check an installation instead: whether its components are ready, and whether API servers reach the webhook
+    /// Check an installation instead: whether its custom resources are those of this version, its components are ready, and API
+    /// servers reach the webhook
     #[arg(long, conflicts_with = "analyze_namespaces", help_heading = "Installation")]
     pub installation: bool,
     /// Prefix of the names of the installed objects; with Helm, mostly the name of the release

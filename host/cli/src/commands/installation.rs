@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use kube_devops_cluster::connection::Connection;
+use kube_devops_cluster::install;
 use kube_devops_cluster::installation::{Service, admission, readiness};
 use kube_devops_cluster::permissions::ObjectNames;
 
@@ -23,6 +24,7 @@ pub async fn run(connection: &Connection, arguments: &CheckArguments) -> Result<
             print(&format!("{what:<10}  FAILED: {reason}\n"))
         }
     };
+    line("resources", install::check(connection).await?, "the custom resources are those of this version")?;
     let installed = Service::ALL.into_iter().filter(|service| !excluded.contains(service));
     for service in installed {
         line(service.as_str(), readiness(connection, namespace, prefix, service).await?, "ready")?;

@@ -177,6 +177,17 @@ fn overlapping_labels_are_merged_and_never_change_a_selector() -> Result<()> {
     Ok(())
 }
 
+/// Helm keeps definitions that exist already.
+#[test]
+fn a_job_updates_the_definitions_before_an_installation_and_an_upgrade() -> Result<()> {
+    let rendered = documents(&template(&[])?)?;
+    let job = find(&rendered, "Job", "kube-devops-crd-upgrade")?;
+    assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], json!("pre-install,pre-upgrade"));
+    let rendered = documents(&template(&["--set", "crds.upgrade=false"])?)?;
+    assert!(find(&rendered, "Job", "kube-devops-crd-upgrade").is_err());
+    Ok(())
+}
+
 #[test]
 fn alerts_are_rendered_for_each_component_that_exports_their_metrics() -> Result<()> {
     let groups = |values: &str| -> Result<Vec<String>> {
