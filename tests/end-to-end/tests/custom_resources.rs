@@ -102,6 +102,29 @@ async fn another_tool_applies_later_definitions_without_a_conflict() -> Result<(
     Ok(())
 }
 
+/// API servers drop fields that a definition does not have.
+#[tokio::test]
+async fn the_check_of_an_installation_reports_outdated_and_missing_definitions() -> Result<()> {
+    let plane = api_server().start().await?;
+    let check = || {
+        let mut command = kube_devops();
+        command.args(["check", "--installation", "--without", "watch", "--without", "reconcile", "--kubeconfig"]);
+        run(command.arg(plane.kubeconfig().path())).exits(1).stdout
+    };
+    let advice = "; run `kube-devops crd install`\n";
+    let text = check();
+    assert!(text.starts_with(&format!("resources   FAILED: {} does not exist{advice}", NAMES[0])), "{text}");
+    install(&plane).exits(0);
+    let text = check();
+    assert!(text.starts_with("resources   the custom resources are those of this version\n"), "{text}");
+    let grants = r#"[{"op": "remove", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/grants"}]"#;
+    plane.kubectl(["patch", "crd", NAMES[2], "--type=json", "-p", grants]).await?;
+    let text = check();
+    let outdated = format!("resources   FAILED: {} is outdated: spec.grants is missing{advice}", NAMES[2]);
+    assert!(text.starts_with(&outdated), "{text}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_installation_without_permission_is_reported() -> Result<()> {
     let plane = api_server().start().await?;

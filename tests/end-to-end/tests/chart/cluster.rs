@@ -164,6 +164,15 @@ async fn a_release_installs_upgrades_rolls_back_and_leaves_nothing() -> Result<(
     let policy = plane.kubectl(["get", "devopspolicy", "a", "-o", "jsonpath={.spec}"]).await?;
     assert_eq!(serde_json::from_str::<Value>(&policy)?["forbidLatestTag"], json!(true));
 
+    // Two operators would overwrite each other's results.
+    let second = ["install", "second", chart, "--dry-run=server"];
+    for values in ["watch.enabled=true", "rbac.create=false", "webhook.enabled=false"] {
+        let error = release.helm(&[&second[..], &["--set", values]].concat()).unwrap_err().to_string();
+        assert!(error.contains("there is another installation of kube-devops in this cluster: the "), "{error}");
+        assert!(error.contains("of the release kube-devops in the namespace kube-devops"), "{error}");
+    }
+    release.helm(&[&second[..], &["--set", "allowOtherInstallations=true"]].concat())?;
+
     // The webhook sets the CA bundle, as here; neither an upgrade nor a rollback removes it or conflicts with it.
     set_ca_bundle(&plane).await?;
     let upgrade = "upgrade kube-devops chart --reset-then-reuse-values --wait --timeout 120s --set replicaCount=3";
