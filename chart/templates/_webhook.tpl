@@ -59,3 +59,37 @@ matchLabels:
 - name: not-the-operator
   expression: request.operation != 'UPDATE' || request.userInfo.username != '{{ include "kube-devops.operator" . }}'
 {{- end -}}
+
+{{/*
+Fails if API servers would not trust the webhook during an upgrade, so that they admitted requests without evaluation, or denied all. Replicas
+with the previous and with the new certificate run at the same time, and another field manager may own the CA bundle.
+*/}}
+{{- define "kube-devops.certificateChange" -}}
+{{- $name := printf "%s-webhook" (include "kube-devops.fullname" .) -}}
+{{- $certificate := .Values.webhook.certificate -}}
+{{- $configuration := lookup "admissionregistration.k8s.io/v1" "ValidatingWebhookConfiguration" "" $name -}}
+{{- $deployment := lookup "apps/v1" "Deployment" .Release.Namespace $name -}}
+{{- if and $configuration $deployment -}}
+{{- $volume := dict -}}
+{{- range $deployment.spec.template.spec.volumes -}}
+{{- if eq .name "tls" -}}
+{{- $volume = . -}}
+{{- end -}}
+{{- end -}}
+{{- $source := "managed" -}}
+{{- if hasKey (default (dict) $configuration.metadata.annotations) "cert-manager.io/inject-ca-from" -}}
+{{- $source = "cert-manager" -}}
+{{- else if $volume -}}
+{{- $source = "provided" -}}
+{{- end -}}
+{{- if ne $source $certificate.source -}}
+{{- fail (printf "webhook.certificate.source cannot be changed from %s to %s while the webhook is installed: API servers would not trust it during the upgrade. Upgrade with webhook.enabled=false first, and then with the new source. In between, requests are admitted without evaluation. To avoid this, see https://github.com/stochasticquant/kube-devops/blob/main/docs/certificates.md#change-of-the-source" $source $certificate.source) -}}
+{{- end -}}
+{{- if eq $source "provided" -}}
+{{- $before := default "" (first $configuration.webhooks).clientConfig.caBundle | b64dec | trim -}}
+{{- if and (ne $volume.secret.secretName $certificate.secretName) (not (contains $before $certificate.caBundle)) -}}
+{{- fail "webhook.certificate.secretName cannot be changed unless webhook.certificate.caBundle also contains the previous CA bundle: replicas with the previous certificate run during the upgrade. Remove it with the next upgrade" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

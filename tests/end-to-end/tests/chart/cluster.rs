@@ -220,6 +220,43 @@ async fn set_ca_bundle(plane: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
+/// Replicas with the previous and with the new certificate run at the same time during an upgrade.
+#[tokio::test]
+async fn an_upgrade_after_which_api_servers_would_not_trust_the_webhook_is_rejected() -> Result<()> {
+    let plane = plane().await?;
+    let release = Release { plane: &plane, home: Folder::new() };
+    let provided = |secret: &str, bundle: &str| {
+        format!("webhook.certificate.source=provided,webhook.certificate.secretName={secret},webhook.certificate.caBundle={bundle}")
+    };
+    let upgrade = |values: &str| release.helm(&["upgrade", "kube-devops", "chart", "--no-hooks", "--set", values]);
+    let rejected = |values: &str, from: &str| {
+        let error = upgrade(values).unwrap_err().to_string();
+        assert!(error.contains(&format!("cannot be changed from {from} to ")), "{values}: {error}");
+    };
+    let (managed, issued) = ("webhook.certificate.source=managed", "webhook.certificate.source=cert-manager");
+    let (one, other) = (certificate_authority(), certificate_authority());
+    release.helm(&["install", "kube-devops", "chart", "--no-hooks"])?;
+    rejected(&provided("tls", &one), "managed");
+    rejected(issued, "managed");
+    upgrade(managed)?;
+
+    upgrade("webhook.enabled=false")?;
+    upgrade(&provided("tls", &one))?;
+    rejected(managed, "provided");
+    rejected(issued, "provided");
+    let error = upgrade(&provided("next", &other)).unwrap_err().to_string();
+    assert!(error.contains("also contains the previous CA bundle"), "{error}");
+    upgrade(&provided("next", &format!("{one}{other}")))?;
+    // With the Secret as it is, the previous CA can be removed.
+    upgrade(&provided("next", &other))?;
+
+    // As with a temporary configuration.
+    let configurations = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
+    plane.kubectl(["delete", configurations, "kube-devops-webhook"]).await?;
+    upgrade(managed)?;
+    Ok(())
+}
+
 /// Runs `cleanup` twice.
 fn cleanup(kubeconfig: &Path) {
     let cleanup = || run(kube_devops().args(["cleanup", "--kubeconfig"]).arg(kubeconfig)).exits(0).stdout;
