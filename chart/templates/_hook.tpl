@@ -13,6 +13,10 @@ labels:
   {{- include "kube-devops.labels" . | nindent 2 }}
 annotations:
   {{- $hook := dict "helm.sh/hook" .hook "helm.sh/hook-weight" .weight "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded" }}
+  {{- /* The pod is deleted with its log. */}}
+  {{- if .outputLog }}
+  {{- $_ := set $hook "helm.sh/hook-output-log-policy" "hook-succeeded,hook-failed" }}
+  {{- end }}
   {{- include "kube-devops.merged" (list .root.Values.commonAnnotations $hook) | nindent 2 }}
 {{- end -}}
 

@@ -139,10 +139,12 @@ pub async fn check(connection: &Connection) -> Result<Result<(), String>, Cluste
 /// definition has all of them.
 fn missing(definition: &CustomResourceDefinition, installed: &CustomResourceDefinition) -> Option<String> {
     definition.spec.versions.iter().find_map(|version| {
-        let Some(found) = installed.spec.versions.iter().find(|found| found.name == version.name && found.served) else {
+        let Some(found) = installed.spec.versions.iter().find(|found| found.name == version.name && found.served)
+        else {
             return Some(format!("the version {}", version.name));
         };
-        let [expected, found] = [version, found].map(|version| serde_json::to_value(&version.schema).unwrap_or_default());
+        let [expected, found] =
+            [version, found].map(|version| serde_json::to_value(&version.schema).unwrap_or_default());
         missing_property(&expected["openAPIV3Schema"], &found["openAPIV3Schema"], "")
     })
 }

@@ -19,6 +19,7 @@ mod added;
 mod decide;
 mod follow;
 mod job;
+mod left;
 mod plan;
 mod recent;
 mod release;
@@ -32,6 +33,7 @@ mod yielding;
 use std::time::Duration;
 
 pub use job::{Existence, JobResult, NextJob, Patched, RemediationJob, RolloutFailure, Step, WorkloadKey};
+pub use left::{PatchedWorkload, patched_workloads};
 pub use plan::PATCHED_BY;
 pub use release::{Released, release};
 pub use requests::{Ended, check, follow, remediate};

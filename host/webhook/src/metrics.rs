@@ -133,7 +133,8 @@ mod tests {
         let registry = Registry::new();
         let _metrics = Metrics::new(&registry, false).unwrap();
         let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
-        let exists = |series: String| assert!(text.lines().any(|line| line == format!("{series} 0")), "{series}: {text}");
+        let exists =
+            |series: String| assert!(text.lines().any(|line| line == format!("{series} 0")), "{series}: {text}");
         for name in Verdict::NAMES {
             exists(format!("webhook_requests_total{{verdict=\"{name}\"}}"));
         }

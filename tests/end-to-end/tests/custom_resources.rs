@@ -117,7 +117,8 @@ async fn the_check_of_an_installation_reports_outdated_and_missing_definitions()
     install(&plane).exits(0);
     let text = check();
     assert!(text.starts_with("resources   the custom resources are those of this version\n"), "{text}");
-    let grants = r#"[{"op": "remove", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/grants"}]"#;
+    let grants =
+        r#"[{"op": "remove", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/grants"}]"#;
     plane.kubectl(["patch", "crd", NAMES[2], "--type=json", "-p", grants]).await?;
     let text = check();
     let outdated = format!("resources   FAILED: {} is outdated: spec.grants is missing{advice}", NAMES[2]);

@@ -172,7 +172,8 @@ Examples:
   kube-devops cleanup
 
 Removes the finalizers of policies, the Leases of the components and the certificate of the webhook. Custom resources and
-policies remain. With Helm, this runs when the release is uninstalled.")]
+policies remain. With Helm, this runs when the release is uninstalled. Prints the workloads that keep fields that remediation
+added, with the commands that remove them.")]
     Cleanup(CleanupArguments),
     /// Print shell completions
     #[command(after_help = "\

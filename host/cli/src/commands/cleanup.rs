@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use kube_devops_cluster::cleanup;
 use kube_devops_cluster::permissions::ObjectNames;
+use kube_devops_remediation::{PatchedWorkload, patched_workloads};
 
 use super::{Outcome, print};
 use crate::arguments::{CleanupArguments, ClusterArguments};
@@ -25,9 +26,38 @@ pub fn run(cluster: &ClusterArguments, arguments: &CleanupArguments) -> Result<O
             }
         }
         let removed = cleanup::run(&connection, &arguments.namespace, &names).await?;
-        if removed.is_empty() {
-            return print("nothing to remove\n");
-        }
-        print(&removed.iter().map(|object| format!("{object} removed\n")).collect::<String>())
+        match &removed[..] {
+            [] => print("nothing to remove\n")?,
+            removed => print(&removed.iter().map(|object| format!("{object} removed\n")).collect::<String>())?,
+        };
+        let left = patched_workloads(&connection).await?;
+        print(&left.iter().map(line).collect::<String>())
     })
+}
+
+/// What remains of a patch, and how to remove it.
+fn line(workload: &PatchedWorkload) -> String {
+    let PatchedWorkload { namespace, key, is_rolling_out } = workload;
+    let name = format!("{}/{}", key.kind.to_lowercase(), key.name);
+    let state = if *is_rolling_out { ", whose rollout was not complete" } else { "" };
+    format!(
+        "{name} in {namespace} keeps the fields that remediation added{state}; to remove them: kube-devops release {name} -n {namespace}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use kube_devops_remediation::WorkloadKey;
+
+    use super::*;
+
+    #[test]
+    fn the_command_that_removes_the_fields_of_a_workload_is_printed() {
+        let key = WorkloadKey { kind: "StatefulSet".to_owned(), name: "store".to_owned() };
+        let workload =
+            |is_rolling_out| PatchedWorkload { namespace: "shop".to_owned(), key: key.clone(), is_rolling_out };
+        let text = line(&workload(false));
+        assert!(text.ends_with("; to remove them: kube-devops release statefulset/store -n shop\n"), "{text}");
+        assert!(line(&workload(true)).contains("rollout was not complete"), "{text}");
+    }
 }

@@ -154,7 +154,8 @@ mod tests {
         write(folder.path(), &path, "key", true).unwrap();
         let found = fs::metadata(&path).unwrap();
         let (user, group) = (found.uid(), found.gid());
-        let expected = format!("belongs to user {user} and group {group} with mode 600, and is read by user {user} and");
+        let expected =
+            format!("belongs to user {user} and group {group} with mode 600, and is read by user {user} and");
         let text = owners(&path).unwrap();
         assert!(text.contains(&expected) && text.contains("fsGroup"), "{text}");
         assert_eq!(owners(&folder.path().join("missing")), None);

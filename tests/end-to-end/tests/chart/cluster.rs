@@ -188,6 +188,9 @@ async fn a_release_installs_upgrades_rolls_back_and_leaves_nothing() -> Result<(
     plane.kubectl(["patch", "devopspolicy", "a", "--type=merge", "-p", finalizer]).await?;
     release.helm(&["uninstall", "kube-devops", "--no-hooks"])?;
     assert_eq!(release.objects().await?, Vec::<String>::new());
+    let patched = "devops.stochastic.io/patched-by=kube-devops/a";
+    plane.kubectl(["create", "deployment", "web", "--image=nginx", "--replicas=0"]).await?;
+    plane.kubectl(["annotate", "deployment", "web", patched, "devops.stochastic.io/rolling-out=a"]).await?;
     cleanup(plane.kubeconfig().path());
     let finalizers = plane.kubectl(["get", "devopspolicy", "a", "-o", "jsonpath={.metadata.finalizers}"]).await?;
     assert_eq!(finalizers, r#"["example.com/other"]"#);
@@ -226,7 +229,9 @@ async fn an_upgrade_after_which_api_servers_would_not_trust_the_webhook_is_rejec
     let plane = plane().await?;
     let release = Release { plane: &plane, home: Folder::new() };
     let provided = |secret: &str, bundle: &str| {
-        format!("webhook.certificate.source=provided,webhook.certificate.secretName={secret},webhook.certificate.caBundle={bundle}")
+        format!(
+            "webhook.certificate.source=provided,webhook.certificate.secretName={secret},webhook.certificate.caBundle={bundle}"
+        )
     };
     let upgrade = |values: &str| release.helm(&["upgrade", "kube-devops", "chart", "--no-hooks", "--set", values]);
     let rejected = |values: &str, from: &str| {
@@ -260,8 +265,10 @@ async fn an_upgrade_after_which_api_servers_would_not_trust_the_webhook_is_rejec
 /// Runs `cleanup` twice.
 fn cleanup(kubeconfig: &Path) {
     let cleanup = || run(kube_devops().args(["cleanup", "--kubeconfig"]).arg(kubeconfig)).exits(0).stdout;
-    assert_eq!(cleanup(), "finalizer of devopspolicy/a in default removed\n");
-    assert_eq!(cleanup(), "nothing to remove\n");
+    let left = "deployment/web in default keeps the fields that remediation added, whose rollout was not complete; to remove them: \
+                kube-devops release deployment/web -n default\n";
+    assert_eq!(cleanup(), format!("finalizer of devopspolicy/a in default removed\n{left}"));
+    assert_eq!(cleanup(), format!("nothing to remove\n{left}"));
 }
 
 #[tokio::test]

@@ -172,6 +172,8 @@ fn overlapping_labels_are_merged_and_never_change_a_selector() -> Result<()> {
     let cleanup = find(&rendered, "Job", "kube-devops-cleanup")?;
     let annotations = &cleanup["metadata"]["annotations"];
     assert_eq!((&annotations["helm.sh/hook"], &annotations["a"]), (&json!("post-delete"), &json!("all")));
+    // The log is deleted with the pod.
+    assert_eq!(annotations["helm.sh/hook-output-log-policy"], json!("hook-succeeded,hook-failed"));
     let template = &cleanup["spec"]["template"]["metadata"];
     assert_eq!((&template["labels"]["team"], &template["annotations"]["a"]), (&json!("pods"), &json!("pods")));
     Ok(())
