@@ -289,6 +289,28 @@ impl Modules {
     }
 }
 
+/// Changes from the managed certificate to one in a Secret, whose files belong to root on the node.
+async fn provide_certificate(release: &Installation) -> Result<()> {
+    let folder = Folder::new();
+    run(kube_devops().args(["webhook", "cert-generate", "--output-dir"]).arg(folder.path())).exits(0);
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (certificate, key) = (format!("--cert={}", file("tls.crt")), format!("--key={}", file("tls.key")));
+    release.kubectl(&["create", "secret", "tls", "certificate", "-n", "kube-devops", &certificate, &key]).await?;
+    let bundle = format!("webhook.certificate.caBundle={}", file("ca.crt"));
+    let upgrade = ["upgrade", "kube-devops", "chart", "--set"];
+    let provided =
+        ["webhook.certificate.source=provided,webhook.certificate.secretName=certificate", "--set-file", &bundle];
+    let provided = [&upgrade[..], &provided].concat();
+    let error = format!("{:#}", release.release(&provided, "v2").await.unwrap_err());
+    ensure!(error.contains("cannot be changed from managed to provided"), "{error}");
+    // Nothing has changed.
+    release.helm(&["test", "kube-devops"]).await?;
+    release.release(&[&upgrade[..], &["webhook.enabled=false"]].concat(), "v2").await?;
+    release.release(&provided, "v2").await?;
+    release.helm(&["test", "kube-devops"]).await?;
+    Ok(())
+}
+
 #[test]
 fn a_release_works_on_a_real_node() -> Result<()> {
     real_node::isolated("a_release_works_on_a_real_node", build_javascript, async {
@@ -370,6 +392,8 @@ fn a_release_works_on_a_real_node() -> Result<()> {
         creator.stop().await.context("during the rollback")?;
         release.helm(&["test", "kube-devops"]).await?;
         modules.remove(&release).await?;
+        provide_certificate(&release).await?;
+        expect_denial(&shop).await?;
 
         release.helm(&["uninstall", "kube-devops", "--wait", "--timeout", "150s"]).await?;
         let kinds = "deployments,services,serviceaccounts,configmaps,secrets,leases,roles,rolebindings,jobs,clusterroles,\
