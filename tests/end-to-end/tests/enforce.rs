@@ -484,11 +484,27 @@ async fn a_new_leader_continues_to_monitor_a_rollout() -> Result<()> {
     apply(&namespace, &policy("enforcing", &enforcing())).await?;
     expect_patch(&first, &namespace, "statefulset", "store").await?;
     first.kill()?;
-    let second = setting.operator_with(&arguments).await?;
+    let mut second = setting.operator_with(&arguments).await?;
     expect_state(&second, &namespace, "enforcing", "store", "Reverted").await?;
     assert!(is_unchanged(&get(&namespace, "statefulset", "store").await?));
     namespace.kubectl(["rollout", "status", "statefulset/store", "--timeout=90s"]).await?;
     assert_eq!(second.metric("enforcement_remediations_applied_total")?, Some(0.0), "no patch is repeated");
+
+    // The revert is one event for all leaders.
+    let reverts = async || {
+        let events = list(&namespace, "events").await?;
+        let reverts = events.into_iter().filter(|event| event["reason"] == "Reverted");
+        anyhow::Ok(reverts.map(|event| event["series"].clone()).collect::<Vec<Value>>())
+    };
+    eventually(DEADLINE, "the event", async || {
+        ensure!(reverts().await? == [Value::Null]);
+        Ok(())
+    })
+    .await?;
+    second.stop().await?;
+    let third = setting.operator_with(&arguments).await?;
+    more_evaluations(&third, &namespace).await?;
+    assert_eq!(reverts().await?, [Value::Null], "{}", third.log());
     Ok(())
 }
 
@@ -566,9 +582,9 @@ async fn a_dry_run_reports_patches_without_applying_them() -> Result<()> {
 }
 
 #[tokio::test]
-async fn patches_per_minute_are_limited() -> Result<()> {
+async fn patches_per_minute_are_limited_also_when_the_leader_changes() -> Result<()> {
     let setting = Setting::start().await?;
-    let operator = setting.operator_with(&["--patches-per-minute", "1"]).await?;
+    let mut operator = setting.operator_with(&["--patches-per-minute", "1"]).await?;
     let namespace = setting.plane.namespace("paced").await?;
     let objects = ["a", "b", "c"].map(|name| bare_workload("Deployment", name, &json!({})));
     apply(&namespace, &documents(&objects)).await?;
@@ -579,7 +595,14 @@ async fn patches_per_minute_are_limited() -> Result<()> {
     operator.expect_metric("enforcement_remediations_applied_total", Some(1.0)).await?;
     more_evaluations(&operator, &namespace).await?;
     assert_eq!(operator.metric("enforcement_remediations_applied_total")?, Some(1.0));
-    let workloads = list(&namespace, "deployments").await?;
-    assert_eq!(workloads.iter().filter(|workload| is_unchanged(workload)).count(), 2);
+    let unpatched = async || {
+        let workloads = list(&namespace, "deployments").await?;
+        anyhow::Ok(workloads.iter().filter(|workload| is_unchanged(workload)).count())
+    };
+    assert_eq!(unpatched().await?, 2);
+    operator.kill()?;
+    let second = setting.operator_with(&["--patches-per-minute", "1"]).await?;
+    more_evaluations(&second, &namespace).await?;
+    assert_eq!(unpatched().await?, 2, "{}", second.log());
     Ok(())
 }

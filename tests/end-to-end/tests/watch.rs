@@ -120,5 +120,6 @@ async fn a_controller_is_not_ready_before_it_has_listed_the_pods() -> Result<()>
     })
     .await?;
     assert_eq!((controller.get("/healthz")?.0, controller.get("/readyz")?.0), (200, 503));
+    assert!(!controller.log().contains("kube_runtime"), "it is logged twice: {}", controller.log());
     Ok(())
 }
