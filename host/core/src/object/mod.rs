@@ -4,6 +4,7 @@
 //! fields are not deserialized: this is faster, and invalid values of irrelevant fields are not reported.
 
 mod extract;
+mod probe;
 mod strict;
 mod templated;
 #[cfg(test)]
@@ -16,8 +17,9 @@ use serde::de::IgnoredAny;
 use crate::subject::RestartPolicy;
 
 pub use extract::{Context, ExtractError, Extraction, PodFacts};
+use probe::Probe;
 pub use strict::Labels;
-use strict::{Fields, Probe, ResourceMap, VolumeType, null_as_default, text, text_or_nothing};
+use strict::{Fields, ResourceMap, VolumeType, null_as_default, text, text_or_nothing};
 pub use templated::{Revision, Templated};
 
 /// An API object of any kind.

@@ -131,7 +131,7 @@ fn every_pod_has_the_pull_secrets_the_registry_and_the_restricted_security_conte
         let image = container["image"].as_str().unwrap();
         assert!(image.starts_with("registry.example.com/stochasticquant/kube-devops:v"), "{name}: {image}");
         assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], json!(true), "{name}");
-        assert_eq!(container["resources"]["limits"]["memory"], json!("512Mi"), "{name}");
+        assert_eq!(container["resources"]["limits"]["memory"], json!("256Mi"), "{name}");
     }
     assert_eq!(seen, 6, "three Deployments, two Jobs and the test");
     Ok(())
