@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_norway::{Deserializer, Value as Yaml};
 
+use crate::apply_patch::escaped;
 use crate::crd::{DevOpsPolicy, bounds, stored};
 
 /// The reason why a text is not a policy that the API server would accept.
@@ -77,7 +78,20 @@ pub fn check(object: &Value) -> Result<DevOpsPolicy, PolicyFileError> {
     if let Some(spec) = object.get_mut("spec") {
         *spec = as_stored(spec);
     }
-    read(&object, &object["spec"])
+    // Only errors of a text contain the path of the field.
+    let text = escaped(object.to_string());
+    read(Deserializer::from_str(&text), &object["spec"]).map_err(without_line)
+}
+
+/// Removes the line of an error in a text that the user does not know.
+fn without_line(error: PolicyFileError) -> PolicyFileError {
+    match error {
+        PolicyFileError::WrongType(message) => {
+            let known = message.rsplit_once(" at line ").map(|(known, _)| known.to_owned());
+            PolicyFileError::WrongType(known.unwrap_or(message))
+        }
+        error => error,
+    }
 }
 
 fn check_kind(api_version: String, kind: String) -> Result<(), PolicyFileError> {
@@ -220,7 +234,7 @@ mod tests {
             ("  maxRestartCount: 2.5\n", "2.5"),
             ("  maxRestartCount: 1e300\n", "spec.maxRestartCount"),
             ("  maxRestartCount: -1.0\n", "spec.maxRestartCount: -1 is less than"),
-            ("  checks: [{check: null}]\n", "missing field `check`"),
+            ("  checks: [{check: null}]\n", "spec.checks[0]: missing field `check`"),
             ("  checks: [null]\n", "spec.checks"),
             ("  checks: [{check: pending, severity: null}]\n", "spec.checks[0].severity: null is not one of"),
             (

@@ -233,7 +233,9 @@ fn policy_files_are_validated_like_objects() {
         let ran = run(&mut command);
         assert_eq!(ran.code, Some(2), "{spec} is accepted, but the API server rejects it: {part}");
         let field = part.split([' ', '"']).find(|word| word.starts_with("spec.")).unwrap_or_default();
-        ran.complains(&["error: ", "policy.json", field]);
+        // A missing field is reported at the object that lacks it.
+        let object = field.strip_suffix(".check").unwrap_or(field);
+        ran.complains(&["error: ", "policy.json", object]);
     }
 }
 

@@ -82,7 +82,7 @@ fn a_compliance_below_the_minimum_fails() {
         let message = if code == 0 {
             String::new()
         } else {
-            format!("gate not met: the compliance of 50 % is below {minimum} %\n")
+            format!("gate not met: the compliance of 50.0 % is below {minimum} %\n")
         };
         assert_eq!(ran.stderr, message);
     }
