@@ -264,7 +264,8 @@ async fn a_failure_in_the_middle_does_not_affect_the_other_policies() -> Result<
         restarts("last", 3),
     ]);
     let ran = pipe(&namespace, &["import", "--prune"], &manifests).exits(1);
-    let applied = ["first", "no-check", "last"].map(|name| (name, "created"));
+    // Neither duplicate is applied.
+    let applied = ["no-check", "last"].map(|name| (name, "created"));
     assert_eq!(ran.stdout, lines(&namespace, &applied, ""));
     let ran = ran.complains(&[
         "error: stdin:8 (document 4): ",
@@ -279,8 +280,8 @@ async fn a_failure_in_the_middle_does_not_affect_the_other_policies() -> Result<
         "5 errors: not everything was imported\n",
     ]);
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
-    assert_eq!(names(&namespace).await?, ["extra", "first", "last", "no-check"]);
-    let dry = pipe(&namespace, &["import", "--dry-run"], &restarts("negative", -1)).exits(1);
+    assert_eq!(names(&namespace).await?, ["extra", "last", "no-check"]);
+    let dry = pipe(&namespace, &["import", "--dry-run"], &restarts("negative", -1)).exits(2);
     dry.complains(&["should be greater than or equal to 0"]);
     Ok(())
 }
@@ -313,6 +314,37 @@ async fn conflicts_name_the_manager_and_are_resolved_on_request() -> Result<()> 
     let forced = pipe(&namespace, &["import", "--force-conflicts"], &changed).exits(0).is_quiet();
     assert_eq!(forced.stdout, lines(&namespace, &[("edited", "configured"), ("other", "unchanged")], ""));
     pipe(&namespace, &["diff"], &changed).exits(0).is_quiet();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_that_is_being_deleted_is_not_imported_silently() -> Result<()> {
+    let namespace = plane().await?.namespace("terminating").await?;
+    let mut held: Value = serde_json::from_str(&restarts("held", 1))?;
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    // An API server reads the body of an apply as YAML, which changes or rejects such a text if it is not escaped.
+    held["metadata"]["annotations"] = json!({ "note": "x \u{2028} y\u{81}\u{feff}\u{1f600}" });
+    let both = documents(&[held.to_string(), restarts("other", 1)]);
+    pipe(&namespace, &["import"], &both).exits(0);
+    let stored = get(&namespace, "devopspolicy", "held").await?;
+    assert_eq!(stored["metadata"]["annotations"], held["metadata"]["annotations"]);
+    pipe(&namespace, &["diff"], &both).exits(0).is_quiet();
+
+    let pruned = pipe(&namespace, &["import", "--prune"], &restarts("other", 1)).exits(0);
+    let marked = lines(&namespace, &[("held", "marked for deletion")], "");
+    assert!(pruned.stdout.ends_with(&marked), "{}", pruned.stdout);
+    pruned.complains(&["is deleted after its finalizers: example.com/hold"]);
+    let ran = pipe(&namespace, &["import"], &both).exits(1);
+    assert_eq!(ran.stdout, lines(&namespace, &[("held", "unchanged"), ("other", "unchanged")], ""));
+    let message = format!("DevOpsPolicy {}/held is being deleted in the cluster", namespace.name());
+    ran.complains(&["error: stdin:2: ", &message, "1 error: not everything was imported"]);
+    pipe(&namespace, &["diff"], &both).exits(1).complains(&["warning: stdin:2: ", &message]);
+
+    let patch = r#"{"metadata":{"finalizers":null}}"#;
+    namespace.kubectl(["patch", "devopspolicy", "held", "--type=merge", "-p", patch]).await?;
+    let ran = pipe(&namespace, &["import"], &both).exits(0);
+    assert_eq!(ran.stdout, lines(&namespace, &[("held", "created"), ("other", "unchanged")], ""));
+    namespace.kubectl(["patch", "devopspolicy", "held", "--type=merge", "-p", patch]).await?;
     Ok(())
 }
 
@@ -416,7 +448,7 @@ async fn namespaces_are_chosen_as_with_kubectl() -> Result<()> {
         restarts("own", 1).replace("\"metadata\":{", &format!("\"metadata\":{{\"namespace\":\"{}\",", one.name()));
     pipe(&one, &["import"], &own).exits(0);
     let message = format!("is not in the namespace {} of -n", two.name());
-    pipe(&one, &["import", "-n", two.name()], &own).exits(1).complains(&[&message]);
+    pipe(&one, &["import", "-n", two.name()], &own).exits(2).complains(&[&message]);
     assert_eq!(
         call(&one, &["export", "-n", two.name(), "-o", "name"]).stdout,
         "devopspolicy.devops.stochastic.io/chosen\n"
@@ -461,7 +493,7 @@ async fn missing_custom_resources_and_permissions_are_reported() -> Result<()> {
         ran.complains(&["has no custom resources of kube-devops; install them with `kube-devops crd install`"]);
     }
     let unprivileged = plane().await?.kubeconfig_for_user("unprivileged", &[])?;
-    let ran = call_with(unprivileged.path(), &["import", "-"], &manifests).exits(1);
+    let ran = call_with(unprivileged.path(), &["import", "-"], &manifests).exits(2);
     assert_eq!(ran.stderr.matches("\"unprivileged\" cannot get resource").count(), 2, "{}", ran.stderr);
     call_with(unprivileged.path(), &["diff", "-"], &manifests)
         .exits(2)
@@ -481,7 +513,7 @@ fn without_a_cluster_nothing_is_imported() {
         assert_eq!(ran.stdout, "");
         ran.complains(&["https://127.0.0.1:1 cannot be reached: "]);
     }
-    let ran = call_with(&kubeconfig, &["import", "no/such/folder"], "").exits(1);
+    let ran = call_with(&kubeconfig, &["import", "no/such/folder"], "").exits(2);
     ran.complains(&["error: no/such/folder:1 (document 1): no/such/folder does not exist"]);
     run(kube_devops().args(["policy", "import"])).exits(2).complains(&["PATH"]);
     run(kube_devops().args(["policy", "export", "-A", "-n", "a"])).exits(2).complains(&["cannot be used with"]);
