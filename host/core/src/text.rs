@@ -31,7 +31,9 @@ fn is_direction_control(character: char) -> bool {
 
 /// Formats a number with a noun, such as `2 pods` or `3 policies`.
 pub fn number(count: usize, what: &str) -> String {
-    match what.strip_suffix('y') {
+    // A vowel before the last letter keeps it: days.
+    let stem = what.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u']));
+    match stem {
         _ if count == 1 => format!("1 {what}"),
         Some(stem) => format!("{count} {stem}ies"),
         None => format!("{count} {what}s"),
@@ -53,6 +55,7 @@ mod tests {
     #[test]
     fn a_noun_has_the_form_of_its_number() {
         assert_eq!([0, 1, 2].map(|count| number(count, "more pod")), ["0 more pods", "1 more pod", "2 more pods"]);
+        assert_eq!([1, 2].map(|count| number(count, "day")), ["1 day", "2 days"]);
         assert_eq!([0, 1, 2].map(|count| number(count, "policy")), ["0 policies", "1 policy", "2 policies"]);
     }
 

@@ -6,7 +6,7 @@ use kube_devops_cluster::crd::GROUP;
 use kube_devops_cluster::is_not_served;
 use kube_devops_cluster::watch::interruption;
 
-/// Logs why a watch is interrupted. The watch is retried all the time, and fails for the same reason until somebody removes it.
+/// Logs why a watch is interrupted. The watch is retried all the time, and fails for the same reason until its cause is removed.
 #[derive(Debug)]
 pub struct WatchLog {
     /// The resource.

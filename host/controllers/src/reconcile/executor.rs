@@ -103,7 +103,7 @@ impl Executor {
         }
     }
 
-    /// Executes a job of the remediation. Returns its result, and the event about the workload if the result is news.
+    /// Executes a job of the remediation. Returns its result, and the event about the workload if there is one to emit.
     ///
     /// # Errors
     ///

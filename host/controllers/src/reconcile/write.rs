@@ -171,7 +171,7 @@ pub enum EnforcementResult {
 }
 
 impl EnforcementResult {
-    /// Whether the result is that of an attempt that changed the workload, or was to change it. Such a result is news even if the
+    /// Whether the result is that of an attempt that changed the workload, or was to change it. It is worth an event even if the
     /// state of the workload is the same as before.
     pub fn is_attempt(&self) -> bool {
         match self {
