@@ -289,7 +289,6 @@ mod tests {
 
     #[test]
     fn what_kubectl_rejects_is_an_error() {
-        let long = "a".repeat(64);
         for selector in [
             ",",
             ",app",
@@ -345,11 +344,11 @@ mod tests {
             "a=b/c",
             "a=\u{1b}[2J",
             "a in (-b)",
-            &long,
-            &format!("a={long}"),
         ] {
             assert!(LabelSelector::parse(selector).is_err(), "{selector:?}");
         }
+        let long = "a".repeat(64);
+        assert!(LabelSelector::parse(&long).is_err() && LabelSelector::parse(&format!("a={long}")).is_err());
     }
 
     #[test]

@@ -324,7 +324,11 @@ async fn a_policy_that_is_being_deleted_is_not_imported_silently() -> Result<()>
     held["metadata"]["finalizers"] = json!(["example.com/hold"]);
     // An API server reads the body of an apply as YAML, which changes or rejects such a text if it is not escaped.
     held["metadata"]["annotations"] = json!({ "note": "x \u{2028} y\u{81}\u{feff}\u{1f600}" });
-    let both = documents(&[held.to_string(), restarts("other", 1)]);
+    let escaped = ["2028", "0081", "feff"].iter().fold(held.to_string(), |text, code| {
+        let character = u32::from_str_radix(code, 16).ok().and_then(char::from_u32).unwrap();
+        text.replace(character, &format!("\\u{code}"))
+    });
+    let both = documents(&[escaped, restarts("other", 1)]);
     pipe(&namespace, &["import"], &both).exits(0);
     let stored = get(&namespace, "devopspolicy", "held").await?;
     assert_eq!(stored["metadata"]["annotations"], held["metadata"]["annotations"]);
