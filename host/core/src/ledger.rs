@@ -23,10 +23,13 @@ pub struct Ledger {
 impl Ledger {
     /// Sets or replaces the evaluation of a subject. Returns whether it is different from the previous one.
     pub fn set(&mut self, name: &Arc<str>, evaluation: Evaluation) -> bool {
-        if self.get(name).is_some_and(|before| before == evaluation) {
+        let before = self.get(name);
+        if before.as_ref() == Some(&evaluation) {
             return false;
         }
-        self.remove(name);
+        if let Some(before) = before {
+            self.total.subtract(&before.totals());
+        }
         self.total.add(&evaluation.totals());
         self.evaluations.insert(name.clone(), CompactEvaluation::of(evaluation, &mut self.parts));
         true

@@ -5,6 +5,7 @@
 //! validation.
 
 use kube_devops_cluster::gitops::LAST_APPLIED;
+use kube_devops_core::pointer::escape;
 use serde_json::Value;
 
 use super::added::{CONTAINERS, PROBES, added};
@@ -51,8 +52,7 @@ pub fn yielded(old: &Value, new: &Value) -> Vec<Yielded> {
         let mut remove = |field: &[&str]| {
             // `kubectl apply` does not own a field that it leaves at its value, even if the manifest contains it.
             if get(added, field).is_some() && get(applied, field).is_none() {
-                let keys: String =
-                    field.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect();
+                let keys: String = field.iter().map(|key| format!("/{}", escape(key))).collect();
                 let field = Some(field.join("."));
                 yielded.push(Yielded { path: format!("{path}{keys}"), container: name.to_owned(), field });
             }

@@ -339,9 +339,9 @@ impl ContainerSpec {
             restart_count: None,
             name: self.name.into(),
             image: self.image,
-            has_liveness_probe: self.liveness_probe.is_some_and(|probe| probe.has_handler),
-            has_readiness_probe: self.readiness_probe.is_some_and(|probe| probe.has_handler),
-            has_startup_probe: self.startup_probe.is_some_and(|probe| probe.has_handler),
+            has_liveness_probe: self.liveness_probe.is_some_and(|Fields(probe)| probe.has_handler()),
+            has_readiness_probe: self.readiness_probe.is_some_and(|Fields(probe)| probe.has_handler()),
+            has_startup_probe: self.startup_probe.is_some_and(|Fields(probe)| probe.has_handler()),
             ports: self.ports.into_iter().filter_map(|port| port.container_port).collect(),
             // The API server sets the missing requests of a pod to its limits.
             has_resource_requests: requests.has_entries || limits.has_entries,

@@ -205,9 +205,9 @@ pub struct ContainerSpec {
     #[serde(deserialize_with = "text")]
     image: String,
     restart_policy: Option<RestartPolicy>,
-    liveness_probe: Option<Probe>,
-    readiness_probe: Option<Probe>,
-    startup_probe: Option<Probe>,
+    liveness_probe: Option<Fields<Probe>>,
+    readiness_probe: Option<Fields<Probe>>,
+    startup_probe: Option<Fields<Probe>>,
     #[serde(deserialize_with = "null_as_default")]
     ports: Vec<ContainerPort>,
     #[serde(deserialize_with = "null_as_default")]

@@ -94,5 +94,5 @@ pub(super) const fn custom(
     templates: &'static [Template],
     lifetime: Lifetime,
 ) -> Workload {
-    Workload { group, kind, resource, templates, lifetime, is_builtin: false, can_be_remediated: false }
+    Workload { is_builtin: false, ..builtin(group, kind, resource, templates, lifetime) }
 }
