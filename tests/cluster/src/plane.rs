@@ -281,6 +281,10 @@ impl ControlPlane {
     pub async fn restart(&self, component: Component) -> Result<()> {
         let process = self.process(component)?;
         process.kill().await?;
+        if component == Component::Kwok {
+            // The process that was killed holds its nodes for 40 seconds.
+            self.kubectl(["delete", "leases", "--all", "--namespace=kube-node-lease"]).await?;
+        }
         process.start()?;
         match component {
             Component::Etcd => self.wait_for_etcd().await?,

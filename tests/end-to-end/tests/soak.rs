@@ -276,6 +276,11 @@ async fn replicas_stay_correct_and_small_under_faults() -> Result<()> {
     // The counters include the pods and workloads of other namespaces.
     ensure!(admitted as f64 <= failed_open, "{admitted} pods were admitted, and {failed_open} requests are counted");
 
+    // After several restarts of the API server, their watches wait up to a minute before the next attempt (a backoff of
+    // client-go with a limit of 30 seconds, plus jitter).
+    for part in [Part::ControllerManager, Part::Scheduler, Part::Kwok] {
+        setting.plane.restart(part).await?;
+    }
     for namespace in &namespaces {
         for name in ["web", "worker"] {
             namespace.kubectl(["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]).await?;
