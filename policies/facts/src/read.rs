@@ -27,7 +27,7 @@ impl<'a> Batch<'a> {
         (0..self.count).map(move |_| {
             let (record, after) = rest.split(rest.words[0] as usize);
             rest = after;
-            Subject::new(record)
+            Subject { record }
         })
     }
 }
@@ -35,20 +35,13 @@ impl<'a> Batch<'a> {
 /// A pod, or the pod template of a workload.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
-    fixed: Words<'a>,
-    /// The lists, one after the other.
-    lists: Words<'a>,
+    /// The facts that are not lists, and the lists, one after the other.
+    record: Words<'a>,
 }
 
 impl<'a> Subject<'a> {
     /// The words of a subject without lists.
     const WORDS: usize = 20;
-
-    #[inline]
-    fn new(record: Words<'a>) -> Self {
-        let (fixed, lists) = record.split(Self::WORDS);
-        Self { fixed, lists }
-    }
 
     /// All facts but the lists.
     pub fn facts(&self) -> SubjectFacts<'a> {
@@ -68,28 +61,28 @@ impl<'a> Subject<'a> {
 
     /// `Pod`, or the kind of the workload.
     pub fn kind(&self) -> &'a str {
-        self.fixed.string(2)
+        self.record.string(2)
     }
 
     /// The namespace.
     pub fn namespace(&self) -> &'a str {
-        self.fixed.string(4)
+        self.record.string(4)
     }
 
     /// The name.
     pub fn name(&self) -> &'a str {
-        self.fixed.string(6)
+        self.record.string(6)
     }
 
     /// The name of the ServiceAccount; empty if none is set, which means `default`.
     pub fn service_account(&self) -> &'a str {
-        self.fixed.string(8)
+        self.record.string(8)
     }
 
     /// The controller.
     pub fn controller(&self) -> Option<Controller<'a>> {
         self.has(bits_of_subject::HAS_CONTROLLER)
-            .then(|| Controller { kind: self.fixed.string(10), name: self.fixed.string(12) })
+            .then(|| Controller { kind: self.record.string(10), name: self.record.string(12) })
     }
 
     /// Whether containers are restarted.
@@ -126,12 +119,12 @@ impl<'a> Subject<'a> {
                 3 => Phase::Failed,
                 _ => Phase::Unknown,
             },
-            pending_seconds: self.has(bits_of_subject::HAS_PENDING_SECONDS).then(|| self.fixed.number(14)),
+            pending_seconds: self.has(bits_of_subject::HAS_PENDING_SECONDS).then(|| self.record.number(14)),
         })
     }
 
     fn flags(&self) -> u32 {
-        self.fixed.words[1]
+        self.record.words[1]
     }
 
     fn has(&self, bit: u32) -> bool {
@@ -140,60 +133,54 @@ impl<'a> Subject<'a> {
 
     /// The length of a list, by its position.
     fn length(&self, list: usize) -> usize {
-        self.fixed.words[16 + list] as usize
+        self.record.words[16 + list] as usize
     }
 
     /// The labels of the pod, sorted by key.
     pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        pairs(self.lists, 0, self.length(0))
+        pairs(self.record, Self::WORDS, self.length(0))
     }
 
     /// The annotations of the pod, sorted by key; none unless the check needs them.
     pub fn annotations(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        pairs(self.lists, self.length(0) * 4, self.length(1))
+        pairs(self.record, Self::WORDS + self.length(0) * 4, self.length(1))
     }
 
     /// The types of the volumes, such as `hostPath`, sorted and without duplicates.
     pub fn volume_types(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let (lists, start) = (self.lists, (self.length(0) + self.length(1)) * 4);
-        (0..self.length(2)).map(move |index| lists.string(start + 2 * index))
+        let (record, start) = (self.record, Self::WORDS + (self.length(0) + self.length(1)) * 4);
+        (0..self.length(2)).map(move |index| record.string(start + 2 * index))
     }
 
     /// App containers first, then init containers and sidecars, then ephemeral containers.
     pub fn containers(&self) -> impl Iterator<Item = Container<'a>> + use<'a> {
-        let start = (self.length(0) + self.length(1)) * 4 + self.length(2) * 2;
-        let mut rest = self.lists.split(start).1;
+        let start = Self::WORDS + (self.length(0) + self.length(1)) * 4 + self.length(2) * 2;
+        let mut rest = self.record.split(start).1;
         (0..self.length(3)).map(move |_| {
             let (record, after) = rest.split(Container::WORDS + rest.words[1] as usize);
             rest = after;
-            Container::new(record)
+            Container { record }
         })
     }
 }
 
-fn pairs<'a>(lists: Words<'a>, start: usize, count: usize) -> impl Iterator<Item = (&'a str, &'a str)> {
+fn pairs<'a>(record: Words<'a>, start: usize, count: usize) -> impl Iterator<Item = (&'a str, &'a str)> {
     (0..count).map(move |index| {
         let place = start + 4 * index;
-        (lists.string(place), lists.string(place + 2))
+        (record.string(place), record.string(place + 2))
     })
 }
 
 /// A container.
 #[derive(Debug, Clone, Copy)]
 pub struct Container<'a> {
-    fixed: Words<'a>,
-    ports: &'a [u32],
+    /// The facts but the ports, and the ports.
+    record: Words<'a>,
 }
 
 impl<'a> Container<'a> {
     /// The words of a container without ports.
     const WORDS: usize = 17;
-
-    #[inline]
-    fn new(record: Words<'a>) -> Self {
-        let (fixed, ports) = record.split(Self::WORDS);
-        Self { fixed, ports: ports.words }
-    }
 
     /// All facts but the ports.
     pub fn facts(&self) -> ContainerFacts<'a> {
@@ -215,12 +202,12 @@ impl<'a> Container<'a> {
 
     /// The name.
     pub fn name(&self) -> &'a str {
-        self.fixed.string(2)
+        self.record.string(2)
     }
 
     /// The image reference as written; empty if there is none.
     pub fn image(&self) -> &'a str {
-        self.fixed.string(4)
+        self.record.string(4)
     }
 
     /// The kind.
@@ -290,11 +277,11 @@ impl<'a> Container<'a> {
 
     /// The number of restarts; `None` if the container has not run yet, in a manifest or an admission request.
     pub fn restart_count(&self) -> Option<u32> {
-        self.has(bits_of_container::HAS_RESTART_COUNT).then(|| self.fixed.words[6])
+        self.has(bits_of_container::HAS_RESTART_COUNT).then(|| self.record.words[6])
     }
 
     fn flags(&self) -> u32 {
-        self.fixed.words[0]
+        self.record.words[0]
     }
 
     fn has(&self, bit: u32) -> bool {
@@ -302,12 +289,12 @@ impl<'a> Container<'a> {
     }
 
     fn number(&self, bit: u32, place: usize) -> Option<u64> {
-        self.has(bit).then(|| self.fixed.number(place))
+        self.has(bit).then(|| self.record.number(place))
     }
 
     /// The declared container ports, in order.
     pub fn ports(&self) -> impl Iterator<Item = u16> + use<'a> {
-        self.ports.iter().map(|&port| port as u16)
+        self.record.words[Self::WORDS..].iter().map(|&port| port as u16)
     }
 }
 
@@ -319,6 +306,7 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
+    #[inline]
     fn split(self, place: usize) -> (Self, Self) {
         let (words, rest) = self.words.split_at(place);
         (Self { words, ..self }, Self { words: rest, ..self })
