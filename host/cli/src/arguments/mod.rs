@@ -48,6 +48,13 @@ Examples:
   kube-devops analyze                       evaluate the pods of the current cluster
   kube-devops explain latest-tag            what a check finds, why it matters and how to fix it
 
+Environment variables:
+  KUBECONFIG                 kubeconfig files, as for kubectl
+  KUBE_DEVOPS_CACHE_DIR      folder for pulled modules and compiled code
+  REGISTRY_AUTH_FILE         credentials for registries; without it, those of Docker (DOCKER_CONFIG) and Podman
+  HTTPS_PROXY, NO_PROXY      proxy for API servers and registries, and hosts without it
+  NO_COLOR                   text without colours
+
 Exit codes: 0 success; 1 a gate is not met, a permission is missing, a component does not work, a case failed, or
 policies differ or were not imported; 2 an operation failed or the evaluation is incomplete."
 )]

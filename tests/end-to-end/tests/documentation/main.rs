@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use end_to_end::{kube_devops, root, run};
+use serde_json::Value;
 
 /// Returns the paths of all documentation pages.
 fn pages() -> Vec<PathBuf> {
@@ -103,6 +104,17 @@ fn the_report_in_the_readme_matches_the_examples() {
     let (start, end) = shown.split_once("\n...\n").unwrap();
     assert!(printed.starts_with(start), "{printed}");
     assert!(printed.ends_with(end.trim_start()), "{printed}");
+}
+
+#[test]
+fn the_documented_json_report_matches_the_examples() {
+    let shown = blocks(&read(&root().join("docs/output-formats.md")), "json").into_iter().next().unwrap();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let mut report = run(kube_devops().args(["analyze", "-f", "examples/", "-o", "json"])).exits(0).json();
+    for list in report.as_object_mut().unwrap().values_mut().filter_map(Value::as_array_mut) {
+        list.truncate(1);
+    }
+    assert_eq!(shown, report);
 }
 
 /// Returns the arguments of each call of the program in a shell line; quotes and variables are not interpreted.
