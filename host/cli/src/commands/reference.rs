@@ -38,17 +38,17 @@ fn commands() -> String {
     let options = clap_markdown::MarkdownOptions::new().title("Commands".to_owned()).show_footer(false);
     let text = clap_markdown::help_markdown_custom::<Arguments>(&options);
     let mut page = String::new();
-    let mut in_examples = false;
+    let mut is_preformatted = false;
     for line in text.lines().map(str::trim_end) {
-        // Examples are indented under their heading; Markdown would join their lines.
-        if in_examples && !line.starts_with(' ') {
+        // Examples and variables are indented under their heading; Markdown would join their lines.
+        if is_preformatted && !line.starts_with(' ') {
             page.push_str("```\n");
-            in_examples = false;
+            is_preformatted = false;
         }
-        let _ = writeln!(page, "{}", if in_examples { line.trim_start() } else { line });
-        if matches!(line, "Example:" | "Examples:") {
+        let _ = writeln!(page, "{}", if is_preformatted { line.trim_start() } else { line });
+        if matches!(line, "Example:" | "Examples:" | "Environment variables:") {
             page.push_str("\n```text\n");
-            in_examples = true;
+            is_preformatted = true;
         }
     }
     format!("{}\n", page.trim_end())
