@@ -1,6 +1,7 @@
 //! The conversions from DevOpsPolicy objects to policies of the core, and from bundles to DevOpsPolicy objects.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::{Bundle, Enforcement, Policy, RuleConfig};
@@ -63,6 +64,23 @@ pub fn rules(name: &str, spec: &DevOpsPolicySpec, checks: &Checks) -> Result<Rul
     Ok(checks.rule_set(&policy(name, spec, checks)?)?)
 }
 
+/// Creates those rules of a policy that can be created, and returns the errors of the others, and that of its bundle. A check that
+/// fails takes none of the other checks with it.
+pub fn possible_rules(
+    name: &str,
+    spec: &DevOpsPolicySpec,
+    checks: &Checks,
+    deadline: Instant,
+) -> (RuleSet, Vec<RulesError>) {
+    let (policy, unknown_bundle) = match policy(name, spec, checks) {
+        Ok(policy) => (policy, None),
+        Err(error) => (own_policy(name, spec, Vec::new()), Some(error)),
+    };
+    let (rules, errors) = checks.possible_rules(&policy, deadline);
+    let errors = errors.into_iter().map(RulesError::from);
+    (rules, unknown_bundle.map(RulesError::from).into_iter().chain(errors).collect())
+}
+
 /// Whether a spec enables no check. A bundle is assumed to enable some.
 pub fn enables_no_check(spec: &DevOpsPolicySpec) -> bool {
     let no_bundles = Checks::new(BTreeMap::new(), Limits::default());
@@ -76,13 +94,18 @@ pub fn enables_no_check(spec: &DevOpsPolicySpec) -> bool {
 ///
 /// If its bundle does not exist.
 pub fn policy(name: &str, spec: &DevOpsPolicySpec, checks: &Checks) -> Result<Policy, SpecError> {
-    let mut rules = match &spec.bundle {
+    let rules = match &spec.bundle {
         Some(bundle) => {
             let unknown = || SpecError::UnknownBundle { name: bundle.clone() };
             checks.bundle(bundle).ok_or_else(unknown)?.rules.clone()
         }
         None => Vec::new(),
     };
+    Ok(own_policy(name, spec, rules))
+}
+
+/// The policy with the rules of a bundle, replaced by those of the fields of a spec, replaced by those of its checks.
+fn own_policy(name: &str, spec: &DevOpsPolicySpec, mut rules: Vec<RuleConfig>) -> Policy {
     let fields = serde_json::to_value(spec).unwrap_or_default();
     for field in &POLICY_FIELDS {
         let severity = fields["severityOverrides"][field.severity_override].as_str();
@@ -115,7 +138,7 @@ pub fn policy(name: &str, spec: &DevOpsPolicySpec, checks: &Checks) -> Result<Po
         };
         replace(&mut rules, config);
     }
-    Ok(Policy { name: name.to_owned(), rules })
+    Policy { name: name.to_owned(), rules }
 }
 
 /// Adds a rule, or replaces that of the same check, whose severity stays unless the new rule has one.

@@ -3,6 +3,7 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ops::BitOr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -74,17 +75,42 @@ impl Checks {
     ///
     /// If a check rejects its settings, or fails to process them before the deadline.
     pub fn rule_set_until(&self, policy: &Policy, deadline: Option<Instant>) -> Result<RuleSet, RuleError> {
+        self.create(policy, deadline, Err)
+    }
+
+    /// Creates those rules of a policy that can be created, and returns the errors of the others. It may also take the time limit of
+    /// a call longer than the deadline.
+    pub fn possible_rules(&self, policy: &Policy, deadline: Instant) -> (RuleSet, Vec<RuleError>) {
+        let mut errors = Vec::new();
+        let created = self.create(policy, Some(deadline), |error| {
+            errors.push(error);
+            Ok::<_, Infallible>(())
+        });
+        let Ok(rules) = created;
+        (rules, errors)
+    }
+
+    /// Creates the rules of a policy, without those whose errors `failed` accepts.
+    fn create<E>(
+        &self,
+        policy: &Policy,
+        deadline: Option<Instant>,
+        mut failed: impl FnMut(RuleError) -> Result<(), E>,
+    ) -> Result<RuleSet, E> {
         let (mut rules, mut missing) = (Vec::new(), Vec::new());
         for config in &policy.rules {
             let Some(check) = self.checks.get(&config.check) else {
                 missing.push(config.clone());
                 continue;
             };
-            rules.push(EnabledRule {
-                severity: config.severity.unwrap_or(check.info().severity),
-                weight: config.weight.unwrap_or(check.info().weight),
-                rule: check.rule(config, deadline)?,
-            });
+            match check.rule(config, deadline) {
+                Ok(rule) => rules.push(EnabledRule {
+                    severity: config.severity.unwrap_or(check.info().severity),
+                    weight: config.weight.unwrap_or(check.info().weight),
+                    rule,
+                }),
+                Err(error) => failed(error)?,
+            }
         }
         Ok(RuleSet { groups: Group::of(&rules), rules, missing, limits: self.limits.clone() })
     }

@@ -10,25 +10,33 @@ use kube::runtime::watcher::Event;
 use kube_devops_cluster::crd::DevOpsPolicySpec;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::lenient::{WatchedPolicy, unreadable_spec};
-use kube_devops_cluster::policies;
+use kube_devops_cluster::policies::{self, RulesError};
 use kube_devops_core::Needs;
 use kube_devops_engine::{Checks, RuleSet};
 use kube_devops_runtime::backoff::Backoff;
 use kube_devops_runtime::store::{Store, Watched};
 use tokio::time::Instant;
 
+use crate::response::{EvaluationFailure, Reason};
+
 /// The first and the longest pause before rules are created again.
 const RETRIES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// The most policies whose rules are created again at once, so that requests are served in between.
 const RETRIES_AT_ONCE: usize = 4;
+
+/// The time for the rules of a policy. Each check may take a second; those that were not called by then are called with the next
+/// attempt.
+const CREATION: Duration = Duration::from_secs(5);
 
 /// A policy of a namespace.
 #[derive(Clone)]
 pub struct AppliedPolicy {
     /// Its name.
     pub name: Arc<str>,
-    /// Its rules, or the reason why it is invalid.
-    pub rules: Result<Arc<RuleSet>, Arc<str>>,
+    /// Its rules; `None` if its spec cannot be read.
+    pub rules: Option<Arc<RuleSet>>,
+    /// Why its other rules could not be created.
+    pub failures: Vec<EvaluationFailure>,
 }
 
 /// The policies of a namespace, by name.
@@ -77,7 +85,7 @@ impl NamespacePolicies {
 
     /// What the rules need in addition to the usual facts.
     pub fn needs(&self) -> Needs {
-        let rules = self.policies.iter().filter_map(|policy| policy.rules.as_ref().ok());
+        let rules = self.policies.iter().filter_map(|policy| policy.rules.as_ref());
         rules.map(|rules| rules.needs()).fold(Needs::default(), Needs::bitor)
     }
 }
@@ -158,6 +166,20 @@ impl Indexer {
 /// The spec of a policy, or the reason why it cannot be read.
 type Spec = Result<DevOpsPolicySpec, String>;
 
+fn invalid_policy(policy: &str, reason: &str) -> EvaluationFailure {
+    EvaluationFailure { reason: Reason::InvalidPolicy, text: format!("policy {policy} is invalid: {reason}") }
+}
+
+/// The failure of a rule that could not be created, or of a bundle.
+fn failure(policy: &str, error: &RulesError) -> EvaluationFailure {
+    let reason = match error {
+        RulesError::Rule(error) if error.is_timeout() => Reason::Timeout,
+        RulesError::Rule(error) if error.is_temporary() => Reason::CheckFailed,
+        error => return invalid_policy(policy, &error.to_string()),
+    };
+    EvaluationFailure { reason, text: format!("policy {policy}: {error}") }
+}
+
 /// The known policies.
 struct Policies {
     checks: Arc<Checks>,
@@ -169,31 +191,36 @@ struct Policies {
 
 impl Policies {
     fn create_rules(&mut self, key: &ObjectKey, spec: Spec, now: Instant) {
-        let rules = match &spec {
-            Ok(spec) => self.rules(key, spec, now),
+        // Requests in its namespace are evaluated by its other rules and by the other policies, and the failures are reported.
+        let (rules, failures) = match &spec {
+            Ok(spec) => {
+                let (rules, errors) = self.rules(key, spec, now);
+                (Some(Arc::new(rules)), errors.iter().map(|error| failure(&key.name, error)).collect())
+            }
             Err(reason) => {
-                // Requests in its namespace are evaluated by the other policies, and the failure is reported.
                 let message = unreadable_spec(reason);
                 tracing::warn!(policy = %key, "the policy is not evaluated: {message}");
-                Err(message.into())
+                (None, vec![invalid_policy(&key.name, &message)])
             }
         };
-        let applied = AppliedPolicy { name: key.name.clone(), rules };
+        let applied = AppliedPolicy { name: key.name.clone(), rules, failures };
         self.known.insert(key.clone(), (spec, applied));
     }
 
-    fn rules(&mut self, key: &ObjectKey, spec: &DevOpsPolicySpec, now: Instant) -> Result<Arc<RuleSet>, Arc<str>> {
-        let rules = policies::rules(&key.name, spec, &self.checks);
-        match &rules {
-            Err(error) if error.is_temporary() => {
-                tracing::warn!(policy = %key, "failed to create the rules of the policy, retrying: {error}");
-                let backoff = self.retries.entry(key.clone());
-                backoff.or_insert_with(|| Backoff::of(key, RETRIES)).failed(now);
-            }
-            Err(error) => tracing::warn!(policy = %key, "the policy is invalid and is not evaluated: {error}"),
-            Ok(_) => drop(self.retries.remove(key)),
+    fn rules(&mut self, key: &ObjectKey, spec: &DevOpsPolicySpec, now: Instant) -> (RuleSet, Vec<RulesError>) {
+        let (rules, errors) =
+            policies::possible_rules(&key.name, spec, &self.checks, std::time::Instant::now() + CREATION);
+        for error in &errors {
+            let retrying = if error.is_temporary() { ", retrying" } else { "" };
+            tracing::warn!(policy = %key, "failed to create a rule of the policy{retrying}: {error}");
         }
-        rules.map(Arc::new).map_err(|error| error.to_string().into())
+        if errors.iter().any(RulesError::is_temporary) {
+            let backoff = self.retries.entry(key.clone());
+            backoff.or_insert_with(|| Backoff::of(key, RETRIES)).failed(now);
+        } else {
+            self.retries.remove(key);
+        }
+        (rules, errors)
     }
 
     fn set_checks(&mut self, checks: Arc<Checks>, now: Instant) {
@@ -277,7 +304,8 @@ mod tests {
         indexer.apply(Event::Apply(policy));
         let is_invalid = || {
             let policies = index.of("shop").unwrap_or_else(|| panic!("there is no policy"));
-            policies.policies[0].rules.as_ref().is_err_and(|reason| reason.starts_with("failed to read the spec"))
+            let AppliedPolicy { rules, failures, .. } = &policies.policies[0];
+            rules.is_none() && failures[0].text.starts_with("policy newer is invalid: failed to read the spec")
         };
         assert!(is_invalid());
         indexer.set_checks(checks());
@@ -288,7 +316,7 @@ mod tests {
     fn slow_evaluations_of_a_namespace_are_limited_across_changes_of_its_policies() {
         let index = PolicyIndex::default();
         let [shop, other] = ["shop", "other"].map(Arc::<str>::from);
-        let policy = || vec![AppliedPolicy { name: "policy".into(), rules: Err("invalid".into()) }];
+        let policy = || vec![AppliedPolicy { name: "policy".into(), rules: None, failures: Vec::new() }];
         index.set(&shop, policy());
         index.set(&other, policy());
         let begin = |namespace: &str| index.of(namespace).and_then(|policies| policies.begin_slow_evaluation(2));

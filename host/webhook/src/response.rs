@@ -29,7 +29,7 @@ pub enum Reason {
     SlowRequest,
     /// The policies have not been listed yet.
     NotSynced,
-    /// A policy has settings that its checks reject.
+    /// A policy has settings that a check rejects, or a bundle that does not exist.
     InvalidPolicy,
     /// A check failed.
     CheckFailed,

@@ -164,6 +164,29 @@ fn the_webhook_fails_open_with_a_warning_if_a_check_crashes() -> Result<()> {
 }
 
 #[test]
+fn the_other_checks_of_a_policy_apply_if_one_fails_to_process_its_settings() -> Result<()> {
+    let hostile = |behaviour: &str| json!([{ "check": "latest-tag", "settings": { "behaviour": behaviour } }]);
+    let of_check = |behaviour: &str| json!({ "requireLivenessProbe": true, "checks": hostile(behaviour) });
+    for (spec, reason, text) in [
+        (of_check("create-trap"), "check_failed", "policy policy-0: check hostile"),
+        (of_check("create-loop"), "timeout", "policy policy-0: check hostile"),
+        (of_check("create-reject"), "invalid_policy", "policy policy-0 is invalid: check hostile"),
+        (json!({ "requireLivenessProbe": true, "bundle": "gone" }), "invalid_policy", "there is no bundle gone"),
+    ] {
+        let webhook = LocalWebhook::new(false, LONG, 64)?.with_policies(std::slice::from_ref(&spec))?;
+        let denied = webhook.answer(&bad_pod("bad"))?;
+        let message = denied.status.unwrap_or_else(|| panic!("{spec}")).message;
+        assert!(!denied.allowed && message.contains("has no liveness probe"), "{spec}: {message}");
+        let warned = webhook.answer(&good_pod("good"))?;
+        assert!(warned.allowed && warned.warnings[0].contains(text), "{spec}: {warned:?}");
+        assert_eq!(webhook.failed_open(reason), 1.0, "{spec}");
+        let closed = LocalWebhook::new(true, LONG, 64)?.with_policies(&[spec])?;
+        assert!(!closed.answer(&good_pod("good"))?.allowed);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_check_that_never_returns_is_interrupted_at_the_request_deadline() -> Result<()> {
     let spec = json!({ "forbidLatestTag": true });
     let webhook = LocalWebhook::new(false, Duration::from_millis(50), 64)?.with_policies(&[spec.clone(), spec])?;

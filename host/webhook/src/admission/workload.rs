@@ -100,14 +100,8 @@ fn evaluate(
 ) -> (Vec<PolicyViolation>, Vec<EvaluationFailure>) {
     let (mut violations, mut failures) = (Violations::default(), Vec::new());
     for policy in &policies.policies {
-        let rules = match &policy.rules {
-            Ok(rules) => rules,
-            Err(error) => {
-                let text = format!("policy {} is invalid: {error}", policy.name);
-                failures.push(EvaluationFailure { reason: Reason::InvalidPolicy, text });
-                continue;
-            }
-        };
+        failures.extend(policy.failures.iter().cloned());
+        let Some(rules) = &policy.rules else { continue };
         let outcomes = rules.evaluate_until(&[subject], Some(deadline));
         for error in outcomes.iter().flat_map(|outcome| &outcome.errors) {
             let reason = if error.timed_out { Reason::Timeout } else { Reason::CheckFailed };
@@ -344,7 +338,8 @@ mod tests {
 
     #[test]
     fn an_invalid_policy_is_a_failure_of_the_evaluation() {
-        let invalid = || AppliedPolicy { name: "strict".into(), rules: Err("no such check".into()) };
+        let failure = EvaluationFailure { reason: Reason::InvalidPolicy, text: "no such check".to_owned() };
+        let invalid = || AppliedPolicy { name: "strict".into(), rules: None, failures: vec![failure.clone()] };
         let policies = NamespacePolicies::from_iter([invalid(), invalid()]);
         let pod = object(json!({
             "apiVersion": "v1", "kind": "Pod", "spec": { "containers": [{ "name": "app", "image": "nginx" }] },
@@ -353,7 +348,7 @@ mod tests {
         let Verdict::Evaluated { subject, failures, .. } = &found else { panic!("{found:?}") };
         assert_eq!(subject, "Pod (without a name) in namespace shop");
         assert_eq!((failures.len(), found.reason()), (2, Some(Reason::InvalidPolicy)));
-        assert_eq!(failures[0].text, "policy strict is invalid: no such check");
+        assert_eq!(failures[0].text, "no such check");
     }
 
     #[test]
@@ -367,7 +362,8 @@ mod tests {
     #[test]
     fn every_template_of_an_unknown_kind_is_evaluated() {
         let request = Header { kind: Kind { kind: "Any".into() }, ..request("CREATE") };
-        let invalid = AppliedPolicy { name: "strict".into(), rules: Err("no such check".into()) };
+        let failure = EvaluationFailure { reason: Reason::InvalidPolicy, text: "no such check".to_owned() };
+        let invalid = AppliedPolicy { name: "strict".into(), rules: None, failures: vec![failure] };
         let policies = NamespacePolicies::from_iter([invalid]);
         let template = json!({ "spec": { "containers": [{ "name": "app", "image": "nginx" }] } });
         let failures = |spec: Value| {
