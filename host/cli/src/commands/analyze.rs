@@ -27,8 +27,9 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
             path.display()
         );
     }
-    let evaluator =
-        Evaluator::new(cluster, &arguments.evaluation, &[&arguments.filenames, &arguments.values], program)?;
+    let inputs: [&[PathBuf]; 4] =
+        [&arguments.filenames, &arguments.values, &arguments.kustomize, &arguments.helm_chart];
+    let evaluator = Evaluator::new(cluster, &arguments.evaluation, &inputs, program)?;
     let has_manifests =
         [&arguments.filenames, &arguments.kustomize, &arguments.helm_chart].iter().any(|paths| !paths.is_empty());
     let needs = evaluator.needs();

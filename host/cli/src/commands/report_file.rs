@@ -1,7 +1,7 @@
 //! The files that reports and modules are written to.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -20,12 +20,36 @@ pub fn check<'p>(outputs: &[OutputTarget], inputs: impl Iterator<Item = &'p Path
             bail!("two reports would be written to {}; write each to its own file", file.display());
         }
     }
-    for input in inputs.filter(|input| input.is_file()) {
-        if let Some(file) = files.iter().find(|file| location(file) == location(input)) {
+    for input in inputs {
+        let input = location(input);
+        let is_read =
+            |file: &&&Path| location(file) == input || location(file).starts_with(&input) && may_be_read(file);
+        if let Some(file) = files.iter().filter(|file| file.is_file()).find(is_read) {
             bail!("the report would replace {}, which this command reads; write it to another file", file.display());
         }
     }
     Ok(())
+}
+
+/// Whether an existing file in a folder, chart or kustomization can be a part of it, rather than an earlier report.
+fn may_be_read(file: &Path) -> bool {
+    const EXTENSIONS: [&str; 4] = ["yaml", "yml", "json", "tpl"];
+    let extension = file.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    let has_extension = extension.is_none_or(|extension| EXTENSIONS.contains(&&*extension));
+    has_extension && !is_report(file).unwrap_or(false)
+}
+
+/// Whether a file is empty, or begins as a report in JSON, YAML or SARIF does.
+fn is_report(file: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(file)?.take(1024).read_to_end(&mut start)?;
+    let start = String::from_utf8_lossy(&start);
+    let is_yaml = start.starts_with("score: ") && start.contains("\nclassification: ");
+    let is_json = start.starts_with("{\n  \"score\": ") && start.contains("\n  \"classification\": ");
+    Ok(start.is_empty()
+        || is_yaml
+        || is_json
+        || start.starts_with("{\n  \"$schema\": ") && start.contains("/sarif-schema-"))
 }
 
 /// Whether writing replaces the content: not that of a pipe or a device.
@@ -90,7 +114,6 @@ pub fn write_bytes(file: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::io::Read;
     use std::os::unix::fs::symlink;
     use std::process::Command;
 
@@ -177,5 +200,34 @@ mod tests {
         let input = rejects(&[path("link.yaml")], &[path("pod.yaml")]).unwrap();
         assert!(input.contains("which this command reads"), "{input}");
         assert_eq!(rejects(&["/dev/null".into(), "/dev/null".into()], &["/dev/null".into()]), None);
+    }
+
+    #[test]
+    fn a_report_replaces_earlier_reports_in_a_folder_of_manifests_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("templates")).unwrap();
+        let rejects = |name: &str, content: Option<&str>| {
+            let file = folder.path().join(name);
+            let _ = content.map(|content| fs::write(&file, content).unwrap());
+            let outputs = [OutputTarget { format: Format::Json, file: Some(file) }];
+            check(&outputs, [folder.path()].into_iter()).is_err()
+        };
+        for name in ["new.yaml", "templates/new.json"] {
+            assert!(!rejects(name, None), "{name}");
+        }
+        let manifest = "apiVersion: v1\nkind: Pod\nscore: 1\nclassification: 2\n";
+        for name in ["pod.yaml", "pod.YML", "templates/pod.json", "templates/_helpers.tpl", "Kustomization"] {
+            assert!(rejects(name, Some(manifest)), "{name}");
+        }
+        let reports = [
+            ("report.json", "{\n  \"score\": null,\n  \"classification\": null,\n"),
+            ("report.yaml", "score: 90\nclassification: Healthy\n"),
+            ("sarif.json", "{\n  \"$schema\": \"https://example.com/sarif-schema-2.1.0.json\",\n"),
+            ("empty.yaml", ""),
+            ("report.txt", "text"),
+        ];
+        for (name, content) in reports {
+            assert!(!rejects(name, Some(content)), "{name}");
+        }
     }
 }
