@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use kube_devops_core::Severity;
 
+use super::names::namespace;
 use super::{ModuleArguments, Selection};
 use crate::output::Format;
 
@@ -59,7 +60,7 @@ pub struct EvaluationArguments {
     #[arg(long)]
     pub include_system: bool,
     /// Additional system namespace to exclude; can be specified multiple times
-    #[arg(long = "system-namespace", value_name = "NAME")]
+    #[arg(long = "system-namespace", value_name = "NAME", value_parser = namespace)]
     pub system_namespaces: Vec<String>,
     /// Output format: text, json, yaml, sarif, junit or github; FORMAT=FILE writes the report to a file. Can be
     /// specified multiple times, at most once without a file

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use kube_devops_cluster::permissions::NAME_PREFIX;
 
-use super::deploy::namespace;
+use super::names::namespace;
 
 /// The cluster to connect to.
 #[derive(Debug, Clone, Args)]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::names::{namespace, object_name};
+
 /// The arguments that all controllers share.
 #[derive(Debug, Args)]
 pub struct ControllerArguments {
@@ -14,6 +16,7 @@ pub struct ControllerArguments {
         env = "POD_NAMESPACE",
         default_value = "kube-devops",
         value_name = "NAME",
+        value_parser = namespace,
         help_heading = "Leader election"
     )]
     pub lease_namespace: String,
@@ -24,7 +27,7 @@ pub struct ControllerArguments {
     #[arg(long, env = "POD_NAME", value_name = "NAME", help_heading = "Leader election")]
     pub identity: Option<String>,
     /// Additional system namespace to exclude; can be specified multiple times
-    #[arg(long = "system-namespace", value_name = "NAME")]
+    #[arg(long = "system-namespace", value_name = "NAME", value_parser = namespace)]
     pub system_namespaces: Vec<String>,
 }
 
@@ -42,7 +45,7 @@ pub struct WatchArguments {
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub addr: SocketAddr,
     /// Name of the Lease
-    #[arg(long, default_value = "kube-devops-watch", value_name = "NAME", help_heading = "Leader election")]
+    #[arg(long, default_value = "kube-devops-watch", value_name = "NAME", help_heading = "Leader election", value_parser = object_name)]
     pub lease_name: String,
     #[command(flatten)]
     pub controller: ControllerArguments,
@@ -69,7 +72,7 @@ pub struct ReconcileArguments {
     #[arg(long, default_value_t = 600, value_name = "SECONDS", help_heading = "Enforcement")]
     pub rollout_deadline: u32,
     /// Name of the Lease
-    #[arg(long, default_value = "kube-devops-reconcile", value_name = "NAME", help_heading = "Leader election")]
+    #[arg(long, default_value = "kube-devops-reconcile", value_name = "NAME", help_heading = "Leader election", value_parser = object_name)]
     pub lease_name: String,
     #[command(flatten)]
     pub modules: ModuleCacheArguments,

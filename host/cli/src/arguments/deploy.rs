@@ -1,7 +1,8 @@
 //! Arguments of the commands that print manifests of the platform.
 
 use clap::{Args, Subcommand};
-use kube_devops_cluster::policy_file::is_subdomain;
+
+use super::names::namespace;
 
 /// The image of the version of this program.
 const IMAGE: &str = concat!("ghcr.io/stochasticquant/kube-devops:v", env!("CARGO_PKG_VERSION"));
@@ -59,16 +60,6 @@ pub enum ObservabilityCommand {
     GenerateDashboard(NamespaceArguments),
 }
 
-/// A namespace, which is inserted into manifests: a DNS label.
-/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
-pub fn namespace(text: &str) -> Result<String, String> {
-    if text.len() <= 63 && !text.contains('.') && is_subdomain(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("a namespace consists of at most 63 lowercase letters, digits and dashes".to_owned())
-    }
-}
-
 /// An image reference, which is inserted into manifests.
 fn image(text: &str) -> Result<String, String> {
     let is_valid = |character: char| character.is_ascii_alphanumeric() || "-._/:@".contains(character);
@@ -85,11 +76,8 @@ mod tests {
 
     #[test]
     fn texts_that_would_change_a_manifest_are_rejected() {
-        assert!(namespace("platform-1").is_ok() && image(IMAGE).is_ok());
+        assert!(image(IMAGE).is_ok());
         assert!(image("registry.example.com:5000/a@sha256:0f").is_ok());
-        for text in ["", "Platform", "a\nb: c", "-a", "a-", "a.b", "a b"] {
-            assert!(namespace(text).is_err(), "{text}");
-        }
         for text in ["", "a b", "a\nb", "a#b", "{a}", "\"a\"", ":a"] {
             assert!(image(text).is_err(), "{text}");
         }

@@ -8,6 +8,7 @@ mod help;
 mod module;
 mod module_reference;
 mod multi_cluster;
+mod names;
 mod policy;
 mod release;
 mod webhook;

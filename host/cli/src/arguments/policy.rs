@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use kube_devops_cluster::gitops::IMPORT_MANAGER;
-use kube_devops_cluster::policy_file::is_subdomain;
 
 use super::ModuleArguments;
-use super::deploy::namespace;
+use super::names::{namespace, object_name};
 
 #[derive(Debug, Args)]
 pub struct ExplainArguments {
@@ -44,7 +43,7 @@ Example:
         #[arg(short, long, default_value = "default", value_name = "NAME", value_parser = namespace)]
         namespace: String,
         /// Name of the policy
-        #[arg(long, default_value = "devops-policy", value_name = "NAME", value_parser = policy_name)]
+        #[arg(long, default_value = "devops-policy", value_name = "NAME", value_parser = object_name)]
         policy_name: String,
         #[command(flatten)]
         modules: ModuleArguments,
@@ -114,15 +113,6 @@ pub enum ExportFormat {
     Json,
     /// One KIND/NAME per line, as arguments of kubectl; of several namespaces KIND/NAME -n NAMESPACE
     Name,
-}
-
-/// The name of a policy, which is inserted into a manifest.
-fn policy_name(text: &str) -> Result<String, String> {
-    if is_subdomain(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("a name consists of at most 253 lowercase letters, digits, dashes and dots".to_owned())
-    }
 }
 
 /// The files of policies.

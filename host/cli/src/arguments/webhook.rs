@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use kube_devops_core::Severity;
 use kube_devops_webhook::configuration::TemplatedResource;
 
-use super::deploy::namespace;
+use super::names::{namespace, object_name, service_name};
 use super::{ControllerArguments, ModuleCacheArguments};
 
 #[derive(Debug, Subcommand)]
@@ -44,10 +44,10 @@ To disable the webhook: kubectl delete validatingwebhookconfiguration,mutatingwe
 #[derive(Debug, Args)]
 pub struct WebhookNames {
     /// Service of the webhook
-    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME")]
+    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", value_parser = service_name)]
     pub service_name: String,
     /// ServiceAccount of the operator, in the same namespace, whose updates are admitted because it remediates workloads
-    #[arg(long, default_value = "kube-devops-reconcile", value_name = "NAME")]
+    #[arg(long, default_value = "kube-devops-reconcile", value_name = "NAME", value_parser = object_name)]
     pub operator_service_account: String,
 }
 
@@ -88,10 +88,10 @@ pub struct WebhookServeArguments {
     #[arg(long, value_name = "FILE", help_heading = "Certificate", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
     /// Secret of the webhook's own certificate, in the namespace of the Lease
-    #[arg(long, default_value = "kube-devops-webhook-tls", value_name = "NAME", help_heading = "Certificate")]
+    #[arg(long, default_value = "kube-devops-webhook-tls", value_name = "NAME", help_heading = "Certificate", value_parser = object_name)]
     pub secret_name: String,
     /// Name of the webhook configurations to inject the CA bundle into
-    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", help_heading = "Certificate")]
+    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", help_heading = "Certificate", value_parser = object_name)]
     pub config_name: String,
     /// Validity of the webhook's own certificate in days; it is renewed when a third of that is left
     #[arg(long, default_value_t = 90, value_name = "DAYS", help_heading = "Certificate", value_parser = clap::value_parser!(u16).range(1..=3650))]
@@ -100,7 +100,7 @@ pub struct WebhookServeArguments {
     #[arg(long = "ip-san", value_name = "IP", help_heading = "Certificate")]
     pub ip_sans: Vec<IpAddr>,
     /// Name of the Lease
-    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", help_heading = "Leader election")]
+    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", help_heading = "Leader election", value_parser = object_name)]
     pub lease_name: String,
     #[command(flatten)]
     pub modules: ModuleCacheArguments,
@@ -111,7 +111,7 @@ pub struct WebhookServeArguments {
 #[derive(Debug, Args)]
 pub struct CertGenerateArguments {
     /// Service of the webhook
-    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME")]
+    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", value_parser = service_name)]
     pub service_name: String,
     /// Namespace of the Service
     #[arg(short, long, default_value = "kube-devops", value_name = "NAME", value_parser = namespace)]
@@ -138,7 +138,7 @@ pub struct InstallConfigArguments {
     #[arg(short, long, default_value = "kube-devops", value_name = "NAME", value_parser = namespace)]
     pub namespace: String,
     /// Name of the ValidatingWebhookConfiguration and the MutatingWebhookConfiguration
-    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME")]
+    #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", value_parser = object_name)]
     pub config_name: String,
     /// URL of a webhook outside the cluster, such as https://192.168.1.26:8443, instead of a Service
     #[arg(long, value_name = "URL", value_parser = https_url)]
@@ -150,7 +150,7 @@ pub struct InstallConfigArguments {
     #[arg(long)]
     pub fail_closed: bool,
     /// Additional system namespace to exclude; can be specified multiple times
-    #[arg(long = "system-namespace", value_name = "NAME")]
+    #[arg(long = "system-namespace", value_name = "NAME", value_parser = namespace)]
     pub system_namespaces: Vec<String>,
     /// Additional resource with a pod template at spec.template, such as argoproj.io/rollouts; can be specified multiple
     /// times

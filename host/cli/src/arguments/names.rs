@@ -1,0 +1,51 @@
+//! Names of Kubernetes objects in arguments. They are inserted into manifests and URLs.
+
+use kube_devops_cluster::policy_file::is_subdomain;
+
+/// The name of a namespace: a DNS label.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
+pub fn namespace(text: &str) -> Result<String, String> {
+    if is_label(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace consists of at most 63 lowercase letters, digits and dashes".to_owned())
+    }
+}
+
+/// The name of a Service, which is also a part of a host name.
+pub fn service_name(text: &str) -> Result<String, String> {
+    if is_label(text) && text.starts_with(|first: char| first.is_ascii_lowercase()) {
+        Ok(text.to_owned())
+    } else {
+        Err("a Service name consists of at most 63 lowercase letters, digits and dashes, and begins with a letter"
+            .to_owned())
+    }
+}
+
+/// The name of an object of most other kinds.
+pub fn object_name(text: &str) -> Result<String, String> {
+    if is_subdomain(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a name consists of at most 253 lowercase letters, digits, dashes and dots".to_owned())
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    text.len() <= 63 && !text.contains('.') && is_subdomain(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_the_api_server_rejects_are_rejected() {
+        assert!(namespace("platform-1").is_ok() && service_name("web-1").is_ok() && object_name("a.b-1").is_ok());
+        assert!(namespace("1").is_ok() && service_name("1").is_err());
+        for text in ["", "Platform", "a\nb: c", "-a", "a-", "a b", "a/b", "a_b", "a,b"] {
+            assert!(namespace(text).is_err() && service_name(text).is_err() && object_name(text).is_err(), "{text}");
+        }
+        assert!(namespace("a.b").is_err() && service_name("a.b").is_err());
+    }
+}
