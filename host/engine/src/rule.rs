@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use kube_devops_core::text::cut;
 use kube_devops_core::{CheckInfo, Edit, Needs};
 use serde_json::Value;
 
@@ -32,7 +33,7 @@ impl Rule {
         time_limit: Duration,
     ) -> Result<Arc<Self>, RuleError> {
         let id = check.id.clone();
-        let limit = module.engine().limits().settings;
+        let (limit, longest) = (module.engine().limits().settings, module.engine().limits().message);
         if settings.len() > limit {
             return Err(RuleError::SettingsTooLarge { check: id, size: settings.len(), limit });
         }
@@ -40,7 +41,9 @@ impl Rule {
         let created = module.with_instance(time_limit, |instance| instance.create(&spec));
         created.map_err(|error| match error {
             CreateError::Settings(reason) => {
-                RuleError::Settings { check: id.clone(), settings: spec.settings.clone(), reason }
+                // The reason is that of the check. It becomes a part of statuses and of responses to API servers.
+                let [settings, reason] = [&spec.settings, &reason].map(|text| cut(text, longest));
+                RuleError::Settings { check: id.clone(), settings, reason }
             }
             CreateError::Call(cause) => {
                 RuleError::Call { check: id.clone(), module: module.digest().to_owned(), cause }

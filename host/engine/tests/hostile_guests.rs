@@ -185,6 +185,7 @@ fn creating_a_rule_fails_with_invalid_settings_or_a_misbehaving_check() {
         error("create-reject"),
         r#"check hostile rejects the settings {"behaviour":"create-reject"}: not \u{1b}[31mthese\u{1b}[0m"#
     );
+    assert!((1024..2048).contains(&error("create-reject-long").len()), "the reason is limited as a message");
     assert_eq!(
         without_place(&error("create-trap")),
         format!("check hostile (module sha256:test) failed to process its settings: it crashed: {PANIC}")

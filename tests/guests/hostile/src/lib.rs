@@ -42,6 +42,7 @@ impl Check for Hostile {
             "create-loop" => forever(),
             "create-trap" => panic!("as configured"),
             "create-reject" => return Err("not \u{1b}[31mthese\u{1b}[0m".to_owned()),
+            "create-reject-long" => return Err("x".repeat(100_000)),
             _ => {}
         }
         Ok(Self { behaviour: settings.behaviour, calls: Cell::new(0) })
