@@ -30,8 +30,11 @@ function registryOf(image) {
 
 class Rule {
   static create(check, settings) {
-    const { allowed } = JSON.parse(settings);
-    if (!Array.isArray(allowed) || allowed.length === 0) throw "allowed must be a list with at least one registry";
+    const { allowed, ...unknown } = JSON.parse(settings);
+    // A misspelt setting must not be ignored.
+    if (Object.keys(unknown).length > 0) throw `unknown settings: ${Object.keys(unknown)}`;
+    const isList = Array.isArray(allowed) && allowed.every((registry) => typeof registry === "string");
+    if (!isList || allowed.length === 0) throw "allowed must be a list with at least one registry";
     const rule = new Rule();
     rule.allowed = new Set(allowed);
     return rule;

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use end_to_end::javascript::{copy_example, npm_install};
 use end_to_end::objects::{documents, good_pod, labelled};
+use end_to_end::operator::policy;
 use end_to_end::{Folder, Ran, kube_devops, root, run};
 use serde_json::{Value, json};
 
@@ -78,11 +79,24 @@ fn exercise(folder: &Path, project: &Path) {
     let found = report["violations"].as_array().unwrap();
     assert_eq!(found.len(), 2, "{report:#}");
     assert!(found.iter().all(|found| found["severity"] == "critical" && found["weight"] == 10), "{report:#}");
+    rejects_other_settings(folder, module);
     // Without the module, its rule is not evaluated; the others are.
     let without = ["analyze", "-f", "pods.yaml", "-o", "json", "--policy", "policy.yaml"];
     let report = call(folder, &without).exits(2).json();
     assert!(report["errors"][0]["message"].as_str().unwrap().contains("there is no such check"), "{report:#}");
     assert!(report.to_string().contains("latest-tag"), "{report:#}");
+}
+
+/// The check of each template rejects settings that are misspelt or of another type.
+fn rejects_other_settings(folder: &Path, module: &str) {
+    for settings in [json!({ "label": ["team"] }), json!({ "labels": ["team"], "other": 1 }), json!({ "labels": [1] })]
+    {
+        let spec = json!({ "checks": [{ "check": "owner-labels", "settings": settings }] });
+        fs::write(folder.join("other.yaml"), policy("other", &spec)).unwrap();
+        let analyze = ["analyze", "-f", "pods.yaml", "--module", module, "--policy", "other.yaml"];
+        let error = call(folder, &analyze).exits(2).stderr;
+        assert!(error.contains("check owner-labels rejects the settings"), "{settings}: {error}");
+    }
 }
 
 #[test]
@@ -175,6 +189,7 @@ fn a_check_in_python_needs_only_its_project() {
     let owned = labelled(good_pod("owned"), json!({ "team": "shop" }));
     fs::write(folder.join("pods.yaml"), documents(&[pods, vec![owned]].concat())).unwrap();
     let module = "owner-labels/owner-labels.wasm";
+    rejects_other_settings(folder, module);
     let report = call(folder, &["analyze", "-f", "pods.yaml", "-o", "json", "--module", module]).exits(2).json();
     let found: Vec<&Value> = report["violations"].as_array().unwrap().iter().collect();
     assert_eq!((found.len(), &found[0]["check"], &found[0]["name"]), (1, &json!("owner-labels"), &json!("bare")));

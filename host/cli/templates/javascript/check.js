@@ -10,7 +10,11 @@ const info = {
   stage: "spec",
   severity: "medium",
   weight: 3,
-  settingsSchema: JSON.stringify({ type: "object", properties: { labels: { type: "array", items: { type: "string" } } } }),
+  settingsSchema: JSON.stringify({
+    type: "object",
+    properties: { labels: { type: "array", items: { type: "string" } } },
+    additionalProperties: false,
+  }),
   defaultSettings: JSON.stringify({ labels: ["team"] }),
   needsAnnotations: false,
   remediates: false,
@@ -20,8 +24,10 @@ const info = {
 // A check with settings.
 class Rule {
   static create(check, settings) {
-    const { labels } = JSON.parse(settings);
-    if (!Array.isArray(labels)) throw "labels must be a list";
+    const { labels, ...unknown } = JSON.parse(settings);
+    // A misspelt setting must not be ignored.
+    if (Object.keys(unknown).length > 0) throw `unknown settings: ${Object.keys(unknown)}`;
+    if (!Array.isArray(labels) || labels.some((label) => typeof label !== "string")) throw "labels must be a list of strings";
     const rule = new Rule();
     rule.labels = labels;
     return rule;

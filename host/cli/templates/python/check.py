@@ -22,7 +22,13 @@ INFO = Info(
     stage=Stage.SPEC,
     severity=Severity.MEDIUM,
     weight=3,
-    settings_schema=json.dumps({"type": "object", "properties": {"labels": {"type": "array", "items": {"type": "string"}}}}),
+    settings_schema=json.dumps(
+        {
+            "type": "object",
+            "properties": {"labels": {"type": "array", "items": {"type": "string"}}},
+            "additionalProperties": False,
+        }
+    ),
     default_settings=json.dumps({"labels": ["team"]}),
     needs_annotations=False,
     remediates=False,
@@ -56,9 +62,12 @@ class Rule(check.Rule):
     def create(cls, check, settings):
         rule = cls()
         parsed = json.loads(settings)
-        rule.labels = parsed.get("labels") if isinstance(parsed, dict) else None
-        if not isinstance(rule.labels, list):
-            raise Err("labels must be a list")
+        # A misspelt setting must not be ignored.
+        if not isinstance(parsed, dict) or parsed.keys() - {"labels"}:
+            raise Err("the only setting is labels")
+        rule.labels = parsed.get("labels")
+        if not isinstance(rule.labels, list) or not all(isinstance(label, str) for label in rule.labels):
+            raise Err("labels must be a list of strings")
         return rule
 
     def findings(self, subject):
