@@ -1,21 +1,19 @@
-//! A DevOpsPolicy in a file, with the validation of the API server.
+//! The validation of a DevOpsPolicy that was read from a file, as by the API server.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube::api::ObjectMeta;
 use kube::{CustomResourceExt, Resource};
+use kube_devops_core::pointer;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_norway::{Deserializer, Value as Yaml};
+use serde_norway::Deserializer;
 
 use crate::apply_patch::escaped;
 use crate::crd::{DevOpsPolicy, bounds, stored};
 
-/// The reason why a text is not a policy that the API server would accept.
+/// The reason why an object is not a policy that the API server would accept.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyFileError {
-    /// It is not YAML or JSON, or there is no document.
-    #[error("not a DevOpsPolicy: {0}")]
-    Unreadable(String),
     /// It is another object.
     #[error(
         "not a DevOpsPolicy: apiVersion is {api_version:?} and kind is {kind:?}, not {:?} and \"DevOpsPolicy\"",
@@ -36,38 +34,21 @@ pub enum PolicyFileError {
     /// The violations of the schema and its rules.
     #[error("not a valid DevOpsPolicy: {0}")]
     Invalid(String),
-    /// There is more than one document.
-    #[error("more than one document: a file contains one DevOpsPolicy")]
-    Several,
 }
 
-/// Reads one DevOpsPolicy from YAML or JSON text.
-pub fn parse(text: &str) -> Result<DevOpsPolicy, PolicyFileError> {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut documents = Vec::new();
-    for (index, document) in Deserializer::from_str(text).enumerate() {
-        let value = Yaml::deserialize(document).map_err(|error| PolicyFileError::Unreadable(error.to_string()))?;
-        if !value.is_null() {
-            documents.push((index, value));
+impl PolicyFileError {
+    /// Returns the JSON Pointer to the first field that the error names; empty if it is about the whole object.
+    pub fn pointer(&self) -> String {
+        let (Self::WrongType(text) | Self::UnknownFields(text) | Self::Invalid(text)) = self else {
+            return String::new();
+        };
+        let path = text.split([':', ',', ';', ' ']).next().unwrap_or_default();
+        let mut steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']')).peekable();
+        match steps.peek() {
+            Some(&"spec" | &"metadata") => steps.map(|step| format!("/{}", pointer::escape(step))).collect(),
+            _ => String::new(),
         }
     }
-    let (index, document) = match documents.len() {
-        0 => return Err(PolicyFileError::Unreadable("there is no document".to_owned())),
-        1 => documents.remove(0),
-        _ => return Err(PolicyFileError::Several),
-    };
-    let text_of = |key: &str| document.get(key).and_then(Yaml::as_str).unwrap_or_default().to_owned();
-    check_kind(text_of("apiVersion"), text_of("kind"))?;
-    // A field that is a string accepts any scalar of the text.
-    let spec = document.get("spec").unwrap_or(&Yaml::Null);
-    let spec = serde_json::to_value(spec).map_err(|error| PolicyFileError::WrongType(format!("spec: {error}")))?;
-    if as_stored(&spec) != spec {
-        let object = serde_json::to_value(&document);
-        return check(&object.map_err(|error| PolicyFileError::WrongType(error.to_string()))?);
-    }
-    // The text is read again, because only errors of the text contain lines.
-    let Some(document) = Deserializer::from_str(text).nth(index) else { return Err(PolicyFileError::Several) };
-    read(document, &spec)
 }
 
 /// Validates an object as the API server would, with the same messages as for a policy in a file.
@@ -77,6 +58,10 @@ pub fn check(object: &Value) -> Result<DevOpsPolicy, PolicyFileError> {
     let mut object = object.clone();
     if let Some(spec) = object.get_mut("spec") {
         *spec = as_stored(spec);
+    }
+    // The reader below accepts any scalar for a string.
+    if let Some(metadata) = object.get("metadata").filter(|metadata| metadata.is_object()) {
+        ObjectMeta::deserialize(metadata).map_err(|error| PolicyFileError::WrongType(format!("metadata: {error}")))?;
     }
     // Only errors of a text contain the path of the field.
     let text = escaped(object.to_string());
@@ -158,6 +143,12 @@ fn as_stored(spec: &Value) -> Value {
     schema().map_or_else(|| spec.clone(), |schema| stored::as_stored(&schema, spec.clone()))
 }
 
+/// Returns the settings of a check as the API server reads them: a number without a fraction is an integer.
+pub fn settings_as_stored(mut settings: Value) -> Value {
+    stored::replace_whole_floats(&mut settings);
+    settings
+}
+
 /// Returns the schema of the spec.
 fn schema() -> Option<JSONSchemaProps> {
     let version = DevOpsPolicy::crd().spec.versions.into_iter().next()?;
@@ -170,8 +161,39 @@ mod tests {
 
     const POLICY: &str = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {name: a}\nspec:\n";
 
+    fn parse(text: &str) -> Result<DevOpsPolicy, PolicyFileError> {
+        check(&serde_norway::from_str(text).expect("valid YAML"))
+    }
+
     fn result(text: &str) -> String {
         parse(text).map_or_else(|error| error.to_string(), |_| "accepted".to_owned())
+    }
+
+    #[test]
+    fn errors_name_the_field_and_its_place() {
+        for (spec, pointer) in [
+            ("  maxRestartCount: -1\n", "/spec/maxRestartCount"),
+            ("  checks: [{check: pending}, {check: null}]\n", "/spec/checks/1"),
+            ("  checks: [{check: pending, weigth: 1}]\n", "/spec/checks/0/weigth"),
+            ("  b: true\n  a: 1\n", "/spec/a"),
+            ("  forbidLatestTag: 'true'\n", "/spec/forbidLatestTag"),
+            ("  forbidLatestTag: false\n  enforcementMode: enforce\n", ""),
+        ] {
+            let error = parse(&format!("{POLICY}{spec}")).err();
+            assert_eq!(error.map(|error| error.pointer()).as_deref(), Some(pointer), "{spec}");
+        }
+        let other = POLICY.replace("DevOpsPolicy", "Pod");
+        assert_eq!(parse(&other).err().map(|error| error.pointer()).as_deref(), Some(""));
+    }
+
+    #[test]
+    fn metadata_has_strings_where_the_api_server_requires_them() {
+        for metadata in ["{name: true}", "{name: 1}", "{name: a, labels: {a: 1}}", "{name: a, annotations: {a: true}}"]
+        {
+            let text = format!("{}  forbidLatestTag: true\n", POLICY.replace("{name: a}", metadata));
+            let error = result(&text);
+            assert!(error.contains("metadata: invalid type"), "{metadata}: {error}");
+        }
     }
 
     #[test]
@@ -245,20 +267,5 @@ mod tests {
             let text = result(&format!("{POLICY}{spec}"));
             assert!(text.contains(part), "{spec}: {text}");
         }
-    }
-
-    #[test]
-    fn one_document_is_read_regardless_of_comments_and_empty_documents() {
-        let policy = format!("{POLICY}  forbidLatestTag: true\n");
-        for text in [
-            policy.clone(),
-            format!("\u{feff}---\n{policy}"),
-            format!("# comment\n---\n{policy}---\n# nothing\n"),
-            policy.replace('\n', "\r\n"),
-        ] {
-            assert_eq!(result(&text), "accepted", "{text:?}");
-        }
-        assert!(result(&format!("{policy}---\n{policy}")).starts_with("more than one document"));
-        assert!(result("").starts_with("not a DevOpsPolicy"));
     }
 }

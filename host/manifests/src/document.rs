@@ -4,9 +4,10 @@ use rayon::prelude::*;
 
 use crate::found::Found;
 use crate::list::Item as ListItem;
+use crate::options::Limits;
 use crate::problem::Problem;
 use crate::reader::Reader;
-use crate::split::{LineCount, Notation};
+use crate::split::{Document, LineCount, Notation};
 use crate::tree::{Item, Tree};
 use crate::walk::{Parent, Walk};
 use crate::{json, list, split, walk, yaml};
@@ -30,12 +31,7 @@ impl Reader<'_> {
 
     /// Reads a document in YAML that is not split.
     pub fn read_whole_yaml(&self, text: &str, as_json: Option<&Problem>) -> Found {
-        let tree = yaml::parse(text, self.document.line, &self.options.limits);
-        let tree = match (tree, as_json) {
-            // A quoted key after a brace is probably JSON, so that the error of the JSON parser is more helpful.
-            (Err(_), Some(as_json)) if looks_like_json(text) => Err(as_json.clone()),
-            (tree, _) => tree,
-        };
+        let tree = whole_yaml(text, self.document.line, as_json, &self.options.limits);
         self.read_tree(tree, Parent::default(), self.document.content_line, false)
     }
 
@@ -101,6 +97,24 @@ impl Reader<'_> {
         let mut found = Found { is_broken: problem.is_syntax, ..Found::default() };
         found.errors.push(self.error(problem));
         found
+    }
+}
+
+/// Parses a document of a text as a whole.
+pub(crate) fn parse(text: &str, document: &Document, limits: &Limits) -> Result<Tree, Problem> {
+    let text = &text[document.range.clone()];
+    match &document.notation {
+        Notation::Invalid(problem) => Err(Problem::clone(problem)),
+        Notation::Json => json::parse(text, document.line),
+        Notation::Yaml { as_json } => whole_yaml(text, document.line, as_json.as_deref(), limits),
+    }
+}
+
+fn whole_yaml(text: &str, line: usize, as_json: Option<&Problem>, limits: &Limits) -> Result<Tree, Problem> {
+    match (yaml::parse(text, line, limits), as_json) {
+        // A quoted key after a brace is probably JSON, so that the error of the JSON parser is more helpful.
+        (Err(_), Some(as_json)) if looks_like_json(text) => Err(as_json.clone()),
+        (tree, _) => tree,
     }
 }
 

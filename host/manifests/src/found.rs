@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kube_devops_core::lines::Lines;
 use kube_devops_core::report::{NotEvaluated, ReportError};
 use kube_devops_core::{Source, Subject};
 use serde_json::Value;
@@ -16,6 +17,8 @@ pub struct ManifestObject {
     pub value: Value,
     /// The file, the document and the line of the object.
     pub source: Source,
+    /// The lines of its fields.
+    pub lines: Lines,
 }
 
 /// An object of a kind that is not wanted.

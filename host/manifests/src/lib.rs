@@ -7,8 +7,9 @@
 //! ```
 //!
 //! The input is paths and a default namespace. The output is subjects with the line numbers of their fields, the
-//! numbers of skipped files and objects, and errors; or the complete objects of selected kinds ([`read_objects`]). This
-//! crate must not depend on checks, policies or output formats.
+//! numbers of skipped files and objects, and errors; or the complete objects of selected kinds ([`read_objects`]); or
+//! the typed value of a file that is no object ([`read_document`]). This crate must not depend on checks, policies or
+//! output formats.
 //!
 //! Reading does not fail as a whole. An invalid path, document or item of a list becomes an error of the report, and
 //! everything else is evaluated. Documents are parsed on all cores.
@@ -40,6 +41,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod typed;
 mod values;
 mod walk;
 mod yaml;
@@ -50,3 +52,4 @@ pub use found::{ManifestObject, NO_KIND, SkippedObject};
 pub use objects::{Objects, read_objects};
 pub use options::{Limits, ReadOptions, STANDARD_INPUT};
 pub use owners::leave_out_owned;
+pub use typed::{parse_document, read_document};

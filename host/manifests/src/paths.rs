@@ -154,7 +154,7 @@ fn can_be_ignored(path: &Path, error: &walkdir::Error) -> bool {
 }
 
 /// Returns the name of a path in reports.
-fn name(path: &Path) -> Arc<str> {
+pub(crate) fn name(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()
 }
 

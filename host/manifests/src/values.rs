@@ -262,8 +262,9 @@ impl<'t, I: Iterator<Item = (&'t str, Item<'t>)>> MapAccess<'t> for Map<'t, I> {
 
     fn next_key_seed<K: DeserializeSeed<'t>>(&mut self, seed: K) -> Result<Option<K::Value>, ValueError> {
         self.value = self.entries.next();
-        let key = self.value.map(|(key, _)| seed.deserialize(BorrowedStrDeserializer::new(key)));
-        key.transpose()
+        let Some((key, item)) = self.value else { return Ok(None) };
+        let key = seed.deserialize(BorrowedStrDeserializer::<ValueError>::new(key));
+        key.map(Some).map_err(|error| error.at(item.line()))
     }
 
     fn next_value_seed<V: DeserializeSeed<'t>>(&mut self, seed: V) -> Result<V::Value, ValueError> {

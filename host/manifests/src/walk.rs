@@ -157,7 +157,7 @@ impl Walk<'_> {
             object.insert("apiVersion".to_owned(), api_version.into());
             object.insert("kind".to_owned(), kind.into());
         }
-        self.found.objects.push(ManifestObject { value, source: self.reader.source(line) });
+        self.found.objects.push(ManifestObject { value, source: self.reader.source(line), lines: item.lines() });
         Ok(())
     }
 

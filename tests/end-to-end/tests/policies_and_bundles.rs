@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use end_to_end::objects::{bad_pod, documents, good_pod, pod, restarted, with_status};
 use end_to_end::{Folder, Ran, kube_devops, run, run_with_input};
@@ -268,7 +271,7 @@ fn invalid_policy_fields_are_named() {
         let ran = evaluate_with_spec(&spec).exits(2);
         assert_eq!(ran.stdout, "", "{spec}");
         let ran = ran.complains(parts);
-        assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains("policy.yaml: "), "{spec}: {}", ran.stderr);
+        assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains("policy.yaml:1: "), "{spec}: {}", ran.stderr);
     }
 }
 
@@ -304,10 +307,10 @@ fn invalid_policy_files_are_rejected() {
         (b"", &["not a DevOpsPolicy"]),
         (b"kind: Pod\n", &["not a DevOpsPolicy", "kind is \"Pod\""]),
         (b"apiVersion: devops.stochastic.io/v2\nkind: DevOpsPolicy\nspec: {forbidLatestTag: true}\n", &["v2"]),
-        (b"a: [\n", &["not a DevOpsPolicy", "line 2"]),
+        (b"a: [\n", &["policy.yaml:1 (document 1): invalid YAML"]),
         (b"\xff\n", &["UTF-8"]),
-        (b"apiVersion: \"\\e[31m\"\n", &["not a DevOpsPolicy", "\\u{1b}[31m"]),
-        (twice.as_bytes(), &["more than one document"]),
+        (b"apiVersion: \"\\e[31m\"\nkind: a\n", &["not a DevOpsPolicy", "\\u{1b}[31m"]),
+        (twice.as_bytes(), &["policy.yaml:3: more than one object"]),
     ];
     for (text, parts) in bytes {
         let ran = evaluate_with_policy(text).exits(2).complains(parts);
@@ -317,9 +320,67 @@ fn invalid_policy_files_are_rejected() {
     evaluate_with_policy("a: ".to_owned() + &"[".repeat(100_000)).exits(2);
 }
 
+/// A policy whose values have other types in YAML 1.2, or that is invalid there.
+const YAML_1_1: &str = "\
+apiVersion: devops.stochastic.io/v1
+kind: DevOpsPolicy
+metadata: {name: test, annotations: {a: &high high}}
+spec:
+  <<: {forbidLatestTag: yes}
+  requireReadinessProbe: on
+  requireLivenessProbe: off
+  maxRestartCount: 0x10
+  forbidPendingDuration: 1_000
+  severityOverrides: {latestTag: *high}
+";
+
+/// Returns the spec of a policy file as kubectl sends it to the API server.
+fn spec_by_kubectl(kubectl: &Path, file: &Path) -> Value {
+    let mut command = Command::new(kubectl);
+    command.args(["annotate", "--local", "x=y", "-o", "json", "-f"]).arg(file);
+    let output = command.env("KUBECONFIG", "/nowhere").stdin(Stdio::null()).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {error}", fs::read_to_string(file).unwrap_or_default());
+    serde_json::from_slice::<Value>(&output.stdout).unwrap()["spec"].clone()
+}
+
+/// Returns the violations, or the reason of the error without the place of the policy.
+fn violations_or_reason(ran: &Ran) -> Result<Value, String> {
+    if ran.code == Some(0) {
+        return Ok(ran.json()["violations"].clone());
+    }
+    let place = ran.stderr.split_once("policy.yaml:").and_then(|(_, place)| place.split_once(": "));
+    Err(place.unwrap_or_else(|| panic!("an error without a place: {ran:#?}")).1.to_owned())
+}
+
+#[test]
+fn a_policy_file_has_the_meaning_that_it_has_for_kubectl() {
+    let kubectl = test_cluster::kubectl().unwrap();
+    let with_settings = |settings: &str| {
+        let start = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {name: test}\nspec:\n";
+        format!("{start}  checks:\n  - check: high-restarts\n    settings: {settings}\n").into_bytes()
+    };
+    let in_utf_16 = format!("\u{feff}{YAML_1_1}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut contents: Vec<Vec<u8>> = vec![YAML_1_1.into(), in_utf_16];
+    // The message of the violation contains the threshold, and that of an error the value or key of the wrong type.
+    let thresholds = ["010", "0x10", "1_0", "0b11", "5.0", "1e1", "y", "on", "12:30", "~", "'5'", "!!int 5", "&a 5"];
+    contents.extend(thresholds.map(|threshold| with_settings(&format!("{{threshold: {threshold}}}"))));
+    contents.extend(["{n: 5}", "{'n': 5}", "{<<: {threshold: 7}}", "{}"].map(with_settings));
+    for content in contents {
+        let folder = Folder::with([("policy.yaml", &content)]);
+        let spec = spec_by_kubectl(&kubectl, &folder.path().join("policy.yaml"));
+        let (ours, theirs) = (evaluate_with_policy(&content), evaluate_with_spec(&spec));
+        let text = String::from_utf8_lossy(&content);
+        assert_eq!(ours.code, theirs.code, "{text}\n{}\n{}", ours.stderr, theirs.stderr);
+        assert_eq!(violations_or_reason(&ours), violations_or_reason(&theirs), "{text}");
+    }
+}
+
 #[test]
 fn an_unreadable_policy_file_is_named() {
-    evaluate(&["--policy", "no/such/policy.yaml"]).exits(2).complains(&["error: failed to read no/such/policy.yaml"]);
+    evaluate(&["--policy", "no/such/policy.yaml"])
+        .exits(2)
+        .complains(&["error: ", "no/such/policy.yaml does not exist"]);
     evaluate(&["--policy", "examples"]).exits(2).complains(&["error: failed to read examples"]);
 }
 

@@ -1,25 +1,22 @@
 //! What `analyze` and `multi-cluster analyze` share: the rules, the report and the gates.
 
 use std::borrow::Borrow;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use kube_devops_cluster::{policies, policy_file};
+use kube_devops_cluster::policies;
 use kube_devops_core::report::ReportError;
 use kube_devops_core::text::number;
 use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Severity, Stage, Subject, SystemNamespaces};
 use kube_devops_engine::{Checks, RuleSet};
 
+use super::policy::{FilePolicy, read_one};
 use super::{Outcome, report_file};
 use crate::arguments::{ClusterArguments, EvaluationArguments};
 use crate::modules;
 use crate::output::{self, Shown};
 use crate::terminal::{self, print_message, print_note};
-
-/// The largest file with a policy, in bytes. The API server accepts no larger object.
-const MAX_POLICY_SIZE: u64 = 3 * 1024 * 1024;
 
 /// The rules to evaluate with, and the output of the report.
 pub struct Evaluator<'a> {
@@ -118,18 +115,11 @@ fn kubeconfigs(cluster: &ClusterArguments) -> Vec<PathBuf> {
 }
 
 fn read_policy(file: &Path, checks: &Checks) -> Result<Policy> {
-    let mut text = String::new();
-    let read = File::open(file).and_then(|opened| opened.take(MAX_POLICY_SIZE + 1).read_to_string(&mut text));
-    read.with_context(|| format!("failed to read {}", file.display()))?;
-    if text.len() as u64 > MAX_POLICY_SIZE {
-        bail!("{} is larger than {} KiB, and no policy is", file.display(), MAX_POLICY_SIZE / 1024);
-    }
-    let object = policy_file::parse(&text).with_context(|| file.display().to_string())?;
+    let FilePolicy { policy: object, place } = read_one(file)?;
     let name = object.metadata.name.unwrap_or_default();
-    let policy =
-        policies::policy(&name, &object.spec, checks).with_context(|| format!("invalid policy {}", file.display()))?;
+    let policy = policies::policy(&name, &object.spec, checks).with_context(|| format!("{place}: invalid policy"))?;
     if policy.rules.is_empty() {
-        bail!("{}: the policy enables no check", file.display());
+        bail!("{place}: the policy enables no check");
     }
     Ok(policy)
 }

@@ -43,7 +43,8 @@ fn replace_null(schema: &JSONSchemaProps, name: &str, fields: &mut Map<String, V
     }
 }
 
-fn replace_whole_floats(value: &mut Value) {
+/// Replaces the numbers without a fraction by integers.
+pub fn replace_whole_floats(value: &mut Value) {
     match value {
         Value::Number(number) if number.is_f64() => {
             // Larger numbers are not integers of any field.

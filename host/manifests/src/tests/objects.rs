@@ -19,7 +19,7 @@ fn policy(name: &str) -> String {
 /// Returns name, document and line of each object.
 fn found(objects: &Objects) -> Vec<(&str, usize, usize)> {
     let objects = objects.objects.iter();
-    objects.map(|ManifestObject { value, source }| (name(value), source.document, source.line)).collect()
+    objects.map(|ManifestObject { value, source, .. }| (name(value), source.document, source.line)).collect()
 }
 
 fn name(object: &Value) -> &str {

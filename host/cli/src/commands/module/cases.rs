@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
+use kube_devops_cluster::policy_file::settings_as_stored;
 use kube_devops_core::{CheckResult, Policy, RuleConfig, evaluations};
 use kube_devops_engine::Checks;
-use kube_devops_manifests::{self as manifests, ReadOptions};
+use kube_devops_manifests::{self as manifests, Limits, ReadOptions, parse_document, read_document};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::evaluate::need_status;
+use super::super::policy::{document, error_text};
 
 /// The suffix of the files with expected findings.
 const EXPECTED: &str = ".expected.yaml";
@@ -29,6 +31,23 @@ pub struct Expected {
     /// The findings, in the order of the report.
     #[serde(default)]
     pub findings: Vec<ExpectedFinding>,
+}
+
+impl Expected {
+    /// Returns the content with the settings as the cluster has them if a policy specifies the same.
+    fn with_stored_settings(mut self) -> Self {
+        let settings = self.settings.into_iter().filter(|(_, settings)| !settings.is_null());
+        self.settings = settings.map(|(check, settings)| (check, settings_as_stored(settings))).collect();
+        self
+    }
+
+    /// Returns the content as YAML, which is read as the same content.
+    pub fn to_yaml(&self) -> Result<String> {
+        let text = serde_norway::to_string(self)?;
+        // The serializer does not quote strings such as `y` and `1_000`, which are strings in YAML 1.2 only.
+        let read = parse_document(&text, &"".into(), &Limits::default()).ok().flatten();
+        if read.as_ref() == Some(self) { Ok(text) } else { Ok(document(&serde_json::to_value(self)?)) }
+    }
 }
 
 /// A finding.
@@ -90,12 +109,12 @@ pub fn of(folder: &Path) -> Result<Vec<Case>> {
 impl Case {
     /// The expected findings; nothing is expected if there is no file.
     pub fn expected(&self) -> Result<Expected> {
-        let name = || self.expected_file.display().to_string();
-        match fs::read_to_string(&self.expected_file) {
-            Ok(text) => serde_norway::from_str(&text).with_context(name),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Expected::default()),
-            Err(error) => Err(error).with_context(name),
+        let file = &self.expected_file;
+        if !file.try_exists().with_context(|| file.display().to_string())? {
+            return Ok(Expected::default());
         }
+        let read = read_document(file, &Limits::default()).map_err(|error| Error::msg(error_text(&error)))?;
+        Ok(read.map(Expected::with_stored_settings).unwrap_or_default())
     }
 
     /// Evaluates the manifest with all checks, and returns the findings with the settings of the case.
@@ -143,7 +162,8 @@ impl Case {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use kube_devops_engine::{Engine, Limits};
+    use kube_devops_engine::{Engine, Limits as EngineLimits};
+    use serde_json::json;
 
     use super::*;
 
@@ -175,13 +195,70 @@ mod tests {
         assert!(error.contains("a.json and ") && error.contains("a.yaml have the same name"), "{error}");
     }
 
+    /// Reads a file with expected findings.
+    fn expected(content: impl AsRef<[u8]>) -> Result<Expected, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let expected_file = folder.path().join("a.expected.yaml");
+        fs::write(&expected_file, content).unwrap();
+        let case = Case { name: "a".to_owned(), manifest: folder.path().join("a.yaml"), expected_file };
+        let prefix = format!("{}/", folder.path().display());
+        case.expected().map_err(|error| format!("{error:#}").replace(&prefix, ""))
+    }
+
+    #[test]
+    fn settings_are_those_that_the_cluster_has_for_the_same_text() {
+        let settings = |text: &str| expected(format!("settings: {text}\nfindings: []\n")).unwrap().settings;
+        for (text, a) in [
+            ("{a: {labels: [y, 'y', off]}}", json!({ "labels": [true, "y", false] })),
+            ("{a: {n: 0777, 'n': 1_000, whole: 5.0}}", json!({ "false": 511, "n": 1000, "whole": 5 })),
+            ("{a: &b {b: 1}, c: {<<: *b}}", json!({ "b": 1 })),
+        ] {
+            assert_eq!(settings(text)["a"], a, "{text}");
+        }
+        assert_eq!(settings("{a: null}"), BTreeMap::new());
+        let utf_16 = "\u{feff}settings: {a: {b: yes}}\n".encode_utf16().flat_map(u16::to_le_bytes);
+        assert_eq!(expected(utf_16.collect::<Vec<u8>>()).unwrap().settings["a"], json!({ "b": true }));
+        assert_eq!(expected(""), Ok(Expected::default()));
+    }
+
+    #[test]
+    fn errors_of_expected_findings_have_file_and_line() {
+        for (text, start) in [
+            ("finding: []\n", "a.expected.yaml:1 (document 1): unknown field `finding`"),
+            ("findings: []\nfindings: []\n", "a.expected.yaml:2 (document 1): duplicate"),
+            ("findings:\n- {check: n, object: a, message: b}\n", "a.expected.yaml:2 (document 1): findings[0].check: "),
+            ("findings: []\n---\nfindings: []\n", "a.expected.yaml:3 (document 2): more than one document"),
+        ] {
+            let error = expected(text).unwrap_err();
+            assert!(error.starts_with(start), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn updated_findings_are_read_back_unchanged() {
+        let finding = |text: &str| ExpectedFinding {
+            check: text.to_owned(),
+            object: "Pod default/a".to_owned(),
+            container: None,
+            field: None,
+            message: text.to_owned(),
+        };
+        for text in ["y", "off", "1_000", "0777", "0b1", "<<", "~", "a: b", "has no label team"] {
+            let settings = [(text.to_owned(), json!({ text: [text, 1.5, null] }))].into();
+            let content = Expected { settings, findings: vec![finding(text)] };
+            assert_eq!(expected(content.to_yaml().unwrap()), Ok(content), "{text}");
+        }
+        let plain = Expected { findings: vec![finding("no label")], ..Expected::default() };
+        assert!(plain.to_yaml().unwrap().starts_with("findings:\n- check: no label\n  object: Pod default/a\n"));
+    }
+
     #[test]
     fn a_case_to_which_no_check_applies_fails() {
-        let engine = Engine::new(Limits::default()).unwrap();
+        let engine = Engine::new(EngineLimits::default()).unwrap();
         let only = |id: &str| {
             let mut checks = kube_devops_modules::checks(&engine).unwrap();
             checks.retain(|known, _| known == id);
-            Checks::new(checks, Limits::default())
+            Checks::new(checks, EngineLimits::default())
         };
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pod.yaml");

@@ -10,7 +10,7 @@ use quick_xml::escape::escape;
 use similar::TextDiff;
 
 use super::super::report_file;
-use super::cases::{self, Case, Expected};
+use super::cases::{self, Case};
 use super::{Outcome, build, print};
 use crate::arguments::{ClusterArguments, ModuleReference, ModuleTestArguments, TestFormat};
 use crate::modules;
@@ -54,16 +54,12 @@ fn result(case: &Case, checks: &Checks, update: bool) -> Result<Option<String>> 
         return Ok(None);
     }
     if update {
-        report_file::write_bytes(&case.expected_file, yaml(&found)?.as_bytes())?;
+        report_file::write_bytes(&case.expected_file, found.to_yaml()?.as_bytes())?;
         return Ok(None);
     }
-    let (expected, found) = (yaml(&expected)?, yaml(&found)?);
+    let (expected, found) = (expected.to_yaml()?, found.to_yaml()?);
     let diff = TextDiff::from_lines(&expected, &found).unified_diff().header("expected", "found").to_string();
     Ok(Some(diff))
-}
-
-fn yaml(expected: &Expected) -> Result<String> {
-    Ok(serde_norway::to_string(expected)?)
 }
 
 fn text(results: &[CaseResult], update: bool) -> String {

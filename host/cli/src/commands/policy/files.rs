@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::terminal::print_message;
 
 /// Group and kind of policies.
-const KIND: (&str, &str) = (GROUP, "DevOpsPolicy");
+pub(super) const KIND: (&str, &str) = (GROUP, "DevOpsPolicy");
 
 /// A policy of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,11 +90,12 @@ fn names(paths: &[PathBuf]) -> String {
     paths.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-fn place(source: &Source) -> String {
+pub(super) fn place(source: &Source) -> String {
     format!("{}:{}", source.file, source.line)
 }
 
-fn error_text(error: &ReportError) -> String {
+/// Returns the text of an error of a file, with its place.
+pub fn error_text(error: &ReportError) -> String {
     match &error.source {
         Some(source) => format!("{} (document {}): {}", place(source), source.document, error.message),
         None => error.message.clone(),
@@ -130,7 +131,7 @@ fn declare(
     let mut errors = Vec::new();
     let mut known: BTreeMap<ObjectKey, String> = BTreeMap::new();
     let mut ambiguous = BTreeSet::new();
-    for ManifestObject { value, source } in objects {
+    for ManifestObject { value, source, .. } in objects {
         let place = place(&source);
         let mut error = |message: String| errors.push(format!("{place}: {message}"));
         let text = |field: &str| value["metadata"][field].as_str().unwrap_or_default();
@@ -172,6 +173,7 @@ fn declare(
 
 #[cfg(test)]
 mod tests {
+    use kube_devops_core::lines::Lines;
     use serde_json::json;
 
     use super::*;
@@ -180,7 +182,8 @@ mod tests {
         let value = json!({
             "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy", "metadata": metadata, "spec": {},
         });
-        ManifestObject { value, source: Source { file: "a.yaml".into(), document: 1, line, object_line: line } }
+        let source = Source { file: "a.yaml".into(), document: 1, line, object_line: line };
+        ManifestObject { value, source, lines: Lines::default() }
     }
 
     fn declared(objects: &[Value], chosen: Option<&str>) -> (Vec<String>, Vec<String>) {

@@ -4,6 +4,7 @@
 //!   files --> policies (PolicyFiles) --.--> import: server-side apply, deletion of what the files do not contain
 //!                                      '--> diff: dry run on the API server, unified diff
 //!   cluster --> export: YAML documents
+//!   a file --> one policy, for `analyze`
 //! ```
 
 mod bundles;
@@ -12,6 +13,7 @@ mod document;
 mod export;
 mod files;
 mod import;
+mod one;
 
 use std::collections::BTreeSet;
 
@@ -20,7 +22,10 @@ use kube_devops_cluster::connection::Connection;
 use kube_devops_cluster::gitops::{self, StoredKind};
 use serde_json::Value;
 
+pub use self::document::document;
 use self::files::DeclaredPolicy;
+pub use self::files::error_text;
+pub use self::one::{FilePolicy, read_one};
 use super::{Outcome, print};
 use crate::arguments::{ClusterArguments, PolicyCommand};
 
