@@ -85,10 +85,10 @@ pub async fn pull(store: Option<&Store>, request: Request<'_>) -> Result<(Fetche
         [] => None,
         keys => Some(registry.verify(&manifest, keys).await?),
     };
-    let known = known(store, request.reference, &manifest).await?.filter(|(record, _)| record.size <= request.most);
+    let known = known(store, &request, &manifest).await?;
     let is_known = known.is_some();
     let (digest, mut signers, component, reserved) = match known {
-        Some((record, component)) => (record.component, record.signers, component, None),
+        Some(Fetched { record, component, reserved }) => (record.component, record.signers, component, reserved),
         None => {
             let pulled = registry.pull(&manifest, request.most, request.budget).await?;
             (pulled.digest, BTreeSet::new(), pulled.component, pulled.reserved)
@@ -122,13 +122,17 @@ async fn pinned(store: Option<&Store>, request: &Request<'_>) -> Result<Option<F
     blocking::run(move || stored(store.as_ref(), &reference, &keys, most)).await
 }
 
-/// Returns what the store has of a manifest, without blocking the runtime.
-async fn known(
-    store: Option<&Store>,
-    reference: &Reference,
-    manifest: &Digest,
-) -> Result<Option<(Record, Vec<u8>)>, OciError> {
+/// Returns what the store has of a manifest, without blocking the runtime. The memory is reserved before the component is read.
+async fn known(store: Option<&Store>, request: &Request<'_>, manifest: &Digest) -> Result<Option<Fetched>, OciError> {
     let Some(store) = store.cloned() else { return Ok(None) };
-    let (reference, manifest) = (reference.clone(), manifest.clone());
-    blocking::run(move || store.get(&reference, &manifest)).await
+    let (reference, manifest) = (request.reference.clone(), manifest.clone());
+    let (records, wanted) = (store.clone(), (reference.clone(), manifest.clone()));
+    let found = blocking::run(move || records.find(&wanted.0, &wanted.1)).await?;
+    let Some(found) = found.filter(|record| record.size <= request.most) else { return Ok(None) };
+    let reserved = match request.budget {
+        Some(budget) => Some(budget.reserve(found.size, request.options.timeouts.deadline).await?),
+        None => None,
+    };
+    let read = blocking::run(move || store.get(&reference, &manifest)).await?;
+    Ok(read.map(|(record, component)| Fetched { record, component, reserved }))
 }

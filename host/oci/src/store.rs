@@ -91,13 +91,16 @@ impl Store {
 
     /// Returns the module with a manifest, if it is complete.
     pub fn get(&self, reference: &Reference, manifest: &Digest) -> Option<(Record, Vec<u8>)> {
-        let repository = repository(reference);
-        let record: Record = serde_json::from_slice(&fs::read(self.record(&repository, manifest)).ok()?).ok()?;
-        if record.repository != repository || record.manifest != *manifest {
-            return None;
-        }
+        let record = self.find(reference, manifest)?;
         let component = fs::read(self.component(&record.component)).ok()?;
         (Digest::of(&component) == record.component).then_some((record, component))
+    }
+
+    /// Returns the record of a module, without its component.
+    pub(crate) fn find(&self, reference: &Reference, manifest: &Digest) -> Option<Record> {
+        let repository = repository(reference);
+        let record: Record = serde_json::from_slice(&fs::read(self.record(&repository, manifest)).ok()?).ok()?;
+        (record.repository == repository && record.manifest == *manifest).then_some(record)
     }
 
     /// Stores a module, and updates its record.

@@ -155,7 +155,14 @@ async fn our_own_memory_is_not_the_fault_of_the_registry() {
     let error = fetch(None, request).await.unwrap_err();
     assert_eq!(error.reason(), "Busy", "{error}");
     drop(first);
-    fetch(None, request).await.unwrap();
+    // A tag of a stored module needs the same memory.
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().join("modules"));
+    drop(fetch(Some(&store), request).await.unwrap());
+    let first = fetch(Some(&store), request).await.unwrap();
+    assert_eq!(fetch(Some(&store), request).await.unwrap_err().reason(), "Busy");
+    drop(first);
+    fetch(Some(&store), request).await.unwrap();
 }
 
 #[tokio::test]

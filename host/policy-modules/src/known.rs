@@ -1,8 +1,8 @@
 //! A PolicyModule, its versions, and its status.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube_devops_cluster::crd::condition::{Conditions, LOADED, READY, RESOLVED, VERIFIED, time};
 use kube_devops_cluster::crd::{Grant, OciSource, PolicyModule, PolicyModuleStatus};
@@ -10,9 +10,13 @@ use kube_devops_engine::{Grants, LoadError, LoadedModule};
 use kube_devops_oci::fetch::Reserved;
 use kube_devops_oci::{Digest, OciError, Reference};
 use kube_devops_runtime::clock::Now;
+use tokio::time::Instant;
 
 use super::content::{Content, ContentError};
-use super::oci::{Identity, Origin, Progress};
+use super::oci::{Identity, Origin, Progress, View};
+
+/// The time after which a status says that a module waits. Most modules are fetched sooner, and need no write.
+const NOTICE: Duration = Duration::from_secs(5);
 
 /// A version to load.
 #[derive(Debug)]
@@ -132,6 +136,8 @@ pub struct Known {
     pub failure: Option<Failure>,
     /// Why the newest version is not active although it was loaded.
     pub conflict: Option<Failure>,
+    /// Since when the current spec waits to be fetched, and what for.
+    pub waiting: Option<(Instant, Failure)>,
     /// The progress with a registry, and the pauses after failures to load.
     pub progress: Progress,
     /// Whether the keys or grants changed since the versions were loaded, so that they may not be trusted any more.
@@ -150,6 +156,7 @@ impl Known {
             active: None,
             failure: None,
             conflict: None,
+            waiting: None,
             progress,
             is_distrusted: false,
         }
@@ -250,6 +257,43 @@ impl Known {
         }
     }
 
+    /// Notes whether the current spec waits to be fetched, for its registry or for other modules.
+    pub fn note_waiting(&mut self, is_leader: bool, may_fetch: bool, now: Now) {
+        let reason = self.wait_reason(is_leader, may_fetch, now);
+        self.waiting = reason.map(|(reason, message)| {
+            let since = self.waiting.as_ref().map_or(now.instant, |(since, _)| *since);
+            (since, Failure::of_source(reason, message))
+        });
+    }
+
+    fn wait_reason(&self, is_leader: bool, may_fetch: bool, now: Now) -> Option<(&'static str, &'static str)> {
+        let source = self.oci().filter(|_| self.resolved.is_none())?;
+        if self.progress.is_running() {
+            return Some(("Pending", "the current version is being fetched"));
+        }
+        let view = View { module: &self.object, source, is_leader, is_active: self.active.is_some(), now };
+        let is_due = self.progress.wait(view).is_some_and(|wait| wait.is_zero());
+        (is_due && !may_fetch).then_some(("Busy", "other modules are being fetched or loaded; this one follows"))
+    }
+
+    /// What the status says about a wait that takes long. A status that already describes the current spec is kept.
+    pub fn notice(&self, now: Now) -> Option<&Failure> {
+        let (since, reason) = self.waiting.as_ref()?;
+        let is_described = self.object.status.as_ref().is_some_and(|status| {
+            let is_notice = |reason: &str| matches!(reason, "Busy" | "Pending");
+            let resolved = status.conditions.iter().find(|condition| condition.type_ == RESOLVED);
+            status.observed_generation == self.object.metadata.generation
+                && resolved.is_some_and(|resolved| !is_notice(&resolved.reason))
+        });
+        (!is_described && now.instant.duration_since(*since) >= NOTICE).then_some(reason)
+    }
+
+    /// How long to wait until the status has to say that the module waits.
+    pub fn wait_for_notice(&self, now: Now) -> Option<Duration> {
+        let (since, _) = self.waiting.as_ref()?;
+        NOTICE.checked_sub(now.instant.duration_since(*since)).filter(|left| !left.is_zero())
+    }
+
     /// Why the current version is not active, if it cannot be.
     fn problem(&self) -> Option<&Failure> {
         self.failure.as_ref().or(self.conflict.as_ref())
@@ -269,25 +313,26 @@ impl Known {
     }
 
     /// Returns the status.
-    pub fn status(&self, now: DateTime<Utc>) -> PolicyModuleStatus {
+    pub fn status(&self, now: Now) -> PolicyModuleStatus {
         let before = self.object.status.as_ref();
         let conditions = Conditions {
             before: before.map_or(&[][..], |status| &status.conditions),
             generation: self.object.metadata.generation,
-            now,
+            now: now.utc,
         };
         let active = self.active.as_ref();
         let kept = match active {
             Some(active) => format!("; the last good version {} stays active", active.module.digest),
             None => String::new(),
         };
-        let failure = self.problem();
+        let failure = self.notice(now).or_else(|| self.problem());
         let is_unverified = failure.is_some_and(|failure| failure.condition == VERIFIED);
         let mut list = vec![match (&self.resolved, failure) {
             (Some(Ok(found)), _) => conditions.of(RESOLVED, true, "Found", found),
             (_, Some(_)) if is_unverified => conditions.of(RESOLVED, true, "Found", "the source was found"),
             (Some(Err(Failure { reason, message, .. })), _) => conditions.of(RESOLVED, false, reason, message),
-            (None, _) => conditions.of(RESOLVED, false, "Pending", "the source has not been read yet"),
+            (None, Some(Failure { reason, message, .. })) => conditions.of(RESOLVED, false, reason, message),
+            (None, None) => conditions.of(RESOLVED, false, "Pending", "the source has not been read yet"),
         }];
         match failure {
             Some(Failure { reason, message, .. }) if is_unverified => {

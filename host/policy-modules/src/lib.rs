@@ -18,6 +18,7 @@ mod compile;
 mod config_maps;
 pub mod content;
 mod fetch;
+mod fetches;
 mod known;
 mod manager;
 mod metrics;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config_maps::config_map;
 use fetch::Fetcher;
+use fetches::Fetches;
 use manager::Manager;
 use metrics::Metrics;
 use statuses::StatusWriter;
@@ -101,7 +103,7 @@ pub fn start(
     let manager = Manager {
         client,
         fetcher,
-        fetches: JoinSet::new(),
+        fetches: Fetches::default(),
         used: None,
         catalog,
         options,

@@ -27,6 +27,7 @@ use super::ModuleOptions;
 use super::compile::compile;
 use super::config_maps::{Source, follow};
 use super::fetch::Fetcher;
+use super::fetches::Fetches;
 use super::metrics::Metrics;
 use super::oci::Fetch;
 use super::statuses::StatusWriter;
@@ -34,13 +35,11 @@ use super::store::{Capacity, Failure, Load, LoadFailure, ModuleStore, Used};
 
 /// The longest time that a controller waits for its modules before it is ready.
 const START: Duration = Duration::from_secs(10);
-/// The most modules that are fetched, or wait to be loaded, at the same time.
-const FETCHES: usize = 4;
 
 /// A PolicyModule of the watch.
 type WatchedModule = LenientObject<PolicyModuleSpec, PolicyModuleStatus>;
 /// The result of fetching a version.
-type FetchResult = (Fetch, Result<Fetched, Failure>);
+pub(super) type FetchResult = (Fetch, Result<Fetched, Failure>);
 /// The result of loading a version.
 type LoadResult = (Load, Result<Arc<LoadedModule>, LoadFailure>);
 
@@ -48,7 +47,7 @@ type LoadResult = (Load, Result<Arc<LoadedModule>, LoadFailure>);
 pub(super) struct Manager {
     pub(super) client: Client,
     pub(super) fetcher: Fetcher,
-    pub(super) fetches: JoinSet<FetchResult>,
+    pub(super) fetches: Fetches<FetchResult>,
     /// What the cache was reduced to last; `None` if something was added to it since.
     pub(super) used: Option<Used>,
     pub(super) catalog: Catalog,
@@ -97,7 +96,7 @@ impl Manager {
                 }
                 finished = join(&mut self.loading) => self.loaded(finished),
                 finished = join(&mut self.reducing) => self.reduced(finished),
-                Some(fetched) = self.fetches.join_next() => self.fetched(fetched),
+                Some(fetched) = self.fetches.next() => self.fetched(fetched),
                 Some(Err(error)) = self.followers.join_next() => resume_panic(error),
                 () = &mut deadline, if !*self.started.borrow() => {
                     tracing::warn!("not all modules were loaded within {START:?}; their checks are not evaluated yet");
@@ -123,6 +122,7 @@ impl Manager {
         let mut watched = std::mem::take(&mut self.watched);
         watched.apply(self, event);
         self.watched = watched;
+        self.fetches.retain(|fetch| self.store.is_current(fetch));
         let needed = self.store.config_maps();
         self.followed.retain(|name, follower| {
             needed.contains(name) || {
@@ -142,16 +142,18 @@ impl Manager {
 
     /// How long to wait for the next version to fetch or load, and for the next attempt to write a status.
     fn wait(&self, now: Now) -> Option<Duration> {
-        let version = self.store.wait(self.is_leader(), self.capacity(), now);
+        let capacity = self.capacity(now);
+        let version = self.store.wait(self.is_leader(), capacity, now);
+        let slot = self.fetches.wait(now.instant).filter(|_| !capacity.fetch);
         let status = self.statuses.wait(now).filter(|_| self.is_leader() && self.loading.is_none());
-        version.into_iter().chain(status).min()
+        [version, slot, status].into_iter().flatten().min()
     }
 
-    fn capacity(&self) -> Capacity {
+    fn capacity(&self, now: Now) -> Capacity {
         // What is added to the cache while it is reduced would be removed.
         let is_reducing = self.reducing.is_some();
         Capacity {
-            fetch: !is_reducing && self.fetches.len() + self.store.waiting() < FETCHES,
+            fetch: !is_reducing && self.fetches.has_slot(self.store.waiting(), now.instant),
             load: !is_reducing && self.loading.is_none(),
         }
     }
@@ -162,18 +164,20 @@ impl Manager {
 
     /// Fetches and loads the next versions, activates loaded ones, and writes the statuses.
     fn proceed(&mut self) {
-        while self.capacity().fetch
+        while self.capacity(Now::read()).fetch
             && let Some(fetch) = self.store.next_fetch(self.is_leader(), Now::read())
         {
             let fetcher = self.fetcher.clone();
-            self.fetches.spawn(async move {
+            self.fetches.start(fetch.clone(), Now::read().instant, async move {
                 let fetched = AssertUnwindSafe(fetcher.fetch(&fetch)).catch_unwind().await;
                 let result =
                     fetched.unwrap_or_else(|_| Err(Failure::of_source("Crashed", "fetching the module crashed")));
                 (fetch, result)
             });
         }
-        if self.capacity().load
+        let now = Now::read();
+        self.store.note_waiting(self.is_leader(), self.capacity(now), now);
+        if self.capacity(now).load
             && let Some(load) = self.store.next_load(Now::read())
         {
             let engine = self.catalog.engine().clone();
@@ -228,6 +232,8 @@ impl Manager {
                 }
                 self.store.fetched(&fetch, result, Now::read());
             }
+            // It may have added something to the cache already.
+            Err(error) if error.is_cancelled() => self.used = None,
             Err(error) => tracing::error!("failed to fetch a module: {error}"),
         }
     }

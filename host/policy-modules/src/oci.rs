@@ -90,6 +90,8 @@ pub struct Progress {
     /// When the next attempt is made after a failure.
     pub next_retry: Option<DateTime<Utc>>,
     running: bool,
+    /// When the last attempt was started.
+    attempted: Option<Instant>,
     backoff: Backoff,
     /// The current version that was fetched last since the source changed.
     fetched: Option<Digest>,
@@ -113,6 +115,7 @@ impl Progress {
         Self {
             next_retry: None,
             running: false,
+            attempted: None,
             backoff: Backoff::of(&module, PAUSES),
             fetched: None,
             resolved: None,
@@ -141,6 +144,11 @@ impl Progress {
         self.running
     }
 
+    /// When the last attempt was started; `None` if there was none.
+    pub fn attempted(&self) -> Option<Instant> {
+        self.attempted
+    }
+
     /// Returns what to fetch now, once.
     ///
     /// # Errors
@@ -164,6 +172,9 @@ impl Progress {
         let wanted = wanted.filter(|_| self.backoff.is_over(view.now.instant) && self.may_load(view.now));
         let wanted = wanted.or_else(|| self.last_good(view).filter(|_| self.fallback.is_over(view.now.instant)));
         self.running = wanted.is_some();
+        if self.running {
+            self.attempted = Some(view.now.instant);
+        }
         match (wanted, reference) {
             (None, Err(error)) => Err(error),
             (wanted, _) => Ok(wanted),

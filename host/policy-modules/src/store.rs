@@ -66,6 +66,7 @@ impl ModuleStore {
                 known.object = object;
                 if is_changed {
                     known.resolved = None;
+                    known.waiting = None;
                     known.next = None;
                     known.progress.restart();
                 }
@@ -163,9 +164,12 @@ impl ModuleStore {
         }
     }
 
-    /// The next version to fetch from a registry, once.
+    /// The next version to fetch from a registry, once. It belongs to the module that was not tried for the longest time.
     pub fn next_fetch(&mut self, is_leader: bool, now: Now) -> Option<Fetch> {
-        for (name, known) in &mut self.modules {
+        let mut modules: Vec<(&String, &mut Known)> = self.modules.iter_mut().collect();
+        // Modules whose registry does not answer are tried again after those that were not tried yet.
+        modules.sort_by_key(|(_, known)| known.progress.attempted());
+        for (name, known) in modules {
             let Some(source) = &known.object.spec.source.oci else { continue };
             let view = View { module: &known.object, source, is_leader, is_active: known.active.is_some(), now };
             match known.progress.next(view) {
@@ -191,15 +195,28 @@ impl ModuleStore {
             None if capacity.load && known.oci().is_none() => known.next.as_ref().and(known.progress.load_pause(now)),
             None => None,
         };
-        self.modules.values().filter_map(wait).min()
+        let notice = |known: &Known| known.wait_for_notice(now);
+        self.modules.values().flat_map(|known| [wait(known), notice(known)]).flatten().min()
+    }
+
+    /// Notes which modules wait for a registry, or for other modules, so that their status says so if it takes long.
+    pub fn note_waiting(&mut self, is_leader: bool, capacity: Capacity, now: Now) {
+        for known in self.modules.values_mut() {
+            known.note_waiting(is_leader, capacity.fetch, now);
+        }
+    }
+
+    /// Whether the result of fetching a version is still needed: its object was not deleted or changed.
+    pub fn is_current(&self, fetch: &Fetch) -> bool {
+        self.modules.get(&fetch.module).is_some_and(|known| fetch.identity == Identity::of(&known.object))
     }
 
     /// Enters the result of fetching a version. It is ignored if the source has changed.
     pub fn fetched(&mut self, fetch: &Fetch, result: Result<Fetched, Failure>, now: Now) {
-        let Some(known) = self.modules.get_mut(&fetch.module) else { return };
-        if fetch.identity != Identity::of(&known.object) {
+        if !self.is_current(fetch) {
             return;
         }
+        let Some(known) = self.modules.get_mut(&fetch.module) else { return };
         match result {
             Ok(Fetched { record, component, reserved }) => {
                 known.progress.succeeded(&fetch.origin, &record.manifest);
@@ -345,9 +362,10 @@ impl ModuleStore {
     pub fn statuses(&self, now: Now) -> Vec<(PolicyModule, PolicyModuleStatus)> {
         // What is about to be loaded has no status yet, unless it is loaded again after a failure.
         let is_pending = |known: &Known| known.next.is_some() && known.progress.may_load(now);
-        let known = self.modules.values().filter(|known| known.resolved.is_some() && !is_pending(known));
+        let is_known = |known: &Known| known.resolved.is_some() && !is_pending(known);
+        let known = self.modules.values().filter(|known| is_known(known) || known.notice(now).is_some());
         known
-            .map(|known| (known.object.clone(), known.status(now.utc)))
+            .map(|known| (known.object.clone(), known.status(now)))
             .filter(|(object, status)| object.status.as_ref() != Some(status))
             .collect()
     }

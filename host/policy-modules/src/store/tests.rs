@@ -196,11 +196,8 @@ fn what_cannot_be_started_is_not_waited_for() {
     assert_eq!(wait(&store, true, false), None, "another version is being loaded");
     assert_eq!(wait(&store, false, true), Some(Duration::ZERO), "a ConfigMap is not fetched");
 
-    let mut remote = object("remote", "");
-    let oci = OciSource { reference: "registry.example.com/checks:1".to_owned(), ..OciSource::default() };
-    remote.spec.source = ModuleSource { config_map: None, oci: Some(oci) };
     let mut store = ModuleStore::new(100);
-    store.set(remote);
+    store.set(remote("remote"));
     assert_eq!(wait(&store, true, false), Some(Duration::ZERO));
     assert_eq!(wait(&store, false, true), None, "enough versions are being fetched");
 }
@@ -331,4 +328,63 @@ fn a_module_whose_spec_cannot_be_read_is_not_used_and_says_so_once() {
     load(&mut store, Ok(()));
     store.activate(&base, &mut active);
     assert!(is_ready(&store));
+}
+
+fn remote(name: &str) -> PolicyModule {
+    let oci = OciSource { reference: format!("registry.example.com/{name}:1"), ..OciSource::default() };
+    let source = ModuleSource { config_map: None, oci: Some(oci) };
+    PolicyModule::new(name, PolicyModuleSpec { source, ..PolicyModuleSpec::default() })
+}
+
+#[test]
+fn a_module_that_was_not_tried_is_fetched_before_those_that_failed() {
+    let (mut store, time) = (ModuleStore::new(100), now());
+    store.set(remote("a"));
+    let Some(fetch) = store.next_fetch(true, time) else { panic!("there is a version") };
+    store.fetched(&fetch, Err(Failure::of_source("RegistryUnreachable", "no answer")), time);
+    store.set(remote("b"));
+    let later = time + Duration::from_secs(600);
+    let next = |store: &mut ModuleStore| store.next_fetch(true, later).map(|fetch| fetch.module);
+    assert_eq!([next(&mut store), next(&mut store), next(&mut store)], [Some("b".into()), Some("a".into()), None]);
+}
+
+#[test]
+fn a_module_that_waits_long_says_so() {
+    let (mut store, time) = (ModuleStore::new(100), now());
+    let full = Capacity { fetch: false, load: true };
+    let later = time + Duration::from_secs(5);
+    let reasons = |store: &ModuleStore, now| {
+        let conditions = store.statuses(now).into_iter().flat_map(|(_, status)| status.conditions);
+        conditions.map(|condition| condition.reason).collect::<Vec<_>>()
+    };
+    store.set(remote("labels"));
+    store.note_waiting(true, full, time);
+    assert!(store.statuses(time).is_empty(), "most modules are fetched sooner");
+    assert_eq!(store.wait(true, full, time), Some(Duration::from_secs(5)));
+    store.note_waiting(true, full, later);
+    assert_eq!(reasons(&store, later), ["Busy"; 3]);
+    assert_eq!(store.wait(true, full, later), None);
+    let (object, busy) = store.statuses(later).remove(0);
+    store.set_status(&object, busy);
+
+    let Some(fetch) = store.next_fetch(true, later) else { panic!("there is a version") };
+    store.note_waiting(true, ALL, later);
+    assert_eq!(reasons(&store, later), ["Pending"; 3], "its registry does not answer");
+    store.fetched(&fetch, Err(Failure::of_source("RegistryUnreachable", "no answer")), later);
+    store.note_waiting(true, ALL, later);
+    assert_eq!(reasons(&store, later), ["RegistryUnreachable"; 3]);
+}
+
+#[test]
+fn a_status_that_describes_the_spec_is_kept_after_a_restart() {
+    let (mut store, time) = (ModuleStore::new(100), now());
+    store.set(remote("labels"));
+    let Some(fetch) = store.next_fetch(true, time) else { panic!("there is a version") };
+    store.fetched(&fetch, Err(Failure::of_source("NotFound", "no tag")), time);
+    let (described, status) = store.statuses(time).remove(0);
+    let mut store = ModuleStore::new(100);
+    store.set(PolicyModule { status: Some(status), ..described });
+    store.note_waiting(true, Capacity { fetch: false, load: true }, time);
+    store.note_waiting(true, Capacity { fetch: false, load: true }, time + Duration::from_secs(60));
+    assert!(store.statuses(time + Duration::from_secs(60)).is_empty());
 }
