@@ -12,7 +12,7 @@ use kube_devops_core::{Needs, Report, Subject};
 use kube_devops_manifests::{self as manifests, Manifests, ReadOptions, STANDARD_INPUT};
 
 use super::Outcome;
-use super::evaluate::{Evaluator, exclude_system_namespaces, outcome, report_unverified};
+use super::evaluate::{Evaluator, empty_reason, exclude_system_namespaces, outcome, report_unverified};
 use super::render::{self, ChartValues};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, EvaluationArguments, Selection};
 use crate::connection::with_cluster;
@@ -48,7 +48,13 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
         evaluator.evaluate(&selected.subjects)
     };
     if selected.subjects.is_empty() && selected.errors.is_empty() {
-        print_message("warning", &format!("nothing was evaluated: {}", selected.empty_reason()));
+        print_message(
+            "warning",
+            &format!(
+                "nothing was evaluated: {}",
+                empty_reason(&selected.extent, &selected.target, ["pods or workloads", "pods and workloads"])
+            ),
+        );
     }
     let report = Report::new(&selected.subjects, outcomes, selected.extent, selected.errors);
     evaluator.warn_if_inapplicable(&report, &selected.target);
@@ -72,32 +78,6 @@ struct Selected {
     errors: Vec<ReportError>,
     /// The description of their origin.
     target: String,
-}
-
-impl Selected {
-    /// Returns the reason why there are no objects to evaluate, and how to fix it.
-    fn empty_reason(&self) -> String {
-        let Extent { excluded, filtered, .. } = self.extent;
-        let target = &self.target;
-        match (excluded, filtered) {
-            (0, 0) if self.extent.scaled_to_zero > 0 => {
-                format!("{target} contains only ReplicaSets with 0 replicas")
-            }
-            (0, 0) => format!("no pods or workloads found in {target}"),
-            (0, _) => {
-                format!(
-                    "none of the pods and workloads in {target} match the namespaces and the label selector \
-                     ({filtered} filtered out)"
-                )
-            }
-            _ => {
-                format!(
-                    "all pods and workloads in {target} are in system namespaces ({excluded} excluded); \
-                     evaluate them with --include-system"
-                )
-            }
-        }
-    }
 }
 
 fn read_cluster(

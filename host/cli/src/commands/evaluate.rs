@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use kube_devops_cluster::policies;
-use kube_devops_core::report::ReportError;
+use kube_devops_core::report::{Extent, ReportError};
 use kube_devops_core::text::number;
 use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Severity, Stage, Subject, SystemNamespaces};
 use kube_devops_engine::{Checks, RuleSet};
@@ -155,6 +155,21 @@ pub fn exclude_system_namespaces(subjects: &mut Vec<Subject>, arguments: &Evalua
     before - subjects.len()
 }
 
+/// Returns the reason why there are no objects to evaluate, and how to fix it. `kinds` names them, first after "no", then after "all".
+pub fn empty_reason(extent: &Extent, target: &str, kinds: [&str; 2]) -> String {
+    let [any, all] = kinds;
+    match (extent.excluded, extent.filtered) {
+        (0, 0) if extent.scaled_to_zero > 0 => format!("{target} contains only ReplicaSets with 0 replicas"),
+        (0, 0) => format!("no {any} found in {target}"),
+        (0, filtered) => format!(
+            "none of the {all} in {target} match the namespaces and the label selector ({filtered} filtered out)"
+        ),
+        (excluded, _) => format!(
+            "all {all} in {target} are in system namespaces ({excluded} excluded); evaluate them with --include-system"
+        ),
+    }
+}
+
 /// Returns the errors about selected namespaces without pods that may not exist. They are only warnings without a gate: an empty
 /// namespace is no fault, but a misspelt one must not meet a gate.
 /// `cluster` is one of several.
@@ -221,6 +236,19 @@ mod tests {
     use kube_devops_core::report::ReportError;
 
     use super::*;
+
+    #[test]
+    fn the_reason_for_an_empty_report_names_what_was_left_out() {
+        let reason = |extent: Extent| empty_reason(&extent, "one, two", ["pods", "pods"]);
+        assert_eq!(reason(Extent::default()), "no pods found in one, two");
+        let excluded = reason(Extent { excluded: 3, ..Extent::default() });
+        assert_eq!(
+            excluded,
+            "all pods in one, two are in system namespaces (3 excluded); evaluate them with --include-system"
+        );
+        let filtered = reason(Extent { filtered: 2, ..Extent::default() });
+        assert!(filtered.ends_with("match the namespaces and the label selector (2 filtered out)"), "{filtered}");
+    }
 
     fn report(result: CheckResult, subjects: usize, errors: Vec<ReportError>) -> Report {
         let subjects = vec![Subject { kind: "Pod".into(), name: "web".into(), ..Subject::default() }; subjects];

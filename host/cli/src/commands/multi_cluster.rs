@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::evaluate::{Evaluator, exclude_system_namespaces, outcome, report_unverified};
+use super::evaluate::{Evaluator, empty_reason, exclude_system_namespaces, outcome, report_unverified};
 use super::{Outcome, print};
 use crate::arguments::{
     ClusterArguments, ContextFormat, ListContextsArguments, MultiClusterArguments, MultiClusterCommand,
@@ -144,7 +144,8 @@ fn analyze(
     runtime.shutdown_background();
     let report = Report::of_clusters(clusters);
     if report.subjects == 0 && report.errors.is_empty() {
-        print_message("warning", &format!("nothing was evaluated: no pods found in {}", target(&selected)));
+        let reason = empty_reason(&report.extent, &target(&selected), ["pods", "pods"]);
+        print_message("warning", &format!("nothing was evaluated: {reason}"));
     }
     evaluator.warn_if_inapplicable(&report, &target(&selected));
     evaluator.write(&report, &target(&selected), arguments.per_cluster)?;
