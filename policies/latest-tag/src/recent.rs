@@ -43,8 +43,8 @@ mod tests {
     #[test]
     fn texts_are_equal_if_all_bytes_are() {
         for length in 0..20 {
-            let text = "abcdefghijklmnopqrst"[..length].as_bytes();
-            assert!(is_equal(text, &text.to_vec()));
+            let text = &b"abcdefghijklmnopqrst"[..length];
+            assert!(is_equal(text, text));
             assert!(!is_equal(text, &[text, b"x"].concat()) && !is_equal(&[text, b"x"].concat(), text));
             for index in 0..length {
                 let mut other = text.to_vec();
