@@ -31,6 +31,11 @@ pub fn object_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// The name of an object, or an empty text if there is none.
+pub fn optional_name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { object_name(text) }
+}
+
 fn is_label(text: &str) -> bool {
     text.len() <= 63 && !text.contains('.') && is_subdomain(text)
 }
@@ -46,6 +51,7 @@ mod tests {
         for text in ["", "Platform", "a\nb: c", "-a", "a-", "a b", "a/b", "a_b", "a,b"] {
             assert!(namespace(text).is_err() && service_name(text).is_err() && object_name(text).is_err(), "{text}");
         }
+        assert!(optional_name("").is_ok() && optional_name("a b").is_err());
         assert!(namespace("a.b").is_err() && service_name("a.b").is_err());
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use kube_devops_core::Severity;
 use kube_devops_webhook::configuration::TemplatedResource;
 
-use super::names::{namespace, object_name, service_name};
+use super::names::{namespace, object_name, optional_name, service_name};
 use super::{ControllerArguments, ModuleCacheArguments};
 
 #[derive(Debug, Subcommand)]
@@ -46,8 +46,8 @@ pub struct WebhookNames {
     /// Service of the webhook
     #[arg(long, default_value = "kube-devops-webhook", value_name = "NAME", value_parser = service_name)]
     pub service_name: String,
-    /// ServiceAccount of the operator, in the same namespace, whose updates are admitted because it remediates workloads
-    #[arg(long, default_value = "kube-devops-reconcile", value_name = "NAME", value_parser = object_name)]
+    /// ServiceAccount of the operator, in the same namespace, whose updates are admitted because it remediates workloads; may be empty
+    #[arg(long, default_value = "kube-devops-reconcile", value_name = "NAME", value_parser = optional_name)]
     pub operator_service_account: String,
 }
 

@@ -13,6 +13,7 @@ use kube_devops_webhook::certificate::{
 use kube_devops_webhook::configuration::{ConfigurationOptions, Server, mutating, validating};
 use kube_devops_webhook::{self as webhook, CertificateSource, WebhookOptions};
 
+use super::policy::ordered_document;
 use super::{Outcome, controller, print};
 use crate::arguments::{
     CertGenerateArguments, ClusterArguments, InstallConfigArguments, WebhookCommand, WebhookNames,
@@ -118,7 +119,7 @@ fn install_config(arguments: InstallConfigArguments) -> Result<Outcome> {
         system: SystemNamespaces::default().and(arguments.system_namespaces).and([arguments.namespace]),
         resources: arguments.resources,
     };
-    let documents = [serde_norway::to_string(&validating(&options))?, serde_norway::to_string(&mutating(&options))?];
+    let documents = [ordered_document(&validating(&options))?, ordered_document(&mutating(&options))?];
     print(&documents.join("---\n"))
 }
 

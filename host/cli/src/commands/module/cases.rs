@@ -8,12 +8,12 @@ use anyhow::{Context, Error, Result, bail, ensure};
 use kube_devops_cluster::policy_file::settings_as_stored;
 use kube_devops_core::{CheckResult, Policy, RuleConfig, evaluations};
 use kube_devops_engine::Checks;
-use kube_devops_manifests::{self as manifests, Limits, ReadOptions, parse_document, read_document};
+use kube_devops_manifests::{self as manifests, Limits, ReadOptions, read_document};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::evaluate::need_status;
-use super::super::policy::{document, error_text};
+use super::super::policy::error_text;
 
 /// The suffix of the files with expected findings.
 const EXPECTED: &str = ".expected.yaml";
@@ -39,14 +39,6 @@ impl Expected {
         let settings = self.settings.into_iter().filter(|(_, settings)| !settings.is_null());
         self.settings = settings.map(|(check, settings)| (check, settings_as_stored(settings))).collect();
         self
-    }
-
-    /// Returns the content as YAML, which is read as the same content.
-    pub fn to_yaml(&self) -> Result<String> {
-        let text = serde_norway::to_string(self)?;
-        // The serializer does not quote strings such as `y` and `1_000`, which are strings in YAML 1.2 only.
-        let read = parse_document(&text, &"".into(), &Limits::default()).ok().flatten();
-        if read.as_ref() == Some(self) { Ok(text) } else { Ok(document(&serde_json::to_value(self)?)) }
     }
 }
 
@@ -166,6 +158,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::commands::policy::ordered_document;
 
     /// The names of the cases in files, or the error.
     fn names(files: &[&str]) -> Result<Vec<String>, String> {
@@ -246,10 +239,12 @@ mod tests {
         for text in ["y", "off", "1_000", "0777", "0b1", "<<", "~", "a: b", "has no label team"] {
             let settings = [(text.to_owned(), json!({ text: [text, 1.5, null] }))].into();
             let content = Expected { settings, findings: vec![finding(text)] };
-            assert_eq!(expected(content.to_yaml().unwrap()), Ok(content), "{text}");
+            assert_eq!(expected(ordered_document(&content).unwrap()), Ok(content), "{text}");
         }
         let plain = Expected { findings: vec![finding("no label")], ..Expected::default() };
-        assert!(plain.to_yaml().unwrap().starts_with("findings:\n- check: no label\n  object: Pod default/a\n"));
+        assert!(
+            ordered_document(&plain).unwrap().starts_with("findings:\n- check: no label\n  object: Pod default/a\n")
+        );
     }
 
     #[test]

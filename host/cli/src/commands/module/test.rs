@@ -9,6 +9,7 @@ use kube_devops_engine::{Catalog, Checks};
 use quick_xml::escape::escape;
 use similar::TextDiff;
 
+use super::super::policy::ordered_document;
 use super::super::report_file;
 use super::cases::{self, Case};
 use super::{Outcome, build, print};
@@ -54,10 +55,10 @@ fn result(case: &Case, checks: &Checks, update: bool) -> Result<Option<String>> 
         return Ok(None);
     }
     if update {
-        report_file::write_bytes(&case.expected_file, found.to_yaml()?.as_bytes())?;
+        report_file::write_bytes(&case.expected_file, ordered_document(&found)?.as_bytes())?;
         return Ok(None);
     }
-    let (expected, found) = (expected.to_yaml()?, found.to_yaml()?);
+    let (expected, found) = (ordered_document(&expected)?, ordered_document(&found)?);
     let diff = TextDiff::from_lines(&expected, &found).unified_diff().header("expected", "found").to_string();
     Ok(Some(diff))
 }

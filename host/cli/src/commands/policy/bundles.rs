@@ -8,6 +8,7 @@ use kube_devops_core::{Bundle, Enforcement};
 use kube_devops_engine::Catalog;
 
 use super::super::{Outcome, print};
+use super::document::ordered_document;
 use crate::arguments::{ClusterArguments, ModuleArguments};
 use crate::modules;
 
@@ -36,7 +37,7 @@ pub fn apply(
 ) -> Result<Outcome> {
     let catalog = modules::catalog(further, cluster)?;
     let policy = policies::from_bundle(&modules::bundle(&catalog, name)?, namespace, policy_name)?;
-    print(&serde_norway::to_string(&policy)?)
+    print(&ordered_document(&policy)?)
 }
 
 fn details(catalog: &Catalog, bundle: &Bundle) -> String {

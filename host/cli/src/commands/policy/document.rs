@@ -6,10 +6,21 @@
 
 use std::fmt::Write;
 
+use anyhow::Result;
+use kube_devops_manifests::{Limits, parse_document};
+use serde::Serialize;
 use serde_json::Value;
 
 /// Words that are no strings for some readers.
 const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
+
+/// Returns an object as a YAML document without a separator, with its fields in their order unless kubectl would read other values: the
+/// serializer does not quote strings such as `y` and `1_000`, which are strings in YAML 1.2 only.
+pub fn ordered_document(object: &impl Serialize) -> Result<String> {
+    let (text, value) = (serde_norway::to_string(object)?, serde_json::to_value(object)?);
+    let read: Option<Value> = parse_document(&text, &"".into(), &Limits::default()).ok().flatten();
+    if read.as_ref() == Some(&value) { Ok(text) } else { Ok(document(&value)) }
+}
 
 /// Returns an object as a YAML document, without a separator.
 pub fn document(object: &Value) -> String {
@@ -93,6 +104,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
 
@@ -101,6 +113,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn fields_stay_in_order_unless_kubectl_would_read_other_values() {
+        #[derive(Serialize)]
+        struct Rule<'a> {
+            name: &'a str,
+            check: &'a str,
+        }
+        let text = |name| ordered_document(&Rule { name, check: "a" }).unwrap();
+        assert_eq!(text("team"), "name: team\ncheck: a\n");
+        for name in ["y", "off", "1_000"] {
+            assert_eq!(text(name), format!("check: a\nname: \"{name}\"\n"));
+        }
+    }
 
     #[test]
     fn a_policy_is_readable_yaml() {

@@ -22,7 +22,7 @@ use kube_devops_cluster::connection::Connection;
 use kube_devops_cluster::gitops::{self, StoredKind};
 use serde_json::Value;
 
-pub use self::document::document;
+pub use self::document::ordered_document;
 use self::files::DeclaredPolicy;
 pub use self::files::error_text;
 pub use self::one::{FilePolicy, read_one};
