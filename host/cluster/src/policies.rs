@@ -72,13 +72,12 @@ pub fn possible_rules(
     checks: &Checks,
     deadline: Instant,
 ) -> (RuleSet, Vec<RulesError>) {
-    let (policy, unknown_bundle) = match policy(name, spec, checks) {
-        Ok(policy) => (policy, None),
-        Err(error) => (own_policy(name, spec, Vec::new()), Some(error)),
+    let (of_bundle, unknown_bundle) = match bundle_rules(spec, checks) {
+        Ok(rules) => (rules, None),
+        Err(error) => (Vec::new(), Some(RulesError::from(error))),
     };
-    let (rules, errors) = checks.possible_rules(&policy, deadline);
-    let errors = errors.into_iter().map(RulesError::from);
-    (rules, unknown_bundle.map(RulesError::from).into_iter().chain(errors).collect())
+    let (rules, errors) = checks.possible_rules(&policy_of(name, spec, of_bundle), deadline);
+    (rules, unknown_bundle.into_iter().chain(errors.into_iter().map(RulesError::from)).collect())
 }
 
 /// Whether a spec enables no check. A bundle is assumed to enable some.
@@ -94,18 +93,18 @@ pub fn enables_no_check(spec: &DevOpsPolicySpec) -> bool {
 ///
 /// If its bundle does not exist.
 pub fn policy(name: &str, spec: &DevOpsPolicySpec, checks: &Checks) -> Result<Policy, SpecError> {
-    let rules = match &spec.bundle {
-        Some(bundle) => {
-            let unknown = || SpecError::UnknownBundle { name: bundle.clone() };
-            checks.bundle(bundle).ok_or_else(unknown)?.rules.clone()
-        }
-        None => Vec::new(),
-    };
-    Ok(own_policy(name, spec, rules))
+    Ok(policy_of(name, spec, bundle_rules(spec, checks)?))
+}
+
+/// The rules of the bundle of a spec; none without a bundle.
+fn bundle_rules(spec: &DevOpsPolicySpec, checks: &Checks) -> Result<Vec<RuleConfig>, SpecError> {
+    let Some(name) = &spec.bundle else { return Ok(Vec::new()) };
+    let bundle = checks.bundle(name).ok_or_else(|| SpecError::UnknownBundle { name: name.clone() })?;
+    Ok(bundle.rules.clone())
 }
 
 /// The policy with the rules of a bundle, replaced by those of the fields of a spec, replaced by those of its checks.
-fn own_policy(name: &str, spec: &DevOpsPolicySpec, mut rules: Vec<RuleConfig>) -> Policy {
+fn policy_of(name: &str, spec: &DevOpsPolicySpec, mut rules: Vec<RuleConfig>) -> Policy {
     let fields = serde_json::to_value(spec).unwrap_or_default();
     for field in &POLICY_FIELDS {
         let severity = fields["severityOverrides"][field.severity_override].as_str();

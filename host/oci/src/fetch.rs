@@ -125,14 +125,13 @@ async fn pinned(store: Option<&Store>, request: &Request<'_>) -> Result<Option<F
 /// Returns what the store has of a manifest, without blocking the runtime. The memory is reserved before the component is read.
 async fn known(store: Option<&Store>, request: &Request<'_>, manifest: &Digest) -> Result<Option<Fetched>, OciError> {
     let Some(store) = store.cloned() else { return Ok(None) };
-    let (reference, manifest) = (request.reference.clone(), manifest.clone());
-    let (records, wanted) = (store.clone(), (reference.clone(), manifest.clone()));
-    let found = blocking::run(move || records.find(&wanted.0, &wanted.1)).await?;
-    let Some(found) = found.filter(|record| record.size <= request.most) else { return Ok(None) };
+    let (records, reference, manifest) = (store.clone(), request.reference.clone(), manifest.clone());
+    let found = blocking::run(move || records.find(&reference, &manifest)).await?;
+    let Some(record) = found.filter(|record| record.size <= request.most) else { return Ok(None) };
     let reserved = match request.budget {
-        Some(budget) => Some(budget.reserve(found.size, request.options.timeouts.deadline).await?),
+        Some(budget) => Some(budget.reserve(record.size, request.options.timeouts.deadline).await?),
         None => None,
     };
-    let read = blocking::run(move || store.get(&reference, &manifest)).await?;
-    Ok(read.map(|(record, component)| Fetched { record, component, reserved }))
+    let read = move || store.content(&record).map(|component| Fetched { record, component, reserved });
+    blocking::run(read).await
 }

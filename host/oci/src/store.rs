@@ -92,8 +92,8 @@ impl Store {
     /// Returns the module with a manifest, if it is complete.
     pub fn get(&self, reference: &Reference, manifest: &Digest) -> Option<(Record, Vec<u8>)> {
         let record = self.find(reference, manifest)?;
-        let component = fs::read(self.component(&record.component)).ok()?;
-        (Digest::of(&component) == record.component).then_some((record, component))
+        let component = self.content(&record)?;
+        Some((record, component))
     }
 
     /// Returns the record of a module, without its component.
@@ -101,6 +101,12 @@ impl Store {
         let repository = repository(reference);
         let record: Record = serde_json::from_slice(&fs::read(self.record(&repository, manifest)).ok()?).ok()?;
         (record.repository == repository && record.manifest == *manifest).then_some(record)
+    }
+
+    /// Returns the component of a record, if it is complete.
+    pub(crate) fn content(&self, record: &Record) -> Option<Vec<u8>> {
+        let component = fs::read(self.component(&record.component)).ok()?;
+        (Digest::of(&component) == record.component).then_some(component)
     }
 
     /// Stores a module, and updates its record.

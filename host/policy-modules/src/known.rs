@@ -257,6 +257,12 @@ impl Known {
         }
     }
 
+    /// How long to wait until a version can be fetched from the registry; `None` if there is none to fetch.
+    pub fn wait_for_fetch(&self, is_leader: bool, now: Now) -> Option<Duration> {
+        let (source, is_active) = (self.oci()?, self.active.is_some());
+        self.progress.wait(View { module: &self.object, source, is_leader, is_active, now })
+    }
+
     /// Notes whether the current spec waits to be fetched, for its registry or for other modules.
     pub fn note_waiting(&mut self, is_leader: bool, may_fetch: bool, now: Now) {
         let reason = self.wait_reason(is_leader, may_fetch, now);
@@ -267,12 +273,11 @@ impl Known {
     }
 
     fn wait_reason(&self, is_leader: bool, may_fetch: bool, now: Now) -> Option<(&'static str, &'static str)> {
-        let source = self.oci().filter(|_| self.resolved.is_none())?;
+        self.oci().filter(|_| self.resolved.is_none())?;
         if self.progress.is_running() {
             return Some(("Pending", "the current version is being fetched"));
         }
-        let view = View { module: &self.object, source, is_leader, is_active: self.active.is_some(), now };
-        let is_due = self.progress.wait(view).is_some_and(|wait| wait.is_zero());
+        let is_due = self.wait_for_fetch(is_leader, now).is_some_and(|wait| wait.is_zero());
         (is_due && !may_fetch).then_some(("Busy", "other modules are being fetched or loaded; this one follows"))
     }
 

@@ -186,14 +186,11 @@ impl ModuleStore {
 
     /// How long to wait for the next version to fetch or load; `None` if only an event can cause one.
     pub fn wait(&self, is_leader: bool, capacity: Capacity, now: Now) -> Option<Duration> {
-        let wait = |known: &Known| match known.oci().filter(|_| capacity.fetch) {
-            Some(source) => {
-                let is_active = known.active.is_some();
-                known.progress.wait(View { module: &known.object, source, is_leader, is_active, now })
-            }
+        let wait = |known: &Known| match known.oci() {
+            Some(_) if capacity.fetch => known.wait_for_fetch(is_leader, now),
             // What was fetched from a registry is loaded at once, or fetched again.
-            None if capacity.load && known.oci().is_none() => known.next.as_ref().and(known.progress.load_pause(now)),
-            None => None,
+            None if capacity.load => known.next.as_ref().and(known.progress.load_pause(now)),
+            _ => None,
         };
         let notice = |known: &Known| known.wait_for_notice(now);
         self.modules.values().flat_map(|known| [wait(known), notice(known)]).flatten().min()

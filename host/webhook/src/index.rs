@@ -1,6 +1,7 @@
 //! The policies of each namespace with their rules, kept up to date by a watch: a request never waits for the API server.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Display;
 use std::ops::BitOr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -166,18 +167,17 @@ impl Indexer {
 /// The spec of a policy, or the reason why it cannot be read.
 type Spec = Result<DevOpsPolicySpec, String>;
 
-fn invalid_policy(policy: &str, reason: &str) -> EvaluationFailure {
-    EvaluationFailure { reason: Reason::InvalidPolicy, text: format!("policy {policy} is invalid: {reason}") }
+/// The failure of a policy, of which a rule could not be created, or of which the spec cannot be evaluated.
+fn failure(policy: &str, reason: Reason, cause: impl Display) -> EvaluationFailure {
+    let problem = if reason == Reason::InvalidPolicy { " is invalid" } else { "" };
+    EvaluationFailure { reason, text: format!("policy {policy}{problem}: {cause}") }
 }
 
-/// The failure of a rule that could not be created, or of a bundle.
-fn failure(policy: &str, error: &RulesError) -> EvaluationFailure {
-    let reason = match error {
-        RulesError::Rule(error) if error.is_timeout() => Reason::Timeout,
-        RulesError::Rule(error) if error.is_temporary() => Reason::CheckFailed,
-        error => return invalid_policy(policy, &error.to_string()),
-    };
-    EvaluationFailure { reason, text: format!("policy {policy}: {error}") }
+fn reason(error: &RulesError) -> Reason {
+    match error {
+        RulesError::Spec(_) => Reason::InvalidPolicy,
+        RulesError::Rule(error) => Reason::of_rule(error),
+    }
 }
 
 /// The known policies.
@@ -195,12 +195,12 @@ impl Policies {
         let (rules, failures) = match &spec {
             Ok(spec) => {
                 let (rules, errors) = self.rules(key, spec, now);
-                (Some(Arc::new(rules)), errors.iter().map(|error| failure(&key.name, error)).collect())
+                (Some(Arc::new(rules)), errors.iter().map(|error| failure(&key.name, reason(error), error)).collect())
             }
-            Err(reason) => {
-                let message = unreadable_spec(reason);
+            Err(error) => {
+                let message = unreadable_spec(error);
                 tracing::warn!(policy = %key, "the policy is not evaluated: {message}");
-                (None, vec![invalid_policy(&key.name, &message)])
+                (None, vec![failure(&key.name, Reason::InvalidPolicy, message)])
             }
         };
         let applied = AppliedPolicy { name: key.name.clone(), rules, failures };

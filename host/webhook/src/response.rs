@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::text::{cut, escape_controls, number};
 use kube_devops_core::{CheckInfo, Severity, Violation};
+use kube_devops_engine::RuleError;
 
 use super::review::{Denial, Response};
 
@@ -51,6 +52,15 @@ impl Reason {
         Self::Timeout,
         Self::Overload,
     ];
+
+    /// The reason why a rule could not be created.
+    pub fn of_rule(error: &RuleError) -> Self {
+        match error {
+            error if error.is_timeout() => Self::Timeout,
+            error if error.is_temporary() => Self::CheckFailed,
+            _ => Self::InvalidPolicy,
+        }
+    }
 
     /// The value of the label `reason`.
     pub fn as_str(self) -> &'static str {

@@ -14,6 +14,7 @@ pub mod helm;
 mod hostile;
 pub mod http;
 pub mod javascript;
+pub mod kubectl;
 pub mod objects;
 pub mod operator;
 mod program;

@@ -3,10 +3,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
+use end_to_end::kubectl::objects_by_kubectl;
 use end_to_end::objects::{bad_pod, documents, good_pod, pod, restarted, with_status};
 use end_to_end::{Folder, Ran, kube_devops, run, run_with_input};
 use serde_json::{Value, json};
@@ -334,16 +332,6 @@ spec:
   severityOverrides: {latestTag: *high}
 ";
 
-/// Returns the spec of a policy file as kubectl sends it to the API server.
-fn spec_by_kubectl(kubectl: &Path, file: &Path) -> Value {
-    let mut command = Command::new(kubectl);
-    command.args(["annotate", "--local", "x=y", "-o", "json", "-f"]).arg(file);
-    let output = command.env("KUBECONFIG", "/nowhere").stdin(Stdio::null()).output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {error}", fs::read_to_string(file).unwrap_or_default());
-    serde_json::from_slice::<Value>(&output.stdout).unwrap()["spec"].clone()
-}
-
 /// Returns the violations, or the reason of the error without the place of the policy.
 fn violations_or_reason(ran: &Ran) -> Result<Value, String> {
     if ran.code == Some(0) {
@@ -369,9 +357,10 @@ fn a_policy_file_has_the_meaning_that_it_has_for_kubectl() {
     contents.extend(["{n: 5}", "{'n': 5}", "{<<: {threshold: 7}}", "{}"].map(with_settings));
     for content in contents {
         let folder = Folder::with([("policy.yaml", &content)]);
-        let spec = spec_by_kubectl(&kubectl, &folder.path().join("policy.yaml"));
-        let (ours, theirs) = (evaluate_with_policy(&content), evaluate_with_spec(&spec));
         let text = String::from_utf8_lossy(&content);
+        let (objects, error) = objects_by_kubectl(&kubectl, &folder.path().join("policy.yaml"));
+        let ([object], None) = (&*objects, &error) else { panic!("{text}: {objects:?} {error:?}") };
+        let (ours, theirs) = (evaluate_with_policy(&content), evaluate_with_spec(&object["spec"]));
         assert_eq!(ours.code, theirs.code, "{text}\n{}\n{}", ours.stderr, theirs.stderr);
         assert_eq!(violations_or_reason(&ours), violations_or_reason(&theirs), "{text}");
     }

@@ -5,35 +5,28 @@ use kube_devops_cluster::policy_file::is_subdomain;
 /// The name of a namespace: a DNS label.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
 pub fn namespace(text: &str) -> Result<String, String> {
-    if is_label(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("a namespace consists of at most 63 lowercase letters, digits and dashes".to_owned())
-    }
+    name(text, is_label(text), "a namespace consists of at most 63 lowercase letters, digits and dashes")
 }
 
 /// The name of a Service, which is also a part of a host name.
 pub fn service_name(text: &str) -> Result<String, String> {
-    if is_label(text) && text.starts_with(|first: char| first.is_ascii_lowercase()) {
-        Ok(text.to_owned())
-    } else {
-        Err("a Service name consists of at most 63 lowercase letters, digits and dashes, and begins with a letter"
-            .to_owned())
-    }
+    let is_valid = is_label(text) && text.starts_with(|first: char| first.is_ascii_lowercase());
+    let rule = "a Service name consists of at most 63 lowercase letters, digits and dashes, and begins with a letter";
+    name(text, is_valid, rule)
 }
 
 /// The name of an object of most other kinds.
 pub fn object_name(text: &str) -> Result<String, String> {
-    if is_subdomain(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("a name consists of at most 253 lowercase letters, digits, dashes and dots".to_owned())
-    }
+    name(text, is_subdomain(text), "a name consists of at most 253 lowercase letters, digits, dashes and dots")
 }
 
 /// The name of an object, or an empty text if there is none.
 pub fn optional_name(text: &str) -> Result<String, String> {
     if text.is_empty() { Ok(String::new()) } else { object_name(text) }
+}
+
+fn name(text: &str, is_valid: bool, rule: &str) -> Result<String, String> {
+    if is_valid { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
 }
 
 fn is_label(text: &str) -> bool {

@@ -12,12 +12,14 @@ use kube_devops_core::{Needs, Report, Subject};
 use kube_devops_manifests::{self as manifests, Manifests, ReadOptions, STANDARD_INPUT};
 
 use super::Outcome;
-use super::evaluate::{Evaluator, empty_reason, exclude_system_namespaces, outcome, report_unverified};
+use super::evaluate::{
+    Evaluator, exclude_system_namespaces, outcome, report_unverified, warn_that_nothing_was_evaluated,
+};
 use super::render::{self, ChartValues};
 use crate::arguments::{AnalyzeArguments, ClusterArguments, EvaluationArguments, Selection};
 use crate::connection::with_cluster;
 use crate::progress::Progress;
-use crate::terminal::{print_message, print_note};
+use crate::terminal::print_note;
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &str) -> Result<Outcome> {
@@ -48,13 +50,8 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
         evaluator.evaluate(&selected.subjects)
     };
     if selected.subjects.is_empty() && selected.errors.is_empty() {
-        print_message(
-            "warning",
-            &format!(
-                "nothing was evaluated: {}",
-                empty_reason(&selected.extent, &selected.target, ["pods or workloads", "pods and workloads"])
-            ),
-        );
+        let kinds = ["pods or workloads", "pods and workloads"];
+        warn_that_nothing_was_evaluated(&selected.extent, &selected.target, kinds);
     }
     let report = Report::new(&selected.subjects, outcomes, selected.extent, selected.errors);
     evaluator.warn_if_inapplicable(&report, &selected.target);

@@ -155,8 +155,13 @@ pub fn exclude_system_namespaces(subjects: &mut Vec<Subject>, arguments: &Evalua
     before - subjects.len()
 }
 
+/// Warns that there are no objects to evaluate, as [`empty_reason`] explains.
+pub fn warn_that_nothing_was_evaluated(extent: &Extent, target: &str, kinds: [&str; 2]) {
+    print_message("warning", &format!("nothing was evaluated: {}", empty_reason(extent, target, kinds)));
+}
+
 /// Returns the reason why there are no objects to evaluate, and how to fix it. `kinds` names them, first after "no", then after "all".
-pub fn empty_reason(extent: &Extent, target: &str, kinds: [&str; 2]) -> String {
+fn empty_reason(extent: &Extent, target: &str, kinds: [&str; 2]) -> String {
     let [any, all] = kinds;
     match (extent.excluded, extent.filtered) {
         (0, 0) if extent.scaled_to_zero > 0 => format!("{target} contains only ReplicaSets with 0 replicas"),

@@ -7,6 +7,7 @@ mod completion;
 mod controller;
 mod crd;
 mod deploy;
+mod document;
 mod evaluate;
 mod explain;
 mod installation;

@@ -17,7 +17,9 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::evaluate::{Evaluator, empty_reason, exclude_system_namespaces, outcome, report_unverified};
+use super::evaluate::{
+    Evaluator, exclude_system_namespaces, outcome, report_unverified, warn_that_nothing_was_evaluated,
+};
 use super::{Outcome, print};
 use crate::arguments::{
     ClusterArguments, ContextFormat, ListContextsArguments, MultiClusterArguments, MultiClusterCommand,
@@ -144,8 +146,7 @@ fn analyze(
     runtime.shutdown_background();
     let report = Report::of_clusters(clusters);
     if report.subjects == 0 && report.errors.is_empty() {
-        let reason = empty_reason(&report.extent, &target(&selected), ["pods", "pods"]);
-        print_message("warning", &format!("nothing was evaluated: {reason}"));
+        warn_that_nothing_was_evaluated(&report.extent, &target(&selected), ["pods", "pods"]);
     }
     evaluator.warn_if_inapplicable(&report, &target(&selected));
     evaluator.write(&report, &target(&selected), arguments.per_cluster)?;

@@ -14,17 +14,18 @@ pub fn check<'p>(outputs: &[OutputTarget], inputs: impl Iterator<Item = &'p Path
     if outputs.iter().filter(|output| output.file.is_none()).count() > 1 {
         bail!("multiple output formats for standard output; write all but one to a file, as in -o sarif=result.sarif");
     }
-    let files: Vec<&Path> = outputs.iter().filter_map(|output| output.file.as_deref()).filter(is_replaced).collect();
-    for (index, file) in files.iter().enumerate() {
-        if files[..index].iter().any(|other| location(other) == location(file)) {
+    let files = outputs.iter().filter_map(|output| output.file.as_deref()).filter(is_replaced);
+    let files: Vec<(&Path, PathBuf)> = files.map(|file| (file, location(file))).collect();
+    for (index, (file, at)) in files.iter().enumerate() {
+        if files[..index].iter().any(|(_, other)| other == at) {
             bail!("two reports would be written to {}; write each to its own file", file.display());
         }
     }
-    for input in inputs {
-        let input = location(input);
-        let is_read =
-            |file: &&&Path| location(file) == input || location(file).starts_with(&input) && may_be_read(file);
-        if let Some(file) = files.iter().filter(|file| file.is_file()).find(is_read) {
+    for input in inputs.map(location) {
+        let is_read = |(file, at): &&(&Path, PathBuf)| {
+            file.is_file() && (*at == input || at.starts_with(&input) && may_be_read(file))
+        };
+        if let Some((file, _)) = files.iter().find(is_read) {
             bail!("the report would replace {}, which this command reads; write it to another file", file.display());
         }
     }
@@ -46,10 +47,8 @@ fn is_report(file: &Path) -> io::Result<bool> {
     let start = String::from_utf8_lossy(&start);
     let is_yaml = start.starts_with("score: ") && start.contains("\nclassification: ");
     let is_json = start.starts_with("{\n  \"score\": ") && start.contains("\n  \"classification\": ");
-    Ok(start.is_empty()
-        || is_yaml
-        || is_json
-        || start.starts_with("{\n  \"$schema\": ") && start.contains("/sarif-schema-"))
+    let is_sarif = start.starts_with("{\n  \"$schema\": ") && start.contains("/sarif-schema-");
+    Ok(start.is_empty() || is_yaml || is_json || is_sarif)
 }
 
 /// Whether writing replaces the content: not that of a pipe or a device.

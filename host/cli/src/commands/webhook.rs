@@ -13,7 +13,7 @@ use kube_devops_webhook::certificate::{
 use kube_devops_webhook::configuration::{ConfigurationOptions, Server, mutating, validating};
 use kube_devops_webhook::{self as webhook, CertificateSource, WebhookOptions};
 
-use super::policy::ordered_document;
+use super::document::ordered_document;
 use super::{Outcome, controller, print};
 use crate::arguments::{
     CertGenerateArguments, ClusterArguments, InstallConfigArguments, WebhookCommand, WebhookNames,

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use super::*;
 
 const ALL: Capacity = Capacity { fetch: true, load: true };
+/// Enough versions are being fetched.
+const FULL: Capacity = Capacity { fetch: false, load: true };
 
 fn now() -> Now {
     Now { utc: DateTime::UNIX_EPOCH, instant: Instant::now() }
@@ -336,12 +338,17 @@ fn remote(name: &str) -> PolicyModule {
     PolicyModule::new(name, PolicyModuleSpec { source, ..PolicyModuleSpec::default() })
 }
 
+/// Adds a module with a source in a registry, which fails.
+fn failed(store: &mut ModuleStore, name: &str, time: Now) {
+    store.set(remote(name));
+    let Some(fetch) = store.next_fetch(true, time) else { panic!("there is a version") };
+    store.fetched(&fetch, Err(Failure::of_source("RegistryUnreachable", "no answer")), time);
+}
+
 #[test]
 fn a_module_that_was_not_tried_is_fetched_before_those_that_failed() {
     let (mut store, time) = (ModuleStore::new(100), now());
-    store.set(remote("a"));
-    let Some(fetch) = store.next_fetch(true, time) else { panic!("there is a version") };
-    store.fetched(&fetch, Err(Failure::of_source("RegistryUnreachable", "no answer")), time);
+    failed(&mut store, "a", time);
     store.set(remote("b"));
     let later = time + Duration::from_secs(600);
     let next = |store: &mut ModuleStore| store.next_fetch(true, later).map(|fetch| fetch.module);
@@ -351,19 +358,18 @@ fn a_module_that_was_not_tried_is_fetched_before_those_that_failed() {
 #[test]
 fn a_module_that_waits_long_says_so() {
     let (mut store, time) = (ModuleStore::new(100), now());
-    let full = Capacity { fetch: false, load: true };
     let later = time + Duration::from_secs(5);
     let reasons = |store: &ModuleStore, now| {
         let conditions = store.statuses(now).into_iter().flat_map(|(_, status)| status.conditions);
         conditions.map(|condition| condition.reason).collect::<Vec<_>>()
     };
     store.set(remote("labels"));
-    store.note_waiting(true, full, time);
+    store.note_waiting(true, FULL, time);
     assert!(store.statuses(time).is_empty(), "most modules are fetched sooner");
-    assert_eq!(store.wait(true, full, time), Some(Duration::from_secs(5)));
-    store.note_waiting(true, full, later);
+    assert_eq!(store.wait(true, FULL, time), Some(Duration::from_secs(5)));
+    store.note_waiting(true, FULL, later);
     assert_eq!(reasons(&store, later), ["Busy"; 3]);
-    assert_eq!(store.wait(true, full, later), None);
+    assert_eq!(store.wait(true, FULL, later), None);
     let (object, busy) = store.statuses(later).remove(0);
     store.set_status(&object, busy);
 
@@ -378,13 +384,12 @@ fn a_module_that_waits_long_says_so() {
 #[test]
 fn a_status_that_describes_the_spec_is_kept_after_a_restart() {
     let (mut store, time) = (ModuleStore::new(100), now());
-    store.set(remote("labels"));
-    let Some(fetch) = store.next_fetch(true, time) else { panic!("there is a version") };
-    store.fetched(&fetch, Err(Failure::of_source("NotFound", "no tag")), time);
+    failed(&mut store, "labels", time);
     let (described, status) = store.statuses(time).remove(0);
     let mut store = ModuleStore::new(100);
     store.set(PolicyModule { status: Some(status), ..described });
-    store.note_waiting(true, Capacity { fetch: false, load: true }, time);
-    store.note_waiting(true, Capacity { fetch: false, load: true }, time + Duration::from_secs(60));
-    assert!(store.statuses(time + Duration::from_secs(60)).is_empty());
+    let later = time + Duration::from_secs(60);
+    store.note_waiting(true, FULL, time);
+    store.note_waiting(true, FULL, later);
+    assert!(store.statuses(later).is_empty());
 }

@@ -43,10 +43,14 @@ fn rules(policy: &DevOpsPolicy, checks: &Checks, deadline: Instant) -> Result<Ru
 
 /// The verdict about a policy whose rules cannot be created.
 fn rejection(error: &RulesError) -> Verdict {
-    match error {
-        RulesError::Rule(rule) if rule.is_timeout() => Verdict::failed(Reason::Timeout, error.to_string()),
-        error if error.is_temporary() => Verdict::failed(Reason::CheckFailed, error.to_string()),
-        error => Verdict::Invalid(error.to_string()),
+    let reason = match error {
+        // The module of the bundle may not be loaded yet.
+        RulesError::Spec(_) => Reason::CheckFailed,
+        RulesError::Rule(rule) => Reason::of_rule(rule),
+    };
+    match reason {
+        Reason::InvalidPolicy => Verdict::Invalid(error.to_string()),
+        reason => Verdict::failed(reason, error.to_string()),
     }
 }
 

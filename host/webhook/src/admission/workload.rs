@@ -336,10 +336,13 @@ mod tests {
         assert_eq!(violations.list.len(), 2);
     }
 
+    fn invalid() -> AppliedPolicy {
+        let failure = EvaluationFailure { reason: Reason::InvalidPolicy, text: "no such check".to_owned() };
+        AppliedPolicy { name: "strict".into(), rules: None, failures: vec![failure] }
+    }
+
     #[test]
     fn an_invalid_policy_is_a_failure_of_the_evaluation() {
-        let failure = EvaluationFailure { reason: Reason::InvalidPolicy, text: "no such check".to_owned() };
-        let invalid = || AppliedPolicy { name: "strict".into(), rules: None, failures: vec![failure.clone()] };
         let policies = NamespacePolicies::from_iter([invalid(), invalid()]);
         let pod = object(json!({
             "apiVersion": "v1", "kind": "Pod", "spec": { "containers": [{ "name": "app", "image": "nginx" }] },
@@ -362,9 +365,7 @@ mod tests {
     #[test]
     fn every_template_of_an_unknown_kind_is_evaluated() {
         let request = Header { kind: Kind { kind: "Any".into() }, ..request("CREATE") };
-        let failure = EvaluationFailure { reason: Reason::InvalidPolicy, text: "no such check".to_owned() };
-        let invalid = AppliedPolicy { name: "strict".into(), rules: None, failures: vec![failure] };
-        let policies = NamespacePolicies::from_iter([invalid]);
+        let policies = NamespacePolicies::from_iter([invalid()]);
         let template = json!({ "spec": { "containers": [{ "name": "app", "image": "nginx" }] } });
         let failures = |spec: Value| {
             let any = object(json!({ "apiVersion": "example.com/v1", "kind": "Any", "spec": spec }));

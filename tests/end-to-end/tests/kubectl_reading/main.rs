@@ -17,9 +17,9 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::env;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread;
 
+use end_to_end::kubectl::objects_by_kubectl;
 use end_to_end::{Folder, kube_devops, run};
 use serde_json::Value;
 
@@ -34,16 +34,6 @@ const THREADS: usize = 4;
 /// Reads a number from an environment variable.
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-/// Reads a file with kubectl. Returns the objects it could read, and its error output if it failed.
-fn objects_by_kubectl(kubectl: &Path, file: &Path) -> (Vec<Value>, Option<String>) {
-    let mut command = Command::new(kubectl);
-    command.args(["annotate", "--local", "x=y", "-o", "json", "-f"]).arg(file);
-    let output = command.env("KUBECONFIG", "/nowhere").stdin(Stdio::null()).output().unwrap();
-    let objects = serde_json::Deserializer::from_slice(&output.stdout).into_iter().collect::<Result<_, _>>().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    (objects, (!output.status.success()).then_some(error))
 }
 
 /// The result of the program for a file: violations as object and text, and errors with their line.

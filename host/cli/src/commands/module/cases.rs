@@ -158,7 +158,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::commands::policy::ordered_document;
+    use crate::commands::document::ordered_document;
 
     /// The names of the cases in files, or the error.
     fn names(files: &[&str]) -> Result<Vec<String>, String> {

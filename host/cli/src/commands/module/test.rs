@@ -9,7 +9,7 @@ use kube_devops_engine::{Catalog, Checks};
 use quick_xml::escape::escape;
 use similar::TextDiff;
 
-use super::super::policy::ordered_document;
+use super::super::document::ordered_document;
 use super::super::report_file;
 use super::cases::{self, Case};
 use super::{Outcome, build, print};

@@ -7,8 +7,8 @@ use kube_devops_cluster::policies;
 use kube_devops_core::{Bundle, Enforcement};
 use kube_devops_engine::Catalog;
 
+use super::super::document::ordered_document;
 use super::super::{Outcome, print};
-use super::document::ordered_document;
 use crate::arguments::{ClusterArguments, ModuleArguments};
 use crate::modules;
 

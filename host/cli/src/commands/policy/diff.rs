@@ -12,7 +12,7 @@ use kube_devops_core::text::number;
 use serde_json::Value;
 use similar::TextDiff;
 
-use super::document::document;
+use super::super::document::document;
 use super::files::{self, DeclaredPolicy, PolicyFiles};
 use super::import::{failure, terminating};
 use super::{Outcome, PARALLEL, export, print, stored_beside};

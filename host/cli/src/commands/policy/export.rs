@@ -6,7 +6,7 @@ use kube_devops_cluster::crd::GROUP;
 use kube_devops_cluster::gitops::{self, StoredKind};
 use serde_json::{Value, json};
 
-use super::document::document;
+use super::super::document::document;
 use super::{Outcome, print};
 use crate::arguments::{ClusterArguments, ExportArguments, ExportFormat};
 use crate::connection::with_cluster;

@@ -9,7 +9,6 @@
 
 mod bundles;
 mod diff;
-mod document;
 mod export;
 mod files;
 mod import;
@@ -22,7 +21,6 @@ use kube_devops_cluster::connection::Connection;
 use kube_devops_cluster::gitops::{self, StoredKind};
 use serde_json::Value;
 
-pub use self::document::ordered_document;
 use self::files::DeclaredPolicy;
 pub use self::files::error_text;
 pub use self::one::{FilePolicy, read_one};
