@@ -22,7 +22,7 @@ pub fn apply_patch(object: &impl Serialize) -> Result<Patch<Box<RawValue>>, Erro
 
 /// Escapes the characters that are not ASCII, which are only within strings, except for those that YAML cannot escape: it has no
 /// surrogate pairs.
-pub(crate) fn escaped(json: String) -> String {
+fn escaped(json: String) -> String {
     let must_escape = |character: &char| ('\u{7f}'..='\u{ffff}').contains(character);
     if !json.chars().any(|character| must_escape(&character)) {
         return json;

@@ -17,6 +17,7 @@ pub mod cleanup;
 pub mod connection;
 pub mod crd;
 mod error;
+mod field_path;
 pub mod finalizer;
 pub mod gitops;
 pub mod install;

@@ -1,15 +1,14 @@
 //! The validation of a DevOpsPolicy that was read from a file, as by the API server.
 
+use std::fmt::Display;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube::api::ObjectMeta;
 use kube::{CustomResourceExt, Resource};
-use kube_devops_core::pointer;
-use serde::Deserialize;
 use serde_json::Value;
-use serde_norway::Deserializer;
 
-use crate::apply_patch::escaped;
 use crate::crd::{DevOpsPolicy, bounds, stored};
+use crate::field_path::{FieldError, FieldPath};
 
 /// The reason why an object is not a policy that the API server would accept.
 #[derive(Debug, thiserror::Error)]
@@ -25,30 +24,28 @@ pub enum PolicyFileError {
         /// Its kind.
         kind: String,
     },
-    /// A field has a value of the wrong type.
-    #[error("not a valid DevOpsPolicy: {0}")]
-    WrongType(String),
     /// Fields that do not exist, and would have no effect.
-    #[error("DevOpsPolicy has no field {0}")]
-    UnknownFields(String),
-    /// The violations of the schema and its rules.
-    #[error("not a valid DevOpsPolicy: {0}")]
-    Invalid(String),
+    #[error("DevOpsPolicy has no field {}", joined(.0, ", "))]
+    UnknownFields(Vec<FieldPath>),
+    /// A field of the wrong type, or all violations of the schema and its rules.
+    #[error("not a valid DevOpsPolicy: {}", joined(.0, "; "))]
+    Invalid(Vec<FieldError>),
 }
 
 impl PolicyFileError {
     /// Returns the JSON Pointer to the first field that the error names; empty if it is about the whole object.
     pub fn pointer(&self) -> String {
-        let (Self::WrongType(text) | Self::UnknownFields(text) | Self::Invalid(text)) = self else {
-            return String::new();
+        let first = match self {
+            Self::OtherKind { .. } => None,
+            Self::UnknownFields(fields) => fields.first(),
+            Self::Invalid(errors) => errors.first().map(|error| &error.field),
         };
-        let path = text.split([':', ',', ';', ' ']).next().unwrap_or_default();
-        let mut steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']')).peekable();
-        match steps.peek() {
-            Some(&"spec" | &"metadata") => steps.map(|step| format!("/{}", pointer::escape(step))).collect(),
-            _ => String::new(),
-        }
+        first.map(FieldPath::pointer).unwrap_or_default()
     }
+}
+
+fn joined(parts: &[impl Display], separator: &str) -> String {
+    parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
 }
 
 /// Validates an object as the API server would, with the same messages as for a policy in a file.
@@ -59,24 +56,16 @@ pub fn check(object: &Value) -> Result<DevOpsPolicy, PolicyFileError> {
     if let Some(spec) = object.get_mut("spec") {
         *spec = as_stored(spec);
     }
-    // The reader below accepts any scalar for a string.
-    if let Some(metadata) = object.get("metadata").filter(|metadata| metadata.is_object()) {
-        ObjectMeta::deserialize(metadata).map_err(|error| PolicyFileError::WrongType(format!("metadata: {error}")))?;
-    }
-    // Only errors of a text contain the path of the field.
-    let text = escaped(object.to_string());
-    read(Deserializer::from_str(&text), &object["spec"]).map_err(without_line)
-}
-
-/// Removes the line of an error in a text that the user does not know.
-fn without_line(error: PolicyFileError) -> PolicyFileError {
-    match error {
-        PolicyFileError::WrongType(message) => {
-            let known = message.rsplit_once(" at line ").map(|(known, _)| known.to_owned());
-            PolicyFileError::WrongType(known.unwrap_or(message))
-        }
-        error => error,
-    }
+    let of_schema = schema_errors(&object["spec"]);
+    let policy = match read(&object) {
+        // The schema describes all fields of the wrong type, and reading ends at the first one.
+        Err(PolicyFileError::Invalid(_)) if !of_schema.is_empty() => return Err(PolicyFileError::Invalid(of_schema)),
+        policy => policy?,
+    };
+    let rules = policy.spec.broken_rules().into_iter();
+    let rules = rules.map(|message| FieldError { field: FieldPath::default(), message });
+    let errors: Vec<FieldError> = name_error(&policy.metadata).into_iter().chain(of_schema).chain(rules).collect();
+    if errors.is_empty() { Ok(policy) } else { Err(PolicyFileError::Invalid(errors)) }
 }
 
 fn check_kind(api_version: String, kind: String) -> Result<(), PolicyFileError> {
@@ -86,38 +75,32 @@ fn check_kind(api_version: String, kind: String) -> Result<(), PolicyFileError> 
     Err(PolicyFileError::OtherKind { api_version, kind })
 }
 
-/// Reads a policy. `spec` is its spec as it was written.
-fn read<'de, D>(document: D, spec: &Value) -> Result<DevOpsPolicy, PolicyFileError>
-where
-    D: serde::Deserializer<'de>,
-    D::Error: std::fmt::Display,
-{
+/// Reads a policy, of which every field must exist.
+fn read(object: &Value) -> Result<DevOpsPolicy, PolicyFileError> {
     let mut unknown = Vec::new();
-    let policy: DevOpsPolicy = serde_ignored::deserialize(document, |path| unknown.push(path.to_string()))
-        .map_err(|error| PolicyFileError::WrongType(error.to_string()))?;
-    // `?` denotes an optional value in the path of the field. The types were read above.
-    let unknown = unknown.iter().map(|path| path.replace(".?", ""));
-    let unknown: Vec<_> = unknown.filter(|path| path != "apiVersion" && path != "kind").collect();
-    if !unknown.is_empty() {
-        return Err(PolicyFileError::UnknownFields(unknown.join(", ")));
-    }
-    let mut violations: Vec<String> = name_violation(&policy.metadata).into_iter().collect();
-    violations.extend(schema_violations(spec));
-    violations.extend(policy.spec.broken_rules());
-    if violations.is_empty() { Ok(policy) } else { Err(PolicyFileError::Invalid(violations.join("; "))) }
+    let mut ignored = |path: serde_ignored::Path<'_>| unknown.push(FieldPath::from(&path));
+    let document = serde_ignored::Deserializer::new(object, &mut ignored);
+    let policy: DevOpsPolicy = serde_path_to_error::deserialize(document).map_err(|error| {
+        let field = FieldPath::from(error.path());
+        PolicyFileError::Invalid(vec![FieldError { field, message: error.into_inner().to_string() }])
+    })?;
+    // The types were read above.
+    unknown.retain(|field| ![FieldPath::of("apiVersion"), FieldPath::of("kind")].contains(field));
+    if unknown.is_empty() { Ok(policy) } else { Err(PolicyFileError::UnknownFields(unknown)) }
 }
 
-/// Returns the violation by the name, which the API server checks for every object.
-fn name_violation(metadata: &ObjectMeta) -> Option<String> {
-    match metadata.name.as_deref().filter(|name| !name.is_empty()) {
-        None if metadata.generate_name.is_some() => None,
-        None => Some("metadata.name: a name is required".to_owned()),
-        Some(name) if is_subdomain(name) => None,
-        Some(name) => Some(format!(
-            "metadata.name: {name:?} must consist of lower case letters, digits, '-' and '.', start and end with a letter or digit, \
+/// Returns the error of the name, which the API server checks for every object.
+fn name_error(metadata: &ObjectMeta) -> Option<FieldError> {
+    let message = match metadata.name.as_deref().filter(|name| !name.is_empty()) {
+        None if metadata.generate_name.is_some() => return None,
+        None => "a name is required".to_owned(),
+        Some(name) if is_subdomain(name) => return None,
+        Some(name) => format!(
+            "{name:?} must consist of lower case letters, digits, '-' and '.', start and end with a letter or digit, \
              and have at most 253 characters"
-        )),
-    }
+        ),
+    };
+    Some(FieldError { field: FieldPath::of("metadata").key("name"), message })
 }
 
 /// Whether a text is a valid name of a policy.
@@ -133,9 +116,9 @@ pub fn is_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// Returns the violations of the types and bounds of the schema by a spec, each with its field.
-fn schema_violations(spec: &Value) -> Vec<String> {
-    schema().map(|schema| bounds::violations(&schema, spec, "spec")).unwrap_or_default()
+/// Returns the violations of the types and bounds of the schema by a spec.
+fn schema_errors(spec: &Value) -> Vec<FieldError> {
+    schema().map(|schema| bounds::errors(&schema, spec, &FieldPath::of("spec"))).unwrap_or_default()
 }
 
 /// Returns a spec as the API server reads it.
@@ -192,7 +175,7 @@ mod tests {
         {
             let text = format!("{}  forbidLatestTag: true\n", POLICY.replace("{name: a}", metadata));
             let error = result(&text);
-            assert!(error.contains("metadata: invalid type"), "{metadata}: {error}");
+            assert!(error.contains(": metadata.") && error.contains(": invalid type"), "{metadata}: {error}");
         }
     }
 

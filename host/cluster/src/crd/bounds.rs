@@ -6,15 +6,17 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSch
 use regex::Regex;
 use serde_json::Value;
 
-/// Returns the violations of the types and bounds by a value. `field` is its path, such as `spec`, with which each violation starts.
-pub fn violations(schema: &JSONSchemaProps, value: &Value, field: &str) -> Vec<String> {
+use crate::field_path::{FieldError, FieldPath};
+
+/// Returns the violations of the types and bounds by the value of a field.
+pub fn errors(schema: &JSONSchemaProps, value: &Value, field: &FieldPath) -> Vec<FieldError> {
     let mut found = Vec::new();
-    add_violations(schema, value, field, &mut found);
+    add_errors(schema, value, field, &mut found);
     found
 }
 
-fn add_violations(schema: &JSONSchemaProps, value: &Value, field: &str, found: &mut Vec<String>) {
-    let mut add = |violation: String| found.push(format!("{field}: {violation}"));
+fn add_errors(schema: &JSONSchemaProps, value: &Value, field: &FieldPath, found: &mut Vec<FieldError>) {
+    let mut add = |message: String| found.push(FieldError { field: field.clone(), message });
     if let Some(expected) = schema.type_.as_deref().filter(|expected| !has_type(value, expected)) {
         return add(format!("{value} has another type than {expected}"));
     }
@@ -55,13 +57,13 @@ fn add_violations(schema: &JSONSchemaProps, value: &Value, field: &str, found: &
             }
             let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items else { return };
             for (index, item) in items.iter().enumerate() {
-                add_violations(schema, item, &format!("{field}[{index}]"), found);
+                add_errors(schema, item, &field.index(index), found);
             }
         }
         Value::Object(fields) => {
             for (name, schema) in schema.properties.iter().flat_map(BTreeMap::iter) {
                 let Some(value) = fields.get(name) else { continue };
-                add_violations(schema, value, &format!("{field}.{name}"), found);
+                add_errors(schema, value, &field.key(name), found);
             }
         }
         Value::Null | Value::Bool(_) => {}
@@ -100,7 +102,8 @@ mod tests {
     use crate::crd::DevOpsPolicy;
 
     fn of(schema: Value, value: &Value) -> Vec<String> {
-        violations(&serde_json::from_value(schema).unwrap(), value, "spec")
+        let found = errors(&serde_json::from_value(schema).unwrap(), value, &FieldPath::of("spec"));
+        found.iter().map(ToString::to_string).collect()
     }
 
     #[test]
