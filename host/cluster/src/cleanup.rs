@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::DeleteParams;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -75,14 +75,14 @@ pub async fn run(connection: &Connection, namespace: &str, names: &ObjectNames) 
 
 async fn finalizers(connection: &Connection) -> Result<Vec<String>, ClusterError> {
     let policies: Api<DevOpsPolicy> = Api::all(connection.client.clone());
-    let found = match metadata::list(&policies, &ListParams::default()).await {
+    let found = match metadata::list(&policies).await {
         Ok(found) => found,
         // The custom resources are not installed.
         Err(kube::Error::Api(status)) if is_not_served(&status) => return Ok(Vec::new()),
         Err(error) => return Err(connection.error(error, "list DevOpsPolicies")),
     };
     let mut removed = Vec::new();
-    for policy in found.items.iter().filter(|policy| finalizer::is_set(&policy.metadata)) {
+    for policy in found.iter().filter(|policy| finalizer::is_set(&policy.metadata)) {
         let ObjectKey { namespace, name } = ObjectKey::of(&policy.metadata);
         let others = finalizer::others(&policy.metadata);
         match finalizer::replace(&connection.client, &policy.metadata, &others).await {

@@ -27,6 +27,7 @@ pub mod lenient;
 pub mod managed_fields;
 pub mod metadata;
 pub mod owner;
+pub mod pages;
 pub mod permissions;
 pub mod pods;
 pub mod policies;

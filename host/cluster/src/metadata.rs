@@ -2,12 +2,13 @@
 
 use std::fmt::Debug;
 
-use kube::api::{GetParams, ListParams, ObjectList, ObjectMeta, Patch, PatchParams};
+use kube::api::{GetParams, ListParams, ObjectMeta, Patch, PatchParams};
 use kube::core::Request;
 use kube::{Api, Client, Error, Resource};
 use serde::{Deserialize, Serialize};
 
 use crate::lenient::unmanaged;
+use crate::pages::{self, Page, is_expired};
 
 /// An object of which only the metadata is read.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,15 +33,21 @@ pub async fn get<K: Resource + Clone>(api: &Api<K>, name: &str) -> Result<Option
     }
 }
 
-/// Lists the metadata of objects.
+/// Lists the metadata of all objects.
+///
+/// # Errors
+///
+/// If a request fails.
+pub async fn list<K: Resource + Clone>(api: &Api<K>) -> Result<Vec<MetadataOnly>, Error> {
+    pages::list(&ListParams::default(), async |parameters| page(api, &parameters).await, is_expired, |_| ()).await
+}
+
+/// Requests a page of the metadata of objects.
 ///
 /// # Errors
 ///
 /// If the request fails.
-pub async fn list<K: Resource + Clone>(
-    api: &Api<K>,
-    parameters: &ListParams,
-) -> Result<ObjectList<MetadataOnly>, Error> {
+pub async fn page<K: Resource + Clone>(api: &Api<K>, parameters: &ListParams) -> Result<Page<MetadataOnly>, Error> {
     let request = Request::new(api.resource_url()).list_metadata(parameters);
     client(api).request(request.map_err(Error::BuildRequest)?).await
 }
@@ -71,14 +78,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_metadata_is_read_regardless_of_managed_fields() {
+    fn metadata_is_read_regardless_of_managed_fields() {
         let deep = format!("{}{{}}{}", r#"{"f:a":"#.repeat(300), "}".repeat(300));
         let item = format!(
             r#"{{"kind":"PartialObjectMetadata","metadata":{{"managedFields":[{{"fieldsV1":{deep}}}],"name":"a"}}}}"#
         );
-        let text = format!(r#"{{"kind":"PartialObjectMetadataList","metadata":{{"continue":"x"}},"items":[{item}]}}"#);
-        let list: ObjectList<MetadataOnly> = serde_json::from_str(&text).unwrap();
-        assert_eq!(list.items[0].metadata.name.as_deref(), Some("a"));
-        assert_eq!(list.metadata.continue_.as_deref(), Some("x"));
+        let object: MetadataOnly = serde_json::from_str(&item).unwrap();
+        assert_eq!(object.metadata.name.as_deref(), Some("a"));
     }
 }

@@ -1,7 +1,7 @@
 //! The workloads that keep added fields after the operator was removed.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use kube::api::{ListParams, ObjectMeta};
+use kube::api::ObjectMeta;
 use kube::{Api, Resource};
 use kube_devops_cluster::ClusterError;
 use kube_devops_cluster::connection::Connection;
@@ -10,9 +10,6 @@ use kube_devops_cluster::metadata;
 
 use super::job::WorkloadKey;
 use super::plan::{PATCHED_BY, ROLLING_OUT};
-
-/// The number of workloads in an answer of the API server.
-const PAGE: u32 = 500;
 
 /// A workload with added fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,17 +38,9 @@ async fn list<K: Resource<DynamicType = ()> + Clone>(
     connection: &Connection,
 ) -> Result<Vec<PatchedWorkload>, ClusterError> {
     let api: Api<K> = Api::all(connection.client.clone());
-    let mut parameters = ListParams::default().limit(PAGE);
-    let mut found = Vec::new();
-    loop {
-        let page = metadata::list(&api, &parameters).await;
-        let page = page.map_err(|error| connection.error(error, &format!("list {}", K::plural(&()))))?;
-        found.extend(page.items.iter().filter_map(|workload| patched(&K::kind(&()), &workload.metadata)));
-        match page.metadata.continue_.filter(|next| !next.is_empty()) {
-            Some(next) => parameters.continue_token = Some(next),
-            None => return Ok(found),
-        }
-    }
+    let found = metadata::list(&api).await;
+    let found = found.map_err(|error| connection.error(error, &format!("list {}", K::plural(&()))))?;
+    Ok(found.iter().filter_map(|workload| patched(&K::kind(&()), &workload.metadata)).collect())
 }
 
 fn patched(kind: &str, metadata: &ObjectMeta) -> Option<PatchedWorkload> {

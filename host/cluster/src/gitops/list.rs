@@ -1,7 +1,7 @@
 //! The stored objects of a kind.
 
 use kube::Api;
-use kube::api::{DynamicObject, ListParams, ObjectList};
+use kube::api::{DynamicObject, ListParams};
 use kube::core::Request;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -10,11 +10,9 @@ use super::StoredKind;
 use crate::connection::Connection;
 use crate::key::ObjectKey;
 use crate::lenient::{Lenient, LenientObject};
+use crate::pages::{self, Page};
 use crate::pods::verify_exists;
 use crate::{ClusterError, is_not_served};
-
-/// The number of objects of a request.
-const PAGE: u32 = 500;
 
 /// Lists the objects of a kind in some namespaces, or in all if there are none, sorted by namespace and name.
 ///
@@ -40,21 +38,14 @@ pub async fn list(
             Some(namespace) => format!("list the {} of {namespace}", resource.plural),
             None => format!("list the {} of all namespaces", resource.plural),
         };
-        let mut parameters = ListParams::default().limit(PAGE);
-        loop {
-            let request = Request::new(api.resource_url()).list(&parameters);
-            let request = request.map_err(|error| connection.error(kube::Error::BuildRequest(error), &what))?;
-            let page: Result<ObjectList<Box<RawValue>>, _> = client.request(request).await;
-            let page = page.map_err(|error| failed(connection, error, &what))?;
-            for object in &page.items {
-                let object =
-                    stored(object, kind).map_err(|reason| ClusterError::Request { what: what.clone(), reason })?;
-                objects.push(object);
-            }
-            match page.metadata.continue_.filter(|next| !next.is_empty()) {
-                Some(next) => parameters.continue_token = Some(next),
-                None => break,
-            }
+        let request = async |parameters: ListParams| {
+            let request = Request::new(api.resource_url()).list(&parameters).map_err(kube::Error::BuildRequest)?;
+            client.request::<Page<Box<RawValue>>>(request).await
+        };
+        let listed = pages::list(&ListParams::default(), request, pages::is_expired, |_| ()).await;
+        for object in listed.map_err(|error| failed(connection, error, &what))? {
+            let object = stored(&object, kind);
+            objects.push(object.map_err(|reason| ClusterError::Request { what: what.clone(), reason })?);
         }
         if let Some(namespace) = namespace.filter(|_| objects.len() == before) {
             verify_exists(connection, namespace).await?;

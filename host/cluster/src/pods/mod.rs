@@ -17,7 +17,6 @@ use kube::runtime::watcher;
 use kube::{Api, Client};
 use kube_devops_core::object::Extraction;
 use kube_devops_core::{Needs, Subject, complete_object};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -25,13 +24,10 @@ use crate::ClusterError;
 use crate::connection::Connection;
 use crate::lenient::LenientObject;
 use crate::metadata;
+use crate::pages::{self, PAGE};
 use crate::watch::watch_objects;
 
 pub use watched::WatchedPod;
-
-/// The most pods of a page. They limit what the API server reads from its store for one request, and the text that this
-/// program keeps in memory.
-const PAGE: u32 = 500;
 
 /// The selection of pods.
 #[derive(Debug, Clone, Default)]
@@ -44,25 +40,8 @@ pub struct PodQuery {
     pub needs: Needs,
 }
 
-/// One page of a list.
-#[derive(Deserialize)]
-struct Page<T> {
-    #[serde(default)]
-    metadata: PageMetadata,
-    items: Vec<T>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PageMetadata {
-    #[serde(rename = "continue")]
-    next: Option<String>,
-}
-
 /// The time without an answer after which a request is reported to be slow.
 const SLOW: Duration = Duration::from_secs(10);
-/// The most times that a list is started again because the API server does not have its snapshot any more.
-const MAX_RESTARTS: usize = 3;
 
 /// The pods of a list.
 #[derive(Debug)]
@@ -105,28 +84,14 @@ async fn list_path<P: DeserializeOwned, S: DeserializeOwned>(
     seen: &mut impl FnMut(usize),
 ) -> Result<(), ClusterError> {
     let before = pods.len();
-    let start = ListParams { limit: Some(PAGE), label_selector: query.selector.clone(), ..ListParams::default() };
-    let (mut parameters, mut restarts) = (start.clone(), 0);
-    loop {
-        let request = Request::new(path).list(&parameters);
-        let request = request.map_err(|error| failed(connection, query, kube::Error::BuildRequest(error)))?;
-        let page: Page<LenientObject<P, S>> = match with_notice(connection, connection.client.request(request)).await {
-            Ok(page) => page,
-            Err(kube::Error::Api(status)) if status.code == 410 && restarts < MAX_RESTARTS => {
-                restarts += 1;
-                pods.truncate(before);
-                parameters = start.clone();
-                continue;
-            }
-            Err(error) => return Err(failed(connection, query, error)),
-        };
-        pods.extend(page.items);
-        seen(pods.len());
-        match page.metadata.next.filter(|next| !next.is_empty()) {
-            Some(next) => parameters.continue_token = Some(next),
-            None => return Ok(()),
-        }
-    }
+    let selected = ListParams { label_selector: query.selector.clone(), ..ListParams::default() };
+    let request = async |parameters: ListParams| {
+        let request = Request::new(path).list(&parameters).map_err(kube::Error::BuildRequest)?;
+        with_notice(connection, connection.client.request(request)).await
+    };
+    let listed = pages::list(&selected, request, pages::is_expired, |count| seen(before + count)).await;
+    pods.extend(listed.map_err(|error| failed(connection, query, error))?);
+    Ok(())
 }
 
 fn failed(connection: &Connection, query: &PodQuery, error: kube::Error) -> ClusterError {

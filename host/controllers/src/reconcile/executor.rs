@@ -17,6 +17,7 @@ use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::lenient::WatchedPolicy;
 use kube_devops_cluster::metadata;
 use kube_devops_cluster::owner::controller;
+use kube_devops_cluster::pages::{self, is_expired};
 use kube_devops_cluster::{is_webhook_failure, request_failure};
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_remediation::{Ended, JobResult, check, follow, remediate};
@@ -30,8 +31,6 @@ use super::write::{Enforced, EnforcementJob, EnforcementResult, KnownAudit, Pend
 const AT_ONCE: usize = 4;
 /// The longest note of an event, in bytes. The API server rejects notes of more than 1,024.
 const MAX_NOTE_LENGTH: usize = 1000;
-/// The number of audit results that are listed by one request.
-const PAGE: u32 = 500;
 
 /// The timeout of a write or a job, which may be several requests.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -137,22 +136,15 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// If a request fails, or is not answered in time.
+    /// If a request fails, or a page is not sent in time.
     pub async fn audits(&self) -> Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, ExecuteError> {
-        in_time(self.list_audits()).await
-    }
-
-    async fn list_audits(&self) -> Result<BTreeMap<ObjectKey, Vec<KnownAudit>>, kube::Error> {
         let api: Api<PolicyAuditResult> = Api::all(self.client.clone());
-        let mut parameters = ListParams::default().limit(PAGE);
+        let is_expired = |error: &ExecuteError| matches!(error, ExecuteError::Request(error) if is_expired(error));
+        // The API server reads whole objects for their metadata, so that all pages together may take long.
+        let request = async |parameters| in_time(metadata::page(&api, &parameters)).await;
         let mut known: BTreeMap<ObjectKey, Vec<KnownAudit>> = BTreeMap::new();
-        loop {
-            let page = metadata::list(&api, &parameters).await?;
-            page.items.iter().for_each(|audit| add(&audit.metadata, &mut known));
-            match page.metadata.continue_.filter(|next| !next.is_empty()) {
-                Some(next) => parameters = parameters.continue_token(&next),
-                None => break,
-            }
+        for audit in pages::list(&ListParams::default(), request, is_expired, |_| ()).await? {
+            add(&audit.metadata, &mut known);
         }
         known.values_mut().for_each(|audits| audits.sort());
         Ok(known)
