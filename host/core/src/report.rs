@@ -1,5 +1,7 @@
 //! The report on the outcomes of the checks.
 
+mod summary;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,13 +9,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Severity;
-use crate::outcome::{CheckOutcome, CheckResult};
+use crate::outcome::CheckOutcome;
 use crate::policy_fields::POLICY_FIELDS;
 pub use crate::report_error::ReportError;
 use crate::score::{Classification, Grade};
 use crate::subject::{Source, Subject};
 use crate::totals::Totals;
-use crate::violation::{Fields, Violation};
+use crate::violation::Violation;
+
+use summary::Summary;
 
 /// The results of the evaluation of a set of subjects. New versions only add fields to the JSON form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -256,116 +260,6 @@ impl NamespaceReport {
             grade: totals.grade(),
             subjects: totals.subjects,
             violations: totals.violations,
-        }
-    }
-}
-
-/// The sums of the outcomes.
-struct Summary {
-    cluster: Totals,
-    namespaces: Vec<NamespaceReport>,
-    checks: Vec<CheckReport>,
-    violations: Vec<Violation>,
-}
-
-impl Summary {
-    /// Adds up the outcomes subject by subject in the order of the report: sorting subjects is cheaper than sorting
-    /// violations.
-    fn of(subjects: &[Subject], outcomes: &[CheckOutcome]) -> Self {
-        let object = |index: &usize| {
-            let Subject { namespace, kind, name, source, .. } = &subjects[*index];
-            (namespace, kind, name, source.as_ref().map(Source::object))
-        };
-        let mut order: Vec<usize> = (0..subjects.len()).collect();
-        order.sort_unstable_by(|one, other| object(one).cmp(&object(other)));
-        let mut sums: Vec<_> = outcomes.iter().map(|outcome| CheckSum::new(outcome, subjects.len())).collect();
-        // Reports can have hundreds of thousands of violations: repeated growth would need twice the memory at the end.
-        let mut violations = Vec::with_capacity(outcomes.iter().map(|outcome| outcome.findings.len()).sum());
-        let mut fields = Fields::default();
-        let (mut cluster, mut namespaces) = (Totals::default(), Vec::new());
-        for of_namespace in order.chunk_by(|one, other| subjects[*one].namespace == subjects[*other].namespace) {
-            let mut totals = Totals::default();
-            for of_object in of_namespace.chunk_by(|one, other| object(one) == object(other)) {
-                let first = violations.len();
-                for &index in of_object {
-                    totals.subjects += usize::from(!subjects[index].is_owned);
-                    for sum in &mut sums {
-                        sum.add(index, &subjects[index], &mut totals, &mut fields, &mut violations);
-                    }
-                }
-                violations[first..].sort_unstable_by(|one, other| one.place().cmp(&other.place()));
-            }
-            cluster.add(&totals);
-            let name = of_namespace.first().map_or("", |index| &*subjects[*index].namespace);
-            if totals.subjects == 0 || totals.is_evaluated() {
-                namespaces.push(NamespaceReport::new(name, &totals));
-            }
-        }
-        Self { cluster, namespaces, checks: sums.into_iter().map(|sum| sum.report).collect(), violations }
-    }
-}
-
-/// The sums of the outcome of a check.
-struct CheckSum<'a> {
-    outcome: &'a CheckOutcome,
-    id: Arc<str>,
-    /// The position of the first finding about each subject, and the end position.
-    starts: Vec<u32>,
-    report: CheckReport,
-}
-
-impl<'a> CheckSum<'a> {
-    fn new(outcome: &'a CheckOutcome, subjects: usize) -> Self {
-        let mut starts = Vec::with_capacity(subjects + 1);
-        let mut position = 0;
-        for subject in 0..=subjects {
-            while outcome.findings.get(position).is_some_and(|finding| finding.subject < subject) {
-                position += 1;
-            }
-            starts.push(position as u32);
-        }
-        let report = CheckReport {
-            id: outcome.check.clone(),
-            title: outcome.title.clone(),
-            severity: outcome.severity,
-            passed: 0,
-            failed: 0,
-            not_evaluated: 0,
-            violations: outcome.findings.len(),
-            magnitudes: 0,
-        };
-        Self { outcome, id: outcome.check.as_str().into(), starts, report }
-    }
-
-    /// Adds the results of the check for the subject at `index`.
-    fn add(
-        &mut self,
-        index: usize,
-        subject: &Subject,
-        totals: &mut Totals,
-        fields: &mut Fields,
-        violations: &mut Vec<Violation>,
-    ) {
-        match self.outcome.results.get(index) {
-            Some(CheckResult::Passed) => {
-                self.report.passed += 1;
-                totals.compliance.add(self.outcome.weight, false);
-            }
-            Some(CheckResult::Failed) => {
-                self.report.failed += 1;
-                totals.compliance.add(self.outcome.weight, true);
-            }
-            Some(CheckResult::NotEvaluated) => {
-                self.report.not_evaluated += 1;
-                totals.not_evaluated += 1;
-            }
-            Some(CheckResult::NotApplicable) | None => {}
-        }
-        for finding in &self.outcome.findings[self.starts[index] as usize..self.starts[index + 1] as usize] {
-            let violation = self.outcome.violation(&self.id, finding, subject, fields);
-            self.report.magnitudes += u64::from(violation.magnitude);
-            totals.count(&violation);
-            violations.push(violation);
         }
     }
 }

@@ -40,9 +40,10 @@ pub struct Subject {
     pub status: Option<Status>,
     /// The JSON Pointer from the object to the spec of the pod: `/spec`, `/spec/template/spec`, ...
     pub spec_pointer: Cow<'static, str>,
-    /// Whether the pod template that the pod was created from is a subject of the same evaluation. Only the runtime
-    /// status of such a pod is evaluated; violations in its spec are counted once, for the template.
-    pub is_owned: bool,
+    /// The number of the workload whose pod template the pod was created from, if it is a subject of the same evaluation. Only the
+    /// runtime status of such a pod is evaluated: violations in its spec are counted once, for the template. The pods of a workload
+    /// have the same number.
+    pub workload: Option<usize>,
     /// The file that the object was read from.
     pub source: Option<Source>,
     /// The line numbers of the fields of the pod spec in the file.

@@ -124,7 +124,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         let positions = |applies: fn(&Subject) -> bool| -> Vec<usize> {
             (0..self.subjects.len()).filter(|&index| applies(self.subjects[index].borrow())).collect()
         };
-        let spec = positions(|subject| !subject.is_owned && !is_unreadable(subject, Stage::Spec));
+        let spec = positions(|subject| subject.workload.is_none() && !is_unreadable(subject, Stage::Spec));
         let runtime = positions(|subject| subject.status.is_some() && !is_unreadable(subject, Stage::Runtime));
         for group in groups {
             if spec == runtime {

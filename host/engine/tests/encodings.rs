@@ -151,11 +151,11 @@ fn typed_records_the_packed_layout_and_native_code_have_the_same_facts() {
 #[test]
 fn selected_subjects_of_a_batch_have_their_own_facts() {
     for rules in [rules("echo", "echo"), rules("typed", "typed")] {
-        let named = |name: &str, is_owned| Subject { is_owned, ..guests::subject(name) };
-        let subjects = [named("a", false), named("b", true), named("c", false), named("d", true), named("é", false)];
+        let named = |name: &str, workload| Subject { workload, ..guests::subject(name) };
+        let subjects = [named("a", None), named("b", Some(0)), named("c", None), named("d", Some(1)), named("é", None)];
         let lines = reported(&rules, &subjects);
         for (subject, lines) in subjects.iter().zip(lines) {
-            assert_eq!(lines.is_empty(), subject.is_owned);
+            assert_eq!(lines.is_empty(), subject.workload.is_some());
             assert!(lines.is_empty() || lines[0].contains(&format!("name: {:?}", subject.name)), "{lines:?}");
         }
     }

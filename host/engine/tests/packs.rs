@@ -50,7 +50,7 @@ fn every_check_of_a_pack_is_evaluated() {
         assert_eq!((outcome.check.clone(), outcome.findings.len()), (format!("item-{index}"), 2));
     }
     // Every third check needs a status, and owned pods are evaluated by those alone.
-    let owned = Subject { is_owned: true, ..running("owned") };
+    let owned = Subject { workload: Some(0), ..running("owned") };
     let outcomes = rules(&limits(), 0, "").evaluate(&[subject("template"), owned]);
     for (index, outcome) in outcomes.iter().enumerate() {
         let expected = if index % 3 == 2 { [NotApplicable, Failed] } else { [Failed, NotApplicable] };

@@ -17,13 +17,12 @@ pub fn leave_out_owned(subjects: &mut Vec<Subject>) -> usize {
     if subjects.iter().all(|subject| subject.controller.is_none()) {
         return 0;
     }
-    let Chains { owners, ends } = Chains::of(subjects);
-    let is_owned = owners.iter().zip(ends).map(|(owner, ends)| owner.is_some() && ends);
+    let chains = Chains::of(subjects);
     let before = subjects.len();
-    for (subject, is_owned) in subjects.iter_mut().zip(is_owned) {
-        subject.is_owned = is_owned;
+    for (position, subject) in subjects.iter_mut().enumerate() {
+        subject.workload = chains.end(position);
     }
-    subjects.retain(|subject| !subject.is_owned || subject.status.is_some());
+    subjects.retain(|subject| subject.workload.is_none() || subject.status.is_some());
     before - subjects.len()
 }
 
@@ -70,6 +69,13 @@ impl Chains {
             }
         }
         Self { ends: follow(&owners, ends), owners }
+    }
+
+    /// The end of the chain of the owners of a subject, if it has an owner and the chain ends.
+    fn end(&self, position: usize) -> Option<usize> {
+        let owner = self.owners[position].filter(|_| self.ends[position])?;
+        // The chain has no cycle.
+        std::iter::successors(Some(owner), |owner| self.owners[*owner]).last()
     }
 }
 
@@ -183,7 +189,7 @@ mod tests {
     /// Returns the names of the subjects whose spec is evaluated.
     fn evaluated(mut subjects: Vec<Subject>) -> Vec<String> {
         leave_out_owned(&mut subjects);
-        subjects.iter().filter(|subject| !subject.is_owned).map(|subject| subject.name.to_string()).collect()
+        subjects.iter().filter(|subject| subject.workload.is_none()).map(|subject| subject.name.to_string()).collect()
     }
 
     #[test]
@@ -196,8 +202,8 @@ mod tests {
             Subject { status, ..subject("Pod", "other", Some(("ReplicaSet", "gone"))) },
         ];
         assert_eq!(leave_out_owned(&mut subjects), 1);
-        let marked: Vec<_> = subjects.iter().map(|subject| (&*subject.name, subject.is_owned)).collect();
-        assert_eq!(marked, [("web", false), ("web-1-x", true), ("other", false)]);
+        let marked: Vec<_> = subjects.iter().map(|subject| (&*subject.name, subject.workload)).collect();
+        assert_eq!(marked, [("web", None), ("web-1-x", Some(0)), ("other", None)]);
     }
 
     #[test]

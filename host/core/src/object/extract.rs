@@ -214,7 +214,7 @@ impl Header {
             containers: facts.containers,
             status,
             spec_pointer,
-            is_owned: false,
+            workload: None,
             source: context.source.clone(),
             lines,
             object: None,

@@ -181,7 +181,7 @@ fn the_spec_of_a_pod_is_evaluated_even_if_it_has_finished_or_is_being_deleted() 
             let manifests = read_text(&text);
             assert_eq!(manifests.errors, []);
             assert_eq!((names(&manifests), manifests.extent.finished), (vec!["a"], 0), "{text}");
-            assert!(!manifests.subjects[0].is_owned);
+            assert_eq!(manifests.subjects[0].workload, None);
         }
     }
 }
