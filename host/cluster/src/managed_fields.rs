@@ -1,5 +1,7 @@
 //! Sets of fields, in the format of `managedFields`: <https://pkg.go.dev/k8s.io/apimachinery/pkg/apis/meta/v1#FieldsV1>.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value, json};
 
 /// Returns the set of fields that `manager` applied, if it applied any.
@@ -92,29 +94,54 @@ pub fn extract(value: &Value, fields: &Value) -> Option<Value> {
             }
             Some(Value::Object(part))
         }
-        Value::Array(items) => {
-            let mut part = Vec::new();
-            for (key, below) in fields {
-                let item = if let Some(keys) = key.strip_prefix("k:") {
-                    let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
-                    let is_it = |item: &&Value| keys.iter().all(|(key, value)| item.get(key) == Some(value));
-                    items.iter().find(is_it).and_then(|item| {
-                        let mut item = extract(item, below)?;
-                        // The keys identify the item, even if another manager owns them.
-                        item.as_object_mut()?.extend(keys.clone());
-                        Some(item)
-                    })
-                } else if let Some(value) = key.strip_prefix("v:") {
-                    let value: Value = serde_json::from_str(value).ok()?;
-                    items.contains(&value).then_some(value)
-                } else {
-                    None
-                };
-                part.extend(item);
-            }
-            Some(Value::Array(part))
-        }
+        Value::Array(items) => extract_items(items, fields).map(Value::Array),
         _ => Some(value.clone()),
+    }
+}
+
+/// Returns the items of a list that a set of fields contains. The time is linear in the size of both: clients choose them.
+fn extract_items(items: &[Value], fields: &Map<String, Value>) -> Option<Vec<Value>> {
+    let mut part = Vec::new();
+    let mut by_keys: Option<ByKeys<'_>> = None;
+    let values: HashSet<&Value> = match fields.keys().any(|key| key.starts_with("v:")) {
+        true => items.iter().collect(),
+        false => HashSet::new(),
+    };
+    for (key, below) in fields {
+        if let Some(keys) = key.strip_prefix("k:") {
+            let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
+            let by_keys = by_keys.get_or_insert_with(|| ByKeys::new(items, keys.keys()));
+            let Some(mut item) = by_keys.get(&keys).and_then(|item| extract(item, below)) else { continue };
+            // The keys identify the item, even if another manager owns them.
+            item.as_object_mut()?.extend(keys);
+            part.push(item);
+        } else if let Some(value) = key.strip_prefix("v:") {
+            let value: Value = serde_json::from_str(value).ok()?;
+            part.extend(values.contains(&value).then_some(value));
+        }
+    }
+    Some(part)
+}
+
+/// The items of a list by the values of the fields that identify them, which are the same for all items of a list.
+struct ByKeys<'i> {
+    names: Vec<String>,
+    items: HashMap<Vec<&'i Value>, &'i Value>,
+}
+
+impl<'i> ByKeys<'i> {
+    fn new<'n>(items: &'i [Value], names: impl Iterator<Item = &'n String>) -> Self {
+        let names: Vec<String> = names.cloned().collect();
+        let keys = |item: &'i Value| names.iter().map(|name| item.get(name)).collect::<Option<Vec<_>>>();
+        // Of items with the same keys, the first one counts.
+        let items = items.iter().rev().filter_map(|item| Some((keys(item)?, item))).collect();
+        Self { names, items }
+    }
+
+    fn get(&self, keys: &Map<String, Value>) -> Option<&'i Value> {
+        let is_same = keys.len() == self.names.len();
+        let values: Option<Vec<&Value>> = self.names.iter().map(|name| keys.get(name)).collect();
+        self.items.get(&values.filter(|_| is_same)?).copied()
     }
 }
 
@@ -176,6 +203,18 @@ mod tests {
     fn removed_fields_are_not_returned() {
         let fields = json!({ "f:a": {}, "f:b": { "f:c": {} }, "f:d": { "k:{\"name\":\"x\"}": {}, "v:\"y\"": {} } });
         assert_eq!(extract(&json!({ "b": {}, "d": ["z"] }), &fields), Some(json!({ "b": {}, "d": [] })));
+    }
+
+    #[test]
+    fn items_are_identified_by_all_their_keys() {
+        let items =
+            json!([{ "port": 1, "protocol": "TCP", "name": "a" }, { "port": 1, "protocol": "UDP" }, { "port": 1 }]);
+        let of = |keys: &str| extract(&items, &json!({ format!("k:{keys}"): { "f:name": {} } }));
+        let tcp = json!([{ "port": 1, "protocol": "TCP", "name": "a" }]);
+        assert_eq!(of(r#"{"protocol":"TCP","port":1}"#), Some(tcp));
+        assert_eq!(of(r#"{"port":1,"protocol":"UDP"}"#), Some(json!([{ "port": 1, "protocol": "UDP" }])));
+        assert_eq!(of(r#"{"port":2,"protocol":"UDP"}"#), Some(json!([])));
+        assert_eq!(of(r#"{"port":1}"#), Some(json!([{ "port": 1, "name": "a" }])), "the first of two");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! image, or a request exceeds its limit, although the client has set only valid fields. A mutating webhook runs before that
 //! validation.
 
+use std::collections::HashMap;
+
 use kube_devops_cluster::gitops::LAST_APPLIED;
 use kube_devops_core::pointer::escape;
 use serde_json::Value;
@@ -37,18 +39,18 @@ pub fn yielded(old: &Value, new: &Value) -> Vec<Yielded> {
     if old["metadata"]["annotations"].get(PATCHED_BY).is_none() {
         return Vec::new();
     }
-    let added = added(new);
-    let applied = last_applied(new);
+    let (added, applied) = (added(new), last_applied(new));
+    let (before, added, applied) = (by_name(containers(old)), by_name(&added), by_name(containers(&applied)));
     let mut yielded = Vec::new();
     for (index, container) in containers(new).iter().enumerate().rev() {
         let Some(name) = container["name"].as_str() else { continue };
-        let Some(added) = named(&added, name) else { continue };
+        let Some(added) = added.get(name) else { continue };
         let path = format!("{CONTAINERS}/{index}");
         if container["image"].as_str().is_none_or(str::is_empty) {
             yielded.push(Yielded { path, container: name.to_owned(), field: None });
             continue;
         }
-        let applied = named(containers(&applied), name).unwrap_or(&Value::Null);
+        let applied = applied.get(name).copied().unwrap_or(&Value::Null);
         let mut remove = |field: &[&str]| {
             // `kubectl apply` does not own a field that it leaves at its value, even if the manifest contains it.
             if get(added, field).is_some() && get(applied, field).is_none() {
@@ -65,7 +67,7 @@ pub fn yielded(old: &Value, new: &Value) -> Vec<Yielded> {
                 keys.for_each(|key| remove(&[probe, key]));
             }
         }
-        let before = named(containers(old), name).unwrap_or(&Value::Null);
+        let before = before.get(name).copied().unwrap_or(&Value::Null);
         for [list, other] in [["requests", "limits"], ["limits", "requests"]] {
             let resources = added["resources"][list].as_object();
             for resource in resources.into_iter().flat_map(|resources| resources.keys()) {
@@ -87,8 +89,9 @@ fn containers(workload: &Value) -> &[Value] {
     workload.pointer(CONTAINERS).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn named<'a>(containers: &'a [Value], name: &str) -> Option<&'a Value> {
-    containers.iter().find(|container| container["name"] == name)
+/// Returns the containers by name; the first one of two.
+fn by_name(containers: &[Value]) -> HashMap<&str, &Value> {
+    containers.iter().rev().filter_map(|container| Some((container["name"].as_str()?, container))).collect()
 }
 
 fn get<'a>(value: &'a Value, field: &[&str]) -> Option<&'a Value> {

@@ -141,7 +141,8 @@ async fn mutate(State(served): State<Served>, request: Request) -> Response {
     let Ok(_place) = served.mutations.try_acquire() else {
         return fail(StatusCode::SERVICE_UNAVAILABLE, "too many updates are being processed".to_owned());
     };
-    match served.admission.mutate(&body.bytes) {
+    // Other requests continue on another thread.
+    match tokio::task::block_in_place(|| served.admission.mutate(&body.bytes)) {
         Ok(response) => json(&response),
         Err(error) => fail(StatusCode::BAD_REQUEST, error.to_string()),
     }

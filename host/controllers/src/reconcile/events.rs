@@ -28,6 +28,8 @@ pub struct PendingEvents {
     /// A workload has few violations: a list takes less memory than a set.
     known: BTreeMap<WorkloadRoot, Vec<Place>>,
     order: VecDeque<WorkloadRoot>,
+    /// The number of new violations of further workloads.
+    more: usize,
 }
 
 #[derive(Debug)]
@@ -58,23 +60,26 @@ impl PendingEvents {
         let known = self.known.entry(root.clone()).or_default();
         let before = before.map(places);
         // A new pod shows what its template has; a known one, what has changed. The order of the first evaluation says nothing.
-        let fixed: Vec<Place> = match &before {
-            Some(before) => before.difference(&now).cloned().collect(),
-            None if emits => known.iter().filter(|place| !now.contains(place)).cloned().collect(),
-            None => Vec::new(),
-        };
-        known.retain(|place| !fixed.contains(place));
+        match &before {
+            Some(before) => known.retain(|place| !before.contains(place) || now.contains(place)),
+            None if emits => known.retain(|place| now.contains(place)),
+            None => {}
+        }
+        let mut seen: BTreeSet<Place> = known.iter().cloned().collect();
         let mut is_new = |place: Place| {
             let had = before.as_ref().is_some_and(|before| before.contains(&place));
-            let is_known = known.contains(&place);
-            if !is_known {
+            let is_first = seen.insert(place.clone());
+            if is_first {
                 known.push(place);
             }
-            !is_known && !had
+            is_first && !had
         };
         let new = evaluation.violations.iter().filter(|violation| is_new(place(violation)));
         let lines: Vec<String> = new.map(|violation| format!("{} ({})", violation.line(), violation.check)).collect();
-        if emits && !lines.is_empty() {
+        // While the status cannot be written, no events are taken.
+        if emits && self.pending.len() >= MAX_REMEMBERED && !self.pending.contains_key(root) {
+            self.more += lines.len();
+        } else if emits && !lines.is_empty() {
             let entry = self.pending.entry(root.clone());
             entry.or_insert_with(|| Entry { controller: controller.clone(), lines: Vec::new() }).lines.extend(lines);
         }
@@ -93,10 +98,11 @@ impl PendingEvents {
     /// Removes all, and returns the events about them: one about the policy, and one about each workload.
     pub fn take(&mut self, policy: ObjectReference) -> Vec<PendingEvent> {
         let entries = std::mem::take(&mut self.pending);
+        let more = std::mem::take(&mut self.more);
         let all = entries.values().flat_map(|entry| entry.lines.iter().cloned()).collect();
-        let of_workload = |Entry { controller, lines }| event(ObjectReference::clone(&controller), lines);
+        let of_workload = |Entry { controller, lines }| event(ObjectReference::clone(&controller), lines, 0);
         let workloads = entries.into_values().take(MAX_WORKLOADS).map(of_workload);
-        std::iter::once(event(policy, all)).chain(workloads).collect()
+        std::iter::once(event(policy, all, more)).chain(workloads).collect()
     }
 
     fn remember(&mut self, root: &WorkloadRoot) {
@@ -113,8 +119,9 @@ fn place(violation: &Violation) -> Place {
     (violation.check.clone(), violation.container.clone(), violation.field.clone())
 }
 
-fn event(reference: ObjectReference, lines: Vec<String>) -> PendingEvent {
-    let note = format!("{}: {}", number(lines.len(), "new violation"), lines.join("; "));
+/// An event about these violations, and `more` that are not listed.
+fn event(reference: ObjectReference, lines: Vec<String>, more: usize) -> PendingEvent {
+    let note = format!("{}: {}", number(lines.len() + more, "new violation"), lines.join("; "));
     PendingEvent { reference, is_normal: false, reason: "Violation", note }
 }
 

@@ -80,7 +80,8 @@ fn changed(
     let (mut violations, mut failures) = evaluate(now, policies, deadline);
     if let (Change::Rest, Some(before)) = (change, before) {
         let (known, failed) = evaluate(before, policies, deadline);
-        violations.retain(|found| known.iter().all(|known| place(known) != place(found)));
+        let known: HashSet<Place> = known.iter().map(place).collect();
+        violations.retain(|found| !known.contains(&place(found)));
         failures.extend(failed);
     }
     if request.sub_resource == "ephemeralcontainers" {
