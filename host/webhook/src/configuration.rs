@@ -180,11 +180,9 @@ fn not_the_operator(operator: &str) -> MatchCondition {
 fn resources(group: &str) -> Vec<&'static str> {
     let is_evaluated = |workload: &&Workload| workload.group == group && workload.has_usual_template();
     let resources = WORKLOADS.iter().filter(is_evaluated).map(|workload| workload.resource);
-    // Ephemeral containers are added to a running pod by a subresource.
-    resources
-        .flat_map(|resource| [Some(resource), (resource == "pods").then_some("pods/ephemeralcontainers")])
-        .flatten()
-        .collect()
+    // Ephemeral containers are added to a running pod by a subresource, and its requests and limits are changed by another one.
+    let of_pods: &[&str] = if group.is_empty() { &["pods/ephemeralcontainers", "pods/resize"] } else { &[] };
+    resources.chain(of_pods.iter().copied()).collect()
 }
 
 fn webhook(

@@ -31,7 +31,7 @@ pub fn gate(request: &Header<'_>, options: &AdmissionOptions) -> Gate {
     }
     let is_operator = || options.operator.as_deref() == Some(&*request.user_info.username);
     let is_skipped = request.namespace.is_empty()
-        || !matches!(&*request.sub_resource, "" | "ephemeralcontainers")
+        || !matches!(&*request.sub_resource, "" | "ephemeralcontainers" | "resize")
         || options.system.contains(&request.namespace)
         || request.operation == "UPDATE" && is_operator();
     if is_skipped { Gate::Skip } else { Gate::Workload }
