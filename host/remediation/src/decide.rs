@@ -211,7 +211,7 @@ fn patched(workload: &Value, additions: &[Addition], template: String) -> Patche
     let label = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
     Patched {
         what: description(additions),
-        fields: additions.iter().map(|addition| (addition.container.clone(), addition.field.clone())).collect(),
+        fields: additions.to_vec(),
         template,
         settle: Duration::from_secs(settle.max().unwrap_or(0)),
         selector: labels.into_iter().flatten().filter_map(label).collect(),

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube_devops_core::Subject;
+use kube_devops_core::quantity::Quantity;
+use kube_devops_core::{Container, Subject};
 use tokio::time::Instant;
 
 use super::EnforceOptions;
 use super::job::{JobResult, Patched, RolloutFailure, Step};
+use super::plan::Addition;
 use super::rollout::Progress;
 
 /// The period of the checks of a rollout.
@@ -36,7 +38,7 @@ pub struct Follow {
     complete: Option<Instant>,
     next: Instant,
     selector: BTreeMap<String, String>,
-    fields: Vec<(String, String)>,
+    fields: Vec<Addition>,
     /// Whether the added fields are not known: the rollout was started by a previous leader.
     is_restored: bool,
     /// How often its end or revert was denied.
@@ -74,9 +76,9 @@ impl Follow {
         }
     }
 
-    /// Whether a check is due.
-    pub fn is_due(&self, now: Instant) -> bool {
-        self.next <= now
+    /// When the next check is due.
+    pub fn next(&self) -> Instant {
+        self.next
     }
 
     /// Starts a check. Returns a reason to revert that is not visible in the workload, and the next step.
@@ -142,17 +144,27 @@ impl Follow {
     fn is_new(&self, subject: &Subject) -> bool {
         let has_label =
             |(key, value): (&String, &String)| subject.labels.iter().any(|label| (&label.0, &label.1) == (key, value));
-        let has_field = |(name, field): &(String, String)| {
-            let container = subject.containers.iter().find(|container| *container.name == **name);
-            container.is_some_and(|container| match field.as_str() {
-                "/livenessProbe" => container.has_liveness_probe,
-                "/readinessProbe" => container.has_readiness_probe,
-                "/startupProbe" => container.has_startup_probe,
-                field if field.starts_with("/resources/requests/") => container.has_resource_requests,
-                _ => container.has_resource_limits,
-            })
+        let has_field = |added: &Addition| {
+            let container = subject.containers.iter().find(|container| *container.name == *added.container);
+            container.is_some_and(|container| has_field(container, added))
         };
         let is_selected = !self.selector.is_empty() && self.selector.iter().all(has_label);
         is_selected && !self.fields.is_empty() && self.fields.iter().all(has_field)
+    }
+}
+
+/// Whether a container has an added field. A resource must have the added quantity: a LimitRange may set another one in old pods.
+fn has_field(container: &Container, added: &Addition) -> bool {
+    let value = added.value.as_str().map_or_else(|| added.value.to_string(), str::to_owned);
+    let quantity = Quantity::parse(&value);
+    match added.field.as_str() {
+        "/livenessProbe" => container.has_liveness_probe,
+        "/readinessProbe" => container.has_readiness_probe,
+        "/startupProbe" => container.has_startup_probe,
+        "/resources/requests/cpu" => container.requests.cpu_millicores == quantity.map(Quantity::thousandths),
+        "/resources/requests/memory" => container.requests.memory_bytes == quantity.map(Quantity::units),
+        "/resources/limits/cpu" => container.limits.cpu_millicores == quantity.map(Quantity::thousandths),
+        "/resources/limits/memory" => container.limits.memory_bytes == quantity.map(Quantity::units),
+        _ => false,
     }
 }

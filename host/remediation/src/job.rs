@@ -9,6 +9,7 @@ use kube_devops_cluster::crd::DevOpsPolicySpec;
 use kube_devops_cluster::rules::PolicyRules;
 use kube_devops_core::workload::Workload;
 
+use super::plan::Addition;
 use super::rollout::Progress;
 
 /// The key of a workload within a namespace.
@@ -181,8 +182,8 @@ impl From<Rejection> for JobResult {
 pub struct Patched {
     /// The added fields, for people; empty if they were added before a restart of the operator.
     pub what: String,
-    /// The containers and the fields, by which pods of the new template are recognized.
-    pub fields: Vec<(String, String)>,
+    /// The added fields, by which pods of the new template are recognized.
+    pub fields: Vec<Addition>,
     /// The fingerprint of the pod template without the added fields.
     pub template: String,
     /// How long the new pods are watched after the rollout for restarts.

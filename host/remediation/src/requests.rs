@@ -5,7 +5,9 @@ use std::fmt::Debug;
 use chrono::Utc;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodCondition};
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, Preconditions,
+};
 use kube::{Api, Client, ResourceExt};
 use kube_devops_cluster::apply_patch::apply_patch;
 use kube_devops_cluster::install::FIELD_MANAGER;
@@ -166,8 +168,11 @@ async fn delete_stuck_pods(client: &Client, namespace: &str, workload: &Value) -
         let conditions = status.iter().flat_map(|status| status.conditions.iter().flatten());
         let is_ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
         if is_ours && !is_ready {
-            match api.delete(&pod.name_any(), &DeleteParams::default()).await {
-                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            // The pods of a StatefulSet keep their names: another one may have taken the place of the listed one.
+            let is_listed = Preconditions { uid: pod.uid(), ..Preconditions::default() };
+            let parameters = DeleteParams { preconditions: Some(is_listed), ..DeleteParams::default() };
+            match api.delete(&pod.name_any(), &parameters).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
                 // The answer contains the deleted pod, whose `managedFields` may be nested too deeply.
                 Err(kube::Error::SerdeError(_)) => {}
                 result => drop(result?),

@@ -29,6 +29,8 @@ const WAIT_FOR: Duration = Duration::from_secs(10);
 const CHECK_PERIOD: Duration = Duration::from_secs(600);
 /// The most workloads that a status lists.
 pub const MAX_LISTED: usize = 100;
+/// The number of workloads with a count of patches from which only the listed ones keep it.
+const MAX_COUNTED: usize = 1_000;
 /// The longest message, in bytes.
 const MAX_MESSAGE_LENGTH: usize = 512;
 
@@ -46,6 +48,8 @@ pub struct Remediations {
     /// The controller of the pods of a workload whose patch waits for the finalizer of the policy, by uid.
     awaits_finalizer: Option<String>,
     is_running: bool,
+    /// Whether the last job was the check of a listed workload.
+    checked_last: bool,
 }
 
 #[derive(Debug)]
@@ -63,6 +67,27 @@ struct Entry {
     follow: Option<Follow>,
     /// When the existence of the workload is checked next.
     check: Instant,
+}
+
+impl Entry {
+    /// When its rollout or its existence is checked next.
+    fn next(&self) -> Instant {
+        self.follow.as_ref().map_or(self.check, Follow::next)
+    }
+
+    /// Starts the check that is due.
+    fn start<'a>(&mut self, key: WorkloadKey, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> NextJob {
+        match &mut self.follow {
+            Some(follow) => {
+                let (failure, step) = follow.start(pods, now);
+                NextJob::Follow { key, failure, step }
+            }
+            None => {
+                self.check = now + CHECK_PERIOD;
+                NextJob::Check { key }
+            }
+        }
+    }
 }
 
 impl Remediations {
@@ -123,35 +148,32 @@ impl Remediations {
         }
         let now = now.instant;
         self.awaits_finalizer = self.awaits_finalizer.take().filter(|_| enforces);
-        let job = self.next_follow(pods, now).or_else(|| self.next_check(now));
-        let job = job.or_else(|| if enforces { self.next_remediation(options, now) } else { None });
+        // What waits longest is next, and checks of rollouts take turns with remediations: neither many rollouts nor many workloads
+        // that are not ready keep others waiting.
+        let listed = self.workloads.iter().map(|(key, entry)| (entry.next(), key)).min_by_key(|(at, _)| *at);
+        let listed = listed.filter(|(at, _)| *at <= now).map(|(_, key)| key.clone());
+        let owner = if enforces { self.next_remediation(options, now) } else { None };
+        let job = match (listed, owner) {
+            (Some(key), owner) if !self.checked_last || owner.is_none() => {
+                self.workloads.get_mut(&key).map(|entry| entry.start(key, pods, now))
+            }
+            (_, owner) => owner.map(|owner| NextJob::Remediate { owner }),
+        };
         self.is_running = job.is_some();
+        self.checked_last = job.as_ref().is_some_and(|job| !matches!(job, NextJob::Remediate { .. }));
         job
     }
 
-    fn next_follow<'a>(&mut self, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> Option<NextJob> {
-        let followed = self.workloads.iter_mut().filter_map(|(key, entry)| Some((key, entry.follow.as_mut()?)));
-        let (key, follow) = followed.into_iter().find(|(_, follow)| follow.is_due(now))?;
-        let (failure, step) = follow.start(pods, now);
-        Some(NextJob::Follow { key: key.clone(), failure, step })
-    }
-
-    fn next_check(&mut self, now: Instant) -> Option<NextJob> {
-        let is_due = |entry: &Entry| entry.follow.is_none() && entry.check <= now;
-        let (key, entry) = self.workloads.iter_mut().find(|(_, entry)| is_due(entry))?;
-        entry.check = now + CHECK_PERIOD;
-        Some(NextJob::Check { key: key.clone() })
-    }
-
-    fn next_remediation(&mut self, options: &EnforceOptions, now: Instant) -> Option<NextJob> {
-        self.recent.retain(|patch| now.saturating_duration_since(*patch) < LIMIT_PERIOD);
+    /// The controller of the pods that are to be remediated next, if the limits allow it.
+    fn next_remediation(&self, options: &EnforceOptions, now: Instant) -> Option<Arc<ObjectReference>> {
+        let recent = self.recent.iter().filter(|patch| now.saturating_duration_since(**patch) < LIMIT_PERIOD);
         // The next leader counts the patches that the status lists.
         let is_unrecorded = self.unrecorded.as_ref().is_some_and(|key| self.workloads.contains_key(key));
-        if self.recent.len() >= options.patches_a_minute || is_unrecorded {
+        if recent.count() >= options.patches_a_minute || is_unrecorded {
             return None;
         }
-        let due = self.due.values().find(|due| due.at <= now)?;
-        Some(NextJob::Remediate { owner: due.owner.clone() })
+        let next = self.due.values().filter(|due| due.at <= now).min_by_key(|due| due.at)?;
+        Some(next.owner.clone())
     }
 
     /// A remediation job ended. `key` is the workload, if there is one. Returns whether the state of the workload changed.
@@ -270,8 +292,12 @@ impl Remediations {
         if patched.what.is_empty() {
             return;
         }
+        self.recent.retain(|patch| now.saturating_duration_since(*patch) < LIMIT_PERIOD);
         self.recent.push(now);
         let patches = Arc::make_mut(&mut self.patches);
+        if patches.len() >= MAX_COUNTED {
+            patches.retain(|key, _| self.workloads.contains_key(key));
+        }
         let template = patched.template.clone();
         let known = patches.get(key).filter(|known| known.template == template);
         let count = known.map_or(1, |known| known.count + 1);

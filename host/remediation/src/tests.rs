@@ -2,7 +2,7 @@
 
 mod rollouts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,11 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube_devops_cluster::crd::{DefaultResources, WorkloadState};
 use kube_devops_core::{Container, Evaluation, Severity, Subject, testing};
 use kube_devops_runtime::clock::Now;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::job::{Existence, Patched, RolloutFailure, Step};
+use super::plan::Addition;
 use super::rollout::Progress;
 use super::{EnforceOptions, JobResult, NextJob, Remediations, WorkloadKey};
 
@@ -57,7 +59,7 @@ fn violation(check: &str) -> Evaluation {
 fn patched(what: &str) -> JobResult {
     JobResult::Patched(Patched {
         what: what.to_owned(),
-        fields: vec![("app".to_owned(), "/livenessProbe".to_owned())],
+        fields: vec![Addition { container: "app".to_owned(), field: "/livenessProbe".to_owned(), value: json!({}) }],
         template: "template".to_owned(),
         settle: seconds(20),
         selector: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
@@ -338,4 +340,45 @@ fn a_workload_of_no_interest_leaves_no_state() {
         remediations.remediated(&owner("web"), key, &result, &options(), now);
         assert_eq!(state(&remediations), None, "{result:?}");
     }
+}
+
+#[test]
+fn workloads_that_wait_and_rollouts_do_not_delay_others_forever() {
+    let now = start();
+    let names: Vec<String> = (0..50).map(|index| format!("{index:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut remediations = rolling_out(now);
+    remediations = due_in(remediations, &names, now);
+    let (mut seen, mut follows) = (BTreeSet::new(), 0);
+    for second in 0..110 {
+        // A job takes a second, in which others become due again.
+        let now = now + seconds(second);
+        match next(&mut remediations, now) {
+            Some(NextJob::Remediate { owner: of }) => {
+                let name = of.name.clone().unwrap_or_default();
+                let waiting = JobResult::Waiting("its pods are not available".to_owned());
+                remediations.remediated(&of, Some(key(&name)), &waiting, &options(), now);
+                seen.insert(name);
+            }
+            Some(NextJob::Follow { key, .. }) => {
+                remediations.followed(key, &in_progress(1), &options(), now);
+                follows += 1;
+            }
+            job => panic!("{job:?}"),
+        }
+    }
+    assert_eq!(seen.len(), names.len(), "{seen:?}");
+    assert!(follows > 15, "{follows}");
+}
+
+#[test]
+fn the_counts_of_patches_are_limited_to_the_listed_workloads() {
+    let now = start();
+    let mut remediations = Remediations::default();
+    for index in 0..1_500 {
+        let name = format!("web-{index}");
+        remediations.remediated(&owner(&name), Some(key(&name)), &patched("app: livenessProbe"), &options(), now);
+        remediations.followed(key(&name), &JobResult::Superseded, &options(), now);
+    }
+    assert!(remediations.patches().len() <= 1_000, "{}", remediations.patches().len());
 }

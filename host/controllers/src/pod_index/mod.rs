@@ -187,7 +187,7 @@ impl PodIndex {
         }
         let pods = self.namespaces.entry(key.namespace.clone()).or_default();
         let known = pods.get_mut(&key.name);
-        if known.as_ref().is_some_and(|entry| *entry.subject == subject) {
+        if known.as_ref().is_some_and(|entry| *entry.subject == subject && *entry.workload == workload) {
             return false;
         }
         let is_new = known.is_none();

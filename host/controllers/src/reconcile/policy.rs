@@ -17,7 +17,7 @@ use super::events::PendingEvents;
 use super::found::Found;
 use super::gate::WriteGate;
 use super::rules::Rules;
-use super::status::{PolicyState, differs, status};
+use super::status::{differs, status};
 use super::write::{EnforcementJob, EnforcementResult, KnownAudit, Write, WriteResult};
 use crate::evaluator::{self, Due, EvaluatedPod};
 use crate::pod_index::PodIndex;
@@ -113,6 +113,9 @@ impl Policy {
 
     /// Replaces rules that could not be created.
     pub fn set_rules(&mut self, rules: Rules) {
+        if matches!(rules, Rules::Valid(_)) {
+            self.rules_backoff.succeeded();
+        }
         self.rules = rules;
         self.everything_is_due = true;
     }
@@ -316,13 +319,7 @@ impl Policy {
         if self.is_deleted() || !self.is_evaluated || self.everything_is_due {
             return None;
         }
-        let state = match &self.rules {
-            Rules::Valid(rules) => PolicyState::Evaluated(Found { ledger: &self.ledger, missing: rules.missing() }),
-            Rules::Invalid(reason) | Rules::Failed(reason) => PolicyState::Invalid(reason),
-            Rules::Unreadable(reason) => PolicyState::Unreadable(reason),
-            Rules::SystemNamespace => PolicyState::SystemNamespace,
-        };
-        let status = status(&self.object, &state, self.remediations.statuses(), now.utc);
+        let status = status(&self.object, &self.rules.state(&self.ledger), self.remediations.statuses(), now.utc);
         if differs(self.object.status.as_ref(), &status) {
             return Some(Write::Status { policy: policy(), status: Box::new(status) });
         }

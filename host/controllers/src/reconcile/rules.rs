@@ -11,6 +11,7 @@ use kube_devops_engine::Checks;
 use tokio::task::block_in_place;
 
 use super::found::Found;
+use super::status::PolicyState;
 
 /// The rules of a policy.
 #[derive(Clone)]
@@ -45,6 +46,16 @@ impl Rules {
     pub fn found<'a>(&'a self, ledger: &'a Ledger) -> Option<Found<'a>> {
         let Self::Valid(rules) = self else { return None };
         Some(Found { ledger, missing: rules.missing() })
+    }
+
+    /// The state of the policy, with its evaluations.
+    pub fn state<'a>(&'a self, ledger: &'a Ledger) -> PolicyState<'a> {
+        match self {
+            Self::Valid(rules) => PolicyState::Evaluated(Found { ledger, missing: rules.missing() }),
+            Self::Invalid(reason) | Self::Failed(reason) => PolicyState::Invalid(reason),
+            Self::Unreadable(reason) => PolicyState::Unreadable(reason),
+            Self::SystemNamespace => PolicyState::SystemNamespace,
+        }
     }
 
     /// The reason why the spec cannot be read.

@@ -113,6 +113,11 @@ fn result(workload: &Value, job: &RemediationJob) -> JobResult {
     }
 }
 
+/// The containers and the added fields.
+fn fields(patched: &Patched) -> Vec<(&str, &str)> {
+    patched.fields.iter().map(|added| (added.container.as_str(), added.field.as_str())).collect()
+}
+
 fn patched_by(job: &RemediationJob) -> (Value, Patched) {
     match decide(&workload(), job) {
         Decision::Patch { patch, result: JobResult::Patched(patched) } => (patch, patched),
@@ -127,7 +132,7 @@ fn a_missing_probe_is_patched_and_watched_until_it_could_have_failed() {
     assert_eq!(container["livenessProbe"]["tcpSocket"]["port"], 80);
     assert_eq!(patch["metadata"]["annotations"][ROLLING_OUT], patched.template);
     assert_eq!(patched.what, "container app: livenessProbe");
-    assert_eq!(patched.fields, [("app".to_owned(), "/livenessProbe".to_owned())]);
+    assert_eq!(fields(&patched), [("app", "/livenessProbe")]);
     assert_eq!(patched.settle, Duration::from_secs(40));
     assert_eq!(patched.selector, [("app".to_owned(), "web".to_owned())].into());
 }
@@ -344,7 +349,7 @@ fn a_rollout_of_a_previous_leader_is_watched_like_a_new_one() {
     let adopted = follow_up(&workload, None, Step::Adopt);
     let Decision::Done(JobResult::Patched(adopted)) = &adopted else { panic!("{adopted:?}") };
     assert_eq!((adopted.what.as_str(), adopted.settle), ("", Duration::from_secs(3 * 7 + 5)));
-    assert_eq!(adopted.fields, [("app".to_owned(), "/livenessProbe".to_owned())]);
+    assert_eq!(fields(&adopted), [("app", "/livenessProbe")]);
     assert_eq!(adopted.selector, [("app".to_owned(), "web".to_owned())].into());
     // The response to the patch was lost.
     assert_eq!(result(&workload, &job()), JobResult::Patched(adopted.clone()));

@@ -1,5 +1,7 @@
 //! Tests of following rollouts.
 
+use kube_devops_core::Quantities;
+
 use super::*;
 
 #[test]
@@ -127,6 +129,37 @@ fn the_first_restart_of_a_new_pod_is_a_failure_and_those_of_other_pods_are_not()
     next(&mut remediations, now + seconds(6));
     assert!(remediations.followed(key("web"), &JobResult::Reverted(reason), &options(), now + seconds(6)));
     assert_eq!(state(&remediations), Some(WorkloadState::Reverted));
+}
+
+#[test]
+fn restarts_of_old_pods_with_other_resources_are_no_failures() {
+    let now = start();
+    let limits = |cpu, memory| {
+        let pod = Subject::clone(&pod("web-0", 3));
+        let limits = Quantities { cpu_millicores: cpu, memory_bytes: memory };
+        let container = Container { limits, has_resource_limits: true, ..pod.containers[0].clone() };
+        Arc::new(Subject { containers: vec![container], ..pod })
+    };
+    let added = |field: &str, value| Addition { container: "app".to_owned(), field: field.to_owned(), value };
+    for (fields, pod, is_new) in [
+        (vec![added("/resources/limits/memory", json!("1Gi"))], limits(Some(500), None), false),
+        (vec![added("/resources/limits/memory", json!("1Gi"))], limits(Some(500), Some(1 << 29)), false),
+        (vec![added("/resources/limits/memory", json!("1Gi"))], limits(None, Some(1 << 30)), true),
+        (vec![added("/resources/limits/cpu", json!(1))], limits(Some(1000), None), true),
+        (
+            vec![added("/resources/limits/cpu", json!(1)), added("/resources/requests/cpu", json!(1))],
+            limits(Some(1000), None),
+            false,
+        ),
+    ] {
+        let mut remediations = due(&["web"], now);
+        next(&mut remediations, now);
+        let JobResult::Patched(patched) = patched("app: resources") else { panic!("not patched") };
+        let result = JobResult::Patched(Patched { fields, ..patched });
+        remediations.remediated(&owner("web"), Some(key("web")), &result, &options(), now);
+        let found = failure(remediations.next(&options(), true, [&pod].into_iter(), now));
+        assert_eq!(found.is_some(), is_new, "{result:?}: {pod:?}");
+    }
 }
 
 #[test]
