@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube_devops_core::{CheckOutcome, CheckResult, EvaluationError, Finding, Severity, Stage, Subject};
-use serde_json::Value;
 
 use crate::bindings::check::devops::policy::types;
 use crate::budget::RetryBudget;
 use crate::facts::{Encoded, Facts};
 use crate::instance::RuleSpec;
+use crate::object::CompleteObject;
 use crate::rule::Rule;
 use crate::{CallError, Limits};
 
@@ -282,8 +282,8 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         })
     }
 
-    fn objects(&self, positions: &[usize]) -> Vec<Arc<Value>> {
-        positions.iter().filter_map(|&position| self.subjects[position].borrow().object.clone()).collect()
+    fn objects(&self, positions: &[usize]) -> Vec<CompleteObject> {
+        positions.iter().filter_map(|&position| CompleteObject::of(self.subjects[position].borrow())).collect()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::bindings::check::exports::devops::policy::check::{Finding, Info};
 use crate::bindings::check::{CheckComponentWithObject, CheckComponentWithObjectPre};
 use crate::bindings::packed::{PackedExport, PackedExportIndices};
 use crate::facts::Encoded;
+use crate::object::CompleteObject;
 use crate::{CallError, Engine, Limits};
 
 /// The state of an instance in the host.
@@ -31,7 +32,7 @@ pub struct State {
     /// The last line that the current call logged as an error.
     last_error: Option<String>,
     /// The complete objects of the evaluated subjects, for checks that import `object`.
-    objects: Vec<Arc<Value>>,
+    objects: Vec<CompleteObject>,
 }
 
 /// Creates a store for one instance of a module, with the limits of the engine.
@@ -218,7 +219,7 @@ impl Instance {
         rules: &[&RuleSpec],
         facts: &dyn Encoded,
         positions: Option<&[usize]>,
-        objects: Vec<Arc<Value>>,
+        objects: Vec<CompleteObject>,
     ) -> Result<Vec<Finding>, CallError> {
         self.calls += 1;
         if self.packed.is_some() {
@@ -272,7 +273,7 @@ impl Instance {
         &mut self,
         rule: &RuleSpec,
         subject: &types::Subject,
-        object: Option<Arc<Value>>,
+        object: Option<CompleteObject>,
     ) -> Result<Vec<types::Edit>, CallError> {
         self.calls += 1;
         let resource = self.typed_rule(rule).map_err(CreateError::again)?;
@@ -342,7 +343,7 @@ impl log::Host for State {
 impl object::Host for State {
     fn get(&mut self, subject: u32, pointer: String) -> wasmtime::Result<Option<String>> {
         let object = usize::try_from(subject).ok().and_then(|subject| self.objects.get(subject));
-        Ok(object.and_then(|object| object.pointer(&pointer)).map(Value::to_string))
+        Ok(object.and_then(|object| object.get(&pointer)).map(Value::to_string))
     }
 }
 

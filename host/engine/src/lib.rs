@@ -32,6 +32,7 @@ mod instance;
 mod limits;
 mod loaded;
 mod module;
+mod object;
 mod rule;
 mod rule_cache;
 mod rule_set;

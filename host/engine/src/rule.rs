@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use kube_devops_core::text::cut;
 use kube_devops_core::{CheckInfo, Edit, Needs};
-use serde_json::Value;
 
 use crate::bindings::check::devops::policy::types;
 use crate::instance::{CreateError, RuleSpec};
 use crate::module::Module;
+use crate::object::CompleteObject;
 use crate::{CallError, RuleError};
 
 /// The id of the next rule.
@@ -83,15 +83,14 @@ impl Rule {
     }
 
     /// Returns the edits that remediate a subject.
-    pub fn remediate(&self, subject: &types::Subject, object: Option<&Arc<Value>>) -> Result<Vec<Edit>, CallError> {
+    pub fn remediate(&self, subject: &types::Subject, object: Option<CompleteObject>) -> Result<Vec<Edit>, CallError> {
         let module = &self.module;
         if module.needs_objects() && object.is_none() {
             return Err(CallError::NoObject);
         }
         let object = object.filter(|_| module.needs_objects());
         let time_limit = module.engine().limits().batch_time;
-        let edits =
-            module.with_instance(time_limit, |instance| instance.remediate(&self.spec, subject, object.cloned()))?;
+        let edits = module.with_instance(time_limit, |instance| instance.remediate(&self.spec, subject, object))?;
         let limit = (subject.containers.len() + 1) * module.engine().limits().findings_for_each_container;
         if edits.len() > limit {
             return Err(CallError::TooManyFindings { found: edits.len(), limit });

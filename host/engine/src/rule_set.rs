@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use crate::batch::{Batch, EnabledRule, Group, split};
 use crate::budget::RetryBudget;
 use crate::facts::Encoded;
+use crate::object::CompleteObject;
 use crate::{CallError, Limits, LoadedCheck, RuleError};
 
 /// The available checks. Policies with the same settings for a check share a rule and its instances, so that a thousand policies
@@ -146,12 +147,12 @@ impl RuleSet {
     /// Returns the edits of all rules that can remediate the subject. An edit sets a missing value; its field and value
     /// come from the check, and are untrusted.
     pub fn remediate(&self, subject: &Subject) -> Result<Vec<Edit>, EvaluationError> {
-        let (subjects, object) = ([subject], subject.object.as_ref());
+        let subjects = [subject];
         let batch = Batch::new(&subjects);
         let mut edits = Vec::new();
         let rules = self.rules.iter().map(|enabled| &enabled.rule);
         for rule in rules.filter(|rule| rule.info().remediates) {
-            let subject = &batch.facts_of(rule).typed()[0];
+            let (object, subject) = (CompleteObject::of(subject), &batch.facts_of(rule).typed()[0]);
             edits.extend(rule.remediate(subject, object).map_err(|cause| EvaluationError {
                 check: rule.info().id.clone(),
                 module: rule.module().digest().to_owned(),

@@ -19,6 +19,8 @@ mod check;
 mod export;
 mod findings;
 pub mod image;
+#[cfg(feature = "object")]
+pub mod object;
 mod probe;
 pub mod testing;
 
@@ -26,8 +28,6 @@ pub mod testing;
 pub mod bindings;
 
 pub use bindings::check::devops::policy::log;
-#[cfg(feature = "object")]
-pub use bindings::object::devops::policy::object;
 pub use bundle::{Bundle, BundleInfo, DefaultProbe, DefaultResources, Enforcement, Selection};
 pub use check::{Check, Info, NoSettings, Stage};
 pub use findings::Findings;

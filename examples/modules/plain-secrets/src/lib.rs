@@ -26,11 +26,9 @@ impl Check for PlainSecrets {
 
     #[cfg(target_family = "wasm")]
     fn evaluate(&self, subject: &Subject<'_>, findings: &mut Findings) {
-        let read = |pointer: &str| kube_devops_sdk::object::get(findings.subject(), pointer);
-        let names: Vec<Vec<String>> =
-            subject.containers().map(|container| plain(&containers(read), container.name())).collect();
-        for (index, names) in names.into_iter().enumerate() {
-            for name in names {
+        for index in 0..subject.containers().count() {
+            let variables = kube_devops_sdk::object::container(findings.subject(), index, "/env");
+            for name in plain(&variables.unwrap_or_default()) {
                 findings.container(index, "/env", format!("has a value for {name} in plain text"));
             }
         }
@@ -41,22 +39,11 @@ impl Check for PlainSecrets {
     fn evaluate(&self, _subject: &Subject<'_>, _findings: &mut Findings) {}
 }
 
-/// The containers of the pod, or of the pod template of a workload.
-pub fn containers(read: impl Fn(&str) -> Option<String>) -> Vec<serde_json::Value> {
-    let specs = ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec", "/spec"];
-    let lists = ["containers", "initContainers", "ephemeralContainers"];
-    let spec = specs.into_iter().find(|spec| read(&format!("{spec}/containers")).is_some()).unwrap_or_default();
-    let list = |list: &str| -> Vec<serde_json::Value> {
-        read(&format!("{spec}/{list}")).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
-    };
-    lists.into_iter().flat_map(list).collect()
-}
-
-/// The names of the variables of a container that have a secret as their value.
-pub fn plain(containers: &[serde_json::Value], name: &str) -> Vec<String> {
-    let container = containers.iter().find(|container| container["name"] == name);
-    let variables = container.and_then(|container| container["env"].as_array()).into_iter().flatten();
-    let has_value = variables.filter(|variable| variable["value"].as_str().is_some_and(|value| !value.is_empty()));
+/// The names of the variables that have a secret as their value. `variables` is the list of variables as JSON text; empty if there is
+/// none.
+pub fn plain(variables: &str) -> Vec<String> {
+    let variables: Vec<serde_json::Value> = serde_json::from_str(variables).unwrap_or_default();
+    let has_value = variables.iter().filter(|variable| variable["value"].as_str().is_some_and(|value| !value.is_empty()));
     let names = has_value.filter_map(|variable| variable["name"].as_str());
     names.filter(|name| SECRETS.iter().any(|secret| name.to_uppercase().contains(secret))).map(str::to_owned).collect()
 }

@@ -66,6 +66,7 @@ pub const SDK: &[File] = sdk![
     "policies/sdk/src/image/mod.rs",
     "policies/sdk/src/image/usual.rs",
     "policies/sdk/src/lib.rs",
+    "policies/sdk/src/object.rs",
     "policies/sdk/src/probe.rs",
     "policies/sdk/src/testing.rs",
     "policies/sdk/src/typed.rs",
