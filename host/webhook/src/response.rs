@@ -177,7 +177,7 @@ impl Verdict {
                 response.status = Some(Denial { code: 422, reason: "Invalid", message });
             }
             Self::Evaluated { subject, violations, failures, is_controlled } => {
-                let deny = if *is_controlled { None } else { Some(response_policy.deny) };
+                let deny = if *is_controlled { None } else { response_policy.deny };
                 response_policy.evaluated(&mut response, subject, violations, failures, deny);
             }
         }
@@ -188,7 +188,7 @@ impl Verdict {
 /// The response to violations and failures.
 pub struct ResponsePolicy {
     /// The lowest severity that denies.
-    deny: Severity,
+    deny: Option<Severity>,
     /// Whether failures deny.
     fail_closed: bool,
     /// How to fix the violations of a check, in one sentence.
@@ -197,7 +197,7 @@ pub struct ResponsePolicy {
 
 impl ResponsePolicy {
     /// Violations of severity `deny` and above deny, and with `fail_closed` also failures.
-    pub fn new<'a>(deny: Severity, fail_closed: bool, checks: impl Iterator<Item = &'a CheckInfo>) -> Self {
+    pub fn new<'a>(deny: Option<Severity>, fail_closed: bool, checks: impl Iterator<Item = &'a CheckInfo>) -> Self {
         let fixes = checks.map(|info| (info.id.clone(), first_sentence(&info.remedy))).collect();
         Self { deny, fail_closed, fixes }
     }

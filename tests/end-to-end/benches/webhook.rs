@@ -196,7 +196,7 @@ fn admission() -> Result<Arc<Admission>> {
     let checks = Arc::new(catalog.checks());
     let index = Arc::new(PolicyIndex::default());
     let options = AdmissionOptions {
-        deny: Severity::High,
+        deny: Some(Severity::High),
         fail_closed: false,
         deadline: Duration::from_secs(2),
         most_at_once: 64,

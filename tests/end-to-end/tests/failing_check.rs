@@ -98,7 +98,7 @@ impl LocalWebhook {
         let checks = CHECKS.get_or_init(|| Arc::new(checks_of_which_one_fails(temporary()).unwrap().checks())).clone();
         let (index, registry) = (Arc::new(PolicyIndex::default()), Registry::new());
         let options = AdmissionOptions {
-            deny: Severity::Medium,
+            deny: Some(Severity::Medium),
             fail_closed,
             deadline,
             most_at_once,

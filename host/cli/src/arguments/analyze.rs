@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use kube_devops_core::Severity;
 
 use super::names::namespace;
+use super::severity::severity;
 use super::{ModuleArguments, Selection};
 use crate::output::Format;
 
@@ -67,8 +68,8 @@ pub struct EvaluationArguments {
     #[arg(short, long = "output", default_value = "text", value_name = "FORMAT[=FILE]", value_parser = output_target)]
     pub outputs: Vec<OutputTarget>,
     /// Minimum severity of a violation that fails the run with exit code 1
-    #[arg(long, value_name = "SEVERITY", help_heading = "Gates", value_parser = clap::builder::PossibleValuesParser::new(Severity::ALL.map(Severity::as_str)))]
-    pub fail_on: Option<String>,
+    #[arg(long, value_name = "SEVERITY", help_heading = "Gates", value_parser = severity())]
+    pub fail_on: Option<Severity>,
     /// Minimum health score; a lower score fails the run with exit code 1
     #[arg(long, value_name = "SCORE", help_heading = "Gates", value_parser = clap::value_parser!(u8).range(0..=100))]
     pub min_score: Option<u8>,

@@ -11,6 +11,7 @@ mod multi_cluster;
 mod names;
 mod policy;
 mod release;
+mod severity;
 mod webhook;
 
 use clap::{CommandFactory, Parser, Subcommand};

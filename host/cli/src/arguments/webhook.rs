@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kube_devops_core::Severity;
 use kube_devops_webhook::configuration::TemplatedResource;
 
 use super::names::{namespace, object_name, optional_name, service_name};
+use super::severity::{DenySeverity, deny_severity};
 use super::{ControllerArguments, ModuleCacheArguments};
 
 #[derive(Debug, Subcommand)]
@@ -58,9 +58,9 @@ pub struct WebhookServeArguments {
     pub addr: SocketAddr,
     #[command(flatten)]
     pub names: WebhookNames,
-    /// Minimum severity of a violation that denies a request; less severe violations are warnings
-    #[arg(long, default_value = "high", value_name = "SEVERITY", help_heading = "Evaluation", value_parser = clap::builder::PossibleValuesParser::new(Severity::ALL.map(Severity::as_str)))]
-    pub deny_severity: String,
+    /// Minimum severity of a violation that denies a request; less severe violations are warnings, and all are with `none`
+    #[arg(long, default_value = "high", value_name = "SEVERITY", help_heading = "Evaluation", value_parser = deny_severity())]
+    pub deny_severity: DenySeverity,
     /// Deny requests that cannot be evaluated, instead of admitting them with a warning
     #[arg(long, help_heading = "Evaluation")]
     pub fail_closed: bool,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use kube_devops_cluster::policies;
 use kube_devops_core::report::{Extent, ReportError};
 use kube_devops_core::text::number;
-use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Severity, Stage, Subject, SystemNamespaces};
+use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Stage, Subject, SystemNamespaces};
 use kube_devops_engine::{Checks, RuleSet};
 
 use super::policy::{FilePolicy, read_one};
@@ -209,7 +209,7 @@ pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
         print_note(&format!("gate not met: {reason}"));
         outcome = Outcome::GateNotMet;
     };
-    let bar: Option<Severity> = arguments.fail_on.as_deref().and_then(|severity| severity.parse().ok());
+    let bar = arguments.fail_on;
     if let (Some(bar), Some(highest)) = (bar, report.highest_severity().filter(|highest| Some(*highest) >= bar)) {
         let count = report.violations.iter().filter(|violation| violation.severity >= bar).count();
         let violations = number(count, "violation");
@@ -239,6 +239,8 @@ pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
 mod tests {
     use kube_devops_core::CheckResult;
     use kube_devops_core::report::ReportError;
+
+    use kube_devops_core::Severity;
 
     use super::*;
 

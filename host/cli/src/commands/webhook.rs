@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use kube_devops_core::SystemNamespaces;
 use kube_devops_core::text::number;
 use kube_devops_webhook::admission::AdmissionOptions;
@@ -55,7 +55,7 @@ fn serve(cluster: &ClusterArguments, arguments: &WebhookServeArguments) -> Resul
     let options = WebhookOptions {
         address: arguments.addr,
         admission: AdmissionOptions {
-            deny: arguments.deny_severity.parse().map_err(|error: String| anyhow!(error))?,
+            deny: arguments.deny_severity.0,
             fail_closed: arguments.fail_closed,
             deadline: Duration::from_millis(arguments.deadline),
             most_at_once: arguments.max_concurrent.into(),

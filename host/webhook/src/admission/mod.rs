@@ -46,8 +46,8 @@ const MAX_LOGGED_LENGTH: usize = 256;
 /// The options of the evaluation.
 #[derive(Debug, Clone)]
 pub struct AdmissionOptions {
-    /// The lowest severity of violations that deny.
-    pub deny: Severity,
+    /// The lowest severity of violations that deny; `None` if all are warnings.
+    pub deny: Option<Severity>,
     /// Whether requests are denied that cannot be evaluated.
     pub fail_closed: bool,
     /// The deadline of a request.

@@ -20,7 +20,7 @@ pub const OPERATOR: &str = "system:serviceaccount:platform:operator";
 /// Options with which one request is evaluated at a time.
 pub fn options() -> AdmissionOptions {
     AdmissionOptions {
-        deny: Severity::High,
+        deny: Some(Severity::High),
         fail_closed: false,
         deadline: Duration::from_secs(30),
         most_at_once: 1,

@@ -15,7 +15,7 @@ fn evaluated(violations: Vec<PolicyViolation>, failures: Vec<EvaluationFailure>)
 }
 
 fn response(verdict: &Verdict, fail_closed: bool) -> Response {
-    verdict.response("1", &ResponsePolicy::new(Severity::High, fail_closed, [].into_iter()))
+    verdict.response("1", &ResponsePolicy::new(Some(Severity::High), fail_closed, [].into_iter()))
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_denial_lists_a_limited_number_of_violations_and_each_fix_once() {
         default_settings: serde_json::json!({}),
     };
     let infos = [info("latest-tag", "Use a tag. Or a digest.")];
-    let policy = ResponsePolicy::new(Severity::High, false, infos.iter());
+    let policy = ResponsePolicy::new(Some(Severity::High), false, infos.iter());
     let violations = (0..60).map(|_| violation("latest-tag", Severity::High, "has no tag")).collect();
     let verdict = evaluated(violations, Vec::new());
     let message = verdict.response("1", &policy).status.unwrap().message;
