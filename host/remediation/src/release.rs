@@ -2,6 +2,7 @@
 
 use kube_devops_cluster::ClusterError;
 use kube_devops_cluster::connection::Connection;
+use kube_devops_cluster::crd::GROUP;
 use serde_json::Value;
 
 use super::added::added;
@@ -45,12 +46,22 @@ pub async fn release(connection: &Connection, namespace: &str, key: &WorkloadKey
             Ok(()) => return Ok(Released::Fields(added)),
             Err(Rejection::Changed) => {}
             Err(Rejection::Gone) => return Ok(Released::NotFound),
-            Err(Rejection::Conflict(reason) | Rejection::Invalid(reason) | Rejection::Denied(reason)) => {
-                return Err(failed(reason));
-            }
+            Err(Rejection::Denied(reason)) => return Err(failed(denied(&reason))),
+            Err(Rejection::Conflict(reason) | Rejection::Invalid(reason)) => return Err(failed(reason)),
         }
     }
     Err(failed("it is changed by other clients all the time; try again".to_owned()))
+}
+
+/// The reason of a denial, and what to do if it is that of a policy which requires the added fields.
+fn denied(reason: &str) -> String {
+    let hint = if reason.contains(GROUP) {
+        "\nFix: a policy of the namespace requires these fields. Delete it, switch these checks off, or set --deny-severity none of the \
+         webhook, and release the workload again"
+    } else {
+        ""
+    };
+    format!("{reason}{hint}")
 }
 
 /// The added fields, per container.
@@ -70,6 +81,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_denial_by_a_policy_says_what_to_do() {
+        let own = "admission webhook \"workloads.devops.stochastic.io\" denied the request: 1 violation";
+        assert!(denied(own).contains("Fix: a policy of the namespace requires these fields"), "{}", denied(own));
+        assert_eq!(denied("exceeded quota"), "exceeded quota");
+    }
 
     #[test]
     fn the_added_fields_are_listed_per_container() {

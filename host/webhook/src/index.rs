@@ -259,6 +259,11 @@ impl Store for Policies {
 
     fn set(&mut self, policy: WatchedPolicy) -> (ObjectKey, bool) {
         let (key, spec) = (Self::key(&policy), policy.spec.0);
+        // Its finalizer is that of the operator, which may have to revert what the policy would deny.
+        if policy.metadata.deletion_timestamp.is_some() {
+            let is_known = self.remove(&key);
+            return (key, is_known);
+        }
         // The operator writes statuses all the time, which change no rule.
         if self.known.get(&key).is_some_and(|(known, _)| *known == spec) {
             return (key, false);
@@ -310,6 +315,21 @@ mod tests {
         assert!(is_invalid());
         indexer.set_checks(checks());
         assert!(is_invalid());
+    }
+
+    #[test]
+    fn a_policy_that_is_being_deleted_does_not_apply() {
+        let index = Arc::new(PolicyIndex::default());
+        let mut indexer = Indexer::new(Arc::new(Checks::new(BTreeMap::new(), Limits::default())), index.clone());
+        let policy = |deleted: Option<&str>| {
+            let metadata = json!({ "name": "strict", "namespace": "shop", "deletionTimestamp": deleted });
+            let policy = json!({ "metadata": metadata, "spec": { "forbidLatestTag": true } });
+            serde_json::from_value(policy).unwrap_or_else(|error| panic!("{error}"))
+        };
+        indexer.apply(Event::Apply(policy(None)));
+        assert!(index.of("shop").is_some());
+        indexer.apply(Event::Apply(policy(Some("2026-01-01T00:00:00Z"))));
+        assert!(index.of("shop").is_none_or(|policies| policies.policies.is_empty()));
     }
 
     #[test]
