@@ -51,6 +51,12 @@ const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit,
         description = "Classification of the score"
     ),
     printcolumn(
+        name = "Compliance",
+        type_ = "number",
+        json_path = ".status.compliance",
+        description = "Weighted share of the checks that passed, in percent"
+    ),
+    printcolumn(
         name = "Violations",
         type_ = "integer",
         json_path = ".status.violationCount",
@@ -60,7 +66,7 @@ const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit,
         name = "Mode",
         type_ = "string",
         json_path = ".spec.enforcementMode",
-        description = "audit or enforce"
+        description = "Whether workloads are remediated (enforce) or not (audit)"
     ),
     printcolumn(
         name = "Evaluated",
@@ -95,8 +101,8 @@ pub struct DevOpsPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub forbid_pending_duration: Option<i32>,
-    /// `audit` reports violations. `enforce` also adds missing probes and resources to Deployments, StatefulSets and
-    /// DaemonSets.
+    /// Whether the operator remediates workloads: `audit` changes none, `enforce` adds missing probes and resources to Deployments,
+    /// StatefulSets and DaemonSets. The admission webhook denies by severity in both modes.
     #[serde(default)]
     pub enforcement_mode: EnforcementMode,
     /// The TCP probe that enforcement adds where one is missing.
@@ -160,14 +166,14 @@ impl DevOpsPolicySpec {
     }
 }
 
-/// The response to violations.
+/// Whether the operator remediates workloads. It has no effect on the admission webhook, which denies by severity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EnforcementMode {
-    /// Report violations.
+    /// Report violations, and change no workload.
     #[default]
     Audit,
-    /// Report violations and remediate workloads.
+    /// Report violations, and add missing fields to workloads.
     Enforce,
 }
 

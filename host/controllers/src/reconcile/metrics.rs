@@ -6,7 +6,7 @@ use kube_devops_cluster::ClusterError;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_core::{Severity, Totals};
 use kube_devops_runtime::metrics::register;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounter, IntGaugeVec, Opts, Registry};
 
 /// The metrics of the operator. The series of a policy are removed with the policy.
 #[derive(Clone)]
@@ -27,6 +27,7 @@ pub struct Metrics {
     pub failed: IntCounter,
     violations: IntGaugeVec,
     score: IntGaugeVec,
+    compliance: GaugeVec,
     complete: IntGaugeVec,
     mode: IntGaugeVec,
     by_severity: IntGaugeVec,
@@ -71,6 +72,13 @@ impl Metrics {
             )?,
             violations: gauge("devopspolicy_violations_total", "Violations of a policy", &POLICY)?,
             score: gauge("devopspolicy_health_score", "Health score of a policy's pods, 0 to 100", &POLICY)?,
+            compliance: register(
+                registry,
+                GaugeVec::new(
+                    Opts::new("devopspolicy_compliance", "Compliance of a policy's pods in percent"),
+                    &POLICY,
+                ),
+            )?,
             complete: gauge(
                 "devopspolicy_evaluation_complete",
                 "Whether every check of a policy evaluated every pod that it applies to (1) or not (0)",
@@ -102,6 +110,7 @@ impl Metrics {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.violations.with(&labels(policy)).set(count(now.violations));
         self.score.with(&labels(policy)).set(score.into());
+        self.compliance.with(&labels(policy)).set(now.compliance.percent());
         for (severity, violations) in Severity::ALL.iter().zip(now.by_severity) {
             self.by_severity.with(&labels_with(policy, "severity", severity.as_str())).set(count(violations));
         }
@@ -125,6 +134,7 @@ impl Metrics {
         for gauge in [&self.violations, &self.score] {
             let _ = gauge.remove(&labels(policy));
         }
+        let _ = self.compliance.remove(&labels(policy));
         for severity in Severity::ALL {
             let _ = self.by_severity.remove(&labels_with(policy, "severity", severity.as_str()));
         }
@@ -185,11 +195,14 @@ mod tests {
         };
         let mut totals = Totals { subjects: 1, ..Totals::default() };
         totals.count(&testing::violation("latest-tag", Severity::High, "web"));
+        totals.compliance.add(1, true);
+        totals.compliance.add(2, false);
         let shown = Shown { totals: &totals, score: Some(95), is_complete: true, enforces: true };
         metrics.set(&policy, &Totals::default(), &shown);
         for expected in [
             r#"devopspolicy_violations_total{namespace="shop",policy="strict"} 1"#,
             r#"devopspolicy_health_score{namespace="shop",policy="strict"} 95"#,
+            r#"devopspolicy_compliance{namespace="shop",policy="strict"} 66.6"#,
             r#"devopspolicy_evaluation_complete{namespace="shop",policy="strict"} 1"#,
             r#"enforcement_mode{namespace="shop",policy="strict"} 1"#,
             r#"violations_by_severity{namespace="shop",policy="strict",severity="high"} 1"#,
