@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod charts;
 mod document;
 mod exclude;
 mod explain;

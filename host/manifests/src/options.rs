@@ -1,5 +1,7 @@
 //! The options for reading manifests.
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, Utc};
 use kube_devops_core::Needs;
 
@@ -15,6 +17,8 @@ pub struct ReadOptions {
     pub default_namespace: String,
     /// Patterns of files in folders to exclude, in the syntax of `.gitignore`.
     pub exclude: Vec<String>,
+    /// The charts that are rendered and read separately, so that their folders are no problem.
+    pub rendered_charts: Vec<PathBuf>,
     /// The name of standard input in reports; the default is [`STANDARD_INPUT`].
     pub stdin_name: Option<String>,
     /// What checks need in addition to the usual facts.
@@ -30,6 +34,7 @@ impl ReadOptions {
             now,
             default_namespace: "default".to_owned(),
             exclude: Vec::new(),
+            rendered_charts: Vec::new(),
             stdin_name: None,
             needs: Needs::default(),
             limits: Limits::default(),

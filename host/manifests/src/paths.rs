@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kube_devops_core::text::escape_controls;
 use walkdir::{DirEntry, WalkDir};
 
+use crate::charts::{self, Charts};
 use crate::exclude::{self, Exclusions};
 use crate::input::Input;
 use crate::kustomization::{self, Kustomizations};
@@ -96,6 +97,7 @@ fn find_in_folder(folder: &Path, options: &ReadOptions, seen: &mut Seen, found: 
 struct Rules {
     exclusions: Exclusions,
     kustomizations: Kustomizations,
+    charts: Charts,
 }
 
 impl Rules {
@@ -106,7 +108,12 @@ impl Rules {
         for entry in kustomization::NAMES.into_iter().flat_map(named) {
             kustomizations.add(entry.path(), exclusions.contain(entry.path()));
         }
-        Self { exclusions, kustomizations }
+        let mut charts = Charts::new(&options.rendered_charts);
+        named(charts::NAME)
+            .map(DirEntry::path)
+            .filter(|path| !exclusions.contain(path))
+            .for_each(|path| charts.add(path));
+        Self { exclusions, kustomizations, charts }
     }
 }
 
@@ -121,6 +128,10 @@ fn add_entry(entry: DirEntry, rules: &Rules, options: &ReadOptions, seen: &mut S
         found.excluded += 1;
     } else if is_hidden {
         found.hidden += 1;
+    } else if let Some(problem) = rules.charts.problem(entry.path()) {
+        found.inputs.push(Err((name(entry.path()), problem)));
+    } else if rules.charts.describe(entry.path()) || rules.charts.contain_template(entry.path()) {
+        // The chart is evaluated separately, or its problem reports that it is not.
     } else if rules.kustomizations.is_patch(entry.path(), &options.limits) {
         found.patches += 1;
     } else if entry.metadata().map_or(true, |metadata| seen.is_new(entry.path(), &metadata)) {

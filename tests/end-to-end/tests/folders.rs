@@ -131,6 +131,14 @@ fn path_with(program: &std::path::Path) -> Folder {
     folder
 }
 
+/// Asserts that the report has one error, with these texts.
+fn assert_error(ran: Ran, texts: &[&str]) {
+    let report = ran.exits(2).json();
+    let errors = report["errors"].as_array().unwrap();
+    let message = errors[0]["message"].as_str().unwrap();
+    assert!(errors.len() == 1 && texts.iter().all(|text| message.contains(text)), "{errors:#?}");
+}
+
 #[test]
 fn a_kustomization_is_rendered_and_evaluated() {
     let case = root().join("tests/end-to-end/manifests/cases/kustomize");
@@ -157,11 +165,11 @@ fn a_kustomization_is_rendered_and_evaluated() {
     assert_eq!(report["violations"][0]["source"]["file"], origins.path().join("base/app.yaml").to_str().unwrap());
 
     let empty = pods(&["a.yaml"]);
-    kustomize(empty.path()).exits(2).complains(&["failed to render", "kubectl kustomize", "kustomization.yaml"]);
-    kustomize(&case.join("app.yaml")).exits(2).complains(&["is not a folder"]);
+    assert_error(kustomize(empty.path()), &["failed to render", "kubectl kustomize", "kustomization.yaml"]);
+    assert_error(kustomize(&case.join("app.yaml")), &["is not a folder"]);
     let mut command = kube_devops();
-    command.args(["analyze", "--kustomize"]).arg(&case).env("PATH", empty.path());
-    run(&mut command).exits(2).complains(&["neither kubectl nor kustomize was found"]);
+    command.args(["analyze", "-o", "json", "--kustomize"]).arg(&case).env("PATH", empty.path());
+    assert_error(run(&mut command), &["neither kubectl nor kustomize was found"]);
 }
 
 #[test]
@@ -191,17 +199,35 @@ fn a_chart_is_rendered_and_evaluated() {
     assert_eq!(checks(&["--set", "image.tag=5", "--set", "probes=true"]), [""; 0]);
     assert_eq!(checks(&[production[0], production[1], "--set", "image.tag=latest"])[0], "latest-tag");
 
-    analyze(&["--set", "image.repository="]).exits(2).complains(&[
-        "failed to render",
-        "helm template",
-        "image.repository is missing",
-    ]);
-    analyze(&["--values", "missing.yaml"]).exits(2).complains(&["failed to render", "missing.yaml"]);
-    run(kube_devops().args(["analyze", "--helm-chart", "bitnami/web"])).exits(2).complains(&["was not found"]);
+    let without_repository = analyze(&["--set", "image.repository="]);
+    assert_error(without_repository, &["failed to render", "helm template", "image.repository is missing"]);
+    assert_error(analyze(&["--values", "missing.yaml"]), &["failed to render", "missing.yaml"]);
+    assert_error(run(kube_devops().args(["analyze", "-o", "json", "--helm-chart", "bitnami/web"])), &["was not found"]);
     run(kube_devops().args(["analyze", "-f", "a.yaml", "--set", "a=b"])).exits(2).complains(&["--helm-chart"]);
     let mut command = kube_devops();
-    command.args(["analyze", "--helm-chart"]).arg(&chart).env("PATH", "/nowhere");
-    run(&mut command).exits(2).complains(&["helm was not found"]);
+    command.args(["analyze", "-o", "json", "--helm-chart"]).arg(&chart).env("PATH", "/nowhere");
+    assert_error(run(&mut command), &["helm was not found"]);
+}
+
+#[test]
+fn what_cannot_be_rendered_does_not_keep_the_rest_from_its_evaluation() {
+    let folder = Folder::with([
+        ("web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n".to_owned()),
+        ("web/templates/a.yaml", "{{ fail \"no\" }}\n".to_owned()),
+        ("pod.yaml", bad_pod("a").to_string()),
+    ]);
+    let programs = path_with(&test_cluster::helm().unwrap());
+    let analyze = |arguments: &[&str]| {
+        let mut command = kube_devops();
+        command.current_dir(folder.path()).args(["analyze", "-f", ".", "-o", "sarif=report.sarif", "-o", "json"]);
+        run(command.args(arguments).env("PATH", programs.path()))
+    };
+    for arguments in [&[][..], &["--helm-chart", "web"], &["--helm-chart", "web", "--helm-chart", "./web"]] {
+        let report = analyze(arguments).exits(2).json();
+        assert_eq!((&report["subjects"], report["errors"].as_array().unwrap().len()), (&json!(1), 1), "{report:#}");
+        fs::remove_file(folder.path().join("report.sarif")).unwrap();
+    }
+    analyze(&["--exclude", "web/"]).exits(0);
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! `analyze`: evaluates manifests or a live cluster.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use chrono::Utc;
 use kube_devops_cluster::pods::{self, PodQuery};
 use kube_devops_cluster::selector::LabelSelector;
 use kube_devops_core::report::{Extent, ReportError};
 use kube_devops_core::text::number;
-use kube_devops_core::{Needs, Report, Subject};
+use kube_devops_core::{Needs, Report, Source, Subject};
 use kube_devops_manifests::{self as manifests, Manifests, ReadOptions, STANDARD_INPUT};
 
 use super::Outcome;
@@ -113,6 +114,7 @@ fn read_manifests(arguments: &AnalyzeArguments, needs: Needs) -> Result<Selected
         now: Utc::now(),
         default_namespace: namespace.unwrap_or("default").to_owned(),
         exclude: arguments.exclude.clone(),
+        rendered_charts: arguments.helm_chart.clone(),
         stdin_name: arguments.stdin_name.clone(),
         needs,
         limits: manifests::Limits::default(),
@@ -120,10 +122,18 @@ fn read_manifests(arguments: &AnalyzeArguments, needs: Needs) -> Result<Selected
     let mut read = {
         let _progress = Progress::new("reading manifests");
         let values = ChartValues { files: &arguments.values, set: &arguments.set, namespace };
-        let kustomizations = arguments.kustomize.iter().map(|folder| render::kustomization(folder));
-        let charts = arguments.helm_chart.iter().map(|chart| render::chart(chart, values));
-        let rendered: Vec<_> = kustomizations.chain(charts).collect::<Result<_>>()?;
-        manifests::read(&arguments.filenames, &rendered, &options)
+        let kustomizations = distinct(&arguments.kustomize).map(|folder| (folder, render::kustomization(folder)));
+        let charts = distinct(&arguments.helm_chart).map(|chart| (chart, render::chart(chart, values)));
+        let (mut rendered, mut failed) = (Vec::new(), Vec::new());
+        for (path, result) in kustomizations.chain(charts) {
+            match result {
+                Ok(manifests) => rendered.push(manifests),
+                Err(error) => failed.push(not_rendered(path, &error)),
+            }
+        }
+        let mut read = manifests::read(&arguments.filenames, &rendered, &options);
+        read.errors.extend(failed);
+        read
     };
     let before = read.subjects.len();
     read.subjects.retain(|subject| {
@@ -138,4 +148,16 @@ fn read_manifests(arguments: &AnalyzeArguments, needs: Needs) -> Result<Selected
         arguments.filenames.iter().chain(&arguments.kustomize).chain(&arguments.helm_chart).map(name).collect();
     let Manifests { subjects, extent, errors, .. } = read;
     Ok(Selected { subjects, extent, errors, target: paths.join(", ") })
+}
+
+/// The paths without those that are another path to the same folder.
+fn distinct(paths: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
+    let mut seen = BTreeSet::new();
+    paths.iter().filter(move |path| seen.insert(path.canonicalize().unwrap_or_else(|_| PathBuf::clone(path))))
+}
+
+/// The error of a kustomization or chart that could not be rendered. Everything else is evaluated.
+fn not_rendered(path: &Path, error: &Error) -> ReportError {
+    let source = Source { file: path.to_string_lossy().into(), document: 1, line: 1, object_line: 1 };
+    ReportError { source: Some(source), ..ReportError::new(format!("{error:#}")) }
 }

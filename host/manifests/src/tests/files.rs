@@ -45,6 +45,38 @@ fn hidden_files_that_kubectl_reads_are_counted() {
 }
 
 #[test]
+fn a_chart_is_one_error_unless_it_is_rendered_or_excluded() {
+    let template = "kind: {{ .Values.kind }}";
+    let pod = pod("a");
+    let folder = folder(&[
+        ("web/Chart.yaml", b"apiVersion: v2\nname: web\n"),
+        ("web/values.yaml", b"kind2: Pod\n"),
+        ("web/templates/a.yaml", template.as_bytes()),
+        ("web/templates/deep/b.yaml", template.as_bytes()),
+        ("web/charts/db/Chart.yaml", b"apiVersion: v2\nname: db\n"),
+        ("web/charts/db/templates/a.yaml", template.as_bytes()),
+        ("web/crds/c.yaml", pod.as_bytes()),
+        ("plain/templates/a.yaml", pod.as_bytes()),
+    ]);
+    let chart = folder.path().join("web");
+    let manifests = read_paths(&[folder.path()]);
+    assert_eq!(file_names(&manifests, &folder), ["/plain/templates/a.yaml", "/web/crds/c.yaml"]);
+    assert_error(
+        &manifests,
+        (1, 1),
+        &["Helm chart", &format!("add --helm-chart {};", chart.display()).replace(';', ",")],
+    );
+
+    let rendered = ReadOptions { rendered_charts: vec![folder.path().join("plain/../web")], ..options() };
+    assert_eq!(read(&[folder.path().to_owned()], &[], &rendered).errors, []);
+    let excluded = ReadOptions { exclude: vec!["web/".to_owned()], ..options() };
+    assert_eq!(read(&[folder.path().to_owned()], &[], &excluded).errors, []);
+    // A template that is specified itself is read.
+    let manifests = read_paths(&[&chart.join("templates/a.yaml")]);
+    assert_error(&manifests, (1, 1), &["this looks like a Helm template"]);
+}
+
+#[test]
 fn a_file_with_several_paths_is_read_once() {
     let folder = folder(&[("x/a.yaml", pod("a").as_bytes()), ("named.txt", pod("b").as_bytes())]);
     let file = folder.path().join("x/a.yaml");
