@@ -8,6 +8,8 @@ pub struct PolicyField {
     pub check: &'static str,
     /// The field of the spec that enables it.
     pub field: &'static str,
+    /// Whether the check, if its boolean field is true, can add missing fields to workloads.
+    pub remediates: bool,
     /// The setting that the number in the field stands for, or `None` for a boolean field.
     pub setting: Option<&'static str>,
     /// The field of `severityOverrides`.
@@ -23,6 +25,7 @@ pub const POLICY_FIELDS: [PolicyField; 5] = [
     PolicyField {
         check: "latest-tag",
         field: "forbidLatestTag",
+        remediates: false,
         setting: None,
         severity_override: "latestTag",
         summary_label: "Images using :latest",
@@ -31,6 +34,7 @@ pub const POLICY_FIELDS: [PolicyField; 5] = [
     PolicyField {
         check: "missing-liveness",
         field: "requireLivenessProbe",
+        remediates: true,
         setting: None,
         severity_override: "missingLiveness",
         summary_label: "Missing liveness probes",
@@ -39,6 +43,7 @@ pub const POLICY_FIELDS: [PolicyField; 5] = [
     PolicyField {
         check: "missing-readiness",
         field: "requireReadinessProbe",
+        remediates: true,
         setting: None,
         severity_override: "missingReadiness",
         summary_label: "Missing readiness probes",
@@ -47,6 +52,7 @@ pub const POLICY_FIELDS: [PolicyField; 5] = [
     PolicyField {
         check: "high-restarts",
         field: "maxRestartCount",
+        remediates: false,
         setting: Some("threshold"),
         severity_override: "highRestarts",
         summary_label: "Restart severity score",
@@ -55,6 +61,7 @@ pub const POLICY_FIELDS: [PolicyField; 5] = [
     PolicyField {
         check: "pending",
         field: "forbidPendingDuration",
+        remediates: false,
         setting: Some("seconds"),
         severity_override: "pending",
         summary_label: "Pending pods",

@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$";
 
 // Messages for invalid policies: of the API server, for rules of the schema, and of the program, for policies in files.
-const NOTHING_TO_FIX: &str = "enforcementMode enforce has nothing to remediate: set requireLivenessProbe or requireReadinessProbe to true, defaultResources, bundle or checks";
 const CPU_OVER_LIMIT: &str = "cpuRequest is greater than cpuLimit";
 const MEMORY_OVER_LIMIT: &str = "memoryRequest is greater than memoryLimit";
 const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit, memoryRequest or memoryLimit";
@@ -79,9 +78,7 @@ const NO_RESOURCES: &str = "defaultResources is empty: set cpuRequest, cpuLimit,
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new(has_a_check()).message(no_check().as_str()),
-    validation = Rule::new(
-        "!has(self.enforcementMode) || self.enforcementMode != 'enforce' || (has(self.requireLivenessProbe) && self.requireLivenessProbe) || (has(self.requireReadinessProbe) && self.requireReadinessProbe) || has(self.defaultResources) || has(self.bundle) || has(self.checks)"
-    ).message(NOTHING_TO_FIX)
+    validation = Rule::new(remediates_if_it_enforces()).message(nothing_to_remediate().as_str())
 )]
 pub struct DevOpsPolicySpec {
     /// Whether images with the tag latest, or without a tag, are violations.
@@ -139,13 +136,34 @@ fn no_check() -> String {
     format!("the policy enables no check: set {}, checks or bundle", fields.join(", "))
 }
 
+/// The fields of checks that can add missing fields to workloads.
+fn remediating_fields() -> impl Iterator<Item = &'static str> {
+    POLICY_FIELDS.iter().filter(|field| field.remediates).map(|field| field.field)
+}
+
+/// The CEL rule that a policy which enforces has something to add.
+fn remediates_if_it_enforces() -> String {
+    let enabled: String =
+        remediating_fields().map(|field| format!("(has(self.{field}) && self.{field}) || ")).collect();
+    format!(
+        "!has(self.enforcementMode) || self.enforcementMode != 'enforce' || {enabled}has(self.defaultResources) || has(self.bundle) || has(self.checks)"
+    )
+}
+
+fn nothing_to_remediate() -> String {
+    let fields = remediating_fields().collect::<Vec<_>>().join(" or ");
+    format!(
+        "enforcementMode enforce has nothing to remediate: set {fields} to true, defaultResources, bundle or checks"
+    )
+}
+
 impl DevOpsPolicySpec {
     /// The messages of the rules over several fields, which the API server evaluates in CEL, that the policy violates.
     pub fn broken_rules(&self) -> Vec<String> {
         let fields = serde_json::to_value(self).unwrap_or_default();
         let has_other_checks = self.bundle.is_some() || !self.checks.is_empty();
         let has_check = has_other_checks || POLICY_FIELDS.iter().any(|field| !fields[field.field].is_null());
-        let remediates = [self.require_liveness_probe, self.require_readiness_probe].contains(&Some(true))
+        let remediates = remediating_fields().any(|field| fields[field] == true)
             || self.default_resources.is_some()
             || has_other_checks;
         let mut broken = Vec::new();
@@ -153,7 +171,7 @@ impl DevOpsPolicySpec {
             broken.push(no_check());
         }
         if self.enforcement_mode == EnforcementMode::Enforce && !remediates {
-            broken.push(NOTHING_TO_FIX.to_owned());
+            broken.push(nothing_to_remediate());
         }
         let ids: BTreeSet<&str> = self.checks.iter().map(|rule| rule.check.as_str()).collect();
         if ids.len() < self.checks.len() {
@@ -277,10 +295,11 @@ pub struct DevOpsPolicyStatus {
     #[schemars(range(min = 0, max = 100))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_score: Option<i32>,
-    /// Whether the score is at least 80.
+    /// Whether the score is at least 80, and every check evaluated every pod that it applies to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthy: Option<bool>,
-    /// The classification of the score (Healthy, Stable, Degraded or Critical), or the reason for a missing score.
+    /// The classification of the score (Healthy, Stable, Degraded or Critical), Incomplete instead of Healthy if not everything was
+    /// evaluated, or the reason for a missing score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The weighted share of (pod, check) pairs that passed, in percent.
@@ -306,7 +325,7 @@ pub struct DevOpsPolicyStatus {
     /// The generation of the policy that was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The workloads with remediations, the newest first, at most 100.
+    /// The workloads with remediations, at most 100: those whose rollouts are monitored, then the most recent changes.
     #[schemars(length(max = 100))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workloads: Vec<WorkloadStatus>,
@@ -382,7 +401,7 @@ mod tests {
         let spec = DevOpsPolicySpec { enforcement_mode: EnforcementMode::Enforce, ..DevOpsPolicySpec::default() };
         let broken = spec.broken_rules();
         assert!(broken[0].ends_with("maxRestartCount, forbidPendingDuration, checks or bundle"), "{broken:?}");
-        assert_eq!(broken[1], NOTHING_TO_FIX);
+        assert_eq!(broken[1], nothing_to_remediate());
         let valid = DevOpsPolicySpec { max_restart_count: Some(0), ..DevOpsPolicySpec::default() };
         assert_eq!(valid.broken_rules(), Vec::<String>::new());
     }
