@@ -97,6 +97,25 @@ pub fn is_webhook_failure(status: &kube::core::Status) -> bool {
     status.code == 500 && status.message.contains("failed calling webhook")
 }
 
+/// Whether an object is too large for the API server or etcd.
+pub fn is_too_large(status: &kube::core::Status) -> bool {
+    // <https://github.com/etcd-io/etcd/blob/v3.6.0/api/v3rpc/rpctypes/error.go>, and the limit of the client of etcd.
+    const TOO_LARGE: [&str; 2] = ["etcdserver: request is too large", "trying to send message larger than max"];
+    status.code == 413 || status.code == 500 && TOO_LARGE.iter().any(|text| status.message.contains(text))
+}
+
+/// Whether the API server did not respond, or not properly, so that another replica may have more success. A request that could not be
+/// built, or whose answer says something about the object, does not say so.
+pub fn is_unavailability(error: &Error) -> bool {
+    match error {
+        Error::Api(status) => status.code >= 500 && !is_webhook_failure(status) && !is_too_large(status),
+        // The credentials of this replica cannot be read.
+        Error::Auth(_) | Error::HyperError(_) | Error::Service(_) => true,
+        // It answered, and another replica could not read the answer either, or nothing was sent.
+        _ => false,
+    }
+}
+
 /// Whether the API server does not serve the kind of a request, such as a custom resource that is not installed: then the answer has
 /// no details, and may not even be JSON. `Status::is_not_found` is false for the latter.
 pub fn is_not_served(status: &kube::core::Status) -> bool {
@@ -128,9 +147,31 @@ fn innermost(error: &dyn std::error::Error) -> String {
 mod tests {
     use std::io::{Error as IoError, ErrorKind};
 
-    use kube::core::Status;
+    use kube::core::{Request, Status};
 
     use super::*;
+
+    #[test]
+    fn only_a_missing_or_improper_answer_is_unavailability() {
+        let status = |code: u16, message: &str| Error::Api(Status::failure(message, "").with_code(code).boxed());
+        let reset = IoError::new(ErrorKind::ConnectionReset, "Connection reset");
+        let invalid = Request::new("/api").get("a b%", &kube::api::GetParams::default());
+        let Err(invalid) = invalid else { panic!("the name is invalid") };
+        for (error, expected) in [
+            (Error::Service(Box::new(reset)), true),
+            (status(503, "no leader"), true),
+            (status(500, "etcdserver: request timed out"), true),
+            (status(500, "etcdserver: request is too large"), false),
+            (status(500, "rpc error: code = ResourceExhausted desc = trying to send message larger than max"), false),
+            (status(500, "failed calling webhook \"a\": no endpoints"), false),
+            (status(413, "Request entity too large: limit is 3145728"), false),
+            (status(403, "forbidden"), false),
+            (Error::BuildRequest(invalid), false),
+            (Error::LinesCodecMaxLineLengthExceeded, false),
+        ] {
+            assert_eq!(is_unavailability(&error), expected, "{error}");
+        }
+    }
 
     #[test]
     fn the_reason_of_a_failed_request_is_its_innermost_cause_or_the_message_of_the_api_server() {

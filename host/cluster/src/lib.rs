@@ -36,5 +36,5 @@ pub mod rules;
 pub mod selector;
 pub mod watch;
 
-pub use error::{ClusterError, is_not_served, is_webhook_failure, request_failure};
+pub use error::{ClusterError, is_not_served, is_too_large, is_unavailability, is_webhook_failure, request_failure};
 pub use kube::Client;

@@ -11,10 +11,10 @@ use kube::api::{
 use kube::{Api, Client, ResourceExt};
 use kube_devops_cluster::apply_patch::apply_patch;
 use kube_devops_cluster::install::FIELD_MANAGER;
-use kube_devops_cluster::is_webhook_failure;
 use kube_devops_cluster::lenient::LenientObject;
 use kube_devops_cluster::metadata;
 use kube_devops_cluster::owner::controller;
+use kube_devops_cluster::{is_too_large, is_webhook_failure};
 use kube_devops_core::workload::Workload;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -256,7 +256,9 @@ async fn write(
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Err(Rejection::Changed)),
         Err(kube::Error::Api(status)) if status.is_invalid() => Ok(Err(Rejection::Invalid(status.message.clone()))),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Err(Rejection::Gone)),
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403) || is_webhook_failure(&status) => {
+        Err(kube::Error::Api(status))
+            if matches!(status.code, 400 | 403) || is_webhook_failure(&status) || is_too_large(&status) =>
+        {
             Ok(Err(Rejection::Denied(status.message.clone())))
         }
         Err(error) => Err(error),

@@ -18,7 +18,7 @@ use kube_devops_cluster::lenient::WatchedPolicy;
 use kube_devops_cluster::metadata;
 use kube_devops_cluster::owner::controller;
 use kube_devops_cluster::pages::{self, is_expired};
-use kube_devops_cluster::{is_webhook_failure, request_failure};
+use kube_devops_cluster::{is_unavailability, request_failure};
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_remediation::{Ended, JobResult, check, follow, remediate};
 use serde_json::json;
@@ -51,10 +51,7 @@ impl ExecuteError {
     pub fn is_unavailability(&self) -> bool {
         match self {
             Self::Timeout => true,
-            Self::Request(kube::Error::Api(status)) => status.code >= 500 && !is_webhook_failure(status),
-            // It answered, and another replica could not read the answer either.
-            Self::Request(kube::Error::SerdeError(_)) => false,
-            Self::Request(_) => true,
+            Self::Request(error) => is_unavailability(error),
         }
     }
 }
