@@ -5,6 +5,7 @@ use std::fmt::Display;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube::api::ObjectMeta;
 use kube::{CustomResourceExt, Resource};
+use kube_devops_core::names::is_subdomain;
 use serde_json::Value;
 
 use crate::crd::{DevOpsPolicy, bounds, stored};
@@ -101,19 +102,6 @@ fn name_error(metadata: &ObjectMeta) -> Option<FieldError> {
         ),
     };
     Some(FieldError { field: FieldPath::of("metadata").key("name"), message })
-}
-
-/// Whether a text is a valid name of a policy.
-/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
-pub fn is_subdomain(name: &str) -> bool {
-    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let is_label = |label: &str| {
-        let bytes = label.as_bytes();
-        let ends = [bytes.first(), bytes.last()];
-        ends.into_iter().all(|end| end.is_some_and(|&end| is_alphanumeric(end)))
-            && bytes.iter().all(|&byte| is_alphanumeric(byte) || byte == b'-')
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 /// Returns the violations of the types and bounds of the schema by a spec.

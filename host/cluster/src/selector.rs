@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-use crate::policy_file::is_subdomain;
+use kube_devops_core::names::is_subdomain;
 
 /// A label selector that is evaluated without a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]

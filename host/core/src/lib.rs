@@ -18,6 +18,7 @@ mod compact;
 mod evaluation;
 pub mod ledger;
 pub mod lines;
+pub mod names;
 pub mod namespaces;
 pub mod object;
 pub mod outcome;

@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 
 use chrono::Utc;
-use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodCondition};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, Preconditions,
@@ -13,7 +12,7 @@ use kube_devops_cluster::apply_patch::apply_patch;
 use kube_devops_cluster::install::FIELD_MANAGER;
 use kube_devops_cluster::lenient::LenientObject;
 use kube_devops_cluster::metadata;
-use kube_devops_cluster::owner::controller;
+use kube_devops_cluster::owner;
 use kube_devops_cluster::{is_too_large, is_webhook_failure};
 use kube_devops_core::workload::Workload;
 use serde::de::IgnoredAny;
@@ -23,7 +22,7 @@ use tokio::task::block_in_place;
 
 use super::added::added;
 use super::decide::{Decision, follow_up, remediation};
-use super::job::{Existence, JobResult, Rejection, RemediationJob, RolloutFailure, Step, WorkloadKey, is_replica_set};
+use super::job::{Existence, JobResult, Rejection, RemediationJob, RolloutFailure, Step, WorkloadKey};
 use super::plan;
 
 /// The workload of a job, and the result.
@@ -40,8 +39,9 @@ pub struct Ended {
 /// Adds the missing fields to the workload of a pod.
 #[tracing::instrument(skip_all, fields(namespace = job.namespace, policy = job.policy))]
 pub async fn remediate(client: &Client, job: &RemediationJob) -> Result<Ended, kube::Error> {
-    let key = match workload_of(client, &job.namespace, &job.owner).await? {
-        Owner::Workload(key) => key,
+    let (key, expected) = match workload_of(client, &job.owner).await? {
+        Owner::Workload(key, uid) => (key, uid),
+        Owner::Denied(reason) => return Ok(Ended { key: None, uid: None, result: JobResult::Denied(reason) }),
         Owner::Gone => return Ok(Ended { key: None, uid: None, result: JobResult::Gone }),
         Owner::Other => {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -55,6 +55,10 @@ pub async fn remediate(client: &Client, job: &RemediationJob) -> Result<Ended, k
         Ok(workload) => workload,
         Err(result) => return Ok(Ended { key: Some(key), uid: None, result }),
     };
+    // Another workload of the same name is not that of the pod.
+    if uid(&workload) != expected {
+        return Ok(Ended { key: None, uid: None, result: JobResult::Gone });
+    }
     // The checks are called, each of which may take a second.
     let decision = block_in_place(|| remediation(&workload, job, job.patches.get(&key), Utc::now()));
     let result = carry_out(client, &job.namespace, &api, &key, &workload, decision).await?;
@@ -129,11 +133,12 @@ fn uid(workload: &Value) -> Option<String> {
     workload["metadata"]["uid"].as_str().map(str::to_owned)
 }
 
-/// The workload, or a result without it. That one workload cannot be read says nothing about the API server.
+/// The workload, or a result without it. That one workload cannot be read, or none, says nothing about the API server.
 async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Result<Value, JobResult>, kube::Error> {
     match get(api, name).await {
         Ok(workload) => Ok(workload.ok_or(JobResult::Gone)),
         Err(kube::Error::SerdeError(error)) => Ok(Err(unreadable(&error).into())),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Err(JobResult::Denied(status.message.clone()))),
         Err(error) => Err(error),
     }
 }
@@ -184,32 +189,40 @@ async fn delete_stuck_pods(client: &Client, namespace: &str, workload: &Value) -
 
 /// The workload of a controller of pods.
 enum Owner {
-    Workload(WorkloadKey),
+    /// Its key and uid.
+    Workload(WorkloadKey, Option<String>),
     /// It does not exist any more.
     Gone,
     /// It is not remediated.
     Other,
+    /// It cannot be read, because a request is denied, with the reason.
+    Denied(String),
+}
+
+impl Owner {
+    /// The workload that a reference names.
+    fn of(reference: &ObjectReference) -> Self {
+        let ObjectReference { api_version: Some(api_version), kind: Some(kind), name: Some(name), uid, .. } = reference
+        else {
+            return Self::Other;
+        };
+        match Workload::find(api_version, kind) {
+            Some(workload) if workload.can_be_remediated => {
+                Self::Workload(WorkloadKey { kind: kind.clone(), name: name.clone() }, uid.clone())
+            }
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The workload that creates the pods of a controller.
-async fn workload_of(client: &Client, namespace: &str, owner: &ObjectReference) -> Result<Owner, kube::Error> {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let (kind, name) = (text(&owner.kind), text(&owner.name));
-    let Some(workload) = Workload::find(&text(&owner.api_version), &kind) else { return Ok(Owner::Other) };
-    if workload.can_be_remediated {
-        return Ok(Owner::Workload(WorkloadKey { kind, name }));
+async fn workload_of(client: &Client, owner: &ObjectReference) -> Result<Owner, kube::Error> {
+    match owner::of_pods(client, owner).await {
+        Ok(Some(root)) => Ok(Owner::of(&root)),
+        Ok(None) => Ok(Owner::Gone),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Owner::Denied(status.message.clone())),
+        Err(error) => Err(error),
     }
-    if !is_replica_set(workload) {
-        return Ok(Owner::Other);
-    }
-    let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
-    let Some(set) = metadata::get(&api, &name).await? else { return Ok(Owner::Gone) };
-    let is_remediable = |owner: &ObjectReference| {
-        Workload::find(&text(&owner.api_version), &text(&owner.kind)).is_some_and(|workload| workload.can_be_remediated)
-    };
-    Ok(controller(&set).filter(is_remediable).map_or(Owner::Other, |owner| {
-        Owner::Workload(WorkloadKey { kind: text(&owner.kind), name: text(&owner.name) })
-    }))
 }
 
 pub fn api(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
@@ -262,5 +275,32 @@ async fn write(
             Ok(Err(Rejection::Denied(status.message.clone())))
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_workloads_of_kubernetes_are_remediated() {
+        let of = |api_version: &str, kind: &str| {
+            let text = |text: &str| Some(text.to_owned());
+            let (name, uid) = (text("web"), text("1"));
+            match Owner::of(&ObjectReference {
+                api_version: text(api_version),
+                kind: text(kind),
+                name,
+                uid,
+                ..ObjectReference::default()
+            }) {
+                Owner::Workload(key, uid) => Some((key.kind, uid)),
+                _ => None,
+            }
+        };
+        assert_eq!(of("apps/v1", "Deployment"), Some(("Deployment".to_owned(), Some("1".to_owned()))));
+        assert_eq!(of("example.com/v1", "Deployment"), None);
+        assert_eq!(of("apps/v1", "ReplicaSet"), None);
+        assert_eq!(of("v1", "Pod"), None);
     }
 }

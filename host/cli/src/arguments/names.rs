@@ -1,6 +1,6 @@
 //! Names of Kubernetes objects in arguments. They are inserted into manifests and URLs.
 
-use kube_devops_cluster::policy_file::is_subdomain;
+use kube_devops_core::names::is_subdomain;
 
 /// The name of a namespace: a DNS label.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>

@@ -120,6 +120,28 @@ fn the_root_of_a_pod_of_a_deployment_is_the_deployment() {
 }
 
 #[test]
+fn an_owner_that_cannot_be_an_object_is_no_workload() {
+    let workload = |kind: &str, name: &str| {
+        let owner = json!({ "apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "1", "controller": true });
+        let mut index = PodIndex::default();
+        let pod = watched(json!({
+            "metadata": { "name": "web-x", "namespace": "shop", "uid": "2", "ownerReferences": [owner] },
+            "spec": { "containers": [{ "name": "app", "image": "x:1" }] },
+        }));
+        let key = ObjectKey::of(&pod.metadata);
+        index.apply(Event::Apply(pod), at(0));
+        let workload = index.workload(&key).unwrap();
+        let fact = index.get(&key).unwrap().controller.clone();
+        (workload.name.clone().unwrap(), fact.map(|controller| controller.name.clone()))
+    };
+    let pod = ("web-x".to_owned(), None);
+    assert_eq!(workload("StatefulSet", "web"), ("web".to_owned(), Some("web".to_owned())));
+    assert_eq!(workload("Deployment", &format!("web?x=%20<i>{}", "A".repeat(60_000))), pod);
+    assert_eq!(workload("Deployment", "a b%"), pod);
+    assert_eq!(workload(&"A".repeat(60_000), "web"), pod);
+}
+
+#[test]
 fn complete_objects_are_kept_for_namespaces_that_need_them() {
     let pod = |namespace: &str, version: &str| {
         json!({

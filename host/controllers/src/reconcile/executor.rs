@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ApiResource, DeleteParams, ListParams, ObjectMeta, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -16,7 +15,7 @@ use kube_devops_cluster::install::FIELD_MANAGER;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::lenient::WatchedPolicy;
 use kube_devops_cluster::metadata;
-use kube_devops_cluster::owner::controller;
+use kube_devops_cluster::owner;
 use kube_devops_cluster::pages::{self, is_expired};
 use kube_devops_cluster::{is_unavailability, request_failure};
 use kube_devops_core::text::{cut, escape_controls};
@@ -212,14 +211,8 @@ impl Executor {
     /// Returns the Deployment of a ReplicaSet, and every other object itself. `kubectl describe deployment` shows the events with
     /// the uid of the Deployment.
     async fn resolve(&self, reference: ObjectReference) -> ObjectReference {
-        if reference.kind.as_deref() != Some("ReplicaSet") {
-            return reference;
-        }
-        let namespace = reference.namespace.clone().unwrap_or_default();
-        let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &namespace);
         // Without the ReplicaSet, the event is about the ReplicaSet itself.
-        let set = metadata::get(&api, reference.name.as_deref().unwrap_or_default()).await.ok().flatten();
-        set.and_then(|set| controller(&set)).unwrap_or(reference)
+        owner::of_pods(&self.client, &reference).await.ok().flatten().unwrap_or(reference)
     }
 
     /// Emits an event. Nothing depends on it, so a failure is only logged.

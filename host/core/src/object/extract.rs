@@ -11,6 +11,7 @@ use super::{
     SecuritySpec, TemplateMetadata, VolumeType,
 };
 use crate::lines::Lines;
+use crate::names::is_owner;
 use crate::subject::{
     Container, ContainerKind, Controller, Needs, Phase, Place, PodContext, RestartPolicy, Source, Status, Subject,
 };
@@ -190,6 +191,7 @@ impl Header {
         let namespace = self.namespace(context);
         let Metadata { name, generate_name, labels, annotations, owner_references, .. } = self.metadata;
         let controller = owner_references.into_iter().find(|owner| owner.controller == Some(true));
+        let controller = controller.filter(|owner| is_owner(&owner.api_version, &owner.kind, &owner.name));
         let (labels, annotations) = if is_pod { (labels, annotations) } else { (facts.labels, facts.annotations) };
         let annotations = if context.needs.annotations { annotations } else { Labels::default() };
         let restart_policy = match (lifetime, facts.restart_policy) {
