@@ -17,6 +17,7 @@
 
 mod added;
 mod decide;
+mod due;
 mod follow;
 mod job;
 mod left;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube_devops_cluster::crd::{DefaultResources, WorkloadState, WorkloadStatus};
+use kube_devops_core::names::is_subdomain;
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_core::workload::Workload;
 use kube_devops_core::{ContainerKind, Evaluation, Subject};
@@ -15,16 +16,11 @@ use kube_devops_runtime::clock::Now;
 use tokio::time::Instant;
 
 use super::EnforceOptions;
+use super::due::DueOwners;
 use super::follow::Follow;
 use super::job::{Existence, JobResult, NextJob, PatchCount, Patched, WorkloadKey, is_replica_set};
 use super::recent::{self, LIMIT_PERIOD};
 
-/// The time until a workload that could not be patched is tried again. It doubles with each attempt.
-const RETRY_AFTER: Duration = Duration::from_secs(60);
-/// The most times that it doubles.
-const MAX_DOUBLINGS: u32 = 3;
-/// The time until a workload is tried again whose pods are not all available, or after a failed request.
-const WAIT_FOR: Duration = Duration::from_secs(10);
 /// The period of the checks whether a listed workload still exists.
 const CHECK_PERIOD: Duration = Duration::from_secs(600);
 /// The most workloads that a status lists.
@@ -32,13 +28,12 @@ pub const MAX_LISTED: usize = 100;
 /// The number of workloads with a count of patches from which only the listed ones keep it.
 const MAX_COUNTED: usize = 1_000;
 /// The longest message, in bytes.
-const MAX_MESSAGE_LENGTH: usize = 512;
+pub const MAX_MESSAGE_LENGTH: usize = 512;
 
 /// The remediations of a policy. One job of a policy runs at a time.
 #[derive(Debug, Default)]
 pub struct Remediations {
-    /// The controllers of pods with violations, by uid.
-    due: BTreeMap<String, Due>,
+    due: DueOwners,
     workloads: BTreeMap<WorkloadKey, Entry>,
     /// When workloads were patched in the last minute.
     recent: Vec<Instant>,
@@ -50,13 +45,6 @@ pub struct Remediations {
     is_running: bool,
     /// Whether the last job was the check of a listed workload.
     checked_last: bool,
-}
-
-#[derive(Debug)]
-struct Due {
-    owner: Arc<ObjectReference>,
-    at: Instant,
-    attempts: u32,
 }
 
 #[derive(Debug)]
@@ -96,12 +84,15 @@ impl Remediations {
     pub fn restore(statuses: &[WorkloadStatus], is_protected: bool, options: &EnforceOptions, now: Now) -> Self {
         let mut remediations =
             Self { recent: recent::restored(statuses, is_protected, options, now), ..Self::default() };
-        for WorkloadStatus { kind, name, state, message, time } in statuses {
+        // Other clients can write a status, too.
+        for WorkloadStatus { kind, name, state, message, time } in statuses.iter().filter(|status| is_workload(status))
+        {
             let is_rolling_out = *state == WorkloadState::RollingOut;
             let follow = is_rolling_out.then(|| Follow::restored(options, now.instant));
             let key = WorkloadKey { kind: kind.clone(), name: name.clone() };
             let check = now.instant + CHECK_PERIOD;
-            let entry = Entry { state: *state, message: message.clone(), time: *time, follow, check };
+            let message = cut(&escape_controls(message), MAX_MESSAGE_LENGTH);
+            let entry = Entry { state: *state, message, time: *time, follow, check };
             remediations.workloads.insert(key, entry);
         }
         remediations
@@ -119,9 +110,15 @@ impl Remediations {
     ) {
         let has_violation = evaluation.violations.iter().any(|violation| remediating.contains(&&*violation.check));
         let is_due = has_violation || resources.is_some_and(|resources| is_missing_resources(subject, resources));
-        let (Some(uid), true) = (&owner.uid, is_due && may_belong_to_workload(owner)) else { return };
-        let due = || Due { owner: owner.clone(), at: now.instant, attempts: 0 };
-        self.due.entry(uid.clone()).or_insert_with(due);
+        if is_due && may_belong_to_workload(owner) {
+            self.due.add(owner, now.instant);
+        }
+    }
+
+    /// Pods were removed. `owners` are the uids of the controllers of the pods that remain.
+    pub fn pods_removed<'a>(&mut self, owners: impl Iterator<Item = &'a str>) {
+        self.due.keep(owners);
+        self.awaits_finalizer = self.awaits_finalizer.take().filter(|uid| self.due.contains(uid));
     }
 
     /// Whether the deletion of the policy must wait, because a rollout of ours is in progress or about to start.
@@ -172,8 +169,7 @@ impl Remediations {
         if recent.count() >= options.patches_a_minute || is_unrecorded {
             return None;
         }
-        let next = self.due.values().filter(|due| due.at <= now).min_by_key(|due| due.at)?;
-        Some(next.owner.clone())
+        self.due.next(now).cloned()
     }
 
     /// A remediation job ended. `key` is the workload, if there is one. Returns whether the state of the workload changed.
@@ -194,20 +190,7 @@ impl Remediations {
         }
         let is_followed =
             key.as_ref().and_then(|key| self.workloads.get(key)).is_some_and(|entry| entry.follow.is_some());
-        if let Some(due) = self.due.get_mut(&uid) {
-            let retry = match result {
-                _ if is_followed => Some(WAIT_FOR),
-                JobResult::UpToDate | JobResult::Gone | JobResult::Patched(_) => None,
-                // It is due when the policy has its finalizer.
-                JobResult::Unprotected | JobResult::Waiting(_) => Some(WAIT_FOR),
-                _ => Some(RETRY_AFTER * 2u32.pow(due.attempts.min(MAX_DOUBLINGS))),
-            };
-            due.attempts += u32::from(!matches!(result, JobResult::Waiting(_) | JobResult::Unprotected));
-            match retry {
-                Some(pause) => due.at = now.instant + pause,
-                None => drop(self.due.remove(&uid)),
-            }
-        }
+        self.due.ended(&uid, result, key.is_some(), is_followed, now.instant);
         let Some(key) = key else { return false };
         if let JobResult::Patched(patched) = result {
             self.count_patch(&key, patched, now.instant);
@@ -240,8 +223,8 @@ impl Remediations {
 
     /// The policy has its finalizer, so that a patch that waits for it is due.
     pub fn protected(&mut self, now: Now) {
-        if let Some(due) = self.awaits_finalizer.as_ref().and_then(|uid| self.due.get_mut(uid)) {
-            due.at = now.instant;
+        if let Some(uid) = &self.awaits_finalizer {
+            self.due.start(uid, now.instant);
         }
     }
 
@@ -273,9 +256,8 @@ impl Remediations {
     /// The requests of a job failed. It is tried again. `owner` is the controller of the pods, if the job remediates.
     pub fn failed(&mut self, owner: Option<&ObjectReference>, now: Now) {
         self.is_running = false;
-        if let Some(due) = owner.and_then(|owner| self.due.get_mut(owner.uid.as_deref().unwrap_or_default())) {
-            due.at = now.instant + WAIT_FOR * 2u32.pow(due.attempts.min(MAX_DOUBLINGS));
-            due.attempts += 1;
+        if let Some(owner) = owner {
+            self.due.failed(owner.uid.as_deref().unwrap_or_default(), now.instant);
         }
     }
 
@@ -285,6 +267,19 @@ impl Remediations {
         // A rollout that is followed must not drop out of the status, where the next leader finds it.
         entries.sort_by_key(|(_, entry)| (entry.follow.is_none(), Reverse(entry.time)));
         entries.into_iter().take(MAX_LISTED).map(|(key, entry)| status_of(key, entry)).collect()
+    }
+
+    /// The number of workloads that cannot be remediated, listed in the statuses or not.
+    pub fn incomplete(&self) -> usize {
+        use WorkloadState::{Conflict, Denied, Reverted, Skipped};
+        let entries = self.workloads.values();
+        entries.filter(|entry| matches!(entry.state, Conflict | Denied | Reverted | Skipped)).count()
+    }
+
+    /// The number of controllers of pods whose workloads could not be read, because a request was denied, and the first reason.
+    pub fn denials(&self) -> Option<(usize, &str)> {
+        let first = self.due.denials().next()?;
+        Some((self.due.denials().count(), first))
     }
 
     fn count_patch(&mut self, key: &WorkloadKey, patched: &Patched, now: Instant) {
@@ -368,6 +363,12 @@ fn status_of(key: &WorkloadKey, entry: &Entry) -> WorkloadStatus {
 
 fn log(key: &WorkloadKey, state: WorkloadState, message: &str) {
     tracing::info!(kind = key.kind, name = key.name, ?state, "{message}");
+}
+
+/// Whether a status is that of a workload that can be remediated.
+fn is_workload(status: &WorkloadStatus) -> bool {
+    let workload = Workload::find("apps/v1", &status.kind);
+    workload.is_some_and(|workload| workload.can_be_remediated) && is_subdomain(&status.name)
 }
 
 /// Whether a controller of pods is a workload that can be remediated, or may be controlled by one.

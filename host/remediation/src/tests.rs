@@ -1,5 +1,6 @@
 //! Tests of the schedule of remediations.
 
+mod hostile;
 mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};

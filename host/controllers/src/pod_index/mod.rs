@@ -163,6 +163,12 @@ impl PodIndex {
         self.namespaces.get(&key.namespace)?.get(&key.name).map(|entry| &entry.workload)
     }
 
+    /// The uids of the controllers of the pods of a namespace, one per pod.
+    pub fn workload_uids(&self, namespace: &str) -> impl Iterator<Item = &str> {
+        let entries = self.namespaces.get(namespace).into_iter().flat_map(BTreeMap::values);
+        entries.filter_map(|entry| entry.workload.uid.as_deref())
+    }
+
     /// The workload of a pod, as users call it.
     pub fn root(&self, key: &ObjectKey) -> Option<WorkloadRoot> {
         let entry = self.namespaces.get(&key.namespace)?.get(&key.name)?;

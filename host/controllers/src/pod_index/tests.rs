@@ -131,6 +131,8 @@ fn an_owner_that_cannot_be_an_object_is_no_workload() {
         let key = ObjectKey::of(&pod.metadata);
         index.apply(Event::Apply(pod), at(0));
         let workload = index.workload(&key).unwrap();
+        let uids: Vec<_> = index.workload_uids("shop").collect();
+        assert_eq!(uids, [workload.uid.as_deref().unwrap()]);
         let fact = index.get(&key).unwrap().controller.clone();
         (workload.name.clone().unwrap(), fact.map(|controller| controller.name.clone()))
     };

@@ -193,6 +193,9 @@ impl Policy {
             scanned: evaluated.pods.len(),
             failed: evaluated.pods.iter().any(|pod| !pod.evaluation.errors.is_empty()),
         };
+        if everything || !evaluated.removed.is_empty() {
+            self.remediations.pods_removed(pods.workload_uids(&key.namespace));
+        }
         let remediating = rules.remediating();
         for pod in evaluated.pods {
             self.enter(pod, before.as_ref(), pods, &remediating, now);

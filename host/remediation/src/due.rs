@@ -1,0 +1,153 @@
+//! The controllers of pods whose workloads are to be remediated, and when.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube_devops_core::text::{cut, escape_controls};
+use tokio::time::Instant;
+
+use super::job::JobResult;
+use super::state::MAX_MESSAGE_LENGTH;
+
+/// The time until a workload that could not be patched is tried again. It doubles with each attempt.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// The most times that it doubles.
+const MAX_DOUBLINGS: u32 = 3;
+/// The time until a workload is tried again whose pods are not all available, or after a failed request.
+const WAIT_FOR: Duration = Duration::from_secs(10);
+
+/// The controllers of pods with violations, by uid.
+#[derive(Debug, Default)]
+pub struct DueOwners(BTreeMap<String, Due>);
+
+#[derive(Debug)]
+struct Due {
+    owner: Arc<ObjectReference>,
+    at: Instant,
+    attempts: u32,
+    /// The reason why its workload could not be read, if the last attempt was denied.
+    denial: Option<String>,
+}
+
+impl DueOwners {
+    /// Adds a controller, which is due immediately, unless it is known.
+    pub fn add(&mut self, owner: &Arc<ObjectReference>, now: Instant) {
+        let Some(uid) = &owner.uid else { return };
+        let due = || Due { owner: owner.clone(), at: now, attempts: 0, denial: None };
+        self.0.entry(uid.clone()).or_insert_with(due);
+    }
+
+    /// The controller that has waited longest, if any is due.
+    pub fn next(&self, now: Instant) -> Option<&Arc<ObjectReference>> {
+        let next = self.0.values().filter(|due| due.at <= now).min_by_key(|due| due.at)?;
+        Some(&next.owner)
+    }
+
+    /// Makes a controller due immediately.
+    pub fn start(&mut self, uid: &str, now: Instant) {
+        if let Some(due) = self.0.get_mut(uid) {
+            due.at = now;
+        }
+    }
+
+    /// An attempt ended. `is_known`: whether the workload is known. `is_followed`: whether its rollout is followed.
+    pub fn ended(&mut self, uid: &str, result: &JobResult, is_known: bool, is_followed: bool, now: Instant) {
+        let Some(due) = self.0.get_mut(uid) else { return };
+        due.denial = match result {
+            JobResult::Denied(reason) if !is_known => Some(cut(&escape_controls(reason), MAX_MESSAGE_LENGTH)),
+            _ => None,
+        };
+        let retry = match result {
+            _ if is_followed => Some(WAIT_FOR),
+            JobResult::UpToDate | JobResult::Gone | JobResult::Patched(_) => None,
+            // It is due when the policy has its finalizer.
+            JobResult::Unprotected | JobResult::Waiting(_) => Some(WAIT_FOR),
+            _ => Some(RETRY_AFTER * 2u32.pow(due.attempts.min(MAX_DOUBLINGS))),
+        };
+        due.attempts += u32::from(!matches!(result, JobResult::Waiting(_) | JobResult::Unprotected));
+        match retry {
+            Some(pause) => due.at = now + pause,
+            None => drop(self.0.remove(uid)),
+        }
+    }
+
+    /// The requests of an attempt failed.
+    pub fn failed(&mut self, uid: &str, now: Instant) {
+        if let Some(due) = self.0.get_mut(uid) {
+            due.at = now + WAIT_FOR * 2u32.pow(due.attempts.min(MAX_DOUBLINGS));
+            due.attempts += 1;
+        }
+    }
+
+    /// Removes the controllers without pods, of which `uids` are those that have some. Jobs of deleted pods would be tried again
+    /// forever if they fail.
+    pub fn keep<'a>(&mut self, uids: impl Iterator<Item = &'a str>) {
+        if self.0.is_empty() {
+            return;
+        }
+        let mut kept = BTreeMap::new();
+        for uid in uids {
+            if let Some((uid, due)) = self.0.remove_entry(uid) {
+                kept.insert(uid, due);
+            }
+        }
+        self.0 = kept;
+    }
+
+    /// Whether a controller is known.
+    pub fn contains(&self, uid: &str) -> bool {
+        self.0.contains_key(uid)
+    }
+
+    /// The reasons why workloads could not be read, one per controller.
+    pub fn denials(&self) -> impl Iterator<Item = &str> {
+        self.0.values().filter_map(|due| due.denial.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(uid: &str) -> Arc<ObjectReference> {
+        Arc::new(ObjectReference { uid: Some(uid.to_owned()), ..ObjectReference::default() })
+    }
+
+    fn uid(due: &DueOwners, now: Instant) -> Option<&str> {
+        due.next(now).and_then(|owner| owner.uid.as_deref())
+    }
+
+    #[test]
+    fn failing_jobs_of_pods_that_are_gone_are_not_tried_again() {
+        let now = Instant::now();
+        let mut due = DueOwners::default();
+        for index in 0..300 {
+            due.add(&owner(&format!("gone-{index}")), now);
+            due.failed(&format!("gone-{index}"), now);
+        }
+        due.add(&owner("web"), now);
+        due.failed("web", now);
+        due.keep(["web", "web", "other"].into_iter());
+        assert_eq!(due.0.len(), 1);
+        assert_eq!(uid(&due, now), None, "the backoff of the others remains");
+        assert_eq!(uid(&due, now + WAIT_FOR), Some("web"));
+        due.keep([].into_iter());
+        assert!(!due.contains("web"));
+    }
+
+    #[test]
+    fn a_denial_counts_until_the_next_attempt_and_only_without_a_known_workload() {
+        let now = Instant::now();
+        let mut due = DueOwners::default();
+        due.add(&owner("web"), now);
+        let denied = JobResult::Denied(format!("forbidden\n{}", "a".repeat(60_000)));
+        due.ended("web", &denied, false, false, now);
+        let denials: Vec<_> = due.denials().collect();
+        assert!(denials.len() == 1 && denials[0].len() <= MAX_MESSAGE_LENGTH && !denials[0].contains('\n'));
+        assert_eq!(uid(&due, now + RETRY_AFTER), Some("web"), "it is tried again");
+        due.ended("web", &denied, true, false, now);
+        assert_eq!(due.denials().count(), 0, "the state of the workload shows it");
+    }
+}
