@@ -45,7 +45,21 @@ pub struct Policy {
     /// Whether the status may differ. To compare it costs time, and mostly nothing has changed.
     may_differ: bool,
     gate: WriteGate,
+    /// What is being written, or was written last.
+    last_write: LastWrite,
     rules_backoff: Backoff,
+}
+
+/// What was written last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastWrite {
+    /// An audit result.
+    Audit,
+    /// The policy, its status or events.
+    Other {
+        /// Whether the write failed.
+        has_failed: bool,
+    },
 }
 
 /// The result of one evaluation.
@@ -78,6 +92,7 @@ impl Policy {
             remediations,
             may_differ: true,
             gate,
+            last_write: LastWrite::Other { has_failed: false },
             rules_backoff,
         }
     }
@@ -157,6 +172,7 @@ impl Policy {
         self.audits = Audits::default();
         self.remediations = restored(&self.object, options, now);
         self.gate = WriteGate::new(&self.object.metadata.uid);
+        self.last_write = LastWrite::Other { has_failed: false };
         self.events.clear();
     }
 
@@ -299,8 +315,17 @@ impl Policy {
         if !self.gate.is_open(now.instant) {
             return None;
         }
-        let write = if std::mem::take(&mut self.may_differ) { self.write(now) } else { None };
-        let write = write.or_else(|| self.audit(options, now))?;
+        // A status that cannot be written must not keep back the audit results.
+        let is_failing = self.last_write == LastWrite::Other { has_failed: true };
+        let audit = if is_failing { self.audit(options, now) } else { None };
+        let write = audit.or_else(|| {
+            let write = if std::mem::take(&mut self.may_differ) { self.write(now) } else { None };
+            write.or_else(|| self.audit(options, now))
+        })?;
+        self.last_write = match write {
+            Write::Audit { .. } => LastWrite::Audit,
+            _ => LastWrite::Other { has_failed: false },
+        };
         self.gate.started();
         Some(write)
     }
@@ -361,6 +386,9 @@ impl Policy {
     /// A write failed. It is derived and tried again after a backoff.
     pub fn write_failed(&mut self, now: Now) {
         self.may_differ = true;
+        if let LastWrite::Other { has_failed } = &mut self.last_write {
+            *has_failed = true;
+        }
         self.gate.failed(now.instant);
     }
 

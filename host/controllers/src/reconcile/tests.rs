@@ -155,8 +155,18 @@ fn a_new_policy_gets_status_and_audit_result_one_after_the_other() {
     assert!(policy.next_write(&options(), now).is_none(), "one write runs at a time");
     policy.write_failed(now);
     assert!(policy.next_write(&options(), now).is_none(), "a failure has a backoff");
-    assert_eq!(writes(&mut policy, now + seconds(1)), ["status", "audit"]);
+    assert_eq!(writes(&mut policy, now + seconds(1)), ["audit", "status"]);
     assert!(policy.next_write(&options(), now + seconds(3600)).is_none(), "nothing changed, nothing is written");
+}
+
+#[test]
+fn an_audit_result_is_written_although_the_status_cannot_be() {
+    let (now, pods) = (start(), pods());
+    let mut policy = evaluated(object(), &pods, now);
+    assert!(matches!(policy.next_write(&options(), now), Some(Write::Status { .. })));
+    policy.write_failed(now);
+    assert_eq!(succeed(&mut policy, now + seconds(60)), Some("audit"));
+    assert_eq!(succeed(&mut policy, now + seconds(120)), Some("status"));
 }
 
 #[test]
