@@ -4,7 +4,7 @@
 #![allow(clippy::too_many_lines, clippy::unwrap_used, missing_docs)]
 
 use anyhow::{Context, Result, ensure};
-use end_to_end::objects::{bad_container_with_port, documents, selecting_workload};
+use end_to_end::objects::{bad_container_with_port, bad_pod, documents, selecting_workload};
 use end_to_end::operator::{Setting, apply, expect_status, get, list, policy};
 use end_to_end::{Controller, kube_devops, run};
 use kube_devops_cluster::permissions::Component;
@@ -604,5 +604,100 @@ async fn patches_per_minute_are_limited_also_when_the_leader_changes() -> Result
     let second = setting.operator_with(&["--patches-per-minute", "1"]).await?;
     more_evaluations(&second, &namespace).await?;
     assert_eq!(unpatched().await?, 2, "{}", second.log());
+    Ok(())
+}
+
+fn enforced(status: &Value) -> (&str, &str) {
+    let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    let found = conditions.iter().find(|condition| condition["type"] == "Enforced");
+    found.map_or(("", ""), |found| (found["status"].as_str().unwrap(), found["reason"].as_str().unwrap()))
+}
+
+/// Pods whose ownerReferences claim an owner.
+fn forged(names: &[&str], uid: &str) -> Vec<Value> {
+    let forge = |(index, name): (usize, &&str)| {
+        let mut pod = bad_pod(&format!("forged-{index}"));
+        pod["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": uid, "controller": true,
+        }]);
+        pod
+    };
+    names.iter().enumerate().map(forge).collect()
+}
+
+#[tokio::test]
+async fn forged_owners_of_pods_reach_neither_a_request_nor_the_status() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("forged").await?;
+    let ignored = json!({ "metadata": { "annotations": { "devops.stochastic.io/ignore": "true" } } });
+    apply(&namespace, &bare_workload("Deployment", "web", &ignored).to_string()).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    expect_state(&operator, &namespace, "enforcing", "web", "Ignored").await?;
+
+    // The garbage collector removes pods whose owner does not exist, so that they need to exist only for a moment.
+    let long = format!("web?x=%20<i>{}", "A".repeat(20_000));
+    for pod in forged(&[&long, "a b%", "a%zz<i>", "../../../api", "web"], "705ab4f5-6393-11e8-b7cc-42010a800002") {
+        namespace.kubectl_with_input(["create", "-f", "-"], &pod.to_string()).await?;
+    }
+    apply(&namespace, &bare_workload("Deployment", "late", &json!({})).to_string()).await?;
+    let status = expect_state(&operator, &namespace, "enforcing", "late", "Patched").await?;
+    let names: Vec<&str> =
+        status["workloads"].as_array().unwrap().iter().map(|workload| workload["name"].as_str().unwrap()).collect();
+    assert!(names.len() == 2 && names.contains(&"late") && names.contains(&"web"), "{names:?}");
+    let log = operator.log();
+    for text in ["failed to remediate", "stepping down"] {
+        assert!(!log.contains(text), "{text}: {log}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_condition_enforced_is_true_only_if_workloads_are_changed() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("conditions").await?;
+    let reason = async |namespace: &Namespace, name: &str, expected: (&str, &str)| {
+        let what = format!("the reason {}", expected.1);
+        expect_status(&operator, namespace, name, &what, |status| enforced(status) == expected).await
+    };
+    let quota = json!({ "hard": { "count/policyauditresults.devops.stochastic.io": "0" } });
+    let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "none" }, "spec": quota });
+    apply(&namespace, &quota.to_string()).await?;
+    eventually(DEADLINE, "the quota to be in effect", async || {
+        let quota = get(&namespace, "resourcequota", "none").await?;
+        ensure!(quota["status"]["hard"].is_object(), "{quota:#}");
+        Ok(())
+    })
+    .await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    reason(&namespace, "enforcing", ("False", "AuditPending")).await?;
+    namespace.kubectl(["delete", "resourcequota", "none"]).await?;
+    reason(&namespace, "enforcing", ("True", "Enforced")).await?;
+
+    namespace.kubectl(["annotate", "devopspolicy", "enforcing", "devops.stochastic.io/dry-run=true"]).await?;
+    reason(&namespace, "enforcing", ("False", "DryRun")).await?;
+    apply(setting.namespace(), &policy("own", &enforcing())).await?;
+    reason(setting.namespace(), "own", ("False", "OwnNamespace")).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_that_may_not_read_workloads_reports_them_as_denied() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let role = setting.operator_account();
+    let mut object: Value =
+        serde_json::from_str(&setting.plane.kubectl(["get", "clusterrole", &role, "-o", "json"]).await?)?;
+    let is_other = |rule: &Value| rule["resources"] != json!(["deployments"]) || rule["verbs"] != json!(["get"]);
+    object["rules"].as_array_mut().unwrap().retain(is_other);
+    setting.plane.kubectl_with_input(["replace", "-f", "-"], &object.to_string()).await?;
+
+    let namespace = setting.plane.namespace("unreadable").await?;
+    apply(&namespace, &bare_workload("Deployment", "web", &json!({})).to_string()).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    let status = expect_state(&operator, &namespace, "enforcing", "web", "Denied").await?;
+    assert!(state(&status, "web").1.contains("cannot get resource \"deployments\""), "{status:#}");
+    assert_eq!(enforced(&status), ("False", "Incomplete"));
     Ok(())
 }

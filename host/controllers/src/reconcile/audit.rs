@@ -60,6 +60,11 @@ impl Audits {
         }
     }
 
+    /// Whether those that exist are known.
+    pub fn are_listed(&self) -> bool {
+        self.names.is_some()
+    }
+
     /// Whether there is any.
     pub fn has_any(&self) -> bool {
         self.names.as_ref().is_some_and(|names| !names.is_empty())

@@ -161,7 +161,9 @@ impl Operator {
             return;
         }
         let now = Now::read();
-        let statuses: Vec<_> = self.policies.values_mut().filter_map(|policy| policy.last_status(now)).collect();
+        let options = &self.options;
+        let statuses: Vec<_> =
+            self.policies.values_mut().filter_map(|policy| policy.last_status(options, now)).collect();
         let executor = &self.executor;
         let writes = stream::iter(statuses).map(|write| executor.write(write));
         writes.buffer_unordered(MAX_WRITES).for_each(|_| std::future::ready(())).await;

@@ -1,13 +1,15 @@
 //! A policy in the operator: its rules, the evaluations of its pods, and the next write. It decides and requests nothing.
 
+mod enforcement;
+
 use std::time::Duration;
 
-use kube::{Resource, ResourceExt};
-use kube_devops_cluster::crd::{DevOpsPolicy, EnforcementMode};
+use kube::Resource;
+use kube_devops_cluster::crd::DevOpsPolicy;
 use kube_devops_cluster::finalizer;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_core::{Ledger, Totals};
-use kube_devops_remediation::{EnforceOptions, NextJob, RemediationJob, Remediations};
+use kube_devops_remediation::{EnforceOptions, Remediations};
 use kube_devops_runtime::backoff::Backoff;
 use kube_devops_runtime::clock::Now;
 
@@ -18,12 +20,10 @@ use super::found::Found;
 use super::gate::WriteGate;
 use super::rules::Rules;
 use super::status::{differs, status};
-use super::write::{EnforcementJob, EnforcementResult, KnownAudit, Write, WriteResult};
+use super::write::{KnownAudit, Write, WriteResult};
 use crate::evaluator::{self, Due, EvaluatedPod};
 use crate::pod_index::PodIndex;
-
-/// The annotation of a policy whose patches are reported instead of applied.
-const DRY_RUN: &str = "devops.stochastic.io/dry-run";
+use enforcement::restored;
 
 /// The first and the longest pause before rules are created again.
 const RULES_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
@@ -179,6 +179,7 @@ impl Policy {
     /// Sets the audit results that exist, the oldest first.
     pub fn set_audits(&mut self, known: Vec<KnownAudit>) {
         self.audits = Audits::known(known);
+        self.may_differ = true;
     }
 
     /// Whether pods are due.
@@ -269,47 +270,6 @@ impl Policy {
         self.rules.found(&self.ledger).filter(Found::has_score).map(|found| found.total().score())
     }
 
-    /// Whether the policy remediates workloads.
-    pub fn enforces(&self) -> bool {
-        self.object.spec.enforcement_mode == EnforcementMode::Enforce
-    }
-
-    /// The next job of the remediation, if one is due. The namespace of the operator itself is excluded.
-    pub fn next_job(
-        &mut self,
-        key: &ObjectKey,
-        pods: &PodIndex,
-        options: &ReconcileOptions,
-        now: Now,
-    ) -> Option<EnforcementJob> {
-        let is_own = *key.namespace == *options.election.namespace;
-        // The first audit result records the state before the remediation.
-        let is_recorded = options.audit.retention == 0 || self.audits.has_any();
-        let may_enforce = self.enforces() && !is_own && !self.is_deleted() && is_recorded;
-        let rules = match &self.rules {
-            Rules::Valid(rules) if may_enforce && !self.everything_is_due => Some(rules.clone()),
-            _ => None,
-        };
-        let subjects = pods.pods(&key.namespace).map(|(_, subject)| subject);
-        let next = self.remediations.next(&options.enforce, rules.is_some(), subjects, now)?;
-        let namespace = key.namespace.to_string();
-        Some(match (next, rules) {
-            (NextJob::Follow { key, failure, step }, _) => EnforcementJob::Follow { namespace, key, failure, step },
-            (NextJob::Check { key }, _) => EnforcementJob::Check { namespace, key },
-            (NextJob::Remediate { owner }, rules) => EnforcementJob::Remediate(Box::new(RemediationJob {
-                namespace,
-                owner,
-                policy: key.name.to_string(),
-                dry_run: options.enforce.dry_run
-                    || self.object.annotations().get(DRY_RUN).is_some_and(|value| value == "true"),
-                spec: Box::new(self.object.spec.clone()),
-                rules: rules?,
-                is_protected: self.is_finalized(),
-                patches: self.remediations.patches(),
-            })),
-        })
-    }
-
     /// The next write, if one is due; it counts as running from now on.
     pub fn next_write(&mut self, options: &ReconcileOptions, now: Now) -> Option<Write> {
         if !self.gate.is_open(now.instant) {
@@ -319,7 +279,7 @@ impl Policy {
         let is_failing = self.last_write == LastWrite::Other { has_failed: true };
         let audit = if is_failing { self.audit(options, now) } else { None };
         let write = audit.or_else(|| {
-            let write = if std::mem::take(&mut self.may_differ) { self.write(now) } else { None };
+            let write = if std::mem::take(&mut self.may_differ) { self.write(options, now) } else { None };
             write.or_else(|| self.audit(options, now))
         })?;
         self.last_write = match write {
@@ -331,11 +291,11 @@ impl Policy {
     }
 
     /// The status, if it differs from the last one: the last write of the operator.
-    pub fn last_status(&mut self, now: Now) -> Option<Write> {
-        self.write(now).filter(|write| matches!(write, Write::Status { .. }))
+    pub fn last_status(&mut self, options: &ReconcileOptions, now: Now) -> Option<Write> {
+        self.write(options, now).filter(|write| matches!(write, Write::Status { .. }))
     }
 
-    fn write(&mut self, now: Now) -> Option<Write> {
+    fn write(&mut self, options: &ReconcileOptions, now: Now) -> Option<Write> {
         let policy = || Box::new(self.object.clone());
         match (self.remediations.needs_finalizer(), self.is_finalized()) {
             (false, true) => return Some(Write::RemoveFinalizer { policy: policy() }),
@@ -347,7 +307,7 @@ impl Policy {
         if self.is_deleted() || !self.is_evaluated || self.everything_is_due {
             return None;
         }
-        let status = status(&self.object, &self.rules.state(&self.ledger), self.remediations.statuses(), now.utc);
+        let status = status(&self.object, &self.rules.state(&self.ledger), self.remediation_state(options), now.utc);
         if differs(self.object.status.as_ref(), &status) {
             return Some(Write::Status { policy: policy(), status: Box::new(status) });
         }
@@ -392,26 +352,6 @@ impl Policy {
         self.gate.failed(now.instant);
     }
 
-    /// A job of the remediation ended. Returns whether the state of the workload changed.
-    pub fn job_done(&mut self, result: EnforcementResult, options: &EnforceOptions, now: Now) -> bool {
-        self.may_differ = true;
-        match result {
-            EnforcementResult::Remediated { owner, key, result } => {
-                self.remediations.remediated(&owner, key, &result, options, now)
-            }
-            EnforcementResult::Followed { key, result } => self.remediations.followed(key, &result, options, now),
-            EnforcementResult::Checked { key, existence } => {
-                self.remediations.checked(&key, existence);
-                false
-            }
-        }
-    }
-
-    /// The requests of a job failed. `owner` is the controller of the pods, if the job remediates.
-    pub fn job_failed(&mut self, owner: Option<&k8s_openapi::api::core::v1::ObjectReference>, now: Now) {
-        self.remediations.failed(owner, now);
-    }
-
     fn is_finalized(&self) -> bool {
         finalizer::is_set(&self.object.metadata)
     }
@@ -419,10 +359,4 @@ impl Policy {
     fn is_deleted(&self) -> bool {
         self.object.metadata.deletion_timestamp.is_some()
     }
-}
-
-/// The remediations in the status, which a previous leader wrote.
-fn restored(object: &DevOpsPolicy, options: &EnforceOptions, now: Now) -> Remediations {
-    let workloads = object.status.as_ref().map_or(&[][..], |status| &status.workloads);
-    Remediations::restore(workloads, finalizer::is_set(&object.metadata), options, now)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_devops_cluster::crd::condition::{Conditions, ENFORCED, EVALUATED, MAX_MESSAGE_LENGTH, READY};
-use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadState, WorkloadStatus};
+use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadStatus};
 use kube_devops_cluster::lenient::unreadable_spec;
 use kube_devops_core::score::Classification;
 use kube_devops_core::text::{cut, escape_controls, number};
@@ -17,6 +17,49 @@ use super::found::Found;
 const MAX_VIOLATIONS: usize = 100;
 /// The longest line of them, in bytes.
 const MAX_LINE_LENGTH: usize = 512;
+
+/// The reason of the condition `Enforced` of a policy that does not enforce.
+pub const AUDIT: &str = "Audit";
+/// Its reason while there is no audit result.
+pub const AUDIT_PENDING: &str = "AuditPending";
+
+/// What is known about the remediation of workloads.
+#[derive(Debug, Default)]
+pub struct RemediationState {
+    /// The states of the workloads to list.
+    pub workloads: Vec<WorkloadStatus>,
+    /// The number of workloads that cannot be remediated, listed or not.
+    pub incomplete: usize,
+    /// The number of controllers of pods whose workloads could not be read, because a request was denied, and the first reason.
+    pub denials: Option<(usize, String)>,
+    /// The reason why no workload is changed.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// The reason why no workload is changed under a policy that enforces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The policy is in the namespace of the operator.
+    OwnNamespace,
+    /// Patches are reported instead of applied.
+    DryRun,
+    /// There is no audit result yet.
+    AuditPending,
+}
+
+impl Obstacle {
+    /// The reason and the message of the condition.
+    fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::OwnNamespace => ("OwnNamespace", "workloads in the namespace of the operator are not changed"),
+            Self::DryRun => ("DryRun", "patches are reported in status.workloads and not applied"),
+            Self::AuditPending => (
+                AUDIT_PENDING,
+                "workloads are changed as soon as the first audit result was created; if this takes long, the log of the operator states the reason",
+            ),
+        }
+    }
+}
 
 /// The state of a policy.
 pub enum PolicyState<'a> {
@@ -34,15 +77,15 @@ pub enum PolicyState<'a> {
 pub fn status(
     policy: &DevOpsPolicy,
     state: &PolicyState,
-    workloads: Vec<WorkloadStatus>,
+    remediation: RemediationState,
     now: DateTime<Utc>,
 ) -> DevOpsPolicyStatus {
     let conditions = PolicyConditions::new(policy, now);
-    let enforced = conditions.enforced(policy.spec.enforcement_mode, &workloads);
+    let enforced = conditions.enforced(policy.spec.enforcement_mode, state, &remediation);
     let status = DevOpsPolicyStatus {
         last_evaluated: Some(now),
         observed_generation: policy.metadata.generation,
-        workloads,
+        workloads: remediation.workloads,
         ..DevOpsPolicyStatus::default()
     };
     match state {
@@ -115,19 +158,31 @@ impl<'a> PolicyConditions<'a> {
         self.of(EVALUATED, false, "ChecksFailed", &message)
     }
 
-    fn enforced(&self, mode: EnforcementMode, workloads: &[WorkloadStatus]) -> Condition {
-        use WorkloadState::{Conflict, Denied, Reverted, Skipped};
+    fn enforced(&self, mode: EnforcementMode, state: &PolicyState, remediation: &RemediationState) -> Condition {
         if mode == EnforcementMode::Audit {
-            return self.of(ENFORCED, false, "Audit", "enforcementMode is audit: workloads are not changed");
+            return self.of(ENFORCED, false, AUDIT, "enforcementMode is audit: workloads are not changed");
         }
-        let is_incomplete =
-            |workload: &&WorkloadStatus| matches!(workload.state, Conflict | Denied | Reverted | Skipped);
-        match workloads.iter().filter(is_incomplete).count() {
-            0 => self.of(ENFORCED, true, "Enforced", "missing probes and resources are added to workloads"),
-            count => {
-                let message = format!("{} could not be remediated: see status.workloads", number(count, "workload"));
-                self.of(ENFORCED, false, "Incomplete", &message)
+        if let PolicyState::Invalid(_) = state {
+            return self.of(ENFORCED, false, "Invalid", "the policy is invalid: workloads are not changed");
+        }
+        if let Some((reason, message)) = remediation.obstacle.map(Obstacle::texts) {
+            return self.of(ENFORCED, false, reason, message);
+        }
+        if let Some((count, reason)) = &remediation.denials {
+            let message = format!("the workloads of {} could not be read: {reason}", number(*count, "ReplicaSet"));
+            return self.of(ENFORCED, false, "Denied", &message);
+        }
+        if remediation.incomplete > 0 {
+            let workloads = number(remediation.incomplete, "workload");
+            let message = format!("{workloads} could not be remediated: see status.workloads");
+            return self.of(ENFORCED, false, "Incomplete", &message);
+        }
+        match state {
+            PolicyState::Evaluated(found) if !found.missing.is_empty() => {
+                let message = format!("no such check: {}; what it requires is not added", found.missing.join(", "));
+                self.of(ENFORCED, false, "CheckNotFound", &message)
             }
+            _ => self.of(ENFORCED, true, "Enforced", "missing probes and resources are added to workloads"),
         }
     }
 }
@@ -178,8 +233,8 @@ pub fn differs(before: Option<&DevOpsPolicyStatus>, after: &DevOpsPolicyStatus) 
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_cluster::crd::DevOpsPolicySpec;
     use kube_devops_cluster::crd::condition::time;
+    use kube_devops_cluster::crd::{DevOpsPolicySpec, WorkloadState};
     use kube_devops_core::{Evaluation, Ledger, testing};
 
     use super::*;
@@ -215,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_list_is_cut_and_the_counts_are_exact() {
-        let status = status(&policy(), &evaluated(&ledger(250), &[]), Vec::new(), now());
+        let status = status(&policy(), &evaluated(&ledger(250), &[]), RemediationState::default(), now());
         assert_eq!((status.violations.len(), status.violation_count), (100, Some(250)));
         assert_eq!(status.violations_by_severity, [("critical".to_owned(), 1), ("medium".to_owned(), 249)].into());
         assert_eq!(status.violations_by_check, [("latest-tag".to_owned(), 250)].into());
@@ -224,16 +279,45 @@ mod tests {
     }
 
     #[test]
+    fn a_status_is_small_enough_to_be_written() {
+        // Characters that JSON escapes need twice the bytes.
+        let message = "\"".repeat(60_000);
+        let mut ledger = Ledger::default();
+        for index in 0..200 {
+            let violation = Violation { message: message.as_str().into(), ..violation("web", Severity::High) };
+            let evaluation = Evaluation { violations: vec![violation], ..Evaluation::default() };
+            ledger.set(&format!("pod-{index}").into(), evaluation);
+        }
+        let workload = |index: usize| WorkloadStatus {
+            kind: "StatefulSet".to_owned(),
+            name: format!("{index:a>253}"),
+            state: WorkloadState::Conflict,
+            message: "\"".repeat(512),
+            time: now(),
+        };
+        let remediation = RemediationState {
+            workloads: (0..100).map(workload).collect(),
+            denials: Some((1, message.clone())),
+            ..RemediationState::default()
+        };
+        let mut enforcing = policy();
+        enforcing.spec.enforcement_mode = EnforcementMode::Enforce;
+        let status = status(&enforcing, &evaluated(&ledger, &[]), remediation, now());
+        let bytes = serde_json::to_vec(&status).map_or(usize::MAX, |text| text.len());
+        assert!(bytes < 512 * 1024, "{bytes}");
+    }
+
+    #[test]
     fn transitions_keep_their_time_until_the_condition_changes() {
         let mut policy = policy();
         let ledger = ledger(2);
-        let first = status(&policy, &evaluated(&ledger, &[]), Vec::new(), now());
+        let first = status(&policy, &evaluated(&ledger, &[]), RemediationState::default(), now());
         policy.status = Some(first.clone());
         let later = now() + chrono::TimeDelta::seconds(60);
-        let second = status(&policy, &evaluated(&ledger, &[]), Vec::new(), later);
+        let second = status(&policy, &evaluated(&ledger, &[]), RemediationState::default(), later);
         assert!(!differs(Some(&first), &second));
         assert!(differs(None, &second));
-        let third = status(&policy, &PolicyState::Invalid("no such check"), Vec::new(), later);
+        let third = status(&policy, &PolicyState::Invalid("no such check"), RemediationState::default(), later);
         assert!(differs(Some(&first), &third));
         let times = |status: &DevOpsPolicyStatus| {
             status.conditions.iter().map(|condition| condition.last_transition_time.clone()).collect::<Vec<_>>()
@@ -247,39 +331,15 @@ mod tests {
         let failed =
             Evaluation { errors: vec!["check a (module b) failed: it crashed".to_owned()], ..Evaluation::default() };
         ledger.set(&"other".into(), failed);
-        let status = status(&policy(), &evaluated(&ledger, &[]), Vec::new(), now());
+        let status = status(&policy(), &evaluated(&ledger, &[]), RemediationState::default(), now());
         let evaluated = status.conditions.iter().find(|condition| condition.type_ == "Evaluated");
         let evaluated = evaluated.map(|condition| (condition.status.as_str(), condition.reason.as_str()));
         assert_eq!(evaluated, Some(("False", "ChecksFailed")));
     }
 
     #[test]
-    fn enforcement_is_incomplete_while_workloads_are_not_remediated() {
-        let workload = |state| WorkloadStatus {
-            kind: "Deployment".to_owned(),
-            name: "web".to_owned(),
-            state,
-            message: String::new(),
-            time: now(),
-        };
-        let enforced = |mode, states: &[WorkloadState]| {
-            let mut policy = policy();
-            policy.spec.enforcement_mode = mode;
-            let workloads = states.iter().map(|state| workload(*state)).collect();
-            let status = status(&policy, &evaluated(&ledger(1), &[]), workloads, now());
-            let condition = status.conditions.into_iter().find(|condition| condition.type_ == ENFORCED);
-            condition.map(|condition| (condition.status, condition.reason))
-        };
-        let text = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
-        assert_eq!(enforced(EnforcementMode::Audit, &[]), text("False", "Audit"));
-        assert_eq!(enforced(EnforcementMode::Enforce, &[WorkloadState::Patched]), text("True", "Enforced"));
-        let states = [WorkloadState::Patched, WorkloadState::Skipped];
-        assert_eq!(enforced(EnforcementMode::Enforce, &states), text("False", "Incomplete"));
-    }
-
-    #[test]
     fn a_policy_in_a_system_namespace_is_not_ready_and_has_no_score() {
-        let status = status(&policy(), &PolicyState::SystemNamespace, Vec::new(), now());
+        let status = status(&policy(), &PolicyState::SystemNamespace, RemediationState::default(), now());
         assert_eq!((status.health_score, status.healthy), (None, None));
         assert!(status.conditions.iter().all(|condition| condition.reason == "SystemNamespace"));
         assert_eq!(status.conditions.len(), 3);
@@ -290,7 +350,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let errors = vec!["check nope failed: there is no such check".to_owned()];
         ledger.set(&"a".into(), Evaluation { errors, ..Evaluation::default() });
-        let status = status(&policy(), &evaluated(&ledger, &["nope"]), Vec::new(), now());
+        let status = status(&policy(), &evaluated(&ledger, &["nope"]), RemediationState::default(), now());
         assert_eq!((status.health_score, status.compliance, status.healthy), (None, None, Some(false)));
         assert_eq!(status.message.as_deref(), Some("Not evaluated"));
         let reasons: Vec<&str> = status.conditions.iter().map(|condition| condition.reason.as_str()).collect();
@@ -300,12 +360,12 @@ mod tests {
     #[test]
     fn a_missing_check_is_not_healthy_without_pods_or_beside_another_check() {
         let empty = Ledger::default();
-        let without_pods = status(&policy(), &evaluated(&empty, &["nope"]), Vec::new(), now());
+        let without_pods = status(&policy(), &evaluated(&empty, &["nope"]), RemediationState::default(), now());
         assert_eq!((without_pods.health_score, without_pods.healthy), (None, Some(false)));
         assert_eq!(without_pods.conditions[1].status, "False");
-        let partly = status(&policy(), &evaluated(&ledger(1), &["nope"]), Vec::new(), now());
+        let partly = status(&policy(), &evaluated(&ledger(1), &["nope"]), RemediationState::default(), now());
         assert_eq!((partly.healthy, partly.conditions[1].status.as_str()), (Some(false), "False"));
-        let complete = status(&policy(), &evaluated(&empty, &[]), Vec::new(), now());
+        let complete = status(&policy(), &evaluated(&empty, &[]), RemediationState::default(), now());
         assert_eq!((complete.health_score, complete.healthy), (Some(100), Some(true)));
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the decisions about a policy, without cluster and without components.
 
+mod enforced;
 mod tags;
 mod unreadable;
 
@@ -289,7 +290,7 @@ fn the_deletion_of_a_policy_waits_for_its_rollout_and_for_nothing_else() {
 
     let mut finalized = enforcing();
     let mut policy = evaluated(finalized.clone(), &pods, now);
-    assert_eq!(writes(&mut policy, now), ["status", "audit"]);
+    assert_eq!(writes(&mut policy, now), ["status", "audit", "status"]);
     let owner = Arc::new(ObjectReference { uid: Some("web".to_owned()), ..ObjectReference::default() });
     let result = |result| {
         let web = WorkloadKey { kind: "StatefulSet".to_owned(), name: "web".to_owned() };
@@ -331,7 +332,7 @@ fn a_new_leader_starts_over_and_writes_only_differences() {
     policy.set_audits(Vec::new());
     policy.evaluate(&key(), &pods, now);
     assert_eq!(writes(&mut policy, now), ["status", "audit"]);
-    assert!(policy.last_status(now).is_none());
+    assert!(policy.last_status(&options(), now).is_none());
     policy.start_over(&options().enforce, now);
     policy.evaluate(&key(), &pods, now + seconds(60));
     assert_eq!(writes(&mut policy, now), Vec::<&str>::new(), "the status is the same, and audit results are unknown");
@@ -348,7 +349,7 @@ fn an_enforcing_policy_remediates_outside_of_the_namespace_of_the_operator() {
     own.election.namespace = "shop".to_owned();
     let mut policy = evaluated(enforcing(), &pods, now);
     assert!(policy.next_job(&key(), &pods, &options(), now).is_none(), "the state before is not recorded yet");
-    assert_eq!(writes(&mut policy, now), ["status", "audit"]);
+    assert_eq!(writes(&mut policy, now), ["status", "audit", "status"]);
     assert!(policy.next_job(&key(), &pods, &own, now).is_none());
     let Some(EnforcementJob::Remediate(job)) = policy.next_job(&key(), &pods, &options(), now) else {
         panic!("no job");
