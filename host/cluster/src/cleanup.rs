@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::DeleteParams;
+use kube::api::{ApiResource, DeleteParams, ListParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
@@ -15,9 +17,13 @@ use crate::connection::Connection;
 use crate::crd::DevOpsPolicy;
 use crate::finalizer;
 use crate::key::ObjectKey;
+use crate::lenient::LenientObject;
 use crate::metadata;
 use crate::permissions::ObjectNames;
 use crate::{ClusterError, is_not_served};
+
+/// The labels of the Deployment of an operator, by the chart.
+const OPERATOR: &str = "app.kubernetes.io/part-of=kube-devops,app.kubernetes.io/component=reconcile";
 
 /// The period of reading the Leases.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -58,14 +64,55 @@ fn holder(lease: &Lease, now: DateTime<Utc>) -> Option<String> {
     (now.timestamp() < expiry).then_some(holder)
 }
 
-/// Removes the finalizers of policies, with which policies and their namespaces could not be deleted, and the Leases and the
-/// certificate of the components. Returns a description of each removed object.
+/// Finds the operators of other installations that are running, whose rollouts the finalizers of policies protect. Returns a description
+/// of each, with its namespace. An operator that was started without the chart is not found.
+///
+/// # Errors
+///
+/// If a request fails.
+pub async fn other_operators(
+    connection: &Connection,
+    namespace: &str,
+    names: &ObjectNames,
+) -> Result<Vec<String>, ClusterError> {
+    let deployments: Api<LenientObject<Replicas, Replicas>> =
+        Api::all_with(connection.client.clone(), &ApiResource::erase::<Deployment>(&()));
+    let found = deployments.list(&ListParams::default().labels(OPERATOR)).await;
+    let found = found.map_err(|error| connection.error(error, "list deployments"))?;
+    let running = found.items.iter().filter(|deployment| {
+        let status = deployment.status.as_ref().and_then(|status| status.0.as_ref().ok());
+        is_running(deployment.spec.0.as_ref().ok(), status)
+    });
+    let keys = running.map(|deployment| ObjectKey::of(&deployment.metadata));
+    let is_own = |key: &ObjectKey| *key.namespace == *namespace && *key.name == *names.reconcile_lease;
+    let others = keys.filter(|key| !is_own(key));
+    Ok(others.map(|ObjectKey { namespace, name }| format!("deployment/{name} in {namespace}")).collect())
+}
+
+/// The wanted or the existing number of pods of a Deployment.
+#[derive(Debug, Clone, Deserialize)]
+struct Replicas {
+    replicas: Option<i32>,
+}
+
+/// Whether a Deployment has pods, or is about to.
+fn is_running(spec: Option<&Replicas>, status: Option<&Replicas>) -> bool {
+    let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+    let existing = status.and_then(|status| status.replicas).unwrap_or(0);
+    wanted > 0 || existing > 0
+}
+
+/// Removes the Leases and the certificate of the components. Returns a description of each removed object.
 ///
 /// # Errors
 ///
 /// If a request fails. What was removed before stays removed, and the next call continues.
-pub async fn run(connection: &Connection, namespace: &str, names: &ObjectNames) -> Result<Vec<String>, ClusterError> {
-    let mut removed = finalizers(connection).await?;
+pub async fn objects(
+    connection: &Connection,
+    namespace: &str,
+    names: &ObjectNames,
+) -> Result<Vec<String>, ClusterError> {
+    let mut removed = Vec::new();
     for lease in [&names.watch_lease, &names.reconcile_lease, &names.webhook_lease] {
         removed.extend(delete::<Lease>(connection, namespace, lease).await?);
     }
@@ -73,7 +120,12 @@ pub async fn run(connection: &Connection, namespace: &str, names: &ObjectNames) 
     Ok(removed)
 }
 
-async fn finalizers(connection: &Connection) -> Result<Vec<String>, ClusterError> {
+/// Removes the finalizers of policies, with which policies and their namespaces could not be deleted. Returns a description of each.
+///
+/// # Errors
+///
+/// If a request fails. What was removed before stays removed, and the next call continues.
+pub async fn finalizers(connection: &Connection) -> Result<Vec<String>, ClusterError> {
     let policies: Api<DevOpsPolicy> = Api::all(connection.client.clone());
     let found = match metadata::list(&policies).await {
         Ok(found) => found,
@@ -121,6 +173,18 @@ mod tests {
         let time = DateTime::from_timestamp(renewed, 0).unwrap_or_default().to_rfc3339();
         let spec = json!({ "holderIdentity": holder, "renewTime": time, "leaseDurationSeconds": 15 });
         serde_json::from_value(json!({ "metadata": {}, "spec": spec })).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_deployment_that_is_scaled_to_zero_is_not_running() {
+        let is_running = |wanted: Option<i32>, existing: Option<i32>| {
+            is_running(Some(&Replicas { replicas: wanted }), Some(&Replicas { replicas: existing }))
+        };
+        assert!(is_running(Some(2), Some(2)));
+        assert!(is_running(Some(2), None), "its pods are about to start");
+        assert!(is_running(Some(0), Some(1)), "its last pod is stopping");
+        assert!(is_running(None, None), "the default is one");
+        assert!(!is_running(Some(0), None));
     }
 
     #[test]

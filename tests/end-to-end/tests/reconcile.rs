@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use end_to_end::objects::{bad_pod, documents, good_pod, labelled, restarted};
+use end_to_end::objects::{bad_pod, documents, good_container, good_pod, labelled, restarted, selecting_workload};
 use end_to_end::operator::{Setting, apply, expect_status, get, list, policy};
 use end_to_end::{Controller, Folder, kube_devops, run, service_account, unreachable_kubeconfig};
 use kube_devops_cluster::permissions::Component;
@@ -129,6 +129,60 @@ async fn a_policy_that_can_no_longer_be_read_keeps_no_results() -> Result<()> {
     operator.expect_metric(&series("devopspolicy_health_score"), None).await?;
     apply(&namespace, &policy("strict", &json!({ "forbidLatestTag": true, "checks": [] }))).await?;
     expect_status(&operator, &namespace, "strict", "the pod again", is_found).await?;
+    Ok(())
+}
+
+/// The Deployment of an operator, with the labels of the chart.
+fn operator_deployment(name: &str, replicas: u8) -> String {
+    let mut deployment = selecting_workload("Deployment", name, [good_container("app")]);
+    deployment["metadata"]["labels"] = json!({
+        "app.kubernetes.io/part-of": "kube-devops", "app.kubernetes.io/component": "reconcile",
+    });
+    deployment["spec"]["replicas"] = replicas.into();
+    deployment.to_string()
+}
+
+#[tokio::test]
+async fn cleanup_keeps_the_finalizers_while_an_operator_runs_in_another_namespace() -> Result<()> {
+    let setting = Setting::start().await?;
+    let (platform, namespace) = (setting.plane.namespace("platform").await?, setting.plane.namespace("shop").await?);
+    apply(&platform, &operator_deployment("governance-reconcile", 1)).await?;
+    apply(&namespace, &policy("rolling-out", &json!({ "forbidLatestTag": true }))).await?;
+    let finalizer = r#"{"metadata":{"finalizers":["devops.stochastic.io/cleanup"]}}"#;
+    namespace.kubectl(["patch", "devopspolicy", "rolling-out", "--type=merge", "-p", finalizer]).await?;
+    let cleanup = |more: &[&str]| {
+        run(kube_devops().args(["cleanup", "--kubeconfig"]).arg(setting.plane.kubeconfig().path()).args(more))
+    };
+    let finalizers = async || -> Result<Value> {
+        Ok(get(&namespace, "devopspolicy", "rolling-out").await?["metadata"]["finalizers"].take())
+    };
+    let operator = format!("deployment/governance-reconcile in {}", platform.name());
+    let refused = cleanup(&[]);
+    assert_ne!(refused.code, Some(0), "{refused:#?}");
+    assert!(refused.stderr.contains(&format!("an operator is running elsewhere: {operator}")), "{refused:#?}");
+
+    // The objects of an installation are removed although another one remains.
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "kube-devops-watch" },
+    });
+    apply(&namespace, &lease.to_string()).await?;
+    let partly = cleanup(&["--namespace", namespace.name()]).exits(0).stdout;
+    let expected = format!(
+        "lease/kube-devops-watch in {} removed\nthe finalizers of policies were kept for the running operator: {operator}\n",
+        namespace.name()
+    );
+    assert_eq!(partly, expected);
+    assert_eq!(finalizers().await?, json!(["devops.stochastic.io/cleanup"]));
+
+    apply(&platform, &operator_deployment("governance-reconcile", 0)).await?;
+    eventually(DEADLINE, "the operator to be scaled to zero", async || {
+        let deployment = get(&platform, "deployment", "governance-reconcile").await?;
+        ensure!(deployment["status"]["replicas"].as_i64().unwrap_or(0) == 0, "{deployment:#}");
+        Ok(())
+    })
+    .await?;
+    cleanup(&[]).exits(0);
+    assert_eq!(finalizers().await?, Value::Null);
     Ok(())
 }
 

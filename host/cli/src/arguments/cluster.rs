@@ -55,7 +55,7 @@ pub struct CleanupArguments {
     /// Number of seconds to wait for running components to stop
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     pub wait: u16,
-    /// Remove the objects of components that are still running
+    /// Remove the objects of components that are still running, and all finalizers of policies
     #[arg(long)]
     pub force: bool,
     /// Namespace of the removed components

@@ -182,7 +182,9 @@ Examples:
 
 Removes the finalizers of policies, the Leases of the components and the certificate of the webhook. Custom resources and
 policies remain. With Helm, this runs when the release is uninstalled. Prints the workloads that keep fields that remediation
-added, with the commands that remove them.")]
+added, with the commands that remove them.
+
+The finalizers are kept while an operator of another installation is running, in any namespace.")]
     Cleanup(CleanupArguments),
     /// Print shell completions
     #[command(after_help = "\

@@ -25,14 +25,39 @@ pub fn run(cluster: &ClusterArguments, arguments: &CleanupArguments) -> Result<O
                 );
             }
         }
-        let removed = cleanup::run(&connection, &arguments.namespace, &names).await?;
+        // The finalizers are those of all installations: an operator that is running needs them.
+        let operators = if arguments.force {
+            Vec::new()
+        } else {
+            cleanup::other_operators(&connection, &arguments.namespace, &names).await?
+        };
+        let mut removed = cleanup::objects(&connection, &arguments.namespace, &names).await?;
+        if operators.is_empty() {
+            removed.extend(cleanup::finalizers(&connection).await?);
+        } else if removed.is_empty() {
+            bail!("{}", refusal(&arguments.namespace, &operators));
+        }
         match &removed[..] {
             [] => print("nothing to remove\n")?,
             removed => print(&removed.iter().map(|object| format!("{object} removed\n")).collect::<String>())?,
         };
+        if !operators.is_empty() {
+            print(&format!(
+                "the finalizers of policies were kept for the running operator: {}\n",
+                operators.join(", ")
+            ))?;
+        }
         let left = patched_workloads(&connection).await?;
         print(&left.iter().map(line).collect::<String>())
     })
+}
+
+/// Why nothing is removed while operators of other installations are running.
+fn refusal(namespace: &str, operators: &[String]) -> String {
+    format!(
+        "nothing to remove in the namespace {namespace}, and an operator is running elsewhere: {}; it needs the finalizers of policies. Remove the operator and pass its namespace with --namespace and the prefix of its name with --name-prefix, or remove the finalizers with --force",
+        operators.join(", ")
+    )
 }
 
 /// What remains of a patch, and how to remove it.
