@@ -138,7 +138,7 @@ mod tests {
 
     use futures::FutureExt;
     use kube_devops_cluster::crd::PolicyModuleSpec;
-    use kube_devops_runtime::election::{Handover, Leadership};
+    use kube_devops_runtime::election::{Handover, Leadership, Term};
     use tokio::sync::watch;
     use tokio::time::Instant;
 
@@ -154,8 +154,9 @@ mod tests {
 
     /// An action of a leader.
     fn action() -> Action {
-        let (_leads, is_leader) = watch::channel(true);
-        let leadership = Leadership::new(is_leader, Arc::new(Handover::default()));
+        let now = Instant::now();
+        let (_sender, terms) = watch::channel(Some(Term { since: now, until: now + Duration::from_secs(3600) }));
+        let leadership = Leadership::new(terms, Arc::new(Handover::default()));
         leadership.act().unwrap_or_else(|| panic!("it is the leader"))
     }
 

@@ -40,7 +40,7 @@ pub struct Runtime {
     /// The answer of `/readyz`.
     pub readiness: Readiness,
     /// Whether this replica is the leader.
-    pub leadership: watch::Receiver<bool>,
+    pub leadership: Leadership,
     /// Makes this replica step down, so that another one can become the leader.
     pub handover: Arc<Handover>,
     /// Ends the tasks, also if the controller does not start.
@@ -64,17 +64,13 @@ impl Runtime {
         let readiness = Readiness::default();
         let finished = CancellationToken::new();
         let server = serve(address, readiness.clone(), registry, finished.clone()).await?;
-        let (leads, leadership) = watch::channel(false);
+        let (sender, terms) = watch::channel(None);
         let handover = Arc::new(Handover::default());
-        let election = run_election(client.clone(), election, leads, handover.clone(), finished.clone());
+        let leadership = Leadership::new(terms, handover.clone());
+        let election = run_election(client.clone(), election, sender, handover.clone(), finished.clone());
         let election = tokio::spawn(election);
         let finished = finished.drop_guard();
         Ok(Self { readiness, leadership, handover, finished, server, election })
-    }
-
-    /// The leadership, for tasks that act beside the controller.
-    pub fn leadership(&self) -> Leadership {
-        Leadership::new(self.leadership.clone(), self.handover.clone())
     }
 
     /// Runs a controller until `stop`, and then releases the lease and stops the endpoints. `other` returns the name of another background

@@ -43,7 +43,7 @@ use kube_devops_cluster::crd::DevOpsPolicy;
 use kube_devops_cluster::lenient::watch_policies;
 use kube_devops_engine::Catalog;
 use kube_devops_policy_modules::{LiveChecks, ModuleOptions};
-use kube_devops_runtime::election::{ElectionOptions, run_election};
+use kube_devops_runtime::election::{ElectionOptions, Leadership, run_election};
 use kube_devops_runtime::server::{Readiness, endpoints};
 use kube_devops_runtime::supervise::supervise;
 use kube_devops_runtime::watch_log::WatchLog;
@@ -120,8 +120,9 @@ impl CertificateSource {
                 follow_files(files, changed, stop).await;
             }
             Self::Managed { managed, election } => {
-                let (leads, leadership) = watch::channel(false);
-                let election = run_election(client.clone(), election, leads, Arc::default(), stop.clone());
+                let (sender, terms) = watch::channel(None);
+                let leadership = Leadership::new(terms, Arc::default());
+                let election = run_election(client.clone(), election, sender, Arc::default(), stop.clone());
                 tokio::join!(election, follow_secret(client, managed, leadership, changed, stop));
             }
         }

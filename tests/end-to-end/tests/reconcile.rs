@@ -565,6 +565,41 @@ async fn a_follower_acquires_the_lease_of_a_killed_leader() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_leader_that_was_paused_writes_nothing_after_another_one_has_acquired_the_lease() -> Result<()> {
+    let setting = Setting::start().await?;
+    let namespace = setting.plane.namespace("paused").await?;
+    for index in 0..20 {
+        apply(&namespace, &policy(&format!("policy-{index}"), &json!({ "forbidLatestTag": true }))).await?;
+    }
+    let first = setting.operator().await?;
+    for index in 0..20 {
+        let name = format!("policy-{index}");
+        expect_status(&first, &namespace, &name, "a score", |status| status["healthScore"] == 100).await?;
+    }
+    let second = setting.operator().await?;
+    second.ready().await?;
+    let statuses = |operator: &Controller| {
+        let log = operator.log();
+        log.lines().filter(|line| line.contains("\"policy\"") && line.contains("\"violations\"")).count()
+    };
+    first.pause()?;
+    let before = statuses(&first);
+    // There is something to write for every policy when the first one continues.
+    apply(&namespace, &bad_pod("bad").to_string()).await?;
+    expect_status(&second, &namespace, "policy-0", "a violation", |status| status["violationCount"] == 1).await?;
+    first.resume()?;
+    eventually(DEADLINE, "the former leader to step down", async || {
+        ensure!(first.lines("stepped down as the leader").len() == 1, "it is still the leader");
+        Ok(())
+    })
+    .await
+    .with_context(|| first.log())?;
+    assert_eq!(statuses(&first), before, "it has written: {}", first.log());
+    assert_eq!(lease(&setting).await?["leaseTransitions"], 2);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_terminated_leader_releases_the_lease() -> Result<()> {
     let setting = Setting::start().await?;
     let mut operator = setting.operator().await?;

@@ -20,12 +20,11 @@ use kube_devops_core::Needs;
 use kube_devops_engine::Checks;
 use kube_devops_policy_modules::LiveChecks;
 use kube_devops_runtime::clock::Now;
-use kube_devops_runtime::election::Handover;
+use kube_devops_runtime::election::{Handover, Leadership};
 use kube_devops_runtime::server::Readiness;
 use kube_devops_runtime::store::Watched;
 use kube_devops_runtime::ticker::Ticker;
 use kube_devops_runtime::watch_log::WatchLog;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -108,23 +107,17 @@ impl Operator {
     }
 
     /// Runs until `stop`.
-    pub async fn run(mut self, mut leadership: watch::Receiver<bool>, stop: CancellationToken) {
+    pub async fn run(mut self, mut leadership: Leadership, stop: CancellationToken) {
         let mut pod_events = pods::watch(&self.executor.client, self.pods.needs());
         let mut policy_events = pin!(lenient::watch_policies(&self.executor.client));
         let (mut policy_log, mut pod_log) = (WatchLog::of::<DevOpsPolicy>(), WatchLog::of::<Pod>());
         let mut ticker = Ticker::default();
         loop {
             tokio::select! {
-                // The loss of the lease comes before everything else.
+                // The end of the leadership comes before everything else, also of requests in progress: they go on only after it.
                 biased;
                 () = stop.cancelled() => break,
-                changed = leadership.changed() => match changed {
-                    Ok(()) => {
-                        let is_leader = *leadership.borrow_and_update();
-                        self.set_leading(is_leader);
-                    }
-                    Err(_) => break,
-                },
+                is_leader = leadership.changed() => self.set_leading(is_leader),
                 Some(answer) = self.requests.next() => self.request_ended(answer),
                 ages_are_due = ticker.tick() => {
                     if ages_are_due {
@@ -146,7 +139,7 @@ impl Operator {
         }
         tokio::select! {
             biased;
-            Ok(_) = leadership.wait_for(|is_leader| !is_leader), if self.is_leader => {}
+            _ = leadership.changed(), if self.is_leader => {}
             _ = timeout(GRACE, self.finish()) => {}
         }
     }

@@ -81,7 +81,7 @@ pub async fn run(
     let client = connection.client.clone();
     let runtime = Runtime::start(&client, options.address, options.election.clone(), registry.clone()).await?;
     let module_options =
-        ModuleOptions { namespace: options.election.namespace.clone(), leadership: Some(runtime.leadership()) };
+        ModuleOptions { namespace: options.election.namespace.clone(), leadership: Some(runtime.leadership.clone()) };
     let checks = kube_devops_policy_modules::start(client.clone(), catalog, module_options, &registry, stop.clone())?;
     let modules_ended = checks.ended();
     let reporter = Reporter { controller: "kube-devops".to_owned(), instance: Some(options.election.identity.clone()) };

@@ -22,12 +22,11 @@ use kube_devops_core::SystemNamespaces;
 use kube_devops_engine::{Checks, RuleError, RuleSet};
 use kube_devops_runtime::Runtime;
 use kube_devops_runtime::clock::Now;
-use kube_devops_runtime::election::ElectionOptions;
+use kube_devops_runtime::election::{ElectionOptions, Leadership};
 use kube_devops_runtime::server::Readiness;
 use kube_devops_runtime::ticker::Ticker;
 use kube_devops_runtime::watch_log::WatchLog;
 use prometheus::Registry;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::evaluator::{Due, evaluate};
@@ -109,20 +108,14 @@ struct Controller<F> {
 }
 
 impl<F: FnMut(Option<&Scores>) + Send> Controller<F> {
-    async fn run(mut self, mut events: PodEvents, mut leadership: watch::Receiver<bool>, stop: CancellationToken) {
+    async fn run(mut self, mut events: PodEvents, mut leadership: Leadership, stop: CancellationToken) {
         let mut log = WatchLog::of::<Pod>();
         let mut ticker = Ticker::default();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                changed = leadership.changed() => match changed {
-                    Ok(()) => {
-                        let is_leader = *leadership.borrow_and_update();
-                        self.set_leading(is_leader);
-                    }
-                    Err(_) => return,
-                },
+                is_leader = leadership.changed() => self.set_leading(is_leader),
                 ages_are_due = ticker.tick() => {
                     if ages_are_due {
                         self.pods.update_ages(Now::read().utc).into_iter().for_each(|pod| self.due.aged(pod));

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::ObjectMeta;
 use tokio::time::Instant;
 
-use super::ElectionOptions;
+use super::{ElectionOptions, Term};
 
 /// A replica that takes part in the election.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ pub struct Candidate {
     holder: Option<(String, Option<MicroTime>)>,
     /// When that renewal was seen first, by our clock.
     seen: Option<Instant>,
-    /// When the request of the last successful renewal was sent.
-    renewed: Option<Instant>,
+    /// The term, if this replica is the leader. It ends some time after the request of the last successful renewal was sent.
+    term: Option<Term>,
     /// Until when the lease is not claimed.
     paused_until: Option<Instant>,
 }
@@ -28,7 +28,7 @@ pub struct Candidate {
 impl Candidate {
     /// A candidate that has not seen the lease.
     pub fn new(options: ElectionOptions) -> Self {
-        Self { options, lease: None, holder: None, seen: None, renewed: None, paused_until: None }
+        Self { options, lease: None, holder: None, seen: None, term: None, paused_until: None }
     }
 
     /// The name of the lease.
@@ -38,13 +38,17 @@ impl Candidate {
 
     /// Whether this replica acts as the leader.
     pub fn is_leader(&self) -> bool {
-        self.renewed.is_some()
+        self.term.is_some()
+    }
+
+    /// The term, if this replica acts as the leader.
+    pub fn term(&self) -> Option<Term> {
+        self.term
     }
 
     /// The time left for a request. A request that hangs must not keep a leader from noticing the renew deadline.
     pub fn time_left(&self, now: Instant) -> Duration {
-        let deadline = self.options.renew_deadline();
-        self.renewed.map_or(deadline, |renewed| (renewed + deadline).saturating_duration_since(now))
+        self.term.map_or(self.options.renew_deadline(), |term| term.until.saturating_duration_since(now))
     }
 
     /// Whether the lease has to be read before it can be written. A leader knows it from its last renewal.
@@ -91,12 +95,16 @@ impl Candidate {
     /// The lease was written by a request that was sent at `sent`.
     pub fn acquired(&mut self, lease: Lease, sent: Instant, now: Instant) {
         self.observe(Some(lease), now);
-        self.renewed = Some(sent);
+        self.expire(now);
+        let since = self.term.map_or(sent, |term| term.since);
+        self.term = Some(Term { since, until: sent + self.options.renew_deadline() });
+        // The answer may have arrived late.
+        self.expire(now);
     }
 
     /// Another replica holds the lease.
     pub fn lost(&mut self) {
-        self.renewed = None;
+        self.term = None;
     }
 
     /// The lease was changed by another client: it has to be read again. A leader stays the leader if it still holds the lease.
@@ -109,20 +117,19 @@ impl Candidate {
     pub fn step_down(&mut self, now: Instant) -> Option<Lease> {
         self.paused_until = Some(now + self.options.duration);
         let lease = self.released();
-        self.renewed = None;
+        self.term = None;
         self.lease = None;
         lease
     }
 
-    /// A request failed. The leader steps down once the renew deadline has passed.
-    pub fn failed(&mut self, now: Instant) {
-        let deadline = self.options.renew_deadline();
-        self.renewed = self.renewed.filter(|renewed| now.saturating_duration_since(*renewed) < deadline);
+    /// The leader steps down once the renew deadline has passed.
+    pub fn expire(&mut self, now: Instant) {
+        self.term = self.term.filter(|term| now < term.until);
     }
 
     /// The lease as the leader releases it, so that another replica need not wait for it to expire.
     pub fn released(&self) -> Option<Lease> {
-        self.renewed?;
+        self.term?;
         let mut lease = self.lease.clone()?;
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = Some(String::new());
@@ -221,11 +228,28 @@ mod tests {
         assert_eq!(one.time_left(start), seconds(10));
         let lease = one.claim(start, wall(0)).unwrap();
         one.acquired(lease, start, start + seconds(1));
-        one.failed(start + seconds(9));
+        one.expire(start + seconds(9));
         assert!(one.is_leader());
         assert_eq!(one.time_left(start + seconds(9)), seconds(1));
-        one.failed(start + seconds(10));
+        one.expire(start + seconds(10));
         assert!(!one.is_leader());
+    }
+
+    #[test]
+    fn renewals_extend_a_term_and_a_late_one_begins_another() {
+        let start = Instant::now();
+        let mut one = candidate("one");
+        one.observe(None, start);
+        let lease = one.claim(start, wall(0)).unwrap();
+        let mut acquired = |sent: u64, answered: u64| {
+            one.acquired(lease.clone(), start + seconds(sent), start + seconds(answered));
+            one.term().map(|term| (term.since - start, term.until - start))
+        };
+        assert_eq!(acquired(0, 1), Some((seconds(0), seconds(10))));
+        assert_eq!(acquired(9, 9), Some((seconds(0), seconds(19))));
+        // The process was paused between the request and the answer.
+        assert_eq!(acquired(18, 20), Some((seconds(18), seconds(28))));
+        assert_eq!(acquired(21, 31), None, "another replica may be the leader soon");
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! The algorithm is that of client-go. A candidate acquires the lease once it has not seen a renewal for the lease duration,
 //! by its own clock: clocks of other machines do not matter. A leader that has not been able to renew for two thirds of this
-//! duration steps down, before another replica can start. Every write names the version that it replaces, so that two
-//! candidates cannot both succeed. `candidate` decides, and this file sends the requests.
+//! duration steps down, before another replica can start; [`Leadership`] ends at this deadline by itself. Every write names the
+//! version that it replaces, so that two candidates cannot both succeed. `candidate` decides, and this file sends the requests.
 
 mod candidate;
 mod handover;
+mod leadership;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use candidate::Candidate;
-pub use handover::{Action, Handover, Leadership};
+pub use handover::{Action, Handover};
+pub use leadership::{Leadership, Term};
 
 /// The lease, the identity of this replica, and the lease duration.
 #[derive(Debug, Clone)]
@@ -49,13 +51,13 @@ impl ElectionOptions {
     }
 }
 
-/// Takes part in the election until `stop`, and sends to `leadership` whether this replica is the leader. Releases the lease
+/// Takes part in the election until `stop`, and sends to `terms` the term in which this replica is the leader. Releases the lease
 /// at the end, and when it steps down because of `handover`. The controller must have stopped acting before, and other actions are
 /// waited for; if they do not end in time, the lease expires instead.
 pub async fn run_election(
     client: Client,
     options: ElectionOptions,
-    leadership: watch::Sender<bool>,
+    terms: watch::Sender<Option<Term>>,
     handover: Arc<Handover>,
     stop: CancellationToken,
 ) {
@@ -65,17 +67,20 @@ pub async fn run_election(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_reported = false;
     loop {
-        let time_left = candidate.time_left(Instant::now());
         tokio::select! {
             () = stop.cancelled() => break,
             () = handover.is_wanted() => {
                 let lease = candidate.step_down(Instant::now());
-                report(&leadership, false, &options);
+                report(&terms, None, &options);
                 release(&api, &options, &handover, lease).await;
                 continue;
             }
             _ = ticks.tick() => {}
         }
+        // After a pause of the process, the deadline has passed without a failed request.
+        candidate.expire(Instant::now());
+        report(&terms, candidate.term(), &options);
+        let time_left = candidate.time_left(Instant::now());
         let attempt = tokio::select! {
             () = stop.cancelled() => break,
             attempt = timeout(time_left, acquire_or_renew(&api, &mut candidate)) => attempt,
@@ -89,7 +94,7 @@ pub async fn run_election(
                     tracing::warn!(lease = name, namespace, "failed to renew the lease: {reason}");
                     is_reported = true;
                 }
-                candidate.failed(Instant::now());
+                candidate.expire(Instant::now());
             }
             Err(_) => {
                 tracing::warn!(
@@ -97,12 +102,12 @@ pub async fn run_election(
                     namespace,
                     "failed to renew the lease: the API server did not respond in time"
                 );
-                candidate.failed(Instant::now());
+                candidate.expire(Instant::now());
             }
         }
-        report(&leadership, candidate.is_leader(), &options);
+        report(&terms, candidate.term(), &options);
     }
-    leadership.send_replace(false);
+    terms.send_replace(None);
     release(&api, &options, &handover, candidate.released()).await;
 }
 
@@ -115,13 +120,14 @@ async fn release(api: &Api<Lease>, options: &ElectionOptions, handover: &Handove
     }
 }
 
-fn report(leadership: &watch::Sender<bool>, is_leader: bool, options: &ElectionOptions) {
-    leadership.send_if_modified(|before| {
-        if *before != is_leader {
-            let change = if is_leader { "became the leader" } else { "stepped down as the leader" };
+fn report(terms: &watch::Sender<Option<Term>>, term: Option<Term>, options: &ElectionOptions) {
+    let since = |term: &Option<Term>| term.map(|term| term.since);
+    terms.send_if_modified(|before| {
+        if since(before) != since(&term) {
+            let change = if term.is_some() { "became the leader" } else { "stepped down as the leader" };
             tracing::info!(lease = %options.name, identity = %options.identity, "{change}");
         }
-        std::mem::replace(before, is_leader) != is_leader
+        std::mem::replace(before, term) != term
     });
 }
 
@@ -155,6 +161,6 @@ async fn acquire_or_renew(api: &Api<Lease>, candidate: &mut Candidate) -> Result
         }
         candidate.conflicted();
     }
-    candidate.failed(Instant::now());
+    candidate.expire(Instant::now());
     Ok(())
 }

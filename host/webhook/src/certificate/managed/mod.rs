@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use kube_devops_cluster::request_failure;
-use tokio::sync::watch;
+use kube_devops_runtime::election::Leadership;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +67,7 @@ enum ManageError {
 pub async fn follow_secret(
     client: Client,
     managed: ManagedCertificate,
-    mut leadership: watch::Receiver<bool>,
+    mut leadership: Leadership,
     changed: impl Fn(ServerCertificate),
     stop: CancellationToken,
 ) {
@@ -84,10 +84,9 @@ pub async fn follow_secret(
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
-            Ok(()) = leadership.changed() => {}
+            _ = leadership.changed() => {}
         }
-        let is_leader = *leadership.borrow_and_update();
-        let reconciled = timeout(TIMEOUT, manager.reconcile(is_leader)).await;
+        let reconciled = timeout(TIMEOUT, manager.reconcile(&leadership)).await;
         let error = match reconciled.unwrap_or(Err(ManageError::Timeout)) {
             Ok(Some(certificate)) => {
                 tracing::info!(expiry = %certificate.expiry, "serving the certificate of the Secret");
@@ -114,9 +113,10 @@ struct CertificateManager {
 impl CertificateManager {
     /// Reads the objects and writes them if necessary. Returns a certificate to serve from now on.
     #[tracing::instrument(level = "debug", skip_all)]
-    async fn reconcile(&mut self, is_leader: bool) -> Result<Option<ServerCertificate>, ManageError> {
+    async fn reconcile(&mut self, leadership: &Leadership) -> Result<Option<ServerCertificate>, ManageError> {
         let mut secret = self.secrets.get_opt(&self.managed.secret).await?;
         let configurations = self.configurations.read().await?;
+        let is_leader = leadership.is_held();
         if is_leader {
             if !secret.as_ref().is_some_and(|secret| is_current(secret, &self.managed, Utc::now())) {
                 secret = self.rotate(secret, &configurations).await?;
