@@ -166,6 +166,31 @@ async fn secret(setting: &Setting, key: &str) -> Result<Arc<str>> {
     Ok(String::from_utf8(value.0)?.into())
 }
 
+/// Installs a configuration without a CA bundle for a replica, and waits until the API server calls it.
+async fn install_configuration(setting: &Setting, process: &Controller) -> Result<()> {
+    let url = format!("https://{}", process.http().address);
+    let mut command = kube_devops();
+    command.args(["webhook", "install-config", "--url", &url, "--namespace", setting.namespace().name()]);
+    let configuration = run(&mut command).exits(0).complains(&["--ip-san"]).stdout;
+    setting.plane.kubectl_with_input(["apply", "-f", "-"], &configuration).await?;
+    wait_until_called(setting, process).await
+}
+
+/// Waits until the configurations of both kinds have this CA bundle.
+async fn expect_published(setting: &Setting, ca_bundle: &str) -> Result<()> {
+    for kind in ["validatingwebhookconfiguration", "mutatingwebhookconfiguration"] {
+        let bundle = ["get", kind, "kube-devops-webhook", "-o", "jsonpath={.webhooks[*].clientConfig.caBundle}"];
+        let encoded = serde_json::to_value(ByteString(ca_bundle.as_bytes().to_vec()))?;
+        eventually(DEADLINE, format!("the CA bundle of the {kind}"), async || {
+            let bundles = setting.plane.kubectl(bundle).await?;
+            ensure!(!bundles.is_empty() && bundles.split(' ').all(|bundle| bundle == encoded), "{bundles}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// Returns the number of reads of Secrets.
 async fn secret_reads(setting: &Setting) -> Result<u64> {
     let metrics = setting.plane.kubectl(["get", "--raw", "/metrics"]).await?;
@@ -193,22 +218,8 @@ async fn replicas_share_a_certificate_and_rotate_it_without_downtime() -> Result
     }
 
     // The configuration is created later and without a CA bundle: the leader sets it.
-    let url = format!("https://{}", second.http().address);
-    let mut command = kube_devops();
-    command.args(["webhook", "install-config", "--url", &url, "--namespace", setting.namespace().name()]);
-    let configuration = run(&mut command).exits(0).complains(&["--ip-san"]).stdout;
-    setting.plane.kubectl_with_input(["apply", "-f", "-"], &configuration).await?;
-    wait_until_called(&setting, &second).await?;
-    for kind in ["validatingwebhookconfiguration", "mutatingwebhookconfiguration"] {
-        let bundle = ["get", kind, "kube-devops-webhook", "-o", "jsonpath={.webhooks[*].clientConfig.caBundle}"];
-        let encoded = serde_json::to_value(ByteString(ca_bundle.as_bytes().to_vec()))?;
-        eventually(DEADLINE, format!("the CA bundle of the {kind}"), async || {
-            let bundles = setting.plane.kubectl(bundle).await?;
-            ensure!(!bundles.is_empty() && bundles.split(' ').all(|bundle| bundle == encoded), "{bundles}");
-            Ok(())
-        })
-        .await?;
-    }
+    install_configuration(&setting, &second).await?;
+    expect_published(&setting, &ca_bundle).await?;
     let namespace = namespace_with_bundle(&setting, &second, "restricted").await?;
 
     // Deleting the Secret, for example after a key leak, rotates the certificate. No pod is admitted in the meantime.
@@ -281,6 +292,62 @@ async fn replicas_share_a_certificate_and_rotate_it_without_downtime() -> Result
     })
     .await
     .with_context(|| second.log())?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_that_another_client_has_changed_is_repaired_without_downtime() -> Result<()> {
+    let setting = Setting::new(ControlPlane::builder().controller_manager().start().await?).await?;
+    let first = replica(&setting, "first").await?;
+    let second = replica(&setting, "second").await?;
+    first.ready().await?;
+    second.ready().await?;
+    install_configuration(&setting, &second).await?;
+    let namespace = namespace_with_bundle(&setting, &second, "restricted").await?;
+    let trusting = |process: &Controller, ca_bundle: &str| Http {
+        address: process.http().address,
+        trust: Trust::CaBundle(ca_bundle.into()),
+    };
+    let patch = async |data: Value| {
+        let patch = json!({ "data": data }).to_string();
+        setting.namespace().kubectl(["patch", "secret", "kube-devops-webhook-tls", "--type=merge", "-p", &patch]).await
+    };
+    // No pod is admitted until both replicas serve another certificate, whose CA is published.
+    let repaired = async |changed: &str| {
+        let ca_bundle = eventually(DEADLINE, "both replicas with a new certificate", async || {
+            let denied = namespace.kubectl(["run", "web", "--image=nginx"]).await;
+            ensure!(denied.is_err_and(|error| format!("{error:#}").contains("denied the request")), "it was admitted");
+            let certificate = secret(&setting, "tls.crt").await?;
+            ensure!(*certificate != *changed, "it is unchanged");
+            let ca_bundle = secret(&setting, "ca.crt").await?;
+            let newest = ca_bundle.split_inclusive("-----END CERTIFICATE-----").next().unwrap_or_default();
+            for process in [&first, &second] {
+                ensure!(trusting(process, newest).get("/healthz")?.0 == 200);
+            }
+            Ok(ca_bundle)
+        })
+        .await
+        .with_context(|| format!("{}\n{}", first.log(), second.log()))?;
+        expect_published(&setting, &ca_bundle).await?;
+        let pods = end_to_end::operator::list(&namespace, "pods").await?;
+        ensure!(pods.is_empty(), "{pods:#?}");
+        Ok(ca_bundle)
+    };
+
+    let older = get(setting.namespace(), "secret", "kube-devops-webhook-tls").await?["data"].take();
+    let folder = Folder::new();
+    generate_certificate(&folder);
+    let foreign = std::fs::read(folder.path().join("ca.crt"))?;
+    let served = secret(&setting, "tls.crt").await?;
+    patch(json!({ "ca.crt": ByteString(foreign.clone()) })).await?;
+    let ca_bundle = repaired(&served).await?;
+    let foreign = String::from_utf8(foreign)?;
+    assert!(!ca_bundle.contains(foreign.trim()), "the foreign CA is not published");
+
+    // The older certificate is complete, but its CA bundle lacks the CA of the one that is served.
+    patch(older.clone()).await?;
+    let older: ByteString = serde_json::from_value(older["tls.crt"].clone())?;
+    repaired(&String::from_utf8(older.0)?).await?;
     Ok(())
 }
 

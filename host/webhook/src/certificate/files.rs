@@ -80,7 +80,7 @@ pub fn write_files(folder: &Path, issued: &IssuedCertificate) -> Result<[PathBuf
     let ca_file = folder.join("ca.crt");
     let before = if ca_file.exists() { read(&ca_file)? } else { Vec::new() };
     let paths = [ca_file, folder.join("tls.crt"), folder.join("tls.key")];
-    let bundle = ca_bundle(&issued.ca, &before, Utc::now());
+    let bundle = ca_bundle(&issued.ca, &before, &[], Utc::now());
     for (path, text, is_secret) in
         [(&paths[0], &bundle, false), (&paths[1], &issued.certificate, false), (&paths[2], &issued.key, true)]
     {

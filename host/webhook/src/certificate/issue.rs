@@ -13,11 +13,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use time::OffsetDateTime;
 
+use super::verify::{is_trusted, pem_blocks};
 use super::{CertificateError, expiry};
 
 /// Certificates are valid this much earlier, because clocks differ.
 const SKEW: Duration = Duration::minutes(5);
-/// The most CAs of a bundle: the newest, and those of certificates that replicas may still serve.
+/// The most CAs of a bundle, unless more are needed: the newest, and those of certificates that replicas may still serve.
 const MAX_CAS: usize = 3;
 
 /// The names of a certificate.
@@ -96,28 +97,28 @@ pub fn issue(
     Ok(IssuedCertificate { ca: ca_pem, certificate, key: key.serialize_pem() })
 }
 
-/// The CA bundle: `ca`, and those of `before` that have not expired, the newest first.
-pub fn ca_bundle(ca: &str, before: &[u8], now: DateTime<Utc>) -> String {
+/// The CA bundle: `ca`, and those of `before` that have not expired, in their order. Of many, it has the first ones, and always those of the
+/// certificates in `served`.
+pub fn ca_bundle(ca: &str, before: &[u8], served: &[&[u8]], now: DateTime<Utc>) -> String {
     let mut bundle = vec![ca.trim().to_owned()];
     for text in pem_blocks(before) {
         let is_current = CertificateDer::from_pem_slice(text.as_bytes())
             .ok()
             .and_then(|certificate| expiry(&certificate))
             .is_some_and(|expiry| expiry > now);
-        if is_current && !bundle.contains(&text) && bundle.len() < MAX_CAS {
+        if is_current && !bundle.contains(&text) {
             bundle.push(text);
         }
     }
-    bundle.join("\n") + "\n"
-}
-
-/// The certificates in PEM text, each as it is written.
-fn pem_blocks(text: &[u8]) -> Vec<String> {
-    const END: &str = "-----END CERTIFICATE-----";
-    let text = String::from_utf8_lossy(text);
-    let blocks =
-        text.split_inclusive(END).filter_map(|block| Some(&block[block.find("-----BEGIN CERTIFICATE-----")?..]));
-    blocks.filter(|block| block.ends_with(END)).map(str::to_owned).collect()
+    let is_needed = |text: &String| served.iter().any(|certificate| is_trusted(certificate, text.as_bytes(), now));
+    let is_needed: Vec<bool> = bundle.iter().enumerate().map(|(index, text)| index == 0 || is_needed(text)).collect();
+    let mut others = MAX_CAS.saturating_sub(is_needed.iter().filter(|is_needed| **is_needed).count());
+    let kept = bundle.into_iter().zip(is_needed).filter_map(|(text, is_needed)| {
+        let is_kept = is_needed || others > 0;
+        others = others.saturating_sub((!is_needed).into());
+        is_kept.then_some(text)
+    });
+    kept.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 #[cfg(test)]
@@ -167,7 +168,23 @@ mod tests {
         let ca = |days| issue(&names(), now - Duration::days(10), Duration::days(days)).unwrap().ca;
         let (expired, one, two, three, new) = (ca(5), ca(20), ca(21), ca(22), ca(90));
         let before = format!("{expired}junk\n{one}{new}{two}{three}-----BEGIN CERTIFICATE-----\n");
-        let kept: Vec<String> = pem_blocks(ca_bundle(&new, before.as_bytes(), now).as_bytes());
+        let kept: Vec<String> = pem_blocks(ca_bundle(&new, before.as_bytes(), &[], now).as_bytes());
         assert_eq!(kept, [&new, &one, &two].map(|text| text.trim().to_owned()));
+    }
+
+    #[test]
+    fn a_bundle_always_has_the_cas_of_the_certificates_that_are_served() {
+        let now = Utc::now();
+        let issue = || issue(&names(), now, Duration::days(90)).unwrap();
+        let mut bundle = String::new();
+        let (first, second) = (issue(), issue());
+        let mut newest = String::new();
+        for issued in [&first, &second].into_iter().chain(&[(); 8].map(|()| issue())) {
+            let served = [first.certificate.as_bytes(), second.certificate.as_bytes(), b"junk"];
+            bundle = ca_bundle(&issued.ca, bundle.as_bytes(), &served, now);
+            newest.clone_from(&issued.ca);
+        }
+        let expected = [&newest, &second.ca, &first.ca].map(|text| text.trim().to_owned());
+        assert_eq!(pem_blocks(bundle.as_bytes()), expected);
     }
 }

@@ -3,6 +3,7 @@
 mod files;
 mod issue;
 mod managed;
+mod verify;
 
 use std::sync::Arc;
 

@@ -1,11 +1,14 @@
 //! The configurations whose CA bundles are maintained: those of both kinds with one name, which need not exist yet.
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use kube_devops_cluster::install::FIELD_MANAGER;
 use serde_json::json;
+
+use crate::certificate::verify::is_trusted;
 
 /// The requests for the configurations.
 pub struct Configurations {
@@ -27,6 +30,12 @@ impl Configuration {
     /// The CA bundles of its webhooks.
     pub fn ca_bundles(&self) -> impl Iterator<Item = &ByteString> {
         self.webhooks.iter().filter_map(|(_, bundle)| bundle.as_ref())
+    }
+
+    /// Whether API servers accept this certificate for all its webhooks.
+    pub fn trusts(&self, certificate: &[u8], now: DateTime<Utc>) -> bool {
+        let mut bundles = self.webhooks.iter().map(|(_, bundle)| bundle.as_ref());
+        bundles.all(|bundle| bundle.is_some_and(|bundle| is_trusted(certificate, &bundle.0, now)))
     }
 
     /// Whether all its webhooks have exactly this CA bundle.
@@ -95,24 +104,41 @@ impl Configurations {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use chrono::TimeDelta;
     use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, WebhookClientConfig};
 
     use super::*;
+    use crate::certificate::{CertificateNames, issue};
+
+    fn with(bundles: &[Option<&str>]) -> Configuration {
+        let webhooks = bundles.iter().map(|bundle| {
+            let ca_bundle = bundle.map(|text| ByteString(text.as_bytes().to_vec()));
+            let client_config = WebhookClientConfig { ca_bundle, ..WebhookClientConfig::default() };
+            MutatingWebhook { client_config, ..MutatingWebhook::default() }
+        });
+        Configuration::from(MutatingWebhookConfiguration {
+            webhooks: Some(webhooks.collect()),
+            ..MutatingWebhookConfiguration::default()
+        })
+    }
+
+    #[test]
+    fn a_certificate_is_trusted_if_every_webhook_has_its_ca() {
+        let now = Utc::now();
+        let names =
+            CertificateNames { service: "webhook".to_owned(), namespace: "platform".to_owned(), addresses: Vec::new() };
+        let [one, other] = [(); 2].map(|()| issue(&names, now, TimeDelta::days(90)).unwrap());
+        let trusts = |bundles: &[Option<&str>]| with(bundles).trusts(one.certificate.as_bytes(), now);
+        let both = format!("{}{}", other.ca, one.ca);
+        assert!(trusts(&[]) && trusts(&[Some(&one.ca), Some(&both)]));
+        assert!(!trusts(&[Some(&one.ca), Some(&other.ca)]));
+        assert!(!trusts(&[Some(&one.ca), None]));
+    }
 
     #[test]
     fn every_webhook_of_a_configuration_needs_the_ca_bundle() {
-        let with = |bundles: &[Option<&str>]| {
-            let webhooks = bundles.iter().map(|bundle| {
-                let ca_bundle = bundle.map(|text| ByteString(text.as_bytes().to_vec()));
-                let client_config = WebhookClientConfig { ca_bundle, ..WebhookClientConfig::default() };
-                MutatingWebhook { client_config, ..MutatingWebhook::default() }
-            });
-            Configuration::from(MutatingWebhookConfiguration {
-                webhooks: Some(webhooks.collect()),
-                ..MutatingWebhookConfiguration::default()
-            })
-        };
         assert!(with(&[]).has_ca_bundle(b"ca"));
         assert!(with(&[Some("ca"), Some("ca")]).has_ca_bundle(b"ca"));
         assert!(!with(&[Some("ca"), Some("other")]).has_ca_bundle(b"ca"));

@@ -10,7 +10,7 @@ mod rotation;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
@@ -20,6 +20,7 @@ use kube_devops_runtime::election::Leadership;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::verify::is_trusted;
 use super::{CertificateError, CertificateNames, ServerCertificate, ca_bundle, issue};
 
 use configurations::{Configuration, Configurations};
@@ -29,8 +30,6 @@ use rotation::{Rotation, is_current, value};
 const PERIOD: Duration = Duration::from_secs(5);
 /// The timeout of all requests of one check.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// The annotation of the Secret with the names of its certificate.
-const NAMES: &str = "devops.stochastic.io/certificate-names";
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
 const CA_BUNDLE: &str = "ca.crt";
@@ -76,6 +75,7 @@ pub async fn follow_secret(
         configurations: Configurations::new(client, &managed.configuration),
         managed,
         rotation: Rotation::default(),
+        untrusted: 0,
     };
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -108,6 +108,8 @@ struct CertificateManager {
     configurations: Configurations,
     managed: ManagedCertificate,
     rotation: Rotation,
+    /// The number of successive checks in which a configuration was without the CA of the served certificate.
+    untrusted: u32,
 }
 
 impl CertificateManager {
@@ -116,9 +118,11 @@ impl CertificateManager {
     async fn reconcile(&mut self, leadership: &Leadership) -> Result<Option<ServerCertificate>, ManageError> {
         let mut secret = self.secrets.get_opt(&self.managed.secret).await?;
         let configurations = self.configurations.read().await?;
+        let now = Utc::now();
+        self.report_trust(&configurations, now);
         let is_leader = leadership.is_held();
         if is_leader {
-            if !secret.as_ref().is_some_and(|secret| is_current(secret, &self.managed, Utc::now())) {
+            if !secret.as_ref().is_some_and(|secret| self.is_current(secret, &configurations, now)) {
                 secret = self.rotate(secret, &configurations).await?;
             }
             if let Some(secret) = &secret {
@@ -133,9 +137,31 @@ impl CertificateManager {
             return Ok(None);
         }
         let certificate = ServerCertificate::new(found, value(&secret, KEY))?;
-        let ca_bundle = value(&secret, CA_BUNDLE);
-        let is_trusted = configurations.iter().all(|configuration| configuration.has_ca_bundle(ca_bundle));
+        let is_trusted = configurations.iter().all(|configuration| configuration.trusts(found, now));
         Ok(self.rotation.take_up(found, is_trusted, is_leader, Instant::now()).then_some(certificate))
+    }
+
+    /// Whether the Secret can stay as it is.
+    fn is_current(&self, secret: &Secret, configurations: &[Configuration], now: DateTime<Utc>) -> bool {
+        let ca_bundle = value(secret, CA_BUNDLE);
+        is_current(secret, &self.managed, now)
+            && !self.rotation.is_dropped_by(ca_bundle, &published(configurations), now)
+    }
+
+    /// Logs once that API servers do not accept the certificate that is served. The leader has one period to update the CA bundle.
+    fn report_trust(&mut self, configurations: &[Configuration], now: DateTime<Utc>) {
+        let served = self.rotation.served();
+        if served.is_empty() || configurations.iter().all(|configuration| configuration.trusts(served, now)) {
+            self.untrusted = 0;
+            return;
+        }
+        self.untrusted = self.untrusted.saturating_add(1);
+        if self.untrusted == 2 {
+            tracing::warn!(
+                configuration = self.managed.configuration,
+                "API servers reject the served certificate: a CA bundle of the configuration does not contain its CA"
+            );
+        }
     }
 
     /// Writes a new certificate into the Secret. `None` if another client was faster.
@@ -146,21 +172,17 @@ impl CertificateManager {
     ) -> Result<Option<Secret>, ManageError> {
         let now = Utc::now();
         let issued = issue(&self.managed.names, now, self.managed.valid)?;
-        let mut before = secret.as_ref().map_or(&[][..], |secret| value(secret, CA_BUNDLE)).to_vec();
+        let of_secret = |key| secret.as_ref().map_or(&[][..], |secret| value(secret, key));
+        // A CA bundle that does not fit the certificate was replaced by another client, and is not published.
+        let is_ours = is_trusted(of_secret(CERTIFICATE), of_secret(CA_BUNDLE), now);
+        let before = if is_ours { of_secret(CA_BUNDLE) } else { &[] };
         // The Secret may have been deleted to force a rotation.
-        for bundle in configurations.iter().flat_map(Configuration::ca_bundles) {
-            before.push(b'\n');
-            before.extend(&bundle.0);
-        }
-        let bundle = ca_bundle(&issued.ca, &before, now);
+        let before = [before, &published(configurations)].concat();
+        let bundle = ca_bundle(&issued.ca, &before, &[self.rotation.served(), of_secret(CERTIFICATE)], now);
         let data = [(CERTIFICATE, issued.certificate), (KEY, issued.key), (CA_BUNDLE, bundle)];
         let data: BTreeMap<String, ByteString> =
             data.into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes()))).collect();
-        let mut metadata = ObjectMeta {
-            name: Some(self.managed.secret.clone()),
-            annotations: Some(BTreeMap::from([(NAMES.to_owned(), self.managed.names.all().join(","))])),
-            ..ObjectMeta::default()
-        };
+        let mut metadata = ObjectMeta { name: Some(self.managed.secret.clone()), ..ObjectMeta::default() };
         let written = match secret {
             Some(secret) => {
                 metadata.resource_version = secret.metadata.resource_version;
@@ -182,4 +204,11 @@ impl CertificateManager {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The CAs that API servers trust.
+fn published(configurations: &[Configuration]) -> Vec<u8> {
+    let bundles = configurations.iter().flat_map(Configuration::ca_bundles);
+    // A bundle need not end with a line break.
+    bundles.flat_map(|bundle| [&b"\n"[..], &bundle.0[..]]).flatten().copied().collect()
 }

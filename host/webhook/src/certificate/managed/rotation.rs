@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
 use tokio::time::Instant;
 
-use super::{CA_BUNDLE, CERTIFICATE, KEY, ManagedCertificate, NAMES};
+use super::{CA_BUNDLE, CERTIFICATE, KEY, ManagedCertificate};
 use crate::certificate::ServerCertificate;
+use crate::certificate::verify::{has_names, is_trusted};
 
 /// The pause between the update of the CA bundle and the use of a new certificate: API servers see the update by a watch.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -26,6 +26,17 @@ impl Rotation {
     /// Whether this certificate is served already.
     pub fn is_served(&self, certificate: &[u8]) -> bool {
         self.served == certificate
+    }
+
+    /// The certificate that is served, as PEM text; empty before the first one.
+    pub fn served(&self) -> &[u8] {
+        &self.served
+    }
+
+    /// Whether API servers would not accept the served certificate any more after `published`, the CAs that they trust, is replaced by
+    /// `ca_bundle`.
+    pub fn is_dropped_by(&self, ca_bundle: &[u8], published: &[u8], now: DateTime<Utc>) -> bool {
+        is_trusted(&self.served, published, now) && !is_trusted(&self.served, ca_bundle, now)
     }
 
     /// Whether to serve a new certificate from now on. `is_trusted`: whether the CA bundles of all configurations contain its
@@ -52,12 +63,13 @@ impl Rotation {
     }
 }
 
-/// Whether the certificate in the Secret has the right names and more than a third of its validity left.
+/// Whether the certificate in the Secret has the right names, a CA in the CA bundle of the Secret, and more than a third of its validity
+/// left.
 pub fn is_current(secret: &Secret, managed: &ManagedCertificate, now: DateTime<Utc>) -> bool {
-    let has_names = secret.annotations().get(NAMES) == Some(&managed.names.all().join(","));
-    let certificate = ServerCertificate::new(value(secret, CERTIFICATE), value(secret, KEY));
+    let text = value(secret, CERTIFICATE);
+    let certificate = ServerCertificate::new(text, value(secret, KEY));
     let is_valid = certificate.is_ok_and(|certificate| certificate.expiry - now > managed.valid / 3);
-    has_names && is_valid && !value(secret, CA_BUNDLE).is_empty()
+    is_valid && has_names(text, &managed.names) && is_trusted(text, value(secret, CA_BUNDLE), now)
 }
 
 /// A value of a Secret; empty if it is missing.
@@ -68,11 +80,8 @@ pub fn value<'a>(secret: &'a Secret, key: &str) -> &'a [u8] {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use chrono::TimeDelta;
     use k8s_openapi::ByteString;
-    use kube::api::ObjectMeta;
 
     use super::*;
     use crate::certificate::{CertificateNames, issue};
@@ -95,9 +104,12 @@ mod tests {
         let issued = issue(&managed.names, now, managed.valid).unwrap();
         let data = [(CERTIFICATE, issued.certificate), (KEY, issued.key), (CA_BUNDLE, issued.ca)];
         let data = data.map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes())));
-        let annotations = Some(BTreeMap::from([(NAMES.to_owned(), managed.names.all().join(","))]));
-        let metadata = ObjectMeta { annotations, ..ObjectMeta::default() };
-        Secret { metadata, data: Some(data.into()), ..Secret::default() }
+        Secret { data: Some(data.into()), ..Secret::default() }
+    }
+
+    fn replace(secret: &mut Secret, other: &Secret, key: &str) {
+        let value = ByteString(value(other, key).to_vec());
+        secret.data.as_mut().unwrap().insert(key.to_owned(), value);
     }
 
     #[test]
@@ -122,6 +134,39 @@ mod tests {
             assert!(!is_current(&broken, &ours, now), "{key}");
         }
         assert!(!is_current(&Secret::default(), &ours, now));
+    }
+
+    #[test]
+    fn a_certificate_whose_ca_is_not_in_the_bundle_is_rotated() {
+        let now = Utc::now();
+        let managed = managed("webhook");
+        let (ours, other) = (secret(&managed, now), secret(&managed, now));
+        for keys in [&[CA_BUNDLE][..], &[CERTIFICATE, KEY]] {
+            let mut foreign = ours.clone();
+            keys.iter().for_each(|key| replace(&mut foreign, &other, key));
+            assert!(!is_current(&foreign, &managed, now), "{keys:?}");
+        }
+        let mut both = ours.clone();
+        let bundle = [value(&other, CA_BUNDLE), value(&ours, CA_BUNDLE)].concat();
+        both.data.as_mut().unwrap().insert(CA_BUNDLE.to_owned(), ByteString(bundle));
+        assert!(is_current(&both, &managed, now));
+    }
+
+    #[test]
+    fn an_older_secret_that_is_restored_drops_the_served_certificate() {
+        let now = Utc::now();
+        let managed = managed("webhook");
+        let (older, newer) = (secret(&managed, now), secret(&managed, now));
+        let (older_ca, newer_ca) = (value(&older, CA_BUNDLE), value(&newer, CA_BUNDLE));
+        let both = [newer_ca, older_ca].concat();
+        let mut rotation = Rotation::default();
+        assert!(!rotation.is_dropped_by(older_ca, &both, now), "nothing is served");
+        assert!(rotation.take_up(value(&newer, CERTIFICATE), true, true, Instant::now()));
+        assert!(is_current(&older, &managed, now) && rotation.is_dropped_by(older_ca, &both, now));
+        assert!(!rotation.is_dropped_by(&both, &both, now));
+        // The CA was revoked by the deletion of the configurations.
+        assert!(!rotation.is_dropped_by(older_ca, b"", now));
+        assert!(!rotation.is_dropped_by(older_ca, &both, now + TimeDelta::days(91)), "it has expired");
     }
 
     #[test]
