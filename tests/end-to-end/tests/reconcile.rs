@@ -556,10 +556,14 @@ async fn a_follower_acquires_the_lease_of_a_killed_leader() -> Result<()> {
     .await?;
     assert_eq!(second.get("/healthz")?.0, 200);
     assert_eq!(second.metric("devopspolicy_reconcile_total")?, Some(0.0), "a follower evaluates nothing");
+    for (replica, leader) in [(&first, 1.0), (&second, 0.0)] {
+        assert_eq!(replica.metric("devopspolicy_leader")?, Some(leader));
+    }
     first.kill()?;
     apply(&namespace, &bad_pod("bad").to_string()).await?;
     expect_status(&second, &namespace, "failover", "a violation", |status| status["violationCount"] == 1).await?;
     assert_eq!(second.lines("became the leader").len(), 1);
+    assert_eq!(second.metric("devopspolicy_leader")?, Some(1.0));
     assert_eq!(lease(&setting).await?["leaseTransitions"], 2);
     Ok(())
 }

@@ -164,6 +164,7 @@ impl Operator {
 
     fn set_leading(&mut self, is_leader: bool) {
         self.is_leader = is_leader;
+        self.metrics.leader.set(is_leader.into());
         self.availability = Availability::default();
         self.audits = AuditList::Unknown;
         self.audit_gate = WriteGate::new(&"audit results");

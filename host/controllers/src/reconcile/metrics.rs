@@ -6,11 +6,13 @@ use kube_devops_cluster::ClusterError;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_core::{Severity, Totals};
 use kube_devops_runtime::metrics::register;
-use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounter, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// The metrics of the operator. The series of a policy are removed with the policy.
 #[derive(Clone)]
 pub struct Metrics {
+    /// Whether this replica is the leader.
+    pub leader: IntGauge,
     /// Evaluations of policies.
     pub reconciles: IntCounter,
     /// Evaluations with a failed check, and failed writes.
@@ -59,7 +61,9 @@ impl Metrics {
         let duration =
             HistogramOpts::new("devopspolicy_reconcile_duration_seconds", "Duration of the evaluation of a policy")
                 .buckets(buckets);
+        let leader = IntGauge::new("devopspolicy_leader", "Whether this replica is the leader (1) or not (0)");
         Ok(Self {
+            leader: register(registry, leader)?,
             reconciles: counter("devopspolicy_reconcile_total", "Evaluations of policies")?,
             errors: counter("devopspolicy_reconcile_errors_total", "Evaluations and writes that failed")?,
             scanned: counter("devopspolicy_pods_scanned_total", "Pods that were evaluated")?,
@@ -167,11 +171,12 @@ mod tests {
 
     /// Prometheus does not count the first events of a series that starts with them.
     #[test]
-    fn every_counter_exists_before_its_first_event() {
+    fn counters_exist_before_their_first_event_and_the_leadership_before_the_election() {
         let registry = Registry::new();
         let _metrics = Metrics::new(&registry).unwrap();
         let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         for name in [
+            "devopspolicy_leader",
             "devopspolicy_reconcile_total",
             "devopspolicy_reconcile_errors_total",
             "devopspolicy_pods_scanned_total",

@@ -165,9 +165,11 @@ mod tests {
     #[tokio::test]
     async fn a_leader_that_steps_down_drops_its_requests_before_another_one_may_start() {
         let (mut operator, handover) = leader(Duration::ZERO);
+        assert_eq!(operator.metrics.leader.get(), 1);
         operator.request_ended(unavailable());
         assert!(handover.is_wanted().now_or_never().is_some());
         assert!(!operator.is_leader && operator.requests.is_empty());
+        assert_eq!(operator.metrics.leader.get(), 0);
     }
 
     #[tokio::test]
