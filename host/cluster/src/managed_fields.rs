@@ -10,9 +10,10 @@ pub fn applied<'o>(object: &'o Value, manager: &str) -> Option<&'o Value> {
     entries(object).find(|entry| is_applied_by(entry, manager)).map(|entry| &entry["fieldsV1"])
 }
 
-/// Returns the sets of fields of all other managers.
+/// Returns the sets of all fields that others than the applies of `manager` own. The API server, too, distinguishes the applies of a
+/// manager from updates under the same name.
 pub fn of_others<'o>(object: &'o Value, manager: &str) -> impl Iterator<Item = &'o Value> {
-    let others = entries(object).filter(move |entry| is_of_object(entry) && entry["manager"] != manager);
+    let others = entries(object).filter(move |entry| is_of_object(entry) && !is_applied_by(entry, manager));
     others.map(|entry| &entry["fieldsV1"])
 }
 
@@ -71,6 +72,29 @@ pub fn subtract(set: &mut Value, other: &Value) {
         if !has_children(below) && (had_children || key.starts_with("f:")) {
             set.remove(key);
         }
+    }
+}
+
+/// Returns the paths of the fields of a set, such as `spec.containers[app].image`.
+pub fn paths(set: &Value) -> Vec<String> {
+    let mut paths = Vec::new();
+    add_paths(set, "", &mut paths);
+    paths
+}
+
+fn add_paths(set: &Value, parent: &str, paths: &mut Vec<String>) {
+    for (key, below) in set.as_object().into_iter().flatten().filter(|(key, _)| *key != ".") {
+        let path = match (key.strip_prefix("f:"), key.strip_prefix("k:").or_else(|| key.strip_prefix("v:"))) {
+            (Some(field), _) if parent.is_empty() => field.to_owned(),
+            (Some(field), _) => format!("{parent}.{field}"),
+            (_, Some(item)) => {
+                let item: Value = serde_json::from_str(item).unwrap_or_else(|_| item.into());
+                let name = item["name"].as_str().map_or_else(|| item.to_string(), str::to_owned);
+                format!("{parent}[{name}]")
+            }
+            _ => format!("{parent}[{key}]"),
+        };
+        if has_children(below) { add_paths(below, &path, paths) } else { paths.push(path) }
     }
 }
 
@@ -215,6 +239,23 @@ mod tests {
         assert_eq!(of(r#"{"port":1,"protocol":"UDP"}"#), Some(json!([{ "port": 1, "protocol": "UDP" }])));
         assert_eq!(of(r#"{"port":2,"protocol":"UDP"}"#), Some(json!([])));
         assert_eq!(of(r#"{"port":1}"#), Some(json!([{ "port": 1, "name": "a" }])), "the first of two");
+    }
+
+    #[test]
+    fn updates_under_the_name_of_a_manager_are_those_of_others() {
+        let mut object = object();
+        object["metadata"]["managedFields"][0]["manager"] = json!("us");
+        assert_eq!(of_others(&object, "us").collect::<Vec<_>>(), [&json!({ "f:spec": {} })]);
+    }
+
+    #[test]
+    fn paths_of_fields_are_those_of_people() {
+        let set = json!({
+            "f:metadata": { "f:labels": { ".": {}, "f:app": {} }, "f:finalizers": { "v:\"x\"": {} } },
+            "f:spec": { "k:{\"name\":\"app\"}": { ".": {}, "f:image": {} }, "k:{\"port\":1}": {} },
+        });
+        let expected = ["metadata.finalizers[\"x\"]", "metadata.labels.app", "spec[app].image", "spec[{\"port\":1}]"];
+        assert_eq!(paths(&set), expected);
     }
 
     #[test]

@@ -2,11 +2,18 @@
 //!
 //! The fields are added by a server-side apply, and given up when the rollout has started: `managedFields` no longer lists them,
 //! and an annotation records them instead. An apply of another client that sets other values therefore causes no conflict, and a
-//! container that another client removes is removed. To remove the fields, the operator takes them over again first.
+//! container that another client removes is removed.
+//!
+//! An apply removes all fields that its manager owns and that it does not contain. Anyone can choose the name of the operator as the
+//! field manager, so that the operator gives up everything but its annotations before it applies.
 
 use kube_devops_cluster::install::FIELD_MANAGER;
-use kube_devops_cluster::managed_fields::{self, applied, extract, is_applied_by, set_of, subtract, union};
-use serde_json::{Value, json};
+use kube_devops_cluster::managed_fields::{
+    self, applied, extract, is_applied_by, of_others, paths, set_of, subtract, union,
+};
+use serde_json::{Map, Value, json};
+
+use super::plan::{OWN_ANNOTATIONS, REVERTED, REVERTED_BECAUSE, TIMES, own_template};
 
 /// The annotation with the set of the added fields of the containers.
 pub const ADDED_FIELDS: &str = "devops.stochastic.io/added-fields";
@@ -20,25 +27,12 @@ pub const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"
 /// Returns the containers of a workload with the added fields and their present values. Fields that another manager has set since
 /// are not among them.
 pub fn added(workload: &Value) -> Vec<Value> {
-    let recorded = workload["metadata"]["annotations"][ADDED_FIELDS].as_str();
-    let recorded: Value = recorded.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let of_apply = applied(workload, FIELD_MANAGER).and_then(|fields| fields.pointer(CONTAINER_FIELDS));
-    let mut set = union(json!({}), &recorded);
-    set = union(set, of_apply.unwrap_or(&json!({})));
-    // Anyone who can change the workload can change the annotation.
-    for container in set.as_object_mut().into_iter().flat_map(|set| set.values_mut()) {
-        if let Some(fields) = container.as_object_mut() {
-            let is_remediable = |key: &str| key == "resources" || PROBES.contains(&key);
-            fields.retain(|key, _| key.strip_prefix("f:").is_some_and(is_remediable));
-        }
-    }
-    for other in
-        managed_fields::of_others(workload, FIELD_MANAGER).filter_map(|fields| fields.pointer(CONTAINER_FIELDS))
-    {
+    let mut set = recorded(workload);
+    for other in of_others(workload, FIELD_MANAGER).filter_map(|fields| fields.pointer(CONTAINER_FIELDS)) {
         subtract(&mut set, other);
     }
     if let Some(set) = set.as_object_mut() {
-        set.retain(|key, fields| key.starts_with("k:") && fields.as_object().is_some_and(|fields| !fields.is_empty()));
+        set.retain(|_, fields| fields.as_object().is_some_and(|fields| !fields.is_empty()));
         if set.is_empty() {
             return Vec::new();
         }
@@ -48,19 +42,95 @@ pub fn added(workload: &Value) -> Vec<Value> {
     containers.into_iter().filter(|container| container.as_object().is_some_and(|fields| fields.len() > 1)).collect()
 }
 
+/// The recorded fields of the containers. Anyone who can change the workload can change the annotation: fields that the operator
+/// never adds are ignored.
+fn recorded(workload: &Value) -> Value {
+    let recorded = workload["metadata"]["annotations"][ADDED_FIELDS].as_str();
+    let recorded: Value = recorded.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let mut set = union(json!({}), &recorded);
+    for container in set.as_object_mut().into_iter().flat_map(|set| set.values_mut()) {
+        for probe in PROBES {
+            retain(container, probe, &|fields| {
+                fields.retain(|key, _| {
+                    key.strip_prefix("f:").is_some_and(|key| key == "tcpSocket" || TIMES.contains(&key))
+                });
+            });
+        }
+        retain(container, "resources", &|fields| {
+            fields.retain(|key, _| matches!(key.as_str(), "f:requests" | "f:limits"));
+            for list in fields.values_mut().filter_map(Value::as_object_mut) {
+                list.retain(|key, _| matches!(key.as_str(), "f:cpu" | "f:memory"));
+            }
+            fields.retain(|_, list| list.as_object().is_some_and(|list| !list.is_empty()));
+        });
+        if let Some(fields) = container.as_object_mut() {
+            let is_remediable = |key: &str| key == "resources" || PROBES.contains(&key);
+            fields.retain(|key, _| key.strip_prefix("f:").is_some_and(is_remediable));
+        }
+    }
+    if let Some(set) = set.as_object_mut() {
+        set.retain(|key, _| key.starts_with("k:"));
+    }
+    set
+}
+
+/// Retains fields below a field, and removes the field itself if none remains.
+fn retain(container: &mut Value, field: &str, retain: &dyn Fn(&mut Map<String, Value>)) {
+    let Some(container) = container.as_object_mut() else { return };
+    let key = format!("f:{field}");
+    let Some(fields) = container.get_mut(&key).and_then(Value::as_object_mut) else { return };
+    retain(fields);
+    if fields.is_empty() {
+        container.remove(&key);
+    }
+}
+
 /// Returns the value of [`ADDED_FIELDS`] for containers with added fields.
 pub fn record(containers: &[Value]) -> String {
     set_of(&json!({ "containers": containers }))["f:containers"].to_string()
 }
 
-/// Returns the merge patch that gives up the added fields of an apply; `None` if the operator owns none of them. The API
-/// server rejects it if the workload has changed in between.
+/// Returns the merge patch that gives up everything but the annotations of an apply; `None` if the operator owns nothing else. The
+/// API server rejects it if the workload has changed in between.
 pub fn give_up(workload: &Value) -> Option<Value> {
-    let mut entries = workload.pointer("/metadata/managedFields")?.as_array()?.clone();
+    let mut entries = managed_fields::entries(workload).cloned().collect::<Vec<_>>();
     let own = entries.iter_mut().find(|entry| is_applied_by(entry, FIELD_MANAGER))?;
-    own["fieldsV1"].as_object_mut()?.remove("f:spec")?;
+    let mut annotations = own["fieldsV1"].pointer("/f:metadata/f:annotations").cloned().unwrap_or_default();
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.retain(|key, _| key.strip_prefix("f:").is_some_and(|key| OWN_ANNOTATIONS.contains(&key)));
+    }
+    let has_annotations = annotations.as_object().is_some_and(|annotations| !annotations.is_empty());
+    let left = if has_annotations { json!({ "f:metadata": { "f:annotations": annotations } }) } else { json!({}) };
+    let owned = std::mem::replace(&mut own["fieldsV1"], left);
+    if paths(&owned) == paths(&own["fieldsV1"]) {
+        return None;
+    }
     let version = &workload["metadata"]["resourceVersion"];
-    Some(json!({ "metadata": { "resourceVersion": version, "managedFields": entries } }))
+    let mut patch = json!({ "metadata": { "resourceVersion": version, "managedFields": entries } });
+    // The patch of another template was reverted, before this one was patched.
+    let reverted = workload["metadata"]["annotations"][REVERTED].as_str();
+    if reverted.is_some_and(|reverted| reverted != own_template(workload)) {
+        patch["metadata"]["annotations"] = json!({ REVERTED: null, REVERTED_BECAUSE: null });
+    }
+    Some(patch)
+}
+
+/// Returns the paths of the fields that another client has applied with the field manager of the operator.
+pub fn foreign(workload: &Value) -> Vec<String> {
+    let mut set = applied(workload, FIELD_MANAGER).cloned().unwrap_or_default();
+    let annotations: Map<_, _> = OWN_ANNOTATIONS.iter().map(|name| (format!("f:{name}"), json!({}))).collect();
+    let mut containers = recorded(workload);
+    for container in containers.as_object_mut().into_iter().flat_map(|set| set.values_mut()) {
+        container["f:name"] = json!({});
+    }
+    subtract(
+        &mut set,
+        &json!({
+            "f:metadata": { "f:annotations": annotations },
+            "f:spec": { "f:template": { "f:spec": { "f:containers": containers } } },
+        }),
+    );
+    paths(&set)
 }
 
 #[cfg(test)]
@@ -94,16 +164,17 @@ mod tests {
         })
     }
 
+    fn own(fields: &Value) -> Value {
+        json!({ "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields })
+    }
+
     #[test]
-    fn recorded_and_applied_fields_were_added() {
+    fn recorded_fields_were_added_and_others_were_not_even_if_they_have_the_field_manager() {
         let recorded: Value = serde_json::from_str(&record(&[app()])).unwrap_or_default();
         assert_eq!(added(&workload(&recorded, &json!([]))), [app()]);
-        let limits = json!({ "f:resources": { "f:limits": { "f:cpu": {} } } });
-        let apply =
-            json!([{ "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": in_container("side", &limits) }]);
-        let side = json!({ "name": "side", "resources": { "limits": { "cpu": "2" } } });
-        assert_eq!(added(&workload(&recorded, &apply)), [app(), side.clone()]);
-        assert_eq!(added(&workload(&Value::Null, &apply)), [side]);
+        let limits = in_container("side", &json!({ "f:resources": { "f:limits": { "f:cpu": {} } } }));
+        assert_eq!(added(&workload(&recorded, &json!([own(&limits)]))), [app()]);
+        assert_eq!(added(&workload(&Value::Null, &json!([own(&limits)]))), Vec::<Value>::new());
     }
 
     #[test]
@@ -117,14 +188,23 @@ mod tests {
         expected["livenessProbe"] = json!({ "tcpSocket": { "port": 80 } });
         assert_eq!(added(&workload(&recorded, &others)), [expected]);
         let all = set_of(&app());
-        let others = json!([{ "manager": "helm", "operation": "Update", "fieldsV1": in_container("app", &all) }]);
-        assert_eq!(added(&workload(&recorded, &others)), Vec::<Value>::new());
+        for manager in ["helm", FIELD_MANAGER] {
+            let others = json!([{ "manager": manager, "operation": "Update", "fieldsV1": in_container("app", &all) }]);
+            assert_eq!(added(&workload(&recorded, &others)), Vec::<Value>::new(), "{manager}");
+        }
     }
 
     #[test]
     fn a_forged_record_names_no_other_fields() {
-        let forged = json!({ "k:{\"name\":\"app\"}": { "f:image": {}, "f:resources": {} }, "k:{\"name\":\"side\"}": {}, "x": 1 });
-        let expected = json!({ "name": "app", "resources": { "limits": { "cpu": "1" } } });
+        let forged = json!({
+            "k:{\"name\":\"app\"}": {
+                "f:image": {}, "f:livenessProbe": { "f:timeoutSeconds": {}, "f:exec": {}, "f:terminationGracePeriodSeconds": {} },
+                "f:resources": { "f:limits": { "f:cpu": {}, "f:nvidia.com/gpu": {} }, "f:claims": {} },
+            },
+            "k:{\"name\":\"side\"}": { "f:resources": {}, "f:livenessProbe": {} },
+            "x": 1,
+        });
+        let expected = json!({ "name": "app", "livenessProbe": { "timeoutSeconds": 1 }, "resources": { "limits": { "cpu": "1" } } });
         assert_eq!(added(&workload(&forged, &json!([]))), [expected]);
         for forged in [json!([]), json!("x"), json!({ "k:x": { "f:resources": {} } }), json!({ "f:name": {} })] {
             assert_eq!(added(&workload(&forged, &json!([]))), Vec::<Value>::new(), "{forged}");
@@ -132,16 +212,56 @@ mod tests {
     }
 
     #[test]
-    fn only_the_spec_is_given_up() {
-        let mut fields = in_container("app", &json!({ "f:resources": {} }));
-        fields["f:metadata"] = json!({ "f:annotations": {} });
+    fn everything_but_the_annotations_of_the_operator_is_given_up() {
+        let annotations = json!({ "f:metadata": { "f:annotations": { format!("f:{ADDED_FIELDS}"): {} } } });
+        let mut fields = union(in_container("app", &json!({ "f:resources": {} })), &annotations);
         let other = json!({ "manager": "helm", "operation": "Apply", "fieldsV1": in_container("app", &json!({})) });
-        let own = |fields: &Value| json!({ "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields });
-        let patch = give_up(&workload(&Value::Null, &json!([other, own(&fields)])));
-        let left = own(&json!({ "f:metadata": { "f:annotations": {} } }));
-        let expected = json!({ "metadata": { "resourceVersion": "7", "managedFields": [other, left] } });
-        assert_eq!(patch, Some(expected));
-        assert_eq!(give_up(&workload(&Value::Null, &json!([other, left]))), None);
+        let given_up = |fields: &Value| give_up(&workload(&Value::Null, &json!([other, own(fields)])));
+        let expected =
+            |left: &Value| Some(json!({ "metadata": { "resourceVersion": "7", "managedFields": [other, own(left)] } }));
+        assert_eq!(given_up(&fields), expected(&annotations));
+        fields["f:metadata"]["f:labels"] = json!({ "f:team": {} });
+        fields["f:metadata"]["f:annotations"]["f:note"] = json!({});
+        assert_eq!(given_up(&fields), expected(&annotations));
+        assert_eq!(given_up(&json!({ "f:spec": { "f:replicas": {} } })), expected(&json!({})));
+        assert_eq!(given_up(&annotations), None);
+        let mut reverted = workload(&Value::Null, &json!([own(&fields)]));
+        reverted["metadata"]["annotations"][REVERTED] = own_template(&reverted).into();
+        let annotations_of = |workload: &Value| give_up(workload).map(|patch| patch["metadata"]["annotations"].clone());
+        assert_eq!(annotations_of(&reverted), Some(Value::Null));
+        reverted["metadata"]["annotations"][REVERTED] = "another template".into();
+        assert_eq!(annotations_of(&reverted), Some(json!({ REVERTED: null, REVERTED_BECAUSE: null })));
+        assert_eq!(given_up(&json!({})), None);
         assert_eq!(give_up(&workload(&Value::Null, &json!([other]))), None);
+    }
+
+    #[test]
+    fn fields_that_another_client_applied_under_the_name_of_the_operator_are_foreign() {
+        let recorded: Value = serde_json::from_str(&record(&[app()])).unwrap_or_default();
+        let foreign = |fields: &Value| foreign(&workload(&recorded, &json!([own(fields)])));
+        let annotations = json!({ "f:metadata": { "f:annotations": { format!("f:{ADDED_FIELDS}"): {} } } });
+        let patch = set_of(&json!({ "spec": { "template": { "spec": { "containers": [app()] } } } }));
+        let mut patch = union(patch, &annotations);
+        patch["f:spec"]["f:template"]["f:spec"]["f:containers"]["k:{\"name\":\"app\"}"]["."] = json!({});
+        assert_eq!(foreign(&patch), Vec::<String>::new());
+        assert_eq!(foreign(&annotations), Vec::<String>::new());
+
+        let theirs = json!({
+            "f:securityContext": { "f:runAsNonRoot": {} }, "f:livenessProbe": { "f:tcpSocket": { "f:port": {}, "f:host": {} } },
+        });
+        let theirs = union(in_container("app", &theirs), &in_container("side", &json!({ ".": {}, "f:name": {} })));
+        let theirs = union(theirs, &json!({ "f:metadata": { "f:labels": { "f:team": {} } } }));
+        let container = |field: &str| format!("spec.template.spec.containers{field}");
+        let expected = [
+            "metadata.labels.team".to_owned(),
+            container("[app].livenessProbe.tcpSocket.host"),
+            container("[app].securityContext.runAsNonRoot"),
+            container("[side].name"),
+        ];
+        assert_eq!(foreign(&union(patch, &theirs)), expected);
+        assert_eq!(
+            super::foreign(&workload(&Value::Null, &json!([own(&in_container("app", &set_of(&app())))]))).len(),
+            4
+        );
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use kube_devops_cluster::install::FIELD_MANAGER;
 use kube_devops_core::object::{Context, Object};
 use kube_devops_core::text::number;
 use kube_devops_core::{Needs, Subject, complete_object};
 use serde_json::Value;
 
-use super::added::give_up;
+use super::added::{foreign, give_up};
 use super::job::{JobResult, PatchCount, Patched, RemediationJob, RolloutFailure, Step};
 use super::plan::{self, Addition, IGNORE, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
 use super::rollout::{Progress, Rollout, is_observed, is_recorded, reason_to_skip, rollout};
@@ -91,6 +92,9 @@ pub fn remediation(
     if !job.is_protected {
         return done(JobResult::Unprotected);
     }
+    if let Some(decision) = foreign_given_up(workload) {
+        return decision;
+    }
     let patch = plan::patch(workload, &plan.additions, &job.policy);
     Decision::Patch { patch, result: JobResult::Patched(patched(workload, &plan.additions, template)) }
 }
@@ -124,6 +128,21 @@ fn given_up(workload: &Value, result: JobResult) -> Decision {
     }
 }
 
+/// Gives up the fields that another client has applied with the field manager of the operator: the next apply would remove them.
+fn foreign_given_up(workload: &Value) -> Option<Decision> {
+    const MAX_LISTED: usize = 5;
+    let fields = foreign(workload);
+    if fields.is_empty() {
+        return None;
+    }
+    let listed = fields.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if fields.len() > MAX_LISTED { ", ..." } else { "" };
+    let reason = format!(
+        "another client uses the field manager {FIELD_MANAGER} of the operator for {listed}{more}; these fields remain, and have no owner now"
+    );
+    Some(Decision::GiveUp { patch: give_up(workload)?, result: JobResult::Conflict(reason) })
+}
+
 /// The patch of a previous leader, or one whose response was lost, by the added fields of the workload.
 fn adopted(workload: &Value, template: String) -> Patched {
     Patched { what: String::new(), ..patched(workload, &plan::additions(workload), template) }
@@ -132,7 +151,8 @@ fn adopted(workload: &Value, template: String) -> Patched {
 /// Decides about a workload that was patched.
 pub fn follow_up(workload: &Value, failure: Option<RolloutFailure>, step: Step) -> Decision {
     let template = plan::own_template(workload);
-    if annotation(workload, REVERTED) == Some(&template) {
+    let is_rolling_out = annotation(workload, ROLLING_OUT) == Some(&template);
+    if annotation(workload, REVERTED) == Some(&template) && !is_rolling_out {
         let reason = annotation(workload, REVERTED_BECAUSE).unwrap_or_default().to_owned();
         return match (workload["kind"] == "StatefulSet", is_observed(workload)) {
             (true, false) => Decision::Done(JobResult::Reverting),
@@ -141,7 +161,7 @@ pub fn follow_up(workload: &Value, failure: Option<RolloutFailure>, step: Step) 
         };
     }
     // Only the rollout of the patch itself is reverted: another template is the change of another client.
-    if annotation(workload, ROLLING_OUT) != Some(&template) {
+    if !is_rolling_out {
         return superseded(workload, failure.as_ref());
     }
     let reason = match (rollout(workload), failure) {
@@ -156,8 +176,12 @@ pub fn follow_up(workload: &Value, failure: Option<RolloutFailure>, step: Step) 
             return Decision::Done(JobResult::InProgress(progress));
         }
         (Rollout::InProgress(progress), _) => return given_up(workload, JobResult::InProgress(progress)),
-        (Rollout::Complete, _) if step == Step::Complete && give_up(workload).is_none() => {
-            return Decision::Patch { patch: plan::complete(workload), result: JobResult::Completed };
+        (Rollout::Complete, _) if step == Step::Complete => {
+            let complete = || Decision::Patch { patch: plan::complete(workload), result: JobResult::Completed };
+            return match give_up(workload) {
+                None => complete(),
+                Some(_) => foreign_given_up(workload).unwrap_or_else(|| given_up(workload, JobResult::RolledOut)),
+            };
         }
         (Rollout::Complete, _) => return given_up(workload, JobResult::RolledOut),
     };

@@ -23,8 +23,11 @@ pub const REVERTED: &str = "devops.stochastic.io/reverted";
 /// The reason why the patch was reverted.
 pub const REVERTED_BECAUSE: &str = "devops.stochastic.io/reverted-because";
 
+/// The annotations that the operator sets.
+pub const OWN_ANNOTATIONS: [&str; 5] = [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS, REVERTED, REVERTED_BECAUSE];
+
 /// The fields of a probe besides its handler.
-const TIMES: [&str; 5] =
+pub const TIMES: [&str; 5] =
     ["initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold"];
 
 /// A field that is added to a container.
@@ -229,21 +232,43 @@ pub fn complete(workload: &Value) -> Value {
     patch
 }
 
-/// Returns the server-side apply that takes over the added fields again and changes nothing. Only then can [`revert`] remove them.
-pub fn take_over(workload: &Value) -> Value {
-    let (mut patch, _) = with_fields(workload, &[]);
-    let existing = |name: &&str| workload["metadata"]["annotations"].get(name).is_some();
-    let kept = [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS].into_iter().filter(existing);
-    let kept = kept.map(|name| (name.to_owned(), workload["metadata"]["annotations"][name].clone()));
-    patch["metadata"]["annotations"] = kept.collect::<Map<_, _>>().into();
+/// Returns the strategic merge patch that removes all added fields, with the reason. Unlike an apply, it removes them whoever owns
+/// them, and nothing else. The API server rejects it if another client has changed the workload.
+pub fn revert(workload: &Value, reason: &str) -> Value {
+    let containers: Vec<Value> = added(workload).iter().map(removal).collect();
+    let mut annotations: Map<String, Value> =
+        [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS].map(|name| (name.to_owned(), Value::Null)).into_iter().collect();
+    annotations.insert(REVERTED.to_owned(), own_template(workload).into());
+    annotations.insert(REVERTED_BECAUSE.to_owned(), reason.into());
+    let version = &workload["metadata"]["resourceVersion"];
+    let mut patch = json!({ "metadata": { "resourceVersion": version, "annotations": annotations } });
+    if !containers.is_empty() {
+        patch["spec"] = json!({ "template": { "spec": { "containers": containers } } });
+    }
     patch
 }
 
-/// Returns the server-side apply that removes all added fields after [`take_over`], with the reason.
-pub fn revert(workload: &Value, reason: &str) -> Value {
-    let mut patch = skeleton(workload);
-    patch["metadata"]["annotations"] = json!({ REVERTED: own_template(workload), REVERTED_BECAUSE: reason });
-    patch
+/// Returns the part of a strategic merge patch that removes the added fields of a container.
+fn removal(added: &Value) -> Value {
+    let mut removal = json!({ "name": added["name"] });
+    for (key, value) in added.as_object().into_iter().flatten().filter(|(key, _)| *key != "name") {
+        removal[key] = if is_whole_probe(key, value) { Value::Null } else { nulls(value) };
+    }
+    removal
+}
+
+/// Whether the handler of a probe was added. What another client has set in such a probe is nothing without its handler.
+fn is_whole_probe(field: &str, added: &Value) -> bool {
+    PROBES.contains(&field) && added["tcpSocket"].is_object()
+}
+
+fn nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), nulls(value))).collect::<Map<_, _>>().into()
+        }
+        _ => Value::Null,
+    }
 }
 
 /// Returns the fields of every apply. With the resource version, the apply fails if another client has changed the workload.
@@ -270,13 +295,13 @@ pub fn own_template(workload: &Value) -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Removes the fields of `owned` from `value`, with the defaults that the API server added to them, and with maps that become
+/// Removes the fields of `owned` from `value`, with all other fields of a probe whose handler was added, and with maps that become
 /// empty.
 fn remove(value: &mut Value, owned: &Value) {
     match (value, owned) {
         (Value::Object(entries), Value::Object(owned)) => {
             for (key, owned) in owned.iter().filter(|(key, _)| *key != "name") {
-                let is_probe = key.ends_with("Probe");
+                let is_probe = is_whole_probe(key, owned);
                 if let Some(entry) = entries.get_mut(key) {
                     remove(entry, owned);
                     if is_probe

@@ -77,9 +77,9 @@ fn lines(workload: &Value) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_cluster::install::FIELD_MANAGER;
     use serde_json::json;
 
+    use super::super::added::ADDED_FIELDS;
     use super::*;
 
     #[test]
@@ -91,16 +91,16 @@ mod tests {
 
     #[test]
     fn the_added_fields_are_listed_per_container() {
-        let fields = json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": {
+        let fields = json!({
             "k:{\"name\":\"app\"}": {
-                ".": {}, "f:name": {}, "f:livenessProbe": { "f:tcpSocket": { "f:port": {} } },
+                "f:name": {}, "f:livenessProbe": { "f:tcpSocket": { "f:port": {} } },
                 "f:resources": { "f:limits": { "f:cpu": {} } },
             },
-            "k:{\"name\":\"untouched\"}": { ".": {}, "f:name": {} },
-        } } } } });
-        let workload = |manager: &str| {
+            "k:{\"name\":\"untouched\"}": { "f:name": {} },
+        });
+        let workload = |annotation: &str| {
             json!({
-                "metadata": { "managedFields": [{ "manager": manager, "operation": "Apply", "fieldsV1": fields }] },
+                "metadata": { "annotations": { annotation: fields.to_string() } },
                 "spec": { "template": { "spec": { "containers": [
                     {
                         "name": "app", "livenessProbe": { "tcpSocket": { "port": 80 } },
@@ -110,7 +110,7 @@ mod tests {
                 ] } } },
             })
         };
-        assert_eq!(lines(&workload(FIELD_MANAGER)), ["container app: livenessProbe, resources"]);
-        assert_eq!(lines(&workload("helm")), Vec::<String>::new());
+        assert_eq!(lines(&workload(ADDED_FIELDS)), ["container app: livenessProbe, resources"]);
+        assert_eq!(lines(&workload("other")), Vec::<String>::new());
     }
 }

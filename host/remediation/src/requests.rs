@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::block_in_place;
 
-use super::added::added;
 use super::decide::{Decision, follow_up, remediation};
 use super::job::{Existence, JobResult, Rejection, RemediationJob, RolloutFailure, Step, WorkloadKey};
 use super::plan;
@@ -237,14 +236,17 @@ pub async fn revert(
     workload: &Value,
     reason: &str,
 ) -> Result<Result<(), Rejection>, kube::Error> {
-    let mut owned = workload.clone();
-    if !added(workload).is_empty() {
-        owned = match apply(api, name, &plan::take_over(workload)).await? {
-            Ok(owned) => owned,
-            Err(rejection) => return Ok(Err(rejection)),
-        };
-    }
-    Ok(apply(api, name, &plan::revert(&owned, reason)).await?.map(|_| ()))
+    let patch = plan::revert(workload, reason);
+    Ok(match write(api, name, &by_operator(), &Patch::Strategic(&patch)).await? {
+        // It may be accepted after a change of the workload, and is reported until then.
+        Err(Rejection::Invalid(reason)) => Err(Rejection::Denied(reason)),
+        result => result.map(|_| ()),
+    })
+}
+
+/// The parameters of a patch that is no apply.
+fn by_operator() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 /// Applies a patch without force, so that fields of other managers remain theirs. Returns the workload; the inner error is a

@@ -239,6 +239,8 @@ fn owned() -> Value {
     } } } } });
     workload["metadata"]["managedFields"] =
         json!([{ "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields }]);
+    let added = json!({ "name": "app", "livenessProbe": { "periodSeconds": 7 } });
+    workload["metadata"]["annotations"][ADDED_FIELDS] = record(&[added]).into();
     workload["status"]["updatedReplicas"] = json!(0);
     workload["status"]["conditions"] = json!([{ "type": "Progressing", "reason": "NewReplicaSetAvailable" }]);
     workload
@@ -261,6 +263,25 @@ fn the_added_fields_are_given_up_when_the_start_of_the_rollout_is_recorded() {
     workload["status"]["updatedReplicas"] = json!(1);
     let decision = follow_up(&workload, None, Step::Complete);
     assert!(matches!(decision, Decision::GiveUp { result: JobResult::RolledOut, .. }), "{decision:?}");
+}
+
+#[test]
+fn fields_that_another_client_applied_under_the_name_of_the_operator_are_given_up_before_an_apply() {
+    let foreign = |mut workload: Value| {
+        let fields = json!({ "f:spec": { "f:template": { "f:spec": { "f:automountServiceAccountToken": {} } } } });
+        workload["metadata"]["managedFields"] =
+            json!([{ "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields }]);
+        workload
+    };
+    let assert_given_up = |decision| {
+        let Decision::GiveUp { patch, result: JobResult::Conflict(reason) } = decision else { panic!("{decision:?}") };
+        assert_eq!(patch["metadata"]["managedFields"][0]["fieldsV1"], json!({}));
+        assert!(reason.contains("for spec.template.spec.automountServiceAccountToken; "), "{reason}");
+    };
+    assert_given_up(decide(&foreign(workload()), &job()));
+    assert_given_up(follow_up(&foreign(rolling_out()), None, Step::Complete));
+    let dry_run = RemediationJob { dry_run: true, ..job() };
+    assert!(matches!(result(&foreign(workload()), &dry_run), JobResult::WouldPatch(_)), "nothing is applied");
 }
 
 #[test]
@@ -383,6 +404,9 @@ fn a_revert_ends_when_the_stuck_pods_of_a_stateful_set_are_deleted() {
     let mut reverted = with("/metadata/annotations", annotations);
     let done = JobResult::Reverted("it restarted".to_owned());
     assert_eq!(follow_up(&reverted, None, Step::Complete), Decision::Done(done));
+    let mut patched_again = reverted.clone();
+    patched_again["metadata"]["annotations"][ROLLING_OUT] = reverted["metadata"]["annotations"][REVERTED].clone();
+    assert_eq!(follow_up(&patched_again, None, Step::Check), Decision::Done(JobResult::RolledOut));
     reverted["kind"] = json!("StatefulSet");
     assert_eq!(follow_up(&reverted, None, Step::Complete), Decision::DeleteStuckPods("it restarted".to_owned()));
     reverted["metadata"]["generation"] = json!(2);

@@ -1,7 +1,5 @@
 //! Tests of the fields that are added.
 
-use kube_devops_cluster::install::FIELD_MANAGER;
-
 use super::*;
 
 fn workload(containers: Value) -> Value {
@@ -157,12 +155,8 @@ fn a_patch_contains_the_fields_that_were_added_before() {
         { "name": "app", "livenessProbe": { "tcpSocket": { "port": 1 }, "timeoutSeconds": 1 } },
         { "name": "new" },
     ]));
-    workload["metadata"]["managedFields"] = json!([{
-        "manager": FIELD_MANAGER, "operation": "Apply",
-        "fieldsV1": { "f:spec": { "f:template": { "f:spec": { "f:containers": {
-            "k:{\"name\":\"app\"}": { ".": {}, "f:name": {}, "f:livenessProbe": { "f:tcpSocket": { "f:port": {} } } },
-        } } } } },
-    }]);
+    let before = json!({ "name": "app", "livenessProbe": { "tcpSocket": { "port": 1 } } });
+    workload["metadata"]["annotations"] = json!({ ADDED_FIELDS: record(&[before]) });
     let additions =
         [Addition { container: "new".to_owned(), field: "/resources/limits/cpu".to_owned(), value: json!("1") }];
     let patch = patch(&workload, &additions, "strict");
@@ -177,15 +171,11 @@ fn a_patch_contains_the_fields_that_were_added_before() {
     });
     assert_eq!(patch["metadata"]["annotations"], annotations);
     workload["metadata"]["annotations"] = annotations;
-    let done = complete(&workload);
     let first = json!([containers[0]]);
+    let done = complete(&workload);
     let annotations = json!({ PATCHED_BY: "kube-devops/strict", ADDED_FIELDS: record(&first) });
     assert_eq!(done["metadata"]["annotations"], annotations);
     assert!(done.get("spec").is_none(), "the added fields would be owned again");
-    // The fields are taken over without any change.
-    let taken_over = take_over(&workload);
-    assert_eq!(taken_over["metadata"]["annotations"], workload["metadata"]["annotations"]);
-    assert_eq!(taken_over.pointer(CONTAINERS), Some(&first));
     assert_eq!(patch["metadata"]["resourceVersion"], "7");
 
     // The added fields and their defaults do not change the fingerprint.
@@ -195,4 +185,48 @@ fn a_patch_contains_the_fields_that_were_added_before() {
     assert_eq!(own_template(&workload), own_template(&bare));
     bare["spec"]["template"]["spec"]["containers"][1]["image"] = json!("x");
     assert_ne!(own_template(&workload), own_template(&bare));
+}
+
+/// A workload of one container with an added probe, request and limit, and with these fields that another client has set since.
+fn edited(theirs: &Value) -> Value {
+    let probe = json!({ "tcpSocket": { "port": 80 }, "periodSeconds": 10 });
+    let resources = json!({ "requests": { "cpu": "1" }, "limits": { "cpu": "2", "memory": "1Gi" } });
+    let added = json!({ "name": "app", "livenessProbe": probe, "resources": { "requests": { "cpu": "1" }, "limits": { "cpu": "2" } } });
+    let mut workload = workload(json!([{ "name": "app", "livenessProbe": probe, "resources": resources }]));
+    workload["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]["timeoutSeconds"] = json!(1);
+    workload["metadata"]["annotations"] =
+        json!({ PATCHED_BY: "kube-devops/strict", ADDED_FIELDS: record(&[added]), ROLLING_OUT: "x" });
+    let theirs =
+        json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": { "k:{\"name\":\"app\"}": theirs } } } } });
+    workload["metadata"]["managedFields"] =
+        json!([{ "manager": "kubectl-patch", "operation": "Update", "fieldsV1": theirs }]);
+    workload
+}
+
+#[test]
+fn a_revert_removes_the_added_fields_and_probes_without_a_handler() {
+    let removed = |theirs: Value| revert(&edited(&theirs), "it restarted").pointer(CONTAINERS).cloned();
+    let resources = json!({ "requests": { "cpu": null }, "limits": { "cpu": null } });
+    let all = json!([{ "name": "app", "livenessProbe": null, "resources": resources }]);
+    assert_eq!(removed(json!({})), Some(all.clone()));
+    assert_eq!(removed(json!({ "f:livenessProbe": { "f:periodSeconds": {}, "f:timeoutSeconds": {} } })), Some(all));
+    let handler = json!({ "f:livenessProbe": { "f:tcpSocket": { "f:port": {} } }, "f:resources": { "f:requests": { "f:cpu": {} } } });
+    let rest = json!([{ "name": "app", "livenessProbe": { "periodSeconds": null }, "resources": { "limits": { "cpu": null } } }]);
+    assert_eq!(removed(handler), Some(rest));
+
+    let patch = revert(&edited(&json!({})), "it restarted");
+    let annotations = json!({
+        PATCHED_BY: null, ROLLING_OUT: null, ADDED_FIELDS: null,
+        REVERTED: own_template(&edited(&json!({}))), REVERTED_BECAUSE: "it restarted",
+    });
+    assert_eq!(patch["metadata"], json!({ "resourceVersion": "7", "annotations": annotations }));
+    assert_eq!(revert(&workload(json!([{ "name": "app" }])), "x").get("spec"), None);
+}
+
+#[test]
+fn the_fingerprint_contains_probes_whose_handler_another_client_has_set() {
+    let fingerprint = |theirs: Value| own_template(&edited(&theirs));
+    let own = fingerprint(json!({}));
+    assert_eq!(fingerprint(json!({ "f:livenessProbe": { "f:periodSeconds": {} } })), own);
+    assert_ne!(fingerprint(json!({ "f:livenessProbe": { "f:tcpSocket": { "f:port": {} } } })), own);
 }
