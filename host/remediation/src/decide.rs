@@ -96,7 +96,7 @@ pub fn remediation(
         return decision;
     }
     let patch = plan::patch(workload, &plan.additions, &job.policy);
-    Decision::Patch { patch, result: JobResult::Patched(patched(workload, &plan.additions, template)) }
+    Decision::Patch { patch, result: JobResult::Patched(patched(&plan.additions, template)) }
 }
 
 /// Decides about a pod template without missing fields, although a pod has violations.
@@ -145,7 +145,7 @@ fn foreign_given_up(workload: &Value) -> Option<Decision> {
 
 /// The patch of a previous leader, or one whose response was lost, by the added fields of the workload.
 fn adopted(workload: &Value, template: String) -> Patched {
-    Patched { what: String::new(), ..patched(workload, &plan::additions(workload), template) }
+    Patched { what: String::new(), ..patched(&plan::additions(workload), template) }
 }
 
 /// Decides about a workload that was patched.
@@ -214,7 +214,7 @@ fn subject(workload: &Value, now: DateTime<Utc>) -> Option<Subject> {
     Some(Subject { object: Some(complete_object(workload.clone())), ..subject })
 }
 
-fn patched(workload: &Value, additions: &[Addition], template: String) -> Patched {
+fn patched(additions: &[Addition], template: String) -> Patched {
     // The kubelet restarts a container after three failures by default.
     const FAILURES: u64 = 3;
     const MARGIN: u64 = 5;
@@ -231,14 +231,11 @@ fn patched(workload: &Value, additions: &[Addition], template: String) -> Patche
             _ => None,
         }
     });
-    let labels = workload.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
-    let label = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
     Patched {
         what: description(additions),
         fields: additions.to_vec(),
         template,
         settle: Duration::from_secs(settle.max().unwrap_or(0)),
-        selector: labels.into_iter().flatten().filter_map(label).collect(),
     }
 }
 

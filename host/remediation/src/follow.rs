@@ -1,6 +1,5 @@
 //! A rollout that is followed until its pods have settled, or there is a reason to revert it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use kube_devops_core::{Container, Subject};
 use tokio::time::Instant;
 
 use super::EnforceOptions;
-use super::job::{JobResult, Patched, RolloutFailure, Step};
+use super::job::{JobResult, Patched, RolloutFailure, Step, WorkloadKey};
 use super::plan::Addition;
 use super::rollout::Progress;
 
@@ -37,7 +36,6 @@ pub struct Follow {
     /// When all pods had been replaced.
     complete: Option<Instant>,
     next: Instant,
-    selector: BTreeMap<String, String>,
     fields: Vec<Addition>,
     /// Whether the added fields are not known: the rollout was started by a previous leader.
     is_restored: bool,
@@ -52,7 +50,6 @@ impl Follow {
     pub fn new(patched: &Patched, options: &EnforceOptions, now: Instant) -> Self {
         Self {
             settle: patched.settle,
-            selector: patched.selector.clone(),
             fields: patched.fields.clone(),
             is_restored: false,
             ..Self::restored(options, now)
@@ -68,7 +65,6 @@ impl Follow {
             settle: Duration::ZERO,
             complete: None,
             next: now,
-            selector: BTreeMap::new(),
             fields: Vec::new(),
             is_restored: true,
             denials: 0,
@@ -84,6 +80,7 @@ impl Follow {
     /// Starts a check. Returns a reason to revert that is not visible in the workload, and the next step.
     pub fn start<'a>(
         &mut self,
+        key: &WorkloadKey,
         pods: impl Iterator<Item = &'a Arc<Subject>>,
         now: Instant,
     ) -> (Option<RolloutFailure>, Step) {
@@ -99,7 +96,7 @@ impl Follow {
             (false, false) => Step::Check,
             (false, true) => Step::Complete,
         };
-        (self.restarted(pods).map(RolloutFailure::Restarted).or(stalled), step)
+        (self.restarted(key, pods).map(RolloutFailure::Restarted).or(stalled), step)
     }
 
     /// The follow-up after the result of a check; `None` if the rollout is over.
@@ -130,27 +127,38 @@ impl Follow {
     }
 
     /// A message about the first new pod with a restarted container.
-    fn restarted<'a>(&self, mut pods: impl Iterator<Item = &'a Arc<Subject>>) -> Option<String> {
+    fn restarted<'a>(&self, key: &WorkloadKey, mut pods: impl Iterator<Item = &'a Arc<Subject>>) -> Option<String> {
         pods.find_map(|subject| {
             let is_restarted = |count: &u32| *count > 0;
             let mut containers = subject.containers.iter();
             let container = containers.find(|container| container.restart_count.as_ref().is_some_and(is_restarted))?;
-            self.is_new(subject)
+            self.is_new(key, subject)
                 .then(|| format!("container {} of pod {} was restarted after the patch", container.name, subject.name))
         })
     }
 
     /// Whether a pod belongs to the workload and has the added fields.
-    fn is_new(&self, subject: &Subject) -> bool {
-        let has_label =
-            |(key, value): (&String, &String)| subject.labels.iter().any(|label| (&label.0, &label.1) == (key, value));
+    fn is_new(&self, key: &WorkloadKey, subject: &Subject) -> bool {
         let has_field = |added: &Addition| {
             let container = subject.containers.iter().find(|container| *container.name == *added.container);
             container.is_some_and(|container| has_field(container, added))
         };
-        let is_selected = !self.selector.is_empty() && self.selector.iter().all(has_label);
-        is_selected && !self.fields.is_empty() && self.fields.iter().all(has_field)
+        belongs_to(subject, key) && !self.fields.is_empty() && self.fields.iter().all(has_field)
     }
+}
+
+/// Whether a pod belongs to a workload, by its controller: workloads may have overlapping selectors.
+fn belongs_to(pod: &Subject, key: &WorkloadKey) -> bool {
+    let Some(controller) = pod.controller.as_ref().filter(|controller| controller.group == "apps") else {
+        return false;
+    };
+    if key.kind != "Deployment" {
+        return (&controller.kind, &controller.name) == (&key.kind, &key.name);
+    }
+    // The ReplicaSets of a Deployment are named NAME-HASH, and their pods have the hash as a label.
+    let hash = pod.labels.iter().find(|(name, _)| name == "pod-template-hash").map(|(_, hash)| hash);
+    let of_name = controller.name.strip_prefix(&*key.name).and_then(|rest| rest.strip_prefix('-'));
+    controller.kind == "ReplicaSet" && hash.is_some_and(|hash| of_name == Some(hash))
 }
 
 /// Whether a container has an added field. A resource must have the added quantity: a LimitRange may set another one in old pods.

@@ -188,8 +188,6 @@ pub struct Patched {
     pub template: String,
     /// How long the new pods are watched after the rollout for restarts.
     pub settle: Duration,
-    /// The labels of its pods.
-    pub selector: BTreeMap<String, String>,
 }
 
 /// Whether the workload is a ReplicaSet, which a Deployment may control.

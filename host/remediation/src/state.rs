@@ -67,7 +67,7 @@ impl Entry {
     fn start<'a>(&mut self, key: WorkloadKey, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> NextJob {
         match &mut self.follow {
             Some(follow) => {
-                let (failure, step) = follow.start(pods, now);
+                let (failure, step) = follow.start(&key, pods, now);
                 NextJob::Follow { key, failure, step }
             }
             None => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube_devops_cluster::crd::{DefaultResources, WorkloadState};
-use kube_devops_core::{Container, Evaluation, Severity, Subject, testing};
+use kube_devops_core::{Container, Controller, Evaluation, Severity, Subject, testing};
 use kube_devops_runtime::clock::Now;
 use serde_json::json;
 use tokio::time::Instant;
@@ -47,10 +47,14 @@ fn key(name: &str) -> WorkloadKey {
     WorkloadKey { kind: "StatefulSet".to_owned(), name: name.to_owned() }
 }
 
+fn controller(group: &str, kind: &str, name: &str) -> Arc<Controller> {
+    Arc::new(Controller { group: group.to_owned(), kind: kind.to_owned(), name: name.to_owned() })
+}
+
 fn pod(name: &str, restarts: u32) -> Arc<Subject> {
     let container = Container { has_liveness_probe: true, restart_count: Some(restarts), ..testing::container("app") };
-    let labels = vec![("app".to_owned(), "web".to_owned())];
-    Arc::new(Subject { labels, containers: vec![container], ..testing::pod(name) })
+    let controller = Some(controller("apps", "StatefulSet", "web"));
+    Arc::new(Subject { controller, containers: vec![container], ..testing::pod(name) })
 }
 
 fn violation(check: &str) -> Evaluation {
@@ -63,7 +67,6 @@ fn patched(what: &str) -> JobResult {
         fields: vec![Addition { container: "app".to_owned(), field: "/livenessProbe".to_owned(), value: json!({}) }],
         template: "template".to_owned(),
         settle: seconds(20),
-        selector: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
     })
 }
 

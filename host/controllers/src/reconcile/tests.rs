@@ -308,7 +308,6 @@ fn the_deletion_of_a_policy_waits_for_its_rollout_and_for_nothing_else() {
         fields: Vec::new(),
         template: "template".to_owned(),
         settle: Duration::ZERO,
-        selector: [].into(),
     });
     policy.job_done(result(patched), &options().enforce, now);
     finalized.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);

@@ -114,7 +114,7 @@ fn the_first_restart_of_a_new_pod_is_a_failure_and_those_of_other_pods_are_not()
     let mut old = Subject::clone(&pod("old", 3));
     old.containers[0].has_liveness_probe = false;
     let mut unknown = Subject::clone(&pod("unknown", 3));
-    unknown.labels.clear();
+    unknown.controller = None;
     let pods = [Arc::new(old), Arc::new(unknown), pod("web-1", 0)];
     assert_eq!(with_pods(&mut remediations, &pods, 0), None);
     let Some(RolloutFailure::Restarted(reason)) = with_pods(&mut remediations, &[pod("web-0", 1)], 2) else {
@@ -129,6 +129,35 @@ fn the_first_restart_of_a_new_pod_is_a_failure_and_those_of_other_pods_are_not()
     next(&mut remediations, now + seconds(6));
     assert!(remediations.followed(key("web"), &JobResult::Reverted(reason), &options(), now + seconds(6)));
     assert_eq!(state(&remediations), Some(WorkloadState::Reverted));
+}
+
+#[test]
+fn only_pods_that_the_workload_controls_count() {
+    let now = start();
+    let web = |kind: &str| WorkloadKey { kind: kind.to_owned(), name: "web".to_owned() };
+    let has_failed = |key: WorkloadKey, controller: Arc<Controller>, hash: &str| {
+        let mut remediations = due(&["web"], now);
+        next(&mut remediations, now);
+        remediations.remediated(&owner("web"), Some(key), &patched("app: livenessProbe"), &options(), now);
+        let labels = vec![("app".to_owned(), "web".to_owned()), ("pod-template-hash".to_owned(), hash.to_owned())];
+        let pod = Arc::new(Subject { labels, controller: Some(controller), ..Subject::clone(&pod("web-0", 1)) });
+        failure(remediations.next(&options(), true, [&pod].into_iter(), now)).is_some()
+    };
+    for (kind, group, controller_kind, name, hash, counts) in [
+        ("StatefulSet", "apps", "StatefulSet", "web", "", true),
+        ("StatefulSet", "apps", "StatefulSet", "web-canary", "", false),
+        ("StatefulSet", "apps.kruise.io", "StatefulSet", "web", "", false),
+        ("DaemonSet", "apps", "DaemonSet", "web", "", true),
+        ("DaemonSet", "apps", "StatefulSet", "web", "", false),
+        ("Deployment", "apps", "ReplicaSet", "web-5d4c", "5d4c", true),
+        ("Deployment", "apps", "ReplicaSet", "web-canary-5d4c", "5d4c", false),
+        ("Deployment", "apps", "ReplicaSet", "web-canary", "", false),
+        ("Deployment", "argoproj.io", "ReplicaSet", "web-5d4c", "5d4c", false),
+        ("Deployment", "apps", "StatefulSet", "web-5d4c", "5d4c", false),
+    ] {
+        let found = has_failed(web(kind), controller(group, controller_kind, name), hash);
+        assert_eq!(found, counts, "{kind} of {group} {controller_kind} {name}");
+    }
 }
 
 #[test]
