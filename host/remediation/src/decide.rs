@@ -10,7 +10,7 @@ use kube_devops_core::text::number;
 use kube_devops_core::{Needs, Subject, complete_object};
 use serde_json::Value;
 
-use super::added::{foreign, give_up};
+use super::added::{CONTAINERS, foreign, give_up};
 use super::job::{JobResult, PatchCount, Patched, RemediationJob, RolloutFailure, Step};
 use super::plan::{self, Addition, IGNORE, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
 use super::rollout::{Progress, Rollout, is_observed, is_recorded, reason_to_skip, rollout};
@@ -96,7 +96,7 @@ pub fn remediation(
         return decision;
     }
     let patch = plan::patch(workload, &plan.additions, &job.policy);
-    Decision::Patch { patch, result: JobResult::Patched(patched(&plan.additions, template)) }
+    Decision::Patch { patch, result: JobResult::Patched(patched(workload, &plan.additions, template)) }
 }
 
 /// Decides about a pod template without missing fields, although a pod has violations.
@@ -145,7 +145,7 @@ fn foreign_given_up(workload: &Value) -> Option<Decision> {
 
 /// The patch of a previous leader, or one whose response was lost, by the added fields of the workload.
 fn adopted(workload: &Value, template: String) -> Patched {
-    Patched { what: String::new(), ..patched(&plan::additions(workload), template) }
+    Patched { what: String::new(), ..patched(workload, &plan::additions(workload), template) }
 }
 
 /// Decides about a workload that was patched.
@@ -214,29 +214,45 @@ fn subject(workload: &Value, now: DateTime<Utc>) -> Option<Subject> {
     Some(Subject { object: Some(complete_object(workload.clone())), ..subject })
 }
 
-fn patched(additions: &[Addition], template: String) -> Patched {
+fn patched(workload: &Value, additions: &[Addition], template: String) -> Patched {
+    Patched {
+        what: description(additions),
+        fields: additions.to_vec(),
+        template,
+        settle: additions.iter().filter_map(|addition| settle(workload, addition)).max().unwrap_or_default(),
+    }
+}
+
+/// How long new pods are watched because of an added field.
+fn settle(workload: &Value, addition: &Addition) -> Option<Duration> {
     // The kubelet restarts a container after three failures by default.
     const FAILURES: u64 = 3;
     const MARGIN: u64 = 5;
     // A container that needs more memory than its new limit is killed soon, or never.
     const LIMITS: u64 = 60;
-    let settle = additions.iter().filter_map(|addition| {
-        let seconds = |field: &str, default: u64| addition.value[field].as_u64().unwrap_or(default);
-        match addition.field.as_str() {
-            "/livenessProbe" => {
-                let failures = seconds("failureThreshold", FAILURES).saturating_mul(seconds("periodSeconds", 10));
-                Some(seconds("initialDelaySeconds", 0).saturating_add(failures).saturating_add(MARGIN))
-            }
-            field if field.starts_with("/resources/limits/") => Some(LIMITS),
-            _ => None,
+    // That of a pod by default, in seconds.
+    const GRACE_PERIOD: u64 = 30;
+    let seconds = match addition.field.as_str() {
+        "/livenessProbe" => {
+            let containers = workload.pointer(CONTAINERS).and_then(Value::as_array).into_iter().flatten();
+            let container = containers.into_iter().find(|container| container["name"] == *addition.container);
+            // Another client may have changed an added probe.
+            let probe = container.map(|container| &container["livenessProbe"]).filter(|probe| probe.is_object());
+            let probe = probe.unwrap_or(&addition.value);
+            let seconds = |field: &str, default: u64| probe[field].as_u64().unwrap_or(default);
+            let period = seconds("periodSeconds", 10).max(seconds("timeoutSeconds", 1));
+            // The first probe is sent within a period.
+            let periods = seconds("failureThreshold", FAILURES).saturating_add(1);
+            // The restart is counted when the container has stopped.
+            let of_pod = workload.pointer("/spec/template/spec/terminationGracePeriodSeconds").and_then(Value::as_u64);
+            let grace = seconds("terminationGracePeriodSeconds", of_pod.unwrap_or(GRACE_PERIOD));
+            let parts = [seconds("initialDelaySeconds", 0), periods.saturating_mul(period), grace, MARGIN];
+            parts.into_iter().fold(0, u64::saturating_add)
         }
-    });
-    Patched {
-        what: description(additions),
-        fields: additions.to_vec(),
-        template,
-        settle: Duration::from_secs(settle.max().unwrap_or(0)),
-    }
+        field if field.starts_with("/resources/limits/") => LIMITS,
+        _ => return None,
+    };
+    Some(Duration::from_secs(seconds))
 }
 
 /// The added fields, for people.

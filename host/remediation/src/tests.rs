@@ -3,7 +3,7 @@
 mod hostile;
 mod rollouts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 

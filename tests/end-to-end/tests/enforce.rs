@@ -14,6 +14,8 @@ use test_cluster::{DEADLINE, Namespace, eventually, pods};
 /// Returns a workload with two pods of one container with a port, without probes and resources.
 fn bare_workload(kind: &str, name: &str, more: &Value) -> Value {
     let mut object = selecting_workload(kind, name, [bad_container_with_port("app", 8080)]);
+    // A patch is monitored for as long as a container may take to stop.
+    object["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1.into();
     if kind != "DaemonSet" {
         object["spec"]["replicas"] = 2.into();
     }

@@ -133,7 +133,7 @@ fn a_missing_probe_is_patched_and_watched_until_it_could_have_failed() {
     assert_eq!(patch["metadata"]["annotations"][ROLLING_OUT], patched.template);
     assert_eq!(patched.what, "container app: livenessProbe");
     assert_eq!(fields(&patched), [("app", "/livenessProbe")]);
-    assert_eq!(patched.settle, Duration::from_secs(40));
+    assert_eq!(patched.settle, Duration::from_secs(5 + 4 * 10 + 30 + 5));
 }
 
 #[test]
@@ -219,11 +219,34 @@ fn the_settle_time_depends_on_the_added_fields() {
     let probe = DefaultProbe { tcp_port: None, initial_delay_seconds: Some(30), period_seconds: Some(20) };
     let spec = Box::new(DevOpsPolicySpec { default_probe: Some(probe), ..DevOpsPolicySpec::default() });
     let (_, patched) = patched_by(&RemediationJob { spec, ..job() });
-    assert_eq!(patched.settle, Duration::from_secs(30 + 3 * 20 + 5));
+    assert_eq!(patched.settle, Duration::from_secs(30 + 4 * 20 + 30 + 5));
     let resources = DefaultResources { memory_limit: Some("1Gi".to_owned()), ..DefaultResources::default() };
-    let spec = DevOpsPolicySpec { default_resources: Some(resources), ..DevOpsPolicySpec::default() };
+    let probe = DefaultProbe { tcp_port: None, initial_delay_seconds: Some(0), period_seconds: Some(1) };
+    let spec = DevOpsPolicySpec {
+        default_probe: Some(probe),
+        default_resources: Some(resources),
+        ..DevOpsPolicySpec::default()
+    };
     let (_, patched) = patched_by(&RemediationJob { spec: Box::new(spec), ..job() });
     assert_eq!(patched.settle, Duration::from_secs(60));
+}
+
+#[test]
+fn the_settle_time_contains_the_grace_period_after_which_a_restart_is_counted() {
+    let settle = |grace: Value, probe: Value| {
+        let mut workload = with("/spec/template/spec/terminationGracePeriodSeconds", grace);
+        workload["spec"]["template"]["spec"]["containers"][0]["livenessProbe"] = probe;
+        let value = json!({ "tcpSocket": { "port": 80 }, "periodSeconds": 10 });
+        let addition = Addition { container: "app".to_owned(), field: "/livenessProbe".to_owned(), value };
+        super::settle(&workload, &addition).map(|settle| settle.as_secs())
+    };
+    assert_eq!(settle(Value::Null, Value::Null), Some(4 * 10 + 30 + 5));
+    assert_eq!(settle(json!(90), Value::Null), Some(4 * 10 + 90 + 5));
+    assert_eq!(settle(json!(0), Value::Null), Some(4 * 10 + 5));
+    let edited =
+        json!({ "periodSeconds": 2, "timeoutSeconds": 3, "failureThreshold": 1, "terminationGracePeriodSeconds": 7 });
+    assert_eq!(settle(json!(90), edited), Some(2 * 3 + 7 + 5));
+    assert_eq!(settle(json!(u64::MAX), json!({ "failureThreshold": u64::MAX })), Some(u64::MAX));
 }
 
 fn restarted() -> Option<RolloutFailure> {
@@ -368,7 +391,7 @@ fn a_rollout_of_a_previous_leader_is_watched_like_a_new_one() {
     workload["metadata"]["annotations"][ADDED_FIELDS] = record(&[added]).into();
     let adopted = follow_up(&workload, None, Step::Adopt);
     let Decision::Done(JobResult::Patched(adopted)) = &adopted else { panic!("{adopted:?}") };
-    assert_eq!((adopted.what.as_str(), adopted.settle), ("", Duration::from_secs(3 * 7 + 5)));
+    assert_eq!((adopted.what.as_str(), adopted.settle), ("", Duration::from_secs(4 * 7 + 30 + 5)));
     assert_eq!(fields(&adopted), [("app", "/livenessProbe")]);
     // The response to the patch was lost.
     assert_eq!(result(&workload, &job()), JobResult::Patched(adopted.clone()));
