@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::added::{CONTAINERS, foreign, give_up};
 use super::job::{JobResult, PatchCount, Patched, RemediationJob, RolloutFailure, Step};
-use super::plan::{self, Addition, IGNORE, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
+use super::plan::{self, Addition, IGNORE, PATCHED_BY, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
 use super::rollout::{Progress, Rollout, is_observed, is_recorded, reason_to_skip, rollout};
 
 /// The patches of one template after which another client is assumed to remove the fields.
@@ -148,8 +148,8 @@ fn adopted(workload: &Value, template: String) -> Patched {
     Patched { what: String::new(), ..patched(workload, &plan::additions(workload), template) }
 }
 
-/// Decides about a workload that was patched.
-pub fn follow_up(workload: &Value, failure: Option<RolloutFailure>, step: Step) -> Decision {
+/// Decides about a workload that was patched because of `policy`.
+pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>, step: Step) -> Decision {
     let template = plan::own_template(workload);
     let is_rolling_out = annotation(workload, ROLLING_OUT) == Some(&template);
     if annotation(workload, REVERTED) == Some(&template) && !is_rolling_out {
@@ -177,6 +177,10 @@ pub fn follow_up(workload: &Value, failure: Option<RolloutFailure>, step: Step) 
         }
         (Rollout::InProgress(progress), _) => return given_up(workload, JobResult::InProgress(progress)),
         (Rollout::Complete, _) if step == Step::Complete => {
+            // Another policy has added fields since, and completes the rollout when it has monitored these, too.
+            if annotation(workload, PATCHED_BY).is_some_and(|by| by != plan::by(policy)) {
+                return Decision::Done(JobResult::Completed);
+            }
             let complete = || Decision::Patch { patch: plan::complete(workload), result: JobResult::Completed };
             return match give_up(workload) {
                 None => complete(),

@@ -180,10 +180,14 @@ fn add_resources(container: &Value, resources: &DefaultResources, additions: &mu
 /// Returns the server-side apply with the additions, and with the fields that were added before.
 pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
     let (mut patch, record) = with_fields(workload, additions);
-    let by = format!("{PATCHED_BY_PREFIX}{policy}");
     patch["metadata"]["annotations"] =
-        json!({ PATCHED_BY: by, ROLLING_OUT: own_template(workload), ADDED_FIELDS: record });
+        json!({ PATCHED_BY: by(policy), ROLLING_OUT: own_template(workload), ADDED_FIELDS: record });
     patch
+}
+
+/// The value of [`PATCHED_BY`] of a policy.
+pub fn by(policy: &str) -> String {
+    format!("{PATCHED_BY_PREFIX}{policy}")
 }
 
 /// Returns the fields that were added to a workload, with their present values.

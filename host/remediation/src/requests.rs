@@ -69,6 +69,7 @@ pub async fn remediate(client: &Client, job: &RemediationJob) -> Result<Ended, k
 pub async fn follow(
     client: &Client,
     namespace: &str,
+    policy: &str,
     key: WorkloadKey,
     failure: Option<RolloutFailure>,
     step: Step,
@@ -78,7 +79,7 @@ pub async fn follow(
         Ok(workload) => workload,
         Err(result) => return Ok(Ended { key: Some(key), uid: None, result }),
     };
-    let decision = follow_up(&workload, failure, step);
+    let decision = follow_up(&workload, policy, failure, step);
     let result = match carry_out(client, namespace, &api, &key, &workload, decision).await? {
         // The next check sees the concurrent change.
         JobResult::Waiting(_) => JobResult::Reverting,

@@ -116,8 +116,8 @@ impl Executor {
                 let result = EnforcementResult::Remediated { owner: job.owner, key: ended.key, result: ended.result };
                 Enforced { result, event }
             }
-            EnforcementJob::Follow { namespace, key, failure, step } => {
-                let ended = follow(&self.client, &namespace, key.clone(), failure, step).await?;
+            EnforcementJob::Follow { namespace, policy, key, failure, step } => {
+                let ended = follow(&self.client, &namespace, &policy, key.clone(), failure, step).await?;
                 let event = workload_event(&namespace, &ended).map(Box::new);
                 Enforced { result: EnforcementResult::Followed { key, result: ended.result }, event }
             }

@@ -64,6 +64,8 @@ pub enum EnforcementJob {
     Follow {
         /// The namespace.
         namespace: String,
+        /// The name of the policy.
+        policy: String,
         /// The workload.
         key: WorkloadKey,
         /// A reason to revert the patch.

@@ -102,6 +102,10 @@ fn rolling_out() -> Value {
     with("/metadata/annotations", json!({ ROLLING_OUT: plan::own_template(&workload()) }))
 }
 
+fn follow_up(workload: &Value, failure: Option<RolloutFailure>, step: Step) -> Decision {
+    super::follow_up(workload, "strict", failure, step)
+}
+
 fn decide(workload: &Value, job: &RemediationJob) -> Decision {
     remediation(workload, job, None, DateTime::UNIX_EPOCH)
 }
@@ -380,6 +384,17 @@ fn a_rollout_is_awaited_completed_and_reverted_when_it_fails() {
     workload["status"]["conditions"] =
         json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "no progress" }]);
     assert_eq!(follow_up(&workload, None, Step::Check), revert("no progress"));
+}
+
+#[test]
+fn only_the_policy_that_patched_a_workload_last_completes_its_rollout() {
+    let complete = |by: &str| {
+        let mut workload = rolling_out();
+        workload["metadata"]["annotations"][PATCHED_BY] = by.into();
+        follow_up(&workload, None, Step::Complete)
+    };
+    assert!(matches!(complete("kube-devops/strict"), Decision::Patch { result: JobResult::Completed, .. }));
+    assert_eq!(complete("kube-devops/other"), Decision::Done(JobResult::Completed));
 }
 
 #[test]

@@ -41,14 +41,16 @@ impl Policy {
         };
         let subjects = pods.pods(&key.namespace).map(|(_, subject)| subject);
         let next = self.remediations.next(&options.enforce, rules.is_some(), subjects, now)?;
-        let namespace = key.namespace.to_string();
+        let (namespace, policy) = (key.namespace.to_string(), key.name.to_string());
         Some(match (next, rules) {
-            (NextJob::Follow { key, failure, step }, _) => EnforcementJob::Follow { namespace, key, failure, step },
+            (NextJob::Follow { key, failure, step }, _) => {
+                EnforcementJob::Follow { namespace, policy, key, failure, step }
+            }
             (NextJob::Check { key }, _) => EnforcementJob::Check { namespace, key },
             (NextJob::Remediate { owner }, rules) => EnforcementJob::Remediate(Box::new(RemediationJob {
                 namespace,
                 owner,
-                policy: key.name.to_string(),
+                policy,
                 dry_run: self.is_dry_run(options),
                 spec: Box::new(self.object.spec.clone()),
                 rules: rules?,
