@@ -123,7 +123,7 @@ pub fn reason_to_skip(workload: &Value, allows_daemon_sets: bool) -> Option<Stri
     if workload["kind"] == "DaemonSet" {
         let reason =
             "a DaemonSet has no pod to spare on a node; set remediateDaemonSets in the policy to allow a rollout";
-        return (!allows_daemon_sets).then(|| reason.to_owned());
+        return if allows_daemon_sets { daemon_set_would_be_down(workload) } else { Some(reason.to_owned()) };
     }
     let replicas = number(workload, "/spec/replicas", 1);
     let is_stateful = workload["kind"] == "StatefulSet";
@@ -138,6 +138,22 @@ pub fn reason_to_skip(workload: &Value, allows_daemon_sets: bool) -> Option<Stri
     would_be_down.then(|| "a rollout would leave no pod available".to_owned())
 }
 
+/// The reason not to roll out a DaemonSet whose pods would all be replaced at once. Its only pod is replaced with the permission of
+/// the policy. Percentages are rounded up:
+/// <https://github.com/kubernetes/kubernetes/blob/v1.33.0/pkg/controller/daemon/util/daemonset_util.go>
+fn daemon_set_would_be_down(workload: &Value) -> Option<String> {
+    let nodes = number(workload, "/status/desiredNumberScheduled", 0);
+    let configured = workload.pointer("/spec/updateStrategy/rollingUpdate/maxUnavailable");
+    let unavailable = configured.and_then(|value| scaled_up(value, nodes)).unwrap_or(1);
+    let would_be_down = nodes > 1 && unavailable >= nodes;
+    would_be_down.then(|| format!("its maxUnavailable would replace the pods of all {nodes} nodes at once"))
+}
+
+/// A number, or a percentage of `total` that is rounded up.
+fn scaled_up(value: &Value, total: i64) -> Option<i64> {
+    value.as_i64().or_else(|| Some(percent(value)?.saturating_mul(total).saturating_add(99) / 100))
+}
+
 /// The number of pods that may be unavailable during a rollout; `None` for the default of Kubernetes.
 fn max_unavailable(workload: &Value, replicas: i64) -> Option<i64> {
     let strategy = if workload["kind"] == "StatefulSet" { "updateStrategy" } else { "strategy" };
@@ -147,10 +163,9 @@ fn max_unavailable(workload: &Value, replicas: i64) -> Option<i64> {
 
 /// The number of pods beyond the replicas that a Deployment may have during a rollout; the default is 25 %, rounded up.
 fn max_surge(workload: &Value, replicas: i64) -> i64 {
-    let of_percent = |percent: i64| percent.saturating_mul(replicas).saturating_add(99) / 100;
     let configured = workload.pointer("/spec/strategy/rollingUpdate/maxSurge");
-    let configured = configured.and_then(|value| value.as_i64().or_else(|| Some(of_percent(percent(value)?))));
-    configured.unwrap_or_else(|| of_percent(25))
+    let configured = configured.and_then(|value| scaled_up(value, replicas));
+    configured.unwrap_or_else(|| 25i64.saturating_mul(replicas).saturating_add(99) / 100)
 }
 
 fn percent(value: &Value) -> Option<i64> {
@@ -319,6 +334,27 @@ mod tests {
         assert!(reason_to_skip(&set(1, Value::Null), false).is_some());
         assert_eq!(reason_to_skip(&set(2, Value::Null), false), None);
         assert!(reason_to_skip(&set(3, json!({ "rollingUpdate": { "maxUnavailable": 3 } })), false).is_some());
+    }
+
+    #[test]
+    fn a_daemon_set_that_would_lose_its_pods_on_all_nodes_is_not_rolled_out() {
+        for (nodes, unavailable, is_allowed) in [
+            (2, Value::Null, true),
+            (2, json!(2), false),
+            (2, json!("100%"), false),
+            (2, json!("51%"), false),
+            (2, json!("50%"), true),
+            (3, json!(2), true),
+            (1, json!(1), true),
+            (1, Value::Null, true),
+            (2, json!(0), true),
+        ] {
+            let daemons = json!({
+                "kind": "DaemonSet", "status": { "desiredNumberScheduled": nodes },
+                "spec": { "updateStrategy": { "rollingUpdate": { "maxUnavailable": unavailable } } },
+            });
+            assert_eq!(reason_to_skip(&daemons, true).is_none(), is_allowed, "{daemons}");
+        }
     }
 
     #[test]
