@@ -7,6 +7,7 @@
 //! An apply removes all fields that its manager owns and that it does not contain. Anyone can choose the name of the operator as the
 //! field manager, so that the operator gives up everything but its annotations before it applies.
 
+use kube_devops_cluster::gitops::LAST_APPLIED;
 use kube_devops_cluster::install::FIELD_MANAGER;
 use kube_devops_cluster::managed_fields::{
     self, applied, extract, is_applied_by, of_others, paths, set_of, subtract, union,
@@ -25,11 +26,14 @@ const CONTAINER_FIELDS: &str = "/f:spec/f:template/f:spec/f:containers";
 pub const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 
 /// Returns the containers of a workload with the added fields and their present values. Fields that another manager has set since
-/// are not among them.
+/// are not among them. `kubectl apply` does not own a field that it leaves at its value, even if the manifest contains it.
 pub fn added(workload: &Value) -> Vec<Value> {
     let mut set = recorded(workload);
     for other in of_others(workload, FIELD_MANAGER).filter_map(|fields| fields.pointer(CONTAINER_FIELDS)) {
         subtract(&mut set, other);
+    }
+    if let Some(same) = common(&containers(&last_applied(workload)), &containers(workload)) {
+        subtract(&mut set, &same);
     }
     if let Some(set) = set.as_object_mut() {
         set.retain(|_, fields| fields.as_object().is_some_and(|fields| !fields.is_empty()));
@@ -83,6 +87,36 @@ fn retain(container: &mut Value, field: &str, retain: &dyn Fn(&mut Map<String, V
     if fields.is_empty() {
         container.remove(&key);
     }
+}
+
+/// The manifest that `kubectl apply` applied last, or null.
+fn last_applied(workload: &Value) -> Value {
+    let manifest = workload["metadata"]["annotations"][LAST_APPLIED].as_str();
+    manifest.and_then(|manifest| serde_json::from_str(manifest).ok()).unwrap_or_default()
+}
+
+/// The containers of a workload, by their keys in a set of fields.
+fn containers(workload: &Value) -> Value {
+    let containers = workload.pointer(CONTAINERS).and_then(Value::as_array).into_iter().flatten();
+    let by_key = containers.filter_map(|container| {
+        let key = json!({ "name": container.get("name")? });
+        Some((format!("k:{key}"), container.clone()))
+    });
+    by_key.collect::<Map<_, _>>().into()
+}
+
+/// Returns the set of the fields with the same value in both.
+fn common(one: &Value, other: &Value) -> Option<Value> {
+    if let (Value::Object(one), Value::Object(other)) = (one, other) {
+        let same = one.iter().filter_map(|(key, one)| {
+            let key_in_set = if key.starts_with("k:") { key.clone() } else { format!("f:{key}") };
+            Some((key_in_set, common(one, other.get(key)?)?))
+        });
+        return Some(same.collect::<Map<_, _>>()).filter(|same| !same.is_empty()).map(Value::Object);
+    }
+    // The API server returns the quantity 1 as text.
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    (text(one) == text(other)).then(|| json!({}))
 }
 
 /// Returns the value of [`ADDED_FIELDS`] for containers with added fields.
@@ -192,6 +226,28 @@ mod tests {
             let others = json!([{ "manager": manager, "operation": "Update", "fieldsV1": in_container("app", &all) }]);
             assert_eq!(added(&workload(&recorded, &others)), Vec::<Value>::new(), "{manager}");
         }
+    }
+
+    #[test]
+    fn fields_in_the_manifest_of_kubectl_apply_are_no_longer_added() {
+        let recorded: Value = serde_json::from_str(&record(&[app()])).unwrap_or_default();
+        let added_with = |container: Value| {
+            let mut workload = workload(&recorded, &json!([]));
+            let manifest = json!({ "spec": { "template": { "spec": { "containers": [container] } } } });
+            workload["metadata"]["annotations"][LAST_APPLIED] = manifest.to_string().into();
+            added(&workload)
+        };
+        let mut copied = app();
+        copied["image"] = json!("web:1");
+        assert_eq!(added_with(copied.clone()), Vec::<Value>::new());
+        copied["resources"]["limits"]["cpu"] = json!(1);
+        assert_eq!(added_with(copied.clone()), Vec::<Value>::new(), "the API server returns text");
+        copied["livenessProbe"] = json!({ "periodSeconds": 10, "timeoutSeconds": 1 });
+        let probe = json!({ "name": "app", "livenessProbe": { "tcpSocket": { "port": 80 } } });
+        assert_eq!(added_with(copied), [probe]);
+        let before = json!({ "name": "app", "livenessProbe": { "tcpSocket": { "port": 81 } } });
+        assert_eq!(added_with(before), [app()], "the manifest was applied before the patch");
+        assert_eq!(added_with(json!({ "name": "side", "image": "side:1" })), [app()]);
     }
 
     #[test]

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 
-use kube_devops_cluster::gitops::LAST_APPLIED;
 use kube_devops_core::pointer::escape;
 use serde_json::Value;
 
@@ -39,8 +38,8 @@ pub fn yielded(old: &Value, new: &Value) -> Vec<Yielded> {
     if old["metadata"]["annotations"].get(PATCHED_BY).is_none() {
         return Vec::new();
     }
-    let (added, applied) = (added(new), last_applied(new));
-    let (before, added, applied) = (by_name(containers(old)), by_name(&added), by_name(containers(&applied)));
+    let added = added(new);
+    let (before, added) = (by_name(containers(old)), by_name(&added));
     let mut yielded = Vec::new();
     for (index, container) in containers(new).iter().enumerate().rev() {
         let Some(name) = container["name"].as_str() else { continue };
@@ -50,10 +49,8 @@ pub fn yielded(old: &Value, new: &Value) -> Vec<Yielded> {
             yielded.push(Yielded { path, container: name.to_owned(), field: None });
             continue;
         }
-        let applied = applied.get(name).copied().unwrap_or(&Value::Null);
         let mut remove = |field: &[&str]| {
-            // `kubectl apply` does not own a field that it leaves at its value, even if the manifest contains it.
-            if get(added, field).is_some() && get(applied, field).is_none() {
+            if get(added, field).is_some() {
                 let keys: String = field.iter().map(|key| format!("/{}", escape(key))).collect();
                 let field = Some(field.join("."));
                 yielded.push(Yielded { path: format!("{path}{keys}"), container: name.to_owned(), field });
@@ -101,12 +98,6 @@ fn get<'a>(value: &'a Value, field: &[&str]) -> Option<&'a Value> {
 /// The request or limit of the whole pod.
 fn of_pod<'a>(workload: &'a Value, list: &str, resource: &str) -> Option<&'a Value> {
     workload.pointer("/spec/template/spec/resources")?.get(list)?.get(resource)
-}
-
-/// The manifest that `kubectl apply` applied last, or null.
-fn last_applied(workload: &Value) -> Value {
-    let manifest = workload["metadata"]["annotations"][LAST_APPLIED].as_str();
-    manifest.and_then(|manifest| serde_json::from_str(manifest).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

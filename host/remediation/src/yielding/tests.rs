@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use kube_devops_cluster::gitops::LAST_APPLIED;
 use serde_json::json;
 
 use super::*;
