@@ -10,7 +10,7 @@ use kube_devops_core::text::number;
 use kube_devops_core::{Needs, Subject, complete_object};
 use serde_json::Value;
 
-use super::added::{CONTAINERS, foreign, give_up};
+use super::added::{CONTAINERS, added, foreign, give_up};
 use super::job::{JobResult, PatchCount, Patched, RemediationJob, RolloutFailure, Step};
 use super::plan::{self, Addition, IGNORE, PATCHED_BY, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
 use super::rollout::{Progress, Rollout, is_observed, is_recorded, reason_to_skip, rollout};
@@ -195,13 +195,17 @@ pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>
 /// Decides about a workload whose template was changed by another client during the rollout of the patch.
 fn superseded(workload: &Value, failure: Option<&RolloutFailure>) -> Decision {
     let is_stalled = matches!(failure, Some(RolloutFailure::Stalled { .. }));
-    match (give_up(workload), rollout(workload)) {
+    match rollout(workload) {
         // The added fields are given up when the rollout of the other client is recorded.
-        (Some(_), Rollout::InProgress(progress)) if !is_recorded(workload) && !is_stalled => {
-            Decision::Done(JobResult::InProgress(progress))
+        Rollout::InProgress(progress) if give_up(workload).is_some() && !is_recorded(workload) && !is_stalled => {
+            return Decision::Done(JobResult::InProgress(progress));
         }
-        (Some(patch), _) => Decision::GiveUp { patch, result: JobResult::Superseded },
-        (None, _) => Decision::Done(JobResult::Superseded),
+        _ => {}
+    }
+    let result = if added(workload).is_empty() { JobResult::Superseded } else { JobResult::Completed };
+    match plan::abandon(workload) {
+        Some(patch) => Decision::GiveUp { patch, result },
+        None => Decision::Done(result),
     }
 }
 

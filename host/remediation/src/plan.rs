@@ -8,7 +8,7 @@ use kube_devops_core::quantity::Quantity;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::added::{ADDED_FIELDS, CONTAINERS, PROBES, added, record};
+use super::added::{ADDED_FIELDS, CONTAINERS, PROBES, added, give_up, record};
 
 /// The policy whose enforcement added fields.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
@@ -234,6 +234,25 @@ pub fn complete(workload: &Value) -> Value {
     let by = &workload["metadata"]["annotations"][PATCHED_BY];
     patch["metadata"]["annotations"] = json!({ PATCHED_BY: by, ADDED_FIELDS: record(&added(workload)) });
     patch
+}
+
+/// Returns the merge patch after which the operator no longer follows a rollout, because another client has changed the template;
+/// `None` if nothing is left of it. The annotations remain for as long as there are added fields.
+pub fn abandon(workload: &Value) -> Option<Value> {
+    let over: &[&str] =
+        if added(workload).is_empty() { &[PATCHED_BY, ROLLING_OUT, ADDED_FIELDS] } else { &[ROLLING_OUT] };
+    let existing = over.iter().filter(|name| workload["metadata"]["annotations"].get(**name).is_some());
+    let annotations: Map<String, Value> = existing.map(|name| ((*name).to_owned(), Value::Null)).collect();
+    let given_up = give_up(workload);
+    if annotations.is_empty() {
+        return given_up;
+    }
+    let version = &workload["metadata"]["resourceVersion"];
+    let mut patch = given_up.unwrap_or_else(|| json!({ "metadata": { "resourceVersion": version } }));
+    for (name, value) in annotations {
+        patch["metadata"]["annotations"][name] = value;
+    }
+    Some(patch)
 }
 
 /// Returns the strategic merge patch that removes all added fields, with the reason. Unlike an apply, it removes them whoever owns

@@ -428,10 +428,32 @@ fn the_rollout_of_another_client_is_never_reverted() {
     let mut workload = rolling_out();
     workload["spec"]["template"]["spec"]["containers"][0]["image"] = json!("broken:2");
     workload["status"]["conditions"] = json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded" }]);
-    assert_eq!(follow_up(&workload, restarted(), Step::Complete), Decision::Done(JobResult::Superseded));
+    let Decision::GiveUp { patch, result: JobResult::Superseded } = follow_up(&workload, restarted(), Step::Complete)
+    else {
+        panic!("not superseded")
+    };
+    let over = |annotations| json!({ "metadata": { "resourceVersion": "7", "annotations": annotations } });
+    assert_eq!(patch, over(json!({ ROLLING_OUT: null })));
     let mut completed = with("/metadata/annotations", json!({}));
     completed["status"]["availableReplicas"] = json!(0);
     assert_eq!(follow_up(&completed, restarted(), Step::Complete), Decision::Done(JobResult::Superseded));
+
+    // The added fields remain, with their record.
+    let added = json!({ "name": "app", "livenessProbe": { "tcpSocket": { "port": 80 } } });
+    workload["spec"]["template"]["spec"]["containers"][0]["livenessProbe"] = added["livenessProbe"].clone();
+    let record = record(&[added]);
+    workload["metadata"]["annotations"] = json!({ PATCHED_BY: "x", ADDED_FIELDS: record, ROLLING_OUT: "x" });
+    let Decision::GiveUp { patch, result: JobResult::Completed } = follow_up(&workload, None, Step::Check) else {
+        panic!("not completed")
+    };
+    assert_eq!(patch, over(json!({ ROLLING_OUT: null })));
+    workload["metadata"]["annotations"] = json!({ PATCHED_BY: "x", ADDED_FIELDS: record });
+    assert_eq!(follow_up(&workload, None, Step::Check), Decision::Done(JobResult::Completed));
+    workload["spec"]["template"]["spec"]["containers"][0]["livenessProbe"] = json!(null);
+    let Decision::GiveUp { patch, result: JobResult::Superseded } = follow_up(&workload, None, Step::Check) else {
+        panic!("not superseded")
+    };
+    assert_eq!(patch, over(json!({ PATCHED_BY: null, ADDED_FIELDS: null })));
 }
 
 #[test]
