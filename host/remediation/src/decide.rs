@@ -106,10 +106,20 @@ fn nothing_to_add(workload: &Value, plan: &Plan) -> Decision {
         // The old pods are being replaced, perhaps since before a restart of the operator.
         return Decision::Done(JobResult::Patched(adopted(workload, template)));
     }
-    let names: Vec<&str> = plan.without_port.iter().map(String::as_str).collect();
-    if !names.is_empty() {
-        let reason = "no TCP port to probe: declare a containerPort, or set defaultProbe.tcpPort in the policy";
-        return Decision::Done(JobResult::Skipped(format!("container {}: {reason}", names.join(", "))));
+    let without_port = [
+        (&plan.without_port, "no port to probe: declare a containerPort, or set defaultProbe.tcpPort in the policy"),
+        (
+            &plan.without_tcp_port,
+            "no TCP containerPort to probe: declare one; defaultProbe.tcpPort is for containers that declare no port",
+        ),
+    ];
+    let reasons = without_port.into_iter().filter(|(names, _)| !names.is_empty()).map(|(names, reason)| {
+        let names = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        format!("container {names}: {reason}")
+    });
+    let reasons = reasons.collect::<Vec<_>>().join("; ");
+    if !reasons.is_empty() {
+        return Decision::Done(JobResult::Skipped(reasons));
     }
     let result = match plan.rejected.first() {
         Some((check, field)) => JobResult::Skipped(format!(

@@ -46,8 +46,10 @@ pub struct Addition {
 pub struct Plan {
     /// The fields.
     pub additions: Vec<Addition>,
-    /// The containers that need a probe and have no port for it.
+    /// The containers that need a probe and declare no port, nor does the policy name one.
     pub without_port: BTreeSet<String>,
+    /// The containers that need a probe and declare only ports of other protocols than TCP.
+    pub without_tcp_port: BTreeSet<String>,
     /// The checks that request a value which is never added, with the field.
     pub rejected: BTreeSet<(String, String)>,
 }
@@ -72,7 +74,8 @@ pub fn plan(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Plan
         }
         match if is_probe(field) { probe(&value, found, policy.default_probe.as_ref()) } else { Some(value) } {
             Some(value) => plan.additions.push(Addition { container: name, field: field.clone(), value }),
-            None => drop(plan.without_port.insert(name)),
+            None if found["ports"].as_array().is_none_or(Vec::is_empty) => drop(plan.without_port.insert(name)),
+            None => drop(plan.without_tcp_port.insert(name)),
         }
     }
     if let Some(resources) = &policy.default_resources {

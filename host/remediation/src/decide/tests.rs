@@ -169,7 +169,12 @@ fn ignored_deleted_paused_and_recreated_workloads_are_not_patched() {
 fn a_container_without_a_port_is_skipped_with_the_fix() {
     let worker = with("/spec/template/spec/containers", json!([{ "name": "app", "image": "x:1" }]));
     let JobResult::Skipped(reason) = result(&worker, &job()) else { panic!("not skipped") };
-    assert!(reason.starts_with("container app: ") && reason.contains("defaultProbe.tcpPort"), "{reason}");
+    assert!(reason.starts_with("container app: no port to probe: declare a containerPort, or set"), "{reason}");
+    let udp = json!([{ "containerPort": 53, "protocol": "UDP" }]);
+    let dns = with("/spec/template/spec/containers", json!([{ "name": "dns", "ports": udp }, { "name": "app" }]));
+    let JobResult::Skipped(reason) = result(&dns, &job()) else { panic!("not skipped") };
+    assert!(reason.starts_with("container app: no port to probe"), "{reason}");
+    assert!(reason.contains("; container dns: no TCP containerPort to probe: "), "{reason}");
 }
 
 #[test]

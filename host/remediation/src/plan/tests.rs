@@ -46,10 +46,12 @@ fn only_missing_remediable_fields_are_added() {
         edit("worker", "/livenessProbe"),
         edit("dns", "/livenessProbe"),
     ];
-    let Plan { additions, without_port, rejected } = plan(&workload, &DevOpsPolicySpec::default(), &edits);
+    let Plan { additions, without_port, without_tcp_port, rejected } =
+        plan(&workload, &DevOpsPolicySpec::default(), &edits);
     assert_eq!(fields(&additions), [("app", "/readinessProbe"), ("proxy", "/livenessProbe")]);
     assert_eq!(additions[0].value["tcpSocket"]["port"], 80);
-    assert_eq!(without_port, ["dns".to_owned(), "worker".to_owned()].into());
+    assert_eq!(without_port, ["worker".to_owned()].into());
+    assert_eq!(without_tcp_port, ["dns".to_owned()].into());
     let rejected: Vec<&str> = rejected.iter().map(|(_, field)| field.as_str()).collect();
     let expected = ["/hostNetwork", "/image", "/livenessProbe", "/resourcesX", "/securityContext", "/startupProbe"];
     assert_eq!(rejected, expected);
