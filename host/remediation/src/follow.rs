@@ -77,19 +77,22 @@ impl Follow {
         self.next
     }
 
-    /// Starts a check. Returns a reason to revert that is not visible in the workload, and the next step.
+    /// Starts a check. The deletion of a policy does not wait longer than for a workload without a deadline: whoever can change the
+    /// workload chooses its deadline and its grace period. Returns a reason to revert that is not visible in the workload, and the next step.
     pub fn start<'a>(
         &mut self,
         key: &WorkloadKey,
         pods: impl Iterator<Item = &'a Arc<Subject>>,
+        is_policy_deleted: bool,
         now: Instant,
     ) -> (Option<RolloutFailure>, Step) {
         self.next = now + PERIOD;
         let progress = self.progress;
-        let limit = progress.deadline.map_or(self.rollout_deadline, |deadline| deadline + MARGIN);
+        let longest = if is_policy_deleted { self.rollout_deadline } else { Duration::MAX };
+        let limit = progress.deadline.map_or(self.rollout_deadline, |deadline| deadline + MARGIN).min(longest);
         let is_late = self.complete.is_none() && now.saturating_duration_since(self.progressed) >= limit;
         let stalled = is_late.then_some(RolloutFailure::Stalled { progress, limit });
-        let is_settled = self.complete.is_some_and(|at| now.saturating_duration_since(at) >= self.settle);
+        let is_settled = self.complete.is_some_and(|at| now.saturating_duration_since(at) >= self.settle.min(longest));
         let step = match (self.is_restored, is_settled) {
             (true, _) => Step::Adopt,
             (false, false) if now < self.give_up => Step::Watch,

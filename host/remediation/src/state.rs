@@ -43,6 +43,7 @@ pub struct Remediations {
     /// The controller of the pods of a workload whose patch waits for the finalizer of the policy, by uid.
     awaits_finalizer: Option<String>,
     is_running: bool,
+    is_policy_deleted: bool,
     /// Whether the last job was the check of a listed workload.
     checked_last: bool,
 }
@@ -64,10 +65,16 @@ impl Entry {
     }
 
     /// Starts the check that is due.
-    fn start<'a>(&mut self, key: WorkloadKey, pods: impl Iterator<Item = &'a Arc<Subject>>, now: Instant) -> NextJob {
+    fn start<'a>(
+        &mut self,
+        key: WorkloadKey,
+        pods: impl Iterator<Item = &'a Arc<Subject>>,
+        is_policy_deleted: bool,
+        now: Instant,
+    ) -> NextJob {
         match &mut self.follow {
             Some(follow) => {
-                let (failure, step) = follow.start(&key, pods, now);
+                let (failure, step) = follow.start(&key, pods, is_policy_deleted, now);
                 NextJob::Follow { key, failure, step }
             }
             None => {
@@ -126,6 +133,11 @@ impl Remediations {
         self.awaits_finalizer.is_some() || self.workloads.values().any(|entry| entry.follow.is_some())
     }
 
+    /// Whether the policy is being deleted: its deletion waits for rollouts.
+    pub fn set_policy_deleted(&mut self, is_deleted: bool) {
+        self.is_policy_deleted = is_deleted;
+    }
+
     /// The patches so far.
     pub fn patches(&self) -> Arc<BTreeMap<WorkloadKey, PatchCount>> {
         self.patches.clone()
@@ -152,7 +164,7 @@ impl Remediations {
         let owner = if enforces { self.next_remediation(options, now) } else { None };
         let job = match (listed, owner) {
             (Some(key), owner) if !self.checked_last || owner.is_none() => {
-                self.workloads.get_mut(&key).map(|entry| entry.start(key, pods, now))
+                self.workloads.get_mut(&key).map(|entry| entry.start(key, pods, self.is_policy_deleted, now))
             }
             (_, owner) => owner.map(|owner| NextJob::Remediate { owner }),
         };

@@ -89,6 +89,35 @@ fn a_rollout_may_take_long_but_not_without_progress() {
 }
 
 #[test]
+fn the_deletion_of_a_policy_does_not_wait_for_the_deadlines_of_workloads() {
+    let start = start();
+    let progress = Progress { deadline: Some(seconds(2_000_000_000)), ..Progress::default() };
+    let mut remediations = rolling_out(start);
+    next(&mut remediations, start);
+    remediations.followed(key("web"), &JobResult::InProgress(progress), &options(), start);
+    let mut now = start + seconds(3600);
+    assert_eq!(failure(next(&mut remediations, now)), None);
+    remediations.followed(key("web"), &JobResult::InProgress(progress), &options(), now);
+    remediations.set_policy_deleted(true);
+    now = now + seconds(2);
+    assert_eq!(failure(next(&mut remediations, now)), Some(RolloutFailure::Stalled { progress, limit: seconds(600) }));
+
+    // Nor for the time that containers may take to stop.
+    let JobResult::Patched(patched) = patched("app") else { panic!("not patched") };
+    let patched = JobResult::Patched(Patched { settle: seconds(2_000_000_000), ..patched });
+    remediations.followed(key("web"), &patched, &options(), now);
+    next(&mut remediations, now);
+    remediations.followed(key("web"), &JobResult::RolledOut, &options(), now);
+    for (after, expected) in [(599, Step::Check), (602, Step::Complete)] {
+        let Some(NextJob::Follow { step, failure: None, .. }) = next(&mut remediations, now + seconds(after)) else {
+            panic!("not followed")
+        };
+        assert_eq!(step, expected);
+        remediations.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(after));
+    }
+}
+
+#[test]
 fn the_time_without_progress_starts_when_pods_of_a_complete_rollout_become_unavailable() {
     let mut now = start();
     let mut remediations = rolling_out(now);

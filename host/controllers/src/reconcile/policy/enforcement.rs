@@ -40,6 +40,7 @@ impl Policy {
             _ => None,
         };
         let subjects = pods.pods(&key.namespace).map(|(_, subject)| subject);
+        self.remediations.set_policy_deleted(self.is_deleted());
         let next = self.remediations.next(&options.enforce, rules.is_some(), subjects, now)?;
         let (namespace, policy) = (key.namespace.to_string(), key.name.to_string());
         Some(match (next, rules) {
