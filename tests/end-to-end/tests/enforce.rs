@@ -235,6 +235,137 @@ async fn a_released_workload_has_no_added_fields_and_accepts_other_probes() -> R
     Ok(())
 }
 
+fn release_web(namespace: &Namespace) -> String {
+    let mut command = kube_devops();
+    command.args(["release", "deployment/web", "--kubeconfig"]).arg(namespace.kubeconfig().path());
+    run(command.args(["-n", namespace.name()])).exits(0).stdout
+}
+
+#[tokio::test]
+async fn added_probes_that_a_user_has_edited_are_released_and_reverted() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("edited").await?;
+    let more = failing_probes(json!({ "progressDeadlineSeconds": 10 }));
+    apply(
+        &namespace,
+        &documents(&[bare_workload("Deployment", "web", &json!({})), bare_workload("Deployment", "failing", &more)]),
+    )
+    .await?;
+    for name in ["web", "failing"] {
+        namespace.kubectl(["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]).await?;
+    }
+    apply(&namespace, &policy("enforcing", &without_restarts())).await?;
+    let edit = json!({ "spec": { "template": { "spec": { "containers": [
+        { "name": "app", "readinessProbe": { "periodSeconds": 3, "timeoutSeconds": 2 } },
+    ] } } } });
+    expect_patch(&operator, &namespace, "deployment", "failing").await?;
+    namespace.kubectl(["patch", "deployment", "failing", "-p", &edit.to_string()]).await?;
+    expect_state(&operator, &namespace, "enforcing", "failing", "Reverted").await?;
+    assert!(is_unchanged(&get(&namespace, "deployment", "failing").await?));
+    namespace.kubectl(["rollout", "status", "deployment/failing", "--timeout=90s"]).await?;
+
+    expect_state(&operator, &namespace, "enforcing", "web", "Patched").await?;
+    namespace.kubectl(["patch", "deployment", "web", "-p", &edit.to_string()]).await?;
+    let released = "deployment/web released; removed fields:\n  container app: readinessProbe\n";
+    assert_eq!(release_web(&namespace), released);
+    let web = get(&namespace, "deployment", "web").await?;
+    assert!(is_unchanged(&web), "{web:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn added_probes_that_a_team_has_copied_into_its_manifest_are_not_released() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("copied").await?;
+    let mut manifest = bare_workload("Deployment", "web", &json!({}));
+    apply(&namespace, &manifest.to_string()).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    expect_state(&operator, &namespace, "enforcing", "web", "Patched").await?;
+    manifest["spec"]["template"]["spec"]["containers"][0]["livenessProbe"] =
+        json!({ "tcpSocket": { "port": 8080 }, "periodSeconds": 1 });
+    apply(&namespace, &manifest.to_string()).await?;
+    let released = "deployment/web released; removed fields:\n  container app: readinessProbe\n";
+    assert_eq!(release_web(&namespace), released);
+    let web = get(&namespace, "deployment", "web").await?;
+    let container = container(&web);
+    assert_eq!(container["livenessProbe"]["tcpSocket"]["port"], 8080);
+    assert!(container.get("readinessProbe").is_none(), "{web:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn fields_that_a_tenant_applies_as_the_operator_remain() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("impersonated").await?;
+    let server_side = async |manager: &str, object: &Value| {
+        let manager = format!("--field-manager={manager}");
+        namespace.kubectl_with_input(["apply", "--server-side", &manager, "-f", "-"], &object.to_string()).await
+    };
+    let secured = json!({
+        "automountServiceAccountToken": false,
+        "containers": [{ "name": "app", "securityContext": { "allowPrivilegeEscalation": false, "runAsNonRoot": true } }],
+    });
+    let with_security = |name: &str| {
+        let mut object = bare_workload("Deployment", name, &json!({}));
+        let spec = &mut object["spec"]["template"]["spec"];
+        spec["containers"][0]["securityContext"] = secured["containers"][0]["securityContext"].clone();
+        spec["automountServiceAccountToken"] = false.into();
+        object
+    };
+    // The tenant lets the field manager of the operator be the only owner of the fields.
+    server_side("tenant", &with_security("web")).await?;
+    let fields = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+        "spec": { "template": { "spec": secured } },
+    });
+    server_side("kube-devops", &fields).await?;
+    server_side("tenant", &bare_workload("Deployment", "web", &json!({}))).await?;
+    // Another one uses no other field manager.
+    server_side("kube-devops", &with_security("own")).await?;
+
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    for name in ["web", "own"] {
+        let status = expect_state(&operator, &namespace, "enforcing", name, "Conflict").await?;
+        let message = state(&status, name).1;
+        assert!(message.starts_with("another client uses the field manager kube-devops"), "{message}");
+    }
+    for name in ["web", "own"] {
+        expect_probe(&operator, &namespace, name).await?;
+        expect_state(&operator, &namespace, "enforcing", name, "Patched").await?;
+        let workload = get(&namespace, "deployment", name).await?;
+        assert_eq!(workload["spec"]["template"]["spec"]["automountServiceAccountToken"], false, "{workload:#}");
+        let security = &container(&workload)["securityContext"];
+        assert_eq!(security, &secured["containers"][0]["securityContext"], "{workload:#}");
+    }
+    // A revert removes nothing else either.
+    let annotations = get(&namespace, "deployment", "web").await?["metadata"]["annotations"].take();
+    let mut fields = fields;
+    for name in ["devops.stochastic.io/patched-by", "devops.stochastic.io/added-fields"] {
+        fields["metadata"]["annotations"][name] = annotations[name].clone();
+    }
+    server_side("kube-devops", &fields).await?;
+    release_web(&namespace);
+    let web = get(&namespace, "deployment", "web").await?;
+    assert!(is_unchanged(&web), "{web:#}");
+    assert_eq!(container(&web)["securityContext"]["runAsNonRoot"], true, "{web:#}");
+    namespace.kubectl(["delete", "devopspolicy", "enforcing", "--timeout=30s"]).await?;
+    Ok(())
+}
+
+/// Waits until a Deployment has an added probe.
+async fn expect_probe(operator: &Controller, namespace: &Namespace, name: &str) -> Result<()> {
+    eventually(DEADLINE, "the probe", async || {
+        let workload = get(namespace, "deployment", name).await?;
+        ensure!(container(&workload).get("livenessProbe").is_some(), "it is {workload:#}");
+        Ok(())
+    })
+    .await
+    .with_context(|| operator.log())
+}
+
 #[tokio::test]
 async fn workloads_that_must_not_be_patched_are_skipped_with_a_reason() -> Result<()> {
     let setting = Setting::start().await?;
