@@ -121,18 +121,6 @@ impl Document {
 }
 
 impl Index {
-    /// Returns the manifests in a list that are described as expected. One that is not, which anyone with write access can add, does not
-    /// hide the others.
-    pub fn known_manifests(bytes: &[u8]) -> Vec<Descriptor> {
-        #[derive(Deserialize)]
-        struct Entries {
-            #[serde(default)]
-            manifests: Vec<serde_json::Value>,
-        }
-        let entries = serde_json::from_slice::<Entries>(bytes).map(|entries| entries.manifests).unwrap_or_default();
-        entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect()
-    }
-
     /// Returns the manifest of a component: the only one, or the one for the architecture `wasm`.
     ///
     /// # Errors

@@ -156,6 +156,7 @@ impl OciError {
             Self::TooLarge { .. } => "TooLarge",
             Self::Size { .. } | Self::Digest { .. } => "DigestMismatch",
             Self::Manifest(_) => "NotAModule",
+            Self::Signature(SignatureError::Incomplete { .. }) => "SignatureSearchIncomplete",
             Self::Signature(_) => "SignatureInvalid",
             Self::Store { .. } => "StoreFailed",
         }
@@ -176,13 +177,30 @@ pub enum SignatureError {
         /// Why each signature is not valid, without repetitions.
         reasons: Vec<String>,
     },
+    /// No valid signature was found, but there is more than is read.
+    #[error(
+        "no valid signature of {digest} was found, but not everything was read: {}{}; remove what is not needed, or sign again with \
+         `module sign`, whose signature is read first", limits.join("; "), in_parentheses(reasons)
+    )]
+    Incomplete {
+        /// The digest of the manifest.
+        digest: Digest,
+        /// What was read of how much.
+        limits: Vec<String>,
+        /// Why signatures that were read are not valid, without repetitions.
+        reasons: Vec<String>,
+    },
+}
+
+fn in_parentheses(reasons: &[String]) -> String {
+    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) }
 }
 
 impl SignatureError {
     /// The digest of the manifest that is not signed as required.
     pub fn digest(&self) -> &Digest {
         match self {
-            Self::Unsigned(digest) | Self::Untrusted { digest, .. } => digest,
+            Self::Unsigned(digest) | Self::Untrusted { digest, .. } | Self::Incomplete { digest, .. } => digest,
         }
     }
 }

@@ -1,16 +1,16 @@
 //! Manifests, blobs and tags of a repository.
 
 use bytes::Bytes;
-use http::{Method, header};
+use http::{HeaderMap, Method, header};
 
 use super::transport::upload_time;
 use super::{Call, Repository, absolute, attempts};
-use crate::artifact::{ACCEPTED_MANIFESTS, Descriptor, Document, Index, Layout, MANIFEST, Manifest, Module};
+use crate::artifact::{ACCEPTED_MANIFESTS, Descriptor, Document, Layout, MANIFEST, Manifest, Module};
 use crate::budget::{Budget, Reserved};
 use crate::{Digest, OciError, blocking};
 
 /// The largest manifest, in bytes: the limit of the distribution specification.
-const MAX_MANIFEST_SIZE: u64 = 4 * 1024 * 1024;
+pub(super) const MAX_MANIFEST_SIZE: u64 = 4 * 1024 * 1024;
 
 /// A module that was pulled.
 #[derive(Debug)]
@@ -119,30 +119,6 @@ impl Repository {
         Ok(bytes)
     }
 
-    /// Returns the manifests that refer to a manifest, at most `most`.
-    pub(crate) async fn referrers(&self, digest: &Digest, most: usize) -> Result<Vec<Descriptor>, OciError> {
-        let url = self.url(&format!("referrers/{digest}"));
-        let found = match self.get(url, &[], "the referrers", MAX_MANIFEST_SIZE).await {
-            Ok(bytes) => Index::known_manifests(&bytes),
-            Err(error) if error.is_transient() => return Err(error),
-            // A registry without referrers answers with one of many errors; clients store them with a tag then.
-            Err(OciError::NotFound { .. } | OciError::Status { .. }) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let tagged = match self.manifest(&format!("sha256-{}", digest.hexadecimal())).await {
-            Ok((_, Document::Index(index))) => index.manifests,
-            Ok((_, Document::Manifest(_))) | Err(OciError::NotFound { .. } | OciError::Manifest(_)) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let mut all: Vec<Descriptor> = Vec::new();
-        for descriptor in found.into_iter().chain(tagged) {
-            if all.len() < most && all.iter().all(|known| known.digest != descriptor.digest) {
-                all.push(descriptor);
-            }
-        }
-        Ok(all)
-    }
-
     /// Returns a manifest that exists; `None` if it does not.
     pub(crate) async fn existing_manifest(&self, version: &str) -> Result<Option<Manifest>, OciError> {
         match self.manifest(version).await {
@@ -203,8 +179,20 @@ impl Repository {
         what: &str,
         limit: u64,
     ) -> Result<Vec<u8>, OciError> {
+        Ok(self.get_with_headers(url, headers, what, limit).await?.1)
+    }
+
+    /// Returns the headers and the body of an answer.
+    pub(super) async fn get_with_headers(
+        &self,
+        url: String,
+        headers: &[(header::HeaderName, &str)],
+        what: &str,
+        limit: u64,
+    ) -> Result<(HeaderMap, Vec<u8>), OciError> {
         let response = self.call(Call { method: Method::GET, url, headers, body: Bytes::new(), what }).await?;
-        self.transport.read(response, &self.host, what, limit).await
+        let head = response.headers().clone();
+        Ok((head, self.transport.read(response, &self.host, what, limit).await?))
     }
 
     /// Limits the time of all requests of a command.

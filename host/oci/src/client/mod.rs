@@ -3,6 +3,7 @@
 mod authentication;
 mod content;
 mod deadline;
+mod referrers;
 mod token;
 mod transport;
 
@@ -15,6 +16,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 pub use content::Pulled;
+pub(crate) use referrers::{Evidence, Referrer};
 pub use transport::check_ca_bundle;
 
 use crate::credentials::{Credential, Keychain};

@@ -8,7 +8,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
-use super::{MAX_COUNT, simple, tag};
+use super::{MAX_SIGNATURES, simple, tag};
 use crate::artifact::{Descriptor, MANIFEST, Manifest};
 use crate::client::Repository;
 use crate::{Digest, OciError};
@@ -76,7 +76,7 @@ impl Repository {
             let existing = self.existing_manifest(&tag(digest)).await?;
             let mut layers = existing.map(|manifest| manifest.layers).unwrap_or_default();
             // Older signatures than a client reads are of no use.
-            layers.drain(..layers.len().saturating_sub(MAX_COUNT - 1));
+            layers.drain(..layers.len().saturating_sub(MAX_SIGNATURES - 1));
             layers.push(layer);
             let digests: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
             let configuration = json!({
