@@ -34,6 +34,20 @@ pub enum OciError {
         /// The time limit.
         limit: Duration,
     },
+    /// The registry sends less than the slowest connection that is supported.
+    #[error(
+        "{host} sent only {received} bytes of {what} within {:.1} s: at least 64 KiB per second are needed", elapsed.as_secs_f32()
+    )]
+    Slow {
+        /// The host.
+        host: String,
+        /// What was requested.
+        what: String,
+        /// The number of bytes.
+        received: u64,
+        /// The time.
+        elapsed: Duration,
+    },
     /// There is no memory for the module, because others are being fetched.
     #[error("there was no memory for the module within {limit:?}: others are being fetched, or wait to be loaded")]
     Busy {
@@ -147,7 +161,7 @@ impl OciError {
         match self {
             Self::Configuration(_) => "ConfigurationInvalid",
             Self::Credentials { .. } => "CredentialsInvalid",
-            Self::Connection { .. } | Self::Timeout { .. } => "RegistryUnreachable",
+            Self::Connection { .. } | Self::Timeout { .. } | Self::Slow { .. } => "RegistryUnreachable",
             Self::Busy { .. } => "Busy",
             Self::Denied { .. } => "AccessDenied",
             Self::NotFound { .. } => "NotFound",

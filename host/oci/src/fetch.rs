@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::blocking;
-pub use crate::budget::{Budget, Reserved};
+pub use crate::budget::{Budget, Reserved, SLOW};
 use crate::client::{Access, Options, Repository};
 use crate::store::{Record, Store, repository};
 use crate::{Digest, Keychain, OciError, PublicKey, Reference};
@@ -129,7 +129,7 @@ async fn known(store: Option<&Store>, request: &Request<'_>, manifest: &Digest) 
     let found = blocking::run(move || records.find(&reference, &manifest)).await?;
     let Some(record) = found.filter(|record| record.size <= request.most) else { return Ok(None) };
     let reserved = match request.budget {
-        Some(budget) => Some(budget.reserve(record.size, request.options.timeouts.deadline).await?),
+        Some(budget) => Some(budget.reserve_local(record.size, request.options.timeouts.deadline).await?),
         None => None,
     };
     let read = move || store.content(&record).map(|component| Fetched { record, component, reserved });

@@ -13,7 +13,7 @@ use axum::response::Response;
 use kube_devops_oci::artifact::{COMPONENT, Layout, Module};
 use kube_devops_oci::fetch::{Budget, Request as FetchRequest, fetch};
 use kube_devops_oci::{Access, Digest, Keychain, OciError, Options, Reference, Repository, Store, Timeouts};
-use support::{Server, answer, with_header};
+use support::{Server, answer, trickle, with_header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BYTES: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -119,23 +119,14 @@ async fn a_registry_that_does_not_answer_is_given_up() {
     assert!(error_text.contains("no answer within 300ms"), "{error_text}");
 }
 
-/// Streams a space again and again, faster than the limit for each part of an answer.
-fn trickle() -> Body {
-    let parts = futures::stream::unfold((), async |()| {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
-    });
-    Body::from_stream(parts)
-}
-
 #[tokio::test]
 async fn the_requests_to_log_in_count_towards_the_deadline() {
     let timeouts = Timeouts { idle: Duration::from_millis(300), deadline: Duration::from_secs(1) };
     let options = Options { plain_http: true, timeouts, ..Options::default() };
-    let tokens = Server::start(|_: &Request| answer(200, trickle())).await;
+    let tokens = Server::start(|_: &Request| answer(200, trickle(16 * 1024))).await;
     let challenge = format!("Bearer realm=\"http://{}/token\",service=\"x\"", tokens.host());
     let denying = Server::start(move |_: &Request| with_header(401, "www-authenticate", &challenge)).await;
-    let failing = Server::start(|_: &Request| answer(500, trickle())).await;
+    let failing = Server::start(|_: &Request| answer(500, trickle(16 * 1024))).await;
     for server in [denying, failing] {
         let (reference, keychain) = (server.reference("a:1"), keychain(server.host()));
         let opened = Repository::open(&reference, &keychain, &options, Access::Pull).await;
@@ -149,7 +140,7 @@ async fn our_own_memory_is_not_the_fault_of_the_registry() {
     let server = module_server().await;
     let timeouts = Timeouts { idle: Duration::from_secs(20), deadline: Duration::from_millis(300) };
     let options = Options { plain_http: true, timeouts, ..Options::default() };
-    let (reference, keychain, budget) = (server.reference("a:1"), Keychain::default(), Budget::new(1024));
+    let (reference, keychain, budget) = (server.reference("a:1"), Keychain::default(), Budget::new(0, 1024));
     let request = FetchRequest { budget: Some(&budget), ..request(&reference, &options, &keychain) };
     let first = fetch(None, request).await.unwrap();
     let error = fetch(None, request).await.unwrap_err();

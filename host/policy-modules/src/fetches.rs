@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kube_devops_oci::fetch::SLOW;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::oci::Fetch;
 
-/// The most versions that are fetched, or wait to be loaded, at the same time. A fetch that is slow is not counted.
+/// The most versions that are fetched, or wait to be loaded, at the same time. A fetch that is slow is not counted; what it reads is
+/// still limited by the budget of memory.
 const SLOTS: usize = 4;
-/// The time after which a fetch is slow: it waits for its registry, and must not delay the modules of others. What it reads is still
-/// limited by the budget of memory.
-const SLOW: Duration = Duration::from_secs(2);
 
 /// Whether another version may be fetched. `started` are the times at which those in progress were started, and `waiting` is the number
 /// of versions that wait to be loaded.

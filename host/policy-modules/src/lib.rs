@@ -50,8 +50,9 @@ use metrics::Metrics;
 use statuses::StatusWriter;
 use store::ModuleStore;
 
-/// The memory for modules that are fetched or wait to be loaded, in bytes: one module of the largest size, and usual ones beside it.
-const BUDGET: usize = 40 * 1024 * 1024;
+/// The memory for modules that are fetched or wait to be loaded, in bytes, in addition to one of the largest size. Only modules whose
+/// registry is quick use it.
+const QUICK: usize = 8 * 1024 * 1024;
 
 /// The checks of the program and of all modules, which change while the program runs.
 #[derive(Clone)]
@@ -97,8 +98,13 @@ pub fn start(
     let most = catalog.engine().limits().module;
     let cache = catalog.engine().cache_folder().map(|folder| Cache::new(folder.to_owned()));
     let (namespace, store) = (options.namespace.clone(), ModuleStore::new(most));
-    let fetcher =
-        Fetcher { client: client.clone(), namespace, store: cache, most: most as u64, budget: Budget::new(BUDGET) };
+    let fetcher = Fetcher {
+        client: client.clone(),
+        namespace,
+        store: cache,
+        most: most as u64,
+        budget: Budget::new(QUICK, most),
+    };
     let statuses = StatusWriter::new(client.clone());
     let manager = Manager {
         client,

@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::token::{self, Challenge};
+use super::transport::Body;
 use super::{Repository, SMALL};
 use crate::OciError;
 use crate::credentials::Secret;
@@ -111,7 +112,7 @@ impl Repository {
             }
             _ => return Err(self.status_error(host, response).await),
         }
-        let answer = self.transport.read(response, &host, "the answer of the token server", SMALL).await?;
+        let answer = self.transport.read(response, &host, Body::of("the answer of the token server", SMALL)).await?;
         token::token(&answer).ok_or_else(|| self.protocol(format!("its token server {host} returned no token")))
     }
 

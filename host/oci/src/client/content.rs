@@ -3,14 +3,17 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
-use super::transport::upload_time;
+use super::transport::{Body, transfer_time};
 use super::{Call, Repository, absolute, attempts};
 use crate::artifact::{ACCEPTED_MANIFESTS, Descriptor, Document, Layout, MANIFEST, Manifest, Module};
-use crate::budget::{Budget, Reserved};
+use crate::budget::{Budget, Growing, Reserved, SLOW};
 use crate::{Digest, OciError, blocking};
 
 /// The largest manifest, in bytes: the limit of the distribution specification.
 pub(super) const MAX_MANIFEST_SIZE: u64 = 4 * 1024 * 1024;
+
+/// The name of a component in errors.
+const COMPONENT: &str = "the component";
 
 /// A module that was pulled.
 #[derive(Debug)]
@@ -44,13 +47,28 @@ impl Repository {
         if layer.size > most {
             return Err(OciError::TooLarge { what: "the module".to_owned(), limit: most });
         }
-        // The registry is not to blame for this wait.
-        let reserved = match budget {
-            Some(budget) => Some(budget.reserve(layer.size, self.deadline.total).await?),
-            None => None,
+        let (component, reserved) = match budget {
+            Some(budget) => {
+                let (component, reserved) = self.within_budget(&layer, budget).await?;
+                (component, Some(reserved))
+            }
+            None => (self.within(self.blob(&layer, COMPONENT, None)).await?, None),
         };
-        let component = self.within(self.blob(&layer, "the component")).await?;
         Ok(Pulled { digest: layer.digest, component, reserved })
+    }
+
+    /// Returns a component and its memory in the budget.
+    async fn within_budget(&self, layer: &Descriptor, budget: &Budget) -> Result<(Vec<u8>, Reserved), OciError> {
+        if let Some(memory) = budget.quick(layer.size) {
+            let read = self.within(self.blob(layer, COMPONENT, Some(&memory)));
+            if let Ok(component) = tokio::time::timeout(SLOW, read).await {
+                return Ok((component?, memory.reserved()));
+            }
+            // What has arrived is dropped, so that its memory is free for the modules of others.
+        }
+        // The registry is not to blame for this wait.
+        let reserved = budget.reserve(layer.size, self.deadline.total).await?;
+        Ok((self.within(self.blob(layer, COMPONENT, None)).await?, reserved))
     }
 
     /// Returns the descriptor of the component of a module.
@@ -75,7 +93,7 @@ impl Repository {
     ///
     /// If the registry cannot be reached or rejects it.
     pub async fn push(&self, tag: &str, module: &Module<'_>) -> Result<Digest, OciError> {
-        self.deadline.extend(upload_time(module.component.len()));
+        self.deadline.extend(transfer_time(module.component.len() as u64));
         self.within(async {
             let layout = Layout::of(module);
             self.push_blob(module.component).await?;
@@ -90,7 +108,7 @@ impl Repository {
         let what = format!("the manifest {version}");
         let headers = [(header::ACCEPT, ACCEPTED_MANIFESTS)];
         let url = self.url(&format!("manifests/{version}"));
-        let bytes = self.get(url, &headers, &what, MAX_MANIFEST_SIZE).await?;
+        let (_, bytes) = self.get(url, &headers, Body::of(&what, MAX_MANIFEST_SIZE)).await?;
         let digest = Digest::of(&bytes);
         if let Ok(requested) = version.parse::<Digest>()
             && requested != digest
@@ -100,11 +118,18 @@ impl Repository {
         Ok((digest, Document::read(&bytes)?))
     }
 
-    /// Returns a blob, and compares its size and digest.
-    pub(crate) async fn blob(&self, descriptor: &Descriptor, what: &str) -> Result<Vec<u8>, OciError> {
+    /// Returns a blob, and compares its size and digest. `memory` is reserved for the bytes that arrive.
+    pub(crate) async fn blob(
+        &self,
+        descriptor: &Descriptor,
+        what: &str,
+        memory: Option<&Growing>,
+    ) -> Result<Vec<u8>, OciError> {
         let url = self.url(&format!("blobs/{}", descriptor.digest));
+        let name = format!("{what} {}", descriptor.digest);
         // A byte more than stated is enough to know that the manifest is wrong.
-        let bytes = self.get(url, &[], &format!("{what} {}", descriptor.digest), descriptor.size).await?;
+        let body = Body { what: &name, limit: descriptor.size, memory };
+        let (_, bytes) = self.get(url, &[], body).await?;
         if bytes.len() as u64 != descriptor.size {
             return Err(OciError::Size { expected: descriptor.size, found: bytes.len() as u64 });
         }
@@ -172,27 +197,17 @@ impl Repository {
         Ok(digest)
     }
 
-    async fn get(
-        &self,
-        url: String,
-        headers: &[(header::HeaderName, &str)],
-        what: &str,
-        limit: u64,
-    ) -> Result<Vec<u8>, OciError> {
-        Ok(self.get_with_headers(url, headers, what, limit).await?.1)
-    }
-
     /// Returns the headers and the body of an answer.
-    pub(super) async fn get_with_headers(
+    pub(super) async fn get(
         &self,
         url: String,
         headers: &[(header::HeaderName, &str)],
-        what: &str,
-        limit: u64,
+        body: Body<'_>,
     ) -> Result<(HeaderMap, Vec<u8>), OciError> {
-        let response = self.call(Call { method: Method::GET, url, headers, body: Bytes::new(), what }).await?;
+        let call = Call { method: Method::GET, url, headers, body: Bytes::new(), what: body.what };
+        let response = self.call(call).await?;
         let head = response.headers().clone();
-        Ok((head, self.transport.read(response, &self.host, what, limit).await?))
+        Ok((head, self.transport.read(response, &self.host, body).await?))
     }
 
     /// Limits the time of all requests of a command.

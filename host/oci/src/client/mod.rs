@@ -23,7 +23,7 @@ use crate::credentials::{Credential, Keychain};
 use crate::{OciError, Reference, blocking};
 use authentication::State;
 use deadline::Deadline;
-use transport::Transport;
+use transport::{Body, Transport};
 
 /// The attempts of a request, with a backoff between them.
 const ATTEMPTS: u32 = 3;
@@ -48,7 +48,8 @@ pub struct Options {
 /// The time limits for requests, so that a slow registry cannot hold anything up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timeouts {
-    /// The limit for the head of an answer, after the time for an upload, and for each part of its body. Default: 30 s.
+    /// The limit for the head of an answer, after the time for an upload, and for each part of its body, and the time that the body may
+    /// take longer than with the slowest connection, of 64 KiB per second. Default: 30 s.
     pub idle: Duration,
     /// The limit for all requests of a command, and the time for uploads. Default: 180 s.
     pub deadline: Duration,
@@ -254,7 +255,7 @@ impl Repository {
         let status = response.status().as_u16();
         let seconds =
             response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        let body = self.transport.read(response, &host, "an error", SMALL).await.unwrap_or_default();
+        let body = self.transport.read(response, &host, Body::of("an error", SMALL)).await.unwrap_or_default();
         let mut detail = message(&body)
             .filter(|message| !self.is_secret(message))
             .map(|message| format!(": {message}"))

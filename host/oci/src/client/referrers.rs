@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::Repository;
 use super::content::MAX_MANIFEST_SIZE;
+use super::transport::Body;
 use crate::artifact::ACCEPTED_MANIFESTS;
 use crate::{Digest, OciError};
 
@@ -113,7 +114,7 @@ impl Repository {
         let mut next = Some(format!("referrers/{digest}"));
         for page in 0..MAX_PAGES {
             let Some(path) = next.take() else { break };
-            match self.get_with_headers(self.url(&path), &[], "the referrers", MAX_MANIFEST_SIZE).await {
+            match self.get(self.url(&path), &[], Body::of("the referrers", MAX_MANIFEST_SIZE)).await {
                 Ok((headers, index)) => {
                     all.add(&index, &mut known);
                     next = next_page(&headers).map(|query| format!("referrers/{digest}?{query}"));
@@ -126,8 +127,7 @@ impl Repository {
         }
         all.is_truncated |= next.is_some();
         let url = self.url(&format!("manifests/sha256-{}", digest.hexadecimal()));
-        match self.get_with_headers(url, &[(header::ACCEPT, ACCEPTED_MANIFESTS)], "the index", MAX_MANIFEST_SIZE).await
-        {
+        match self.get(url, &[(header::ACCEPT, ACCEPTED_MANIFESTS)], Body::of("the index", MAX_MANIFEST_SIZE)).await {
             Ok((_, index)) => all.add(&index, &mut known),
             Err(OciError::NotFound { .. }) => {}
             Err(error) => return Err(error),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body as _, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -22,9 +22,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::OciError;
+use crate::budget::Growing;
 use crate::reference::is_loopback;
 
 /// The time limit for a connection.
@@ -33,8 +35,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How to reach a registry that does not use TLS.
 const PLAIN_HTTP: &str =
     "allow plain HTTP with --registry-plain-http, or plainHTTP of a PolicyModule, if the network is trusted";
-/// The slowest connection over which a module can be pushed, in bytes per second.
-const SLOWEST_UPLOAD: u64 = 64 * 1024;
+/// The slowest connection over which a module can be pushed or pulled, in bytes per second.
+const SLOWEST: u64 = 64 * 1024;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 type Connection = TokioIo<TcpStream>;
@@ -71,7 +73,7 @@ impl Transport {
     /// Sends a request, and returns the head of the answer.
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
         let size = request.body().size_hint().exact().unwrap_or_default();
-        let limit = self.idle + upload_time(usize::try_from(size).unwrap_or(usize::MAX));
+        let limit = self.idle + transfer_time(size);
         match tokio::time::timeout(limit, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(SendError::from(&error)),
@@ -79,13 +81,12 @@ impl Transport {
         }
     }
 
-    /// Reads at most `limit` bytes of a body. `what` is its name in errors.
+    /// Reads a body.
     pub(super) async fn read(
         &self,
         response: Response<Incoming>,
         host: &str,
-        what: &str,
-        limit: u64,
+        Body { what, limit, memory }: Body<'_>,
     ) -> Result<Vec<u8>, OciError> {
         let too_large = || OciError::TooLarge { what: what.to_owned(), limit };
         let stated = response.headers().get(http::header::CONTENT_LENGTH);
@@ -93,8 +94,7 @@ impl Transport {
         if stated.is_some_and(|stated| stated > limit) {
             return Err(too_large());
         }
-        let mut body = response.into_body();
-        let mut bytes = Vec::new();
+        let (mut body, mut bytes, started) = (response.into_body(), Vec::new(), Instant::now());
         loop {
             let frame = match tokio::time::timeout(self.idle, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
@@ -105,19 +105,54 @@ impl Transport {
                 Ok(None) => return Ok(bytes),
                 Err(_) => return Err(OciError::Timeout { host: host.to_owned(), limit: self.idle }),
             };
-            if let Ok(data) = frame.into_data() {
-                if bytes.len() as u64 + data.len() as u64 > limit {
-                    return Err(too_large());
-                }
-                bytes.extend_from_slice(&data);
+            let Ok(data) = frame.into_data() else { continue };
+            let size = bytes.len() as u64 + data.len() as u64;
+            if size > limit {
+                return Err(too_large());
             }
+            let elapsed = started.elapsed();
+            if elapsed > self.idle + transfer_time(size) {
+                return Err(OciError::Slow { host: host.to_owned(), what: what.to_owned(), received: size, elapsed });
+            }
+            if let Some(memory) = memory {
+                memory.grow(bytes.len() + data.len()).await;
+            }
+            append(&mut bytes, &data, limit);
         }
     }
 }
 
-/// The time for an upload, in which a slow connection can send it.
-pub(super) fn upload_time(size: usize) -> Duration {
-    Duration::from_secs(size as u64 / SLOWEST_UPLOAD)
+/// How to read a body.
+#[derive(Clone, Copy)]
+pub(super) struct Body<'a> {
+    /// Its name in errors.
+    pub(super) what: &'a str,
+    /// Its largest size, in bytes.
+    pub(super) limit: u64,
+    /// The memory for it.
+    pub(super) memory: Option<&'a Growing>,
+}
+
+impl<'a> Body<'a> {
+    /// A body that is small.
+    pub(super) fn of(what: &'a str, limit: u64) -> Self {
+        Self { what, limit, memory: None }
+    }
+}
+
+/// The time in which a slow connection can transfer so many bytes.
+pub(super) fn transfer_time(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / SLOWEST)
+}
+
+/// Adds bytes to those that were read, of at most `limit`. Without `limit`, the vector would become twice as large.
+fn append(bytes: &mut Vec<u8>, data: &[u8], limit: u64) {
+    let size = bytes.len() + data.len();
+    if bytes.capacity() < size {
+        let wanted = (2 * bytes.capacity()).min(usize::try_from(limit).unwrap_or(usize::MAX)).max(size);
+        bytes.reserve_exact(wanted - bytes.len());
+    }
+    bytes.extend_from_slice(data);
 }
 
 /// Returns the certificates of a CA bundle in PEM format.
@@ -239,7 +274,17 @@ mod tests {
     #[test]
     fn a_large_module_has_the_time_that_a_slow_connection_needs() {
         // 19 MB with 450 kB per second.
-        assert!(upload_time(19_000_000) > Duration::from_secs(19_000 / 450));
-        assert_eq!(upload_time(1024), Duration::ZERO);
+        assert!(transfer_time(19_000_000) > Duration::from_secs(19_000 / 450));
+        assert_eq!(transfer_time(1024), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_body_needs_no_more_memory_than_its_limit() {
+        let mut bytes = Vec::new();
+        for _ in 0..10 {
+            append(&mut bytes, &[0; 100], 1000);
+            assert!(bytes.capacity() <= 1000);
+        }
+        assert_eq!(bytes.len(), 1000);
     }
 }

@@ -122,7 +122,7 @@ impl Repository {
             }
             let content = match last.take() {
                 Some((known, content)) if (&known.digest, known.size) == (&layer.digest, layer.size) => content,
-                _ => match self.blob(layer, "a signature").await {
+                _ => match self.blob(layer, "a signature", None).await {
                     Ok(content) => content,
                     Err(error) if error.is_transient() => return Err(error),
                     Err(error) => {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use kube_devops_oci::Reference;
@@ -62,6 +63,16 @@ impl Drop for Server {
 /// An answer with a status and a body.
 pub fn answer(status: u16, body: impl Into<Body>) -> Response {
     Response::builder().status(status).body(body.into()).unwrap()
+}
+
+/// A body without an end, in parts of so many bytes.
+pub fn trickle(part: usize) -> Body {
+    let part = Bytes::from(vec![b' '; part]);
+    let parts = futures::stream::unfold(part, async |part| {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Some((Ok::<_, std::io::Error>(part.clone()), part))
+    });
+    Body::from_stream(parts)
 }
 
 /// An answer with a status and a header.
