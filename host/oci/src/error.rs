@@ -134,6 +134,14 @@ pub enum OciError {
     /// The module is not signed as required.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// A signature cannot be added to those with a tag.
+    #[error("no signature was added to those with the tag {tag}: {reason}")]
+    Signing {
+        /// The tag.
+        tag: String,
+        /// The reason, and what to do.
+        reason: String,
+    },
     /// The store of modules cannot be used.
     #[error("failed to {action} {path}: {reason}")]
     Store {
@@ -165,7 +173,7 @@ impl OciError {
             Self::Busy { .. } => "Busy",
             Self::Denied { .. } => "AccessDenied",
             Self::NotFound { .. } => "NotFound",
-            Self::Status { .. } | Self::Protocol { .. } => "RegistryFailed",
+            Self::Status { .. } | Self::Protocol { .. } | Self::Signing { .. } => "RegistryFailed",
             Self::Redirect { .. } => "RedirectDenied",
             Self::TooLarge { .. } => "TooLarge",
             Self::Size { .. } | Self::Digest { .. } => "DigestMismatch",

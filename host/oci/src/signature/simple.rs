@@ -43,8 +43,7 @@ pub(super) fn verify(
     digest: &Digest,
     keys: &[PublicKey],
 ) -> Result<Digest, String> {
-    let signature = layer.annotations.get(ANNOTATION).and_then(|text| BASE64_STANDARD.decode(text.trim()).ok());
-    let signature = signature.ok_or("a signature is not valid base64")?;
+    let signature = signature(layer).ok_or("a signature is not valid base64")?;
     let key = keys.iter().find(|key| key.verifies(payload, &signature));
     let key = key.ok_or("a signature is not by one of the keys")?;
     let payload: Payload = serde_json::from_slice(payload).map_err(|_| "a signed document is not a signature")?;
@@ -55,6 +54,11 @@ pub(super) fn verify(
         return Err(format!("a signature is of {:?}", limited(&payload.critical.image.digest)));
     }
     Ok(key.identity().clone())
+}
+
+/// Returns the signature in a layer.
+pub(super) fn signature(layer: &Descriptor) -> Option<Vec<u8>> {
+    BASE64_STANDARD.decode(layer.annotations.get(ANNOTATION)?.trim()).ok()
 }
 
 /// Returns the document to sign. `reference` is the repository.
