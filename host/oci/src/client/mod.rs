@@ -4,6 +4,7 @@ mod authentication;
 mod content;
 mod deadline;
 mod referrers;
+mod tls;
 mod token;
 mod transport;
 
@@ -17,7 +18,7 @@ use hyper::body::Incoming;
 
 pub use content::Pulled;
 pub(crate) use referrers::{Evidence, Referrer};
-pub use transport::check_ca_bundle;
+pub use tls::check_ca_bundle;
 
 use crate::credentials::{Credential, Keychain};
 use crate::{OciError, Reference, blocking};

@@ -18,13 +18,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::tls;
 use crate::OciError;
 use crate::budget::Growing;
 use crate::reference::is_loopback;
@@ -51,16 +49,7 @@ pub(super) struct Transport {
 impl Transport {
     /// `ca_bundle` is trusted in addition to the certificates of the system.
     pub(super) fn new(ca_bundle: Option<&[u8]>, idle: Duration) -> Result<Self, OciError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for certificate in ca_bundle.map(certificates).transpose()?.into_iter().flatten() {
-            roots.add(certificate).map_err(invalid)?;
-        }
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| OciError::Configuration(format!("failed to configure TLS: {error}")))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = tls::configuration(ca_bundle)?;
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT));
@@ -155,29 +144,6 @@ fn append(bytes: &mut Vec<u8>, data: &[u8], limit: u64) {
     bytes.extend_from_slice(data);
 }
 
-/// Returns the certificates of a CA bundle in PEM format.
-fn certificates(bundle: &[u8]) -> Result<Vec<CertificateDer<'static>>, OciError> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bundle).collect();
-    match certificates.map_err(invalid)? {
-        certificates if certificates.is_empty() => Err(invalid("it contains no certificate in PEM format")),
-        certificates => Ok(certificates),
-    }
-}
-
-fn invalid(reason: impl ToString) -> OciError {
-    OciError::Configuration(format!("the CA bundle is invalid: {}", reason.to_string()))
-}
-
-/// Checks that a CA bundle consists of certificates in PEM format.
-///
-/// # Errors
-///
-/// If it contains no certificate, or an invalid one.
-pub fn check_ca_bundle(bundle: &[u8]) -> Result<(), OciError> {
-    let mut roots = RootCertStore::empty();
-    certificates(bundle)?.into_iter().try_for_each(|certificate| roots.add(certificate).map_err(invalid))
-}
-
 /// The reason why a request was not answered.
 pub(super) struct SendError {
     pub(super) reason: String,
@@ -196,19 +162,12 @@ impl From<&hyper_util::client::legacy::Error> for SendError {
             Some(rustls::Error::InvalidMessage(_)) => {
                 Self { reason: format!("it does not use TLS; {PLAIN_HTTP}"), is_plain: true }
             }
-            Some(rustls::Error::InvalidCertificate(_)) => Self {
-                reason: format!(
-                    "its certificate is not trusted ({reason}); specify the certificate of its CA with --registry-ca-file, or with \
-                     caBundle of a PolicyModule"
-                ),
-                is_plain: false,
-            },
             // A server that does not know TLS may also close the connection when it reads the first bytes.
             _ if error.is_connect() && chain.iter().any(|error| ends_early(*error)) => Self {
                 reason: format!("it closed the connection ({reason}); if it does not use TLS, {PLAIN_HTTP}"),
                 is_plain: true,
             },
-            _ => Self { reason, is_plain: false },
+            _ => Self { reason: tls.and_then(tls::explanation).unwrap_or(reason), is_plain: false },
         }
     }
 }
