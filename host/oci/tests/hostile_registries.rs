@@ -338,3 +338,28 @@ async fn a_digest_identifies_exactly_one_manifest() {
     let error = pull(&server.reference(&format!("a@{other}")), &Keychain::default()).await.unwrap_err().to_string();
     assert!(error.contains("has the digest sha256:"), "{error}");
 }
+
+#[tokio::test]
+async fn a_storage_that_denies_access_is_named_instead_of_credentials_that_it_did_not_get() {
+    let storage = Server::start(|_: &Request| answer(403, "")).await;
+    let target = format!("http://{}/blob?signature=s3cret", storage.host());
+    let server = Server::start(move |request: &Request| match (request.method().as_str(), request.uri().path()) {
+        ("HEAD", _) => answer(404, ""),
+        ("POST", _) => with_header(202, "location", &target),
+        (_, path) if path.contains("/blobs/") => with_header(307, "location", &target),
+        _ => answer(200, manifest()),
+    })
+    .await;
+    let (reference, keychain) = (server.reference("a:1"), keychain(server.host()));
+    let pulled = pull(&reference, &keychain).await.unwrap_err();
+    let options = Options { plain_http: true, ..Options::default() };
+    let repository = Repository::open(&reference, &keychain, &options, Access::Push).await.unwrap();
+    let module = Module { component: BYTES, title: "a.wasm", version: None, imports: &[], exports: &[] };
+    let pushed = repository.push("1", &module).await.unwrap_err();
+    for error in [pulled, pushed] {
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("{} denied access to a (403)", storage.host())), "{text}");
+        assert!(text.contains(&format!("{} sends its clients there", server.host())), "{text}");
+        assert!(!text.contains("jane") && !text.contains("s3cret"), "{text}");
+    }
+}

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 
 use super::token::{self, Challenge};
 use super::transport::Body;
-use super::{Repository, SMALL};
+use super::{Repository, SMALL, host_of};
 use crate::OciError;
 use crate::credentials::Secret;
 
@@ -86,9 +86,7 @@ impl Repository {
     async fn token(&self, realm: &str, service: Option<&str>, secret: Option<&Secret>) -> Result<String, OciError> {
         let invalid = || self.protocol(format!("the address of its token server is not valid: {realm:?}"));
         let server: Uri = realm.parse().map_err(|_| invalid())?;
-        if !token::is_allowed(&server, self.scheme) {
-            return Err(invalid());
-        }
+        token::check(&server, self.scheme).map_err(|reason| self.protocol(reason))?;
         let (url, body) = match secret {
             Some(Secret::Identity(identity)) => (realm.to_owned(), Some(token::form(identity, service, &self.scope))),
             _ => (token::address(realm, service, &self.scope), None),
@@ -104,7 +102,7 @@ impl Repository {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let response = self.exchange(request.body(Full::new(body.unwrap_or_default().into())), &target).await?;
-        let host = target.authority().map(ToString::to_string).unwrap_or_default();
+        let host = host_of(&target);
         match response.status() {
             status if status.is_success() => {}
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

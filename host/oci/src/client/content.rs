@@ -172,7 +172,7 @@ impl Repository {
         let url = self.url("blobs/uploads/");
         let start =
             Call { method: Method::POST, url: url.clone(), headers: &[], body: Bytes::new(), what: "the repository" };
-        let started = self.follow(&start).await?;
+        let (started, _) = self.follow(&start).await?;
         let location = started.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
         let base = url.parse().map_err(|_| self.protocol("its address is not valid".to_owned()))?;
         let location = location.and_then(|location| absolute(&base, location));
@@ -205,9 +205,9 @@ impl Repository {
         body: Body<'_>,
     ) -> Result<(HeaderMap, Vec<u8>), OciError> {
         let call = Call { method: Method::GET, url, headers, body: Bytes::new(), what: body.what };
-        let response = self.call(call).await?;
+        let (response, host) = attempts(|| self.follow(&call)).await?;
         let head = response.headers().clone();
-        Ok((head, self.transport.read(response, &self.host, body).await?))
+        Ok((head, self.transport.read(response, &host, body).await?))
     }
 
     /// Limits the time of all requests of a command.

@@ -3,6 +3,8 @@
 mod authentication;
 mod content;
 mod deadline;
+mod failure;
+mod proxy;
 mod referrers;
 mod tls;
 mod token;
@@ -24,7 +26,7 @@ use crate::credentials::{Credential, Keychain};
 use crate::{OciError, Reference, blocking};
 use authentication::State;
 use deadline::Deadline;
-use transport::{Body, Transport};
+use transport::Transport;
 
 /// The attempts of a request, with a backoff between them.
 const ATTEMPTS: u32 = 3;
@@ -141,7 +143,7 @@ impl Repository {
         let call = Call { method: Method::GET, url, headers: &[], body: Bytes::new(), what: "the API" };
         match self.call(call).await {
             // Access to the API says nothing about the repository.
-            Ok(_) | Err(OciError::NotFound { .. }) => Ok(()),
+            Ok(()) | Err(OciError::NotFound { .. }) => Ok(()),
             Err(OciError::Denied { .. }) if self.state().challenge.is_none() => Ok(()),
             Err(error) => Err(error),
         }
@@ -161,12 +163,12 @@ impl Repository {
     }
 
     /// Sends a request until it is answered with success. Transient errors are tried again.
-    async fn call(&self, call: Call<'_>) -> Result<Response<Incoming>, OciError> {
-        attempts(|| self.follow(&call)).await
+    async fn call(&self, call: Call<'_>) -> Result<(), OciError> {
+        attempts(|| self.follow(&call)).await.map(drop)
     }
 
-    /// Sends a request, follows redirections, and authenticates.
-    async fn follow(&self, call: &Call<'_>) -> Result<Response<Incoming>, OciError> {
+    /// Sends a request, follows redirections, and authenticates. Returns the answer and the host that sent it.
+    async fn follow(&self, call: &Call<'_>) -> Result<(Response<Incoming>, String), OciError> {
         let mut url = call.url.clone();
         let mut redirections = 0;
         loop {
@@ -176,7 +178,7 @@ impl Repository {
             let status = response.status();
             if status.is_success() {
                 self.state().succeeded(is_registry);
-                return Ok(response);
+                return Ok((response, host_of(&target)));
             }
             if status.is_redirection() && matches!(call.method, Method::GET | Method::HEAD) {
                 redirections += 1;
@@ -240,36 +242,6 @@ impl Repository {
         }
         Ok(target)
     }
-
-    /// Returns the error for an answer that is no success.
-    async fn failure(&self, call: &Call<'_>, target: &Uri, response: Response<Incoming>) -> OciError {
-        let host = target.authority().map(ToString::to_string).unwrap_or_default();
-        match response.status() {
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => self.denied(status, ""),
-            StatusCode::NOT_FOUND => OciError::NotFound { host, what: format!("{} in {}", call.what, self.name) },
-            _ => self.status_error(host, response).await,
-        }
-    }
-
-    /// Returns the error for an unexpected status, with the message of the registry.
-    async fn status_error(&self, host: String, response: Response<Incoming>) -> OciError {
-        let status = response.status().as_u16();
-        let seconds =
-            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        let body = self.transport.read(response, &host, Body::of("an error", SMALL)).await.unwrap_or_default();
-        let mut detail = message(&body)
-            .filter(|message| !self.is_secret(message))
-            .map(|message| format!(": {message}"))
-            .unwrap_or_default();
-        if self.scheme == "http" && status == 400 && expects_tls(&body) {
-            detail = "; it uses TLS: omit --registry-plain-http, or plainHTTP of a PolicyModule".to_owned();
-        }
-        OciError::Status { host, status, detail, retry_after: seconds.map(Duration::from_secs) }
-    }
-
-    fn protocol(&self, reason: String) -> OciError {
-        OciError::Protocol { host: self.host.clone(), reason: reason.chars().take(300).collect() }
-    }
 }
 
 /// Repeats requests after transient errors.
@@ -286,6 +258,11 @@ async fn attempts<T, F: Future<Output = Result<T, OciError>>>(requests: impl Fn(
             result => return result,
         }
     }
+}
+
+/// Returns the host and the port of an address.
+fn host_of(target: &Uri) -> String {
+    target.authority().map(ToString::to_string).unwrap_or_default()
 }
 
 /// Returns the host of the API and the name of the repository, which differ from the reference for Docker Hub.
@@ -316,32 +293,6 @@ fn absolute(base: &Uri, location: &str) -> Option<String> {
     Some(format!("{root}{folder}/{location}"))
 }
 
-/// Reports whether an error is that of a server with TLS, which answers a request without TLS with text: "Client sent an HTTP request
-/// to an HTTPS server", or "The plain HTTP request was sent to HTTPS port".
-fn expects_tls(body: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(body);
-    text.contains("to an HTTPS server") || text.contains("to HTTPS port")
-}
-
-/// Reads the message of an error of the distribution specification.
-fn message(body: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Errors {
-        errors: Vec<Entry>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Entry {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let errors: Errors = serde_json::from_slice(body).ok()?;
-    let first = errors.errors.into_iter().next()?;
-    let text = format!("{} {}", first.code, first.message);
-    Some(text.trim().chars().filter(|character| !character.is_control()).take(200).collect())
-}
-
 /// Returns the wait before the next attempt.
 fn wait(error: &OciError, attempt: u32) -> Duration {
     let asked = match error {
@@ -370,13 +321,6 @@ mod tests {
             |retry_after| OciError::Status { host: String::new(), status: 429, detail: String::new(), retry_after };
         assert_eq!(wait(&error(Some(Duration::from_secs(3600))), 1), MAX_WAIT);
         assert_eq!(wait(&error(None), 1), Duration::from_millis(500));
-    }
-
-    #[test]
-    fn messages_are_short_and_contain_no_control_characters() {
-        let body = br#"{"errors": [{"code": "DENIED", "message": "no\u001b[31m access"}]}"#;
-        assert_eq!(message(body).as_deref(), Some("DENIED no[31m access"));
-        assert_eq!(message(b"<html>"), None);
     }
 
     #[test]

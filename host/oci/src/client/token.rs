@@ -7,6 +7,8 @@ use http_auth::parser::ChallengeParser;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
+use super::host_of;
+
 /// The name of this program for a token server.
 const CLIENT: &str = "kube-devops";
 
@@ -94,12 +96,17 @@ pub(super) fn token(answer: &[u8]) -> Option<String> {
     answer.token.or(answer.access_token).filter(|token| !token.is_empty())
 }
 
-/// Reports whether credentials may be sent to a token server: with TLS, or without it for a registry without TLS.
-pub(super) fn is_allowed(realm: &Uri, registry_scheme: &str) -> bool {
+/// Checks that credentials may be sent to a token server: with TLS, or without it for a registry without TLS. Otherwise returns what is
+/// wrong with the registry.
+pub(super) fn check(realm: &Uri, registry_scheme: &str) -> Result<(), String> {
     match realm.scheme_str() {
-        Some("https") => true,
-        Some("http") => registry_scheme == "http",
-        _ => false,
+        Some("https") => Ok(()),
+        Some("http") if registry_scheme == "http" => Ok(()),
+        Some("http") => Err(format!(
+            "its token server {} does not use TLS, and gets no credentials; the address in its configuration must start with https://",
+            host_of(realm)
+        )),
+        _ => Err(format!("the address of its token server is not valid: {:?}", realm.to_string())),
     }
 }
 
@@ -148,10 +155,12 @@ mod tests {
 
     #[test]
     fn credentials_are_not_sent_without_tls_by_a_registry_with_tls() {
-        let realm: Uri = "http://auth.example/token".parse().unwrap();
-        assert!(!is_allowed(&realm, "https") && is_allowed(&realm, "http"));
-        assert!(is_allowed(&"https://auth.example".parse().unwrap(), "http"));
-        assert!(!is_allowed(&"/token".parse().unwrap(), "http"));
+        let check = |realm: &str, scheme: &str| check(&realm.parse().unwrap(), scheme);
+        let error = check("http://auth.example/token", "https").unwrap_err();
+        assert!(error.contains("its token server auth.example does not use TLS"), "{error}");
+        assert_eq!(check("http://auth.example/token", "http"), Ok(()));
+        assert_eq!(check("https://auth.example", "http"), Ok(()));
+        assert!(check("/token", "http").unwrap_err().contains("is not valid: \"/token\""));
     }
 
     proptest! {

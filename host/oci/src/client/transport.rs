@@ -1,43 +1,28 @@
 //! HTTP requests to registries, within limits of time and size.
 
 use std::error::Error;
-use std::future::Future;
 use std::io::ErrorKind;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use hyper_util::rt::TokioExecutor;
 use tokio::time::Instant;
-use tower_service::Service;
 
+use super::proxy::{Connector, root_cause};
 use super::tls;
 use crate::OciError;
 use crate::budget::Growing;
-use crate::reference::is_loopback;
-
-/// The time limit for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// How to reach a registry that does not use TLS.
 const PLAIN_HTTP: &str =
     "allow plain HTTP with --registry-plain-http, or plainHTTP of a PolicyModule, if the network is trusted";
 /// The slowest connection over which a module can be pushed or pulled, in bytes per second.
 const SLOWEST: u64 = 64 * 1024;
-
-type AnyError = Box<dyn Error + Send + Sync>;
-type Connection = TokioIo<TcpStream>;
 
 /// Sends requests.
 pub(super) struct Transport {
@@ -50,10 +35,7 @@ impl Transport {
     /// `ca_bundle` is trusted in addition to the certificates of the system.
     pub(super) fn new(ca_bundle: Option<&[u8]>, idle: Duration) -> Result<Self, OciError> {
         let tls = tls::configuration(ca_bundle)?;
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(CONNECT));
-        let connector = Connector { http, proxies: Arc::new(Matcher::from_env()) };
+        let connector = Connector::from_environment();
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
         Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), idle })
@@ -157,7 +139,7 @@ impl From<&hyper_util::client::legacy::Error> for SendError {
         let chain: Vec<&(dyn Error + 'static)> =
             std::iter::successors(Some(first), |error| (*error).source()).collect();
         let tls = chain.iter().find_map(|error| tls_error(*error));
-        let reason = chain.last().map(ToString::to_string).unwrap_or_default();
+        let reason = root_cause(first);
         match tls {
             Some(rustls::Error::InvalidMessage(_)) => {
                 Self { reason: format!("it does not use TLS; {PLAIN_HTTP}"), is_plain: true }
@@ -182,48 +164,6 @@ fn ends_early(error: &(dyn Error + 'static)) -> bool {
 /// Finds the error of TLS, which is wrapped in errors of I/O.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     error.downcast_ref().or_else(|| tls_error(error.downcast_ref::<std::io::Error>()?.get_ref()?))
-}
-
-/// Connects directly or through the proxy of the environment, `HTTPS_PROXY` and `NO_PROXY`.
-#[derive(Clone)]
-struct Connector {
-    http: HttpConnector,
-    proxies: Arc<Matcher>,
-}
-
-impl Service<Uri> for Connector {
-    type Response = Connection;
-    type Error = AnyError;
-    type Future = Pin<Box<dyn Future<Output = Result<Connection, AnyError>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), AnyError>> {
-        self.http.poll_ready(context).map_err(Into::into)
-    }
-
-    fn call(&mut self, target: Uri) -> Self::Future {
-        // This machine is never reached through a proxy, whose localhost is another one.
-        let is_remote = !target.host().is_some_and(is_loopback);
-        let proxy = self.proxies.intercept(&target).filter(|_| is_remote && target.scheme_str() == Some("https"));
-        match proxy {
-            Some(proxy) if proxy.uri().scheme_str() != Some("http") => {
-                let error = "only proxies with http:// in HTTPS_PROXY are supported";
-                Box::pin(async move { Err(error.into()) })
-            }
-            Some(proxy) => {
-                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.http.clone());
-                if let Some(authorization) = proxy.basic_auth() {
-                    tunnel = tunnel.with_auth(authorization.clone());
-                }
-                Box::pin(async move {
-                    tunnel.call(target).await.map_err(|error| format!("the proxy failed: {error}").into())
-                })
-            }
-            None => {
-                let connection = self.http.call(target);
-                Box::pin(async move { connection.await.map_err(Into::into) })
-            }
-        }
-    }
 }
 
 #[cfg(test)]

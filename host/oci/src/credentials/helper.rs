@@ -60,10 +60,7 @@ async fn run(
         Ok(Ok((true, answer))) => read(&answer).ok_or_else(|| format!("{name} printed no credentials")).map(Some),
         // The protocol has no code for it.
         Ok(Ok((false, answer))) if String::from_utf8_lossy(&answer).contains("credentials not found") => Ok(None),
-        Ok(Ok((false, answer))) => {
-            let text: String = String::from_utf8_lossy(&answer).trim().chars().take(200).collect();
-            Err(format!("{name} failed: {text}"))
-        }
+        Ok(Ok((false, answer))) => Err(format!("{name} failed{}", shown(&answer))),
         Ok(Err(error)) => Err(format!("{name} failed: {error}")),
         Err(_) => Err(format!("{name} did not answer within {limit:?}")),
     }
@@ -100,6 +97,19 @@ impl Drop for Helper {
     }
 }
 
+/// Returns what a helper that failed has printed, as the end of an error. It may have printed credentials nevertheless.
+fn shown(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    let text = text.trim();
+    match text {
+        "" => ", and printed nothing".to_owned(),
+        _ if text.starts_with('{') || text.to_ascii_lowercase().contains("secret") => {
+            "; what it printed is not shown, because it may contain credentials".to_owned()
+        }
+        _ => format!(": {}", text.chars().filter(|character| !character.is_control()).take(200).collect::<String>()),
+    }
+}
+
 fn read(answer: &[u8]) -> Option<Secret> {
     let Answer { username, secret } = serde_json::from_slice(answer).ok()?;
     Some(if username == TOKEN { Secret::Identity(secret) } else { Secret::Basic { user: username, password: secret } })
@@ -121,6 +131,15 @@ mod tests {
         let token = br#"{"ServerURL": "x", "Username": "<token>", "Secret": "s"}"#;
         assert_eq!(read(token), Some(Secret::Identity("s".to_owned())));
         assert_eq!(read(b"credentials"), None);
+    }
+
+    #[test]
+    fn credentials_of_a_helper_that_failed_are_not_shown() {
+        for answer in [r#"{"Username": "u", "Secret": "s3cret"}"#, "{\"a", "warning: x\n{\"Secret\": \"s3cret\"}"] {
+            assert_eq!(shown(answer.as_bytes()), "; what it printed is not shown, because it may contain credentials");
+        }
+        assert_eq!(shown(b"no \x1b[31msuch host\n"), ": no [31msuch host");
+        assert_eq!(shown(b"\n"), ", and printed nothing");
     }
 
     #[tokio::test]
