@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -35,13 +37,22 @@ async fn registry(component: Vec<u8>, blob: impl Fn(&[u8]) -> Body + Clone + Sen
 }
 
 async fn pull(reference: Reference, budget: Option<Budget>, timeouts: Timeouts) -> Result<Vec<u8>, OciError> {
+    pull_at_most(REST, reference, budget, timeouts).await
+}
+
+async fn pull_at_most(
+    most: usize,
+    reference: Reference,
+    budget: Option<Budget>,
+    timeouts: Timeouts,
+) -> Result<Vec<u8>, OciError> {
     let (options, keychain) = (Options { plain_http: true, timeouts, ..Options::default() }, Keychain::default());
     let request = FetchRequest {
         reference: &reference,
         options: &options,
         keychain: &keychain,
         keys: &[],
-        most: REST as u64,
+        most: most as u64,
         budget: budget.as_ref(),
         now: 0,
     };
@@ -106,4 +117,42 @@ async fn a_registry_that_sends_almost_nothing_is_given_up() {
     let error = pull(server.reference("a:1"), None, timeouts).await.unwrap_err();
     assert_eq!(error.reason(), "RegistryUnreachable");
     assert!(error.to_string().contains("at least 64 KiB per second are needed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_large_module_has_more_time_than_the_deadline() {
+    // It takes longer than the deadline, at more than the slowest rate.
+    let component = vec![3; 256 * KIB];
+    let parts = |component: &[u8]| {
+        let parts: Vec<Bytes> = component.chunks(32 * KIB).map(Bytes::copy_from_slice).collect();
+        Body::from_stream(futures::stream::iter(parts).then(async |part| {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            Ok::<_, std::io::Error>(part)
+        }))
+    };
+    let server = registry(component.clone(), parts).await;
+    let timeouts = Timeouts { deadline: Duration::from_secs(1), ..Timeouts::default() };
+    assert_eq!(pull_at_most(256 * KIB, server.reference("a:1"), None, timeouts).await.unwrap(), component);
+}
+
+#[tokio::test]
+async fn a_download_that_was_interrupted_starts_again() {
+    let component = vec![4; QUICK];
+    let interruptions = Arc::new(AtomicUsize::new(0));
+    let counter = interruptions.clone();
+    let interrupted = move |component: &[u8]| {
+        if counter.fetch_add(1, Ordering::SeqCst) == 2 {
+            return component.to_vec().into();
+        }
+        let half = Bytes::copy_from_slice(&component[..component.len() / 2]);
+        Body::from_stream(futures::stream::iter([Ok(half), Err(std::io::Error::other("interrupted"))]))
+    };
+    let server = registry(component.clone(), interrupted).await;
+    let budget = Budget::new(QUICK, REST);
+    let pulled = pull(server.reference("a:1"), Some(budget.clone()), Timeouts::default()).await;
+    assert_eq!(pulled.unwrap(), component);
+    // Not without an end.
+    let error = pull(server.reference("a:1"), None, Timeouts::default()).await.unwrap_err();
+    assert_eq!(error.reason(), "RegistryUnreachable", "{error}");
+    assert_eq!(interruptions.load(Ordering::SeqCst), 6);
 }

@@ -47,6 +47,7 @@ impl Repository {
         if layer.size > most {
             return Err(OciError::TooLarge { what: "the module".to_owned(), limit: most });
         }
+        self.deadline.extend(transfer_time(layer.size));
         let (component, reserved) = match budget {
             Some(budget) => {
                 let (component, reserved) = self.within_budget(&layer, budget).await?;
@@ -205,7 +206,12 @@ impl Repository {
         body: Body<'_>,
     ) -> Result<(HeaderMap, Vec<u8>), OciError> {
         let call = Call { method: Method::GET, url, headers, body: Bytes::new(), what: body.what };
-        let (response, host) = attempts(|| self.follow(&call)).await?;
+        // A body that was interrupted is requested again as well.
+        attempts(|| self.read(&call, body)).await
+    }
+
+    async fn read(&self, call: &Call<'_>, body: Body<'_>) -> Result<(HeaderMap, Vec<u8>), OciError> {
+        let (response, host) = self.follow(call).await?;
         let head = response.headers().clone();
         Ok((head, self.transport.read(response, &host, body).await?))
     }

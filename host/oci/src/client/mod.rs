@@ -54,7 +54,7 @@ pub struct Timeouts {
     /// The limit for the head of an answer, after the time for an upload, and for each part of its body, and the time that the body may
     /// take longer than with the slowest connection, of 64 KiB per second. Default: 30 s.
     pub idle: Duration,
-    /// The limit for all requests of a command, and the time for uploads. Default: 180 s.
+    /// The limit for all requests of a command, in addition to the time for a module with the slowest connection. Default: 180 s.
     pub deadline: Duration,
 }
 
