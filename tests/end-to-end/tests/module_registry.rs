@@ -6,10 +6,12 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use axum::http::Request;
 use end_to_end::guests::{guest, with_section};
 use end_to_end::objects::{documents, good_pod};
 use end_to_end::{Folder, Ran, kube_devops, run};
+use kube_devops_oci::Digest;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use test_cluster::registry::{Authentication, Registry, RegistryOptions};
@@ -41,6 +43,47 @@ impl Setting {
         let key = KeyPair::generate().unwrap();
         self.folder.write(format!("{name}.pem"), key.serialize_pem());
         self.folder.write(format!("{name}.pub"), key.public_key_pem());
+    }
+}
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// A repository of a registry, as other tools use it.
+struct Repository<'a> {
+    registry: &'a Registry,
+    name: &'a str,
+}
+
+impl Repository<'_> {
+    async fn get(&self, path: &str) -> Result<Vec<u8>> {
+        let request = Request::get(format!("/v2/{}/{path}", self.name)).header("accept", MANIFEST).body(Vec::new())?;
+        let response = self.registry.send(request).await?;
+        ensure!(response.status().is_success(), "{path}: {}", response.status());
+        Ok(response.into_body())
+    }
+
+    async fn put_blob(&self, bytes: &[u8]) -> Result<()> {
+        let start = Request::post(format!("/v2/{}/blobs/uploads/", self.name)).body(Vec::new())?;
+        let started = self.registry.send(start).await?;
+        let location = started.headers().get("location").context("no location")?.to_str()?;
+        let separator = if location.contains('?') { '&' } else { '?' };
+        let upload = Request::put(format!("{location}{separator}digest={}", Digest::of(bytes))).body(bytes.to_vec())?;
+        let response = self.registry.send(upload).await?;
+        ensure!(response.status().is_success(), "{}", response.status());
+        Ok(())
+    }
+
+    /// Stores a manifest with a tag, or with its digest, and returns its descriptor.
+    async fn put_manifest(&self, tag: Option<&str>, manifest: &Value) -> Result<Value> {
+        let (bytes, kind) = (manifest.to_string().into_bytes(), manifest["mediaType"].as_str().unwrap());
+        let digest = Digest::of(&bytes);
+        let path = format!("/v2/{}/manifests/{}", self.name, tag.unwrap_or(digest.as_str()));
+        let request = Request::put(path).header("content-type", kind).body(bytes.clone())?;
+        let response = self.registry.send(request).await?;
+        ensure!(response.status().is_success(), "{}", String::from_utf8_lossy(response.body()));
+        let artifact_type = &manifest["config"]["mediaType"];
+        Ok(json!({ "mediaType": kind, "digest": digest, "size": bytes.len(), "artifactType": artifact_type }))
     }
 }
 
@@ -151,6 +194,89 @@ async fn signatures_are_required_with_a_key() -> Result<()> {
         setting.call(&["module", "push", "reader.wasm", &second, "--sign-key", "one.pem"]).exits(0);
         setting.call(&["module", "pull", &second, "--module-key", "one.pub"]).exits(0);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_is_found_among_many_other_referrers() -> Result<()> {
+    for referrers in [false, true] {
+        let registry = Registry::start(RegistryOptions { referrers, ..RegistryOptions::default() }).await?;
+        let setting = Setting::new();
+        setting.key("one");
+        let reference = |name: &str| format!("oci://{}/checks/{name}:1.0", registry.host());
+        let (signed, reader) = (reference("signed"), reference("reader"));
+        setting.call(&["module", "push", "reader.wasm", &signed, "--sign-key", "one.pem"]).exits(0);
+        let pushed = setting.call(&["module", "push", "reader.wasm", &reader]).exits(0).stdout;
+        let digest = pushed.trim_end().rsplit_once('@').unwrap().1;
+        let tag = digest.replace(':', "-");
+        let of = |name| Repository { registry: &registry, name };
+        let (source, repository) = (of("checks/signed"), of("checks/reader"));
+        let size = repository.get(&format!("manifests/{digest}")).await?.len();
+        let subject = json!({ "mediaType": MANIFEST, "digest": digest, "size": size });
+        let mut listed = Vec::new();
+        // Without the referrers API, clients list them in an index with a tag.
+        let list = async |listed: &[Value]| -> Result<()> {
+            if !referrers {
+                let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": listed });
+                repository.put_manifest(Some(&tag), &index).await?;
+            }
+            Ok(())
+        };
+
+        repository.put_blob(b"{}").await?;
+        let scan = json!({ "mediaType": "application/vnd.scan+json", "digest": Digest::of(b"{}"), "size": 2 });
+        for number in 0..300 {
+            let manifest = json!({
+                "schemaVersion": 2, "mediaType": MANIFEST, "config": scan, "layers": [scan], "subject": subject,
+                "annotations": { "number": number.to_string() },
+            });
+            listed.push(repository.put_manifest(None, &manifest).await?);
+        }
+        list(&listed).await?;
+        let pull = ["module", "pull", &reader, "--module-key", "one.pub"];
+        setting.call(&pull).exits(2).complains(&["only 32 of 300 referrers", "sign again with `module sign`"]);
+
+        // A signature as cosign stores it among the referrers.
+        let signature = source.get(&format!("manifests/{tag}.sig")).await?;
+        let mut signature: Value = serde_json::from_slice(&signature)?;
+        for blob in [&signature["config"], &signature["layers"][0]] {
+            let blob = source.get(&format!("blobs/{}", blob["digest"].as_str().unwrap())).await?;
+            repository.put_blob(&blob).await?;
+        }
+        signature["config"]["mediaType"] = json!("application/vnd.dev.cosign.artifact.sig.v1+json");
+        signature["subject"] = subject;
+        listed.push(repository.put_manifest(None, &signature).await?);
+        list(&listed).await?;
+        setting.call(&pull).exits(0);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_sign_at_the_same_time_keep_the_signatures_of_each_other() -> Result<()> {
+    let registry = Registry::start(RegistryOptions::default()).await?;
+    let (reference, setting) = (format!("oci://{}/checks/reader:1.0", registry.host()), Setting::new());
+    setting.call(&["module", "push", "reader.wasm", &reference]).exits(0);
+    let keys = ["one", "two", "three"];
+    keys.iter().for_each(|key| setting.key(key));
+    std::thread::scope(|scope| {
+        for key in keys {
+            let (setting, reference) = (&setting, &reference);
+            scope.spawn(move || {
+                setting.call(&["module", "sign", reference, "--key", &format!("{key}.pem")]).exits(0);
+            });
+        }
+    });
+    // A second signature by the same key changes nothing.
+    setting.call(&["module", "sign", &reference, "--key", "one.pem"]).exits(0);
+    for key in keys {
+        setting.call(&["module", "pull", &reference, "--module-key", &format!("{key}.pub")]).exits(0);
+    }
+    let pushed = setting.call(&["module", "push", "reader.wasm", &reference]).exits(0).stdout;
+    let tag = pushed.trim_end().rsplit_once('@').unwrap().1.replace(':', "-");
+    let repository = Repository { registry: &registry, name: "checks/reader" };
+    let manifest: Value = serde_json::from_slice(&repository.get(&format!("manifests/{tag}.sig")).await?)?;
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), keys.len(), "{manifest:#}");
     Ok(())
 }
 

@@ -4,13 +4,18 @@
 #![allow(clippy::too_many_lines, clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use end_to_end::guests::{guest, with_section};
 use end_to_end::operator::{Setting, apply, expect_module, get, policy};
 use end_to_end::webhook::{Webhook, denial};
 use end_to_end::{Controller, Folder, kube_devops, run};
 use kube_devops_oci::Digest;
+use kube_devops_oci::artifact::{Layout, Module};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use test_cluster::registry::{Authentication, Registry, RegistryOptions};
@@ -214,5 +219,58 @@ async fn a_module_of_a_registry_is_verified_replaced_and_kept() -> Result<()> {
     operator.expect_metric(&series(&second), Some(1.0)).await?;
     expect(&operator, system, "RegistryUnreachable", &text).await?;
     expect_denial(&webhook.process, &namespace).await?;
+    Ok(())
+}
+
+/// A registry with a large module, of which a byte arrives each second. Returns its host.
+async fn slow_registry() -> Result<(String, tokio::task::JoinHandle<()>)> {
+    let component = vec![0; 20_971_000];
+    let module = Module { component: &component, title: "a.wasm", version: None, imports: &[], exports: &[] };
+    let manifest = Layout::of(&module).manifest;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let host = listener.local_addr()?.to_string();
+    let router = Router::new().fallback(move |request: Request| {
+        let manifest = manifest.clone();
+        async move {
+            if !request.uri().path().contains("/blobs/") {
+                return Body::from(manifest);
+            }
+            Body::from_stream(futures::stream::unfold((), async |()| {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b"\0")), ()))
+            }))
+        }
+    });
+    Ok((host, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() })))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registries_that_send_slowly_do_not_delay_the_module_of_another_one() -> Result<()> {
+    let (slow, server) = slow_registry().await?;
+    let (registry, files) = (Registry::start(RegistryOptions::default()).await?, Folder::new());
+    files.write("reader.wasm", guest("reader", Path::new(env!("CARGO_TARGET_TMPDIR")))?);
+    let good = format!("{}/checks/reader:1", registry.host());
+    run(kube_devops().current_dir(files.path()).args(["module", "push", "reader.wasm", &good])).exits(0);
+    let setting = Setting::start().await?;
+    let (operator, system) = (setting.operator().await?, setting.namespace());
+    let module = |name: &str, reference: &str| {
+        json!({
+            "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": name },
+            "spec": { "source": { "oci": { "reference": reference, "plainHTTP": true } }, "grants": ["object"] },
+        })
+        .to_string()
+    };
+    let names: Vec<String> = (0..2).map(|number| format!("slow-{number}")).collect();
+    for name in &names {
+        apply(system, &module(name, &format!("{slow}/checks/{name}:1"))).await?;
+    }
+    for name in &names {
+        expect_module(&operator, system, name, "Pending", "").await?;
+    }
+    apply(system, &module("reader", &good)).await?;
+    expect(&operator, system, "Active", "").await?;
+    // Those that are slow say so in the end.
+    expect_module(&operator, system, &names[0], "RegistryUnreachable", "at least 64 KiB per second are needed").await?;
+    server.abort();
     Ok(())
 }
