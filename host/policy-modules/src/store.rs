@@ -295,7 +295,7 @@ impl ModuleStore {
     /// become active when the owner is removed.
     pub fn activate(&mut self, base: &Catalog, active: &mut BTreeMap<String, String>) -> Option<Checks> {
         let mut catalog = base.clone();
-        let mut owners: BTreeMap<String, String> = BTreeMap::new();
+        let mut owners: BTreeMap<(&'static str, String), String> = BTreeMap::new();
         let held = self.held_names();
         let mut modules: Vec<(&String, &mut Known)> = self.modules.iter_mut().collect();
         modules.sort_by_key(|(name, known)| (known.created(), (*name).clone()));
@@ -303,8 +303,9 @@ impl ModuleStore {
             known.conflict = None;
             let previous = known.active.take();
             for version in [known.newest.clone(), previous].into_iter().flatten() {
-                let foreign = version.names().into_iter().find_map(|(kind, id)| {
-                    let owner = held.get(&id).filter(|owner| *owner != name)?;
+                let foreign = version.names().into_iter().find_map(|held_name| {
+                    let owner = held.get(&held_name).filter(|owner| *owner != name)?;
+                    let (kind, id) = held_name;
                     Some((NameConflict { kind, name: id }, owner.clone()))
                 });
                 if let Some((conflict, owner)) = foreign {
@@ -313,12 +314,12 @@ impl ModuleStore {
                 }
                 match catalog.add(&version.module) {
                     Ok(()) => {
-                        owners.extend(version.names().into_iter().map(|(_, id)| (id, name.clone())));
+                        owners.extend(version.names().into_iter().map(|held_name| (held_name, name.clone())));
                         known.active = Some(version);
                         break;
                     }
                     Err(conflict) => {
-                        let owner = owners.get(&conflict.name);
+                        let owner = owners.get(&(conflict.kind, conflict.name.clone()));
                         let owner = owner.map_or("the program".to_owned(), |name| format!("the PolicyModule {name}"));
                         known.conflict.get_or_insert(conflict_failure(&conflict, &owner));
                     }
@@ -335,16 +336,17 @@ impl ModuleStore {
         Some(catalog.checks())
     }
 
-    /// The owners of the names of checks and bundles that are active according to the statuses.
-    fn held_names(&self) -> BTreeMap<String, String> {
+    /// The owners of the names of checks and bundles that are active according to the statuses, by kind and name: a check and a bundle
+    /// with the same name exist beside each other.
+    fn held_names(&self) -> BTreeMap<(&'static str, String), String> {
         let mut modules: Vec<(&String, &Known)> = self.modules.iter().collect();
         modules.sort_by_key(|(name, known)| (known.created(), *name));
         let mut held = BTreeMap::new();
         for (name, known) in modules {
-            let status = known.object.status.iter();
-            let names = status.flat_map(|status| status.checks.iter().chain(&status.bundle));
-            for id in names {
-                held.entry(id.clone()).or_insert_with(|| name.clone());
+            let Some(status) = &known.object.status else { continue };
+            let checks = status.checks.iter().map(|id| ("check", id.clone()));
+            for held_name in checks.chain(status.bundle.iter().map(|bundle| ("bundle", bundle.clone()))) {
+                held.entry(held_name).or_insert_with(|| name.clone());
             }
         }
         held

@@ -8,6 +8,8 @@ use tokio::time::Instant;
 
 use super::*;
 
+mod names;
+
 const ALL: Capacity = Capacity { fetch: true, load: true };
 /// Enough versions are being fetched.
 const FULL: Capacity = Capacity { fetch: false, load: true };
@@ -250,28 +252,6 @@ fn a_result_of_an_outdated_version_is_ignored() {
     let two = load(&mut store, Ok(()));
     store.activate(&base, &mut active);
     assert_eq!(active["labels"], two);
-}
-
-#[test]
-fn a_new_version_cannot_take_over_the_check_of_another_module() {
-    let held = |name: &str, created: i64, checks: &[&str]| {
-        let mut module = object(name, name);
-        let time = k8s_openapi::jiff::Timestamp::from_second(created).unwrap_or_default();
-        module.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
-        let checks = checks.iter().map(|check| (*check).to_owned()).collect();
-        module.status = Some(PolicyModuleStatus { checks, ..PolicyModuleStatus::default() });
-        module
-    };
-    let mut store = ModuleStore::new(100);
-    store.set(held("old", 1, &["old-a"]));
-    store.set(held("young", 2, &["young-a"]));
-    let owner = |store: &ModuleStore, id: &str| store.held_names().get(id).cloned();
-    assert_eq!(owner(&store, "young-a").as_deref(), Some("young"));
-    // If two statuses contain a name, the oldest module has it.
-    store.set(held("old", 1, &["old-a", "young-a"]));
-    assert_eq!(owner(&store, "young-a").as_deref(), Some("old"));
-    store.remove("old");
-    assert_eq!(owner(&store, "young-a").as_deref(), Some("young"));
 }
 
 #[test]
