@@ -11,12 +11,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use kube_devops_files::{Digest, create_private_folder, replace};
+use kube_devops_files::{Digest, Replacement, create_private_folder, replace};
 use wasmtime::component::Component;
 
 use crate::PrivateFolder;
@@ -49,29 +49,31 @@ impl CompiledCache {
     pub(crate) fn load(&self, engine: &wasmtime::Engine, component: &[u8]) -> Option<Component> {
         let (file, sum) = self.files(component);
         let expected = fs::read_to_string(sum).ok()?;
-        if Digest::of(&fs::read(&file).ok()?).hexadecimal() != expected {
+        if Digest::of_reader(File::open(&file).ok()?).ok()?.hexadecimal() != expected {
             return None;
         }
-        // SAFETY: wasmtime requires that the file was written by `Component::serialize` and is not modified while it is mapped.
+        // SAFETY: wasmtime requires that the file contains what its compiler has written, and is not modified while it is mapped.
         // The folder is private: it belongs to the user of this program and other users cannot write in it, which `PrivateFolder`
-        // guarantees. In it, only `store` creates files with this name, from `serialize` of an engine with the same hash. It
-        // never changes a file, but replaces it by renaming. The checksum excludes damage by the disk. Wasmtime checks
-        // that the code matches the configuration of the engine and the processor.
+        // guarantees. In it, only `finish` creates files with this name, with the content that an engine with the same hash has
+        // written, in this process or in a child with the same executable. It never changes a file, but replaces it by renaming. The
+        // checksum excludes damage by the disk. Wasmtime checks that the code matches the configuration of the engine and the
+        // processor.
         unsafe { Component::deserialize_file(engine, &file) }.ok()
     }
 
-    /// Reports whether there is code for a component.
-    pub(crate) fn has(&self, component: &[u8]) -> bool {
-        self.files(component).1.is_file()
+    /// Creates the file for the native code of a component.
+    pub(crate) fn create(&self, component: &[u8]) -> io::Result<Replacement> {
+        create_private_folder(&self.folder)?;
+        Replacement::of(&self.files(component).0)
     }
 
-    /// Stores a compiled component.
-    pub(crate) fn store(&self, component: &[u8], compiled: &Component) -> io::Result<()> {
-        let native = compiled.serialize().map_err(io::Error::other)?;
-        create_private_folder(&self.folder)?;
-        let (file, sum) = self.files(component);
-        replace(&file, &native)?;
-        replace(&sum, Digest::of(&native).hexadecimal().as_bytes())
+    /// Adds the native code of a component to the cache, after it was written completely.
+    pub(crate) fn finish(&self, component: &[u8], native: Replacement) -> io::Result<()> {
+        let mut file = native.file();
+        file.seek(SeekFrom::Start(0))?;
+        let digest = Digest::of_reader(file)?;
+        native.finish()?;
+        replace(&self.files(component).1, digest.hexadecimal().as_bytes())
     }
 
     /// Removes the code of other engines, and that of all components but those with the given digests.
@@ -98,6 +100,19 @@ impl CompiledCache {
     }
 }
 
+/// Native code that [`crate::ChildCompiler`] has received from its child.
+pub(crate) struct NativeCode(pub(crate) Vec<u8>);
+
+impl NativeCode {
+    /// Loads the component.
+    pub(crate) fn load(&self, engine: &wasmtime::Engine) -> wasmtime::Result<Component> {
+        // SAFETY: wasmtime requires bytes of its compiler. Only `ChildCompiler` creates values of this type, from what a child with the
+        // executable of this process has written to a pipe that no other process has. Wasmtime checks that they are complete and match the
+        // configuration of the engine and the processor.
+        unsafe { Component::deserialize(engine, &self.0) }
+    }
+}
+
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
         Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
@@ -109,6 +124,8 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::{Limits, configuration};
 
@@ -121,12 +138,17 @@ mod tests {
         (folder, engine, cache)
     }
 
+    fn store(cache: &CompiledCache, engine: &wasmtime::Engine) {
+        let native = cache.create(COMPONENT).unwrap();
+        native.file().write_all(&engine.precompile_component(COMPONENT).unwrap()).unwrap();
+        cache.finish(COMPONENT, native).unwrap();
+    }
+
     #[test]
     fn damaged_truncated_and_missing_files_are_misses() {
         let (_folder, engine, cache) = cache();
         assert!(cache.load(&engine, COMPONENT).is_none());
-        let compiled = Component::from_binary(&engine, COMPONENT).unwrap();
-        cache.store(COMPONENT, &compiled).unwrap();
+        store(&cache, &engine);
         assert!(cache.load(&engine, COMPONENT).is_some());
         let (file, sum) = cache.files(COMPONENT);
         let native = fs::read(&file).unwrap();
@@ -134,7 +156,7 @@ mod tests {
             fs::write(&file, damaged).unwrap();
             assert!(cache.load(&engine, COMPONENT).is_none());
         }
-        cache.store(COMPONENT, &compiled).unwrap();
+        store(&cache, &engine);
         assert!(cache.load(&engine, COMPONENT).is_some());
         fs::remove_file(sum).unwrap();
         assert!(cache.load(&engine, COMPONENT).is_none());
@@ -143,8 +165,7 @@ mod tests {
     #[test]
     fn code_that_nothing_refers_to_is_removed() {
         let (_folder, engine, cache) = cache();
-        let compiled = Component::from_binary(&engine, COMPONENT).unwrap();
-        cache.store(COMPONENT, &compiled).unwrap();
+        store(&cache, &engine);
         let other = cache.root.join("0123");
         fs::create_dir_all(&other).unwrap();
         cache.retain(&BTreeSet::from([Digest::of(COMPONENT).to_string()])).unwrap();

@@ -1,17 +1,17 @@
 //! The WebAssembly engine and its clock.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
-
-use std::collections::BTreeSet;
-use std::path::Path;
 
 use wasmtime::Config;
 use wasmtime::component::Component;
 
 use crate::compiled::CompiledCache;
+use crate::compiler::{Compiler, Failure};
 use crate::idle::Idle;
 use crate::{Limits, LoadError, PrivateFolder};
 
@@ -42,22 +42,24 @@ struct Inner {
     limits: Limits,
     idle: Idle,
     compiled: Option<CompiledCache>,
+    compiler: Compiler,
 }
 
 impl Engine {
-    /// Creates an engine, with a thread that advances the epoch of running guests on every tick until the engine is
-    /// dropped.
+    /// Creates an engine that compiles components in this process, and keeps none: for components that are trusted.
+    ///
+    /// A thread advances the epoch of running guests on every tick until the engine is dropped.
     pub fn new(limits: Limits) -> Result<Self, LoadError> {
-        Self::with_cache(limits, None)
+        Self::with(limits, None, Compiler::Here)
     }
 
-    /// Creates an engine like [`Self::new`], which keeps compiled components in a folder.
-    pub fn with_cache(limits: Limits, cache: Option<&PrivateFolder>) -> Result<Self, LoadError> {
+    /// Creates an engine like [`Self::new`], which compiles components with a compiler, and keeps them in a folder.
+    pub fn with(limits: Limits, cache: Option<&PrivateFolder>, compiler: Compiler) -> Result<Self, LoadError> {
         let wasmtime =
             wasmtime::Engine::new(&configuration(&limits)).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let tick = limits.tick;
         let compiled = cache.map(|folder| CompiledCache::new(folder, &wasmtime));
-        let inner = Arc::new(Inner { wasmtime, limits, idle: Idle::default(), compiled });
+        let inner = Arc::new(Inner { wasmtime, limits, idle: Idle::default(), compiled, compiler });
         let watched = Arc::downgrade(&inner);
         thread::Builder::new()
             .name("epoch".to_owned())
@@ -81,7 +83,7 @@ impl Engine {
         &self.inner.wasmtime
     }
 
-    /// Returns the folder that was set with [`Self::with_cache`].
+    /// Returns the folder that was set with [`Self::with`].
     pub fn cache_folder(&self) -> Option<&Path> {
         self.inner.compiled.as_ref().map(CompiledCache::parent)
     }
@@ -92,18 +94,32 @@ impl Engine {
         if let Some(component) = cache.load(self.wasmtime(), bytes) {
             return Ok(component);
         }
-        let component = self.compile(bytes)?;
-        if let Err(error) = cache.store(bytes, &component) {
-            tracing::warn!("failed to store compiled code, which is compiled again next time: {error}");
-            return Ok(component);
+        self.check_size(bytes)?;
+        match self.compile_into(cache, bytes) {
+            // Mapped code can be dropped from memory while it is not used.
+            Ok(()) => cache.load(self.wasmtime(), bytes).map_or_else(|| self.compile(bytes), Ok),
+            Err(Failure::Load(error)) => Err(error),
+            Err(Failure::Output(reason)) => {
+                tracing::warn!("failed to store compiled code, which is compiled again next time: {reason}");
+                self.compile(bytes)
+            }
         }
-        // Mapped code can be dropped from memory while it is not used.
-        Ok(cache.load(self.wasmtime(), bytes).unwrap_or(component))
     }
 
-    /// Reports whether the cache has the compiled code of a component.
-    pub fn has(&self, component: &[u8]) -> bool {
-        self.inner.compiled.as_ref().is_some_and(|cache| cache.has(component))
+    /// Compiles a component to a file of the cache.
+    fn compile_into(&self, cache: &CompiledCache, bytes: &[u8]) -> Result<(), Failure> {
+        let output = |error: std::io::Error| Failure::Output(error.to_string());
+        let native = cache.create(bytes).map_err(output)?;
+        match &self.inner.compiler {
+            Compiler::Here => {
+                let compiled = self.wasmtime().precompile_component(bytes).map_err(invalid)?;
+                native.file().write_all(&compiled).map_err(output)?;
+            }
+            Compiler::Child(child) => {
+                child.compile_to(bytes, self.limits(), native.file().try_clone().map_err(output)?)?;
+            }
+        }
+        cache.finish(bytes, native).map_err(output)
     }
 
     /// Removes the compiled code of all components but those with the given digests.
@@ -115,32 +131,23 @@ impl Engine {
         }
     }
 
-    /// Compiles the bytes of a component.
-    ///
-    /// A compilation cannot be interrupted: after a timeout it continues in the background, and its result is
-    /// discarded.
+    /// Compiles the bytes of a component, without the cache.
     pub fn compile(&self, bytes: &[u8]) -> Result<Component, LoadError> {
-        let limits = self.limits();
-        if bytes.len() > limits.module {
-            return Err(LoadError::TooLarge { size: bytes.len(), limit: limits.module });
-        }
-        let (sender, receiver) = mpsc::channel();
-        let engine = self.wasmtime().clone();
-        let bytes = bytes.to_vec();
-        thread::Builder::new()
-            .name("compile".to_owned())
-            .spawn(move || {
-                // The receiver has been dropped after a timeout.
-                let _ = sender.send(Component::from_binary(&engine, &bytes));
-            })
-            .map_err(|error| LoadError::Engine(error.to_string()))?;
-        match receiver.recv_timeout(limits.compile_time) {
-            Ok(Ok(component)) => Ok(component),
-            Ok(Err(error)) => Err(LoadError::Compile(format!("{error:#}"))),
-            Err(RecvTimeoutError::Timeout) => Err(LoadError::CompileTime(limits.compile_time)),
-            Err(RecvTimeoutError::Disconnected) => Err(LoadError::Compile("the compiler crashed".to_owned())),
+        self.check_size(bytes)?;
+        match &self.inner.compiler {
+            Compiler::Here => Component::from_binary(self.wasmtime(), bytes).map_err(invalid),
+            Compiler::Child(child) => child.compile(bytes, self.limits())?.load(self.wasmtime()).map_err(invalid),
         }
     }
+
+    fn check_size(&self, bytes: &[u8]) -> Result<(), LoadError> {
+        let limit = self.limits().module;
+        if bytes.len() > limit { Err(LoadError::TooLarge { size: bytes.len(), limit }) } else { Ok(()) }
+    }
+}
+
+fn invalid(error: wasmtime::Error) -> LoadError {
+    LoadError::Compile(format!("{error:#}"))
 }
 
 fn tick_while_alive(engine: &Weak<Inner>, tick: Duration) {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use wasmtime::Trap;
 
+use crate::MemoryLimit;
+
 /// An error when a module is loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -42,6 +44,18 @@ pub enum LoadError {
     /// The compilation took too long.
     #[error("compiling the module took longer than {0:?}")]
     CompileTime(Duration),
+    /// The compilation needs too much CPU time, also if it is repeated.
+    #[error("compiling the module needs more than {0:?} of CPU time; divide it into smaller ones")]
+    CompileCpuTime(Duration),
+    /// The compilation needs too much memory.
+    #[error("compiling the module needs more than {0}")]
+    CompileMemory(MemoryLimit),
+    /// The compiler cannot be run.
+    #[error("failed to compile the module: {0}")]
+    Compiler(String),
+    /// The compiler crashed.
+    #[error("the compiler crashed: {0}")]
+    CompilerCrash(String),
     /// The module has imports that the host does not provide, or does not have the exports that the contract requires.
     #[error("the module does not implement the contract devops:policy: {0}")]
     Contract(String),

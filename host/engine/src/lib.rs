@@ -10,7 +10,7 @@
 //! clock, no randomness, no environment and no I/O; its time, memory and the size of its results are limited; and a
 //! failed evaluation is an error with check, module and cause, never a pass. This crate must not depend on the source
 //! of modules and subjects, or on the use of the outcomes.
-// The cache of compiled code is the exception, and argues why it is sound.
+// The loading of compiled code is the exception, and argues why it is sound.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -20,7 +20,9 @@ mod budget;
 mod bundle;
 mod catalog;
 mod check;
+mod compile_child;
 mod compiled;
+mod compiler;
 mod convert;
 mod describe;
 mod engine;
@@ -31,15 +33,19 @@ mod idle;
 mod instance;
 mod limits;
 mod loaded;
+mod memory;
 mod module;
 mod object;
 mod rule;
 mod rule_cache;
 mod rule_set;
+mod shape;
 
 pub use bundle::LoadedBundle;
 pub use catalog::{Catalog, NameConflict};
 pub use check::LoadedCheck;
+pub use compile_child::compile_as_child;
+pub use compiler::{ChildCompiler, Compiler, MemoryLimit};
 #[doc(hidden)]
 pub use convert::write as write_facts;
 pub use engine::{Engine, configuration};

@@ -32,9 +32,13 @@ pub struct Limits {
     pub settings: usize,
     /// The maximum size of a module, in bytes. Default: 32 MiB.
     pub module: usize,
-    /// The time limit for compiling a module, in wall time. Default: 180 s; the interpreter of Python takes 10 to 15 s of CPU
-    /// time. The limit bounds only the wait: a compilation continues in the background, and is bounded by the size of a module.
+    /// The maximum size of the native code of a module, in bytes. Default: 128 MiB; a component in Python has about 35 MB.
+    pub native_code: usize,
+    /// The time limit for compiling a module, in wall time. Default: 180 s; the interpreter of Python takes 10 to 15 s of CPU time, which
+    /// may be throttled.
     pub compile_time: Duration,
+    /// The limit of CPU time for compiling a module, in whole seconds. Default: 60 s.
+    pub compile_cpu_time: Duration,
     /// The maximum number of subjects in a batch. Default: 256.
     pub batch_subjects: usize,
     /// The maximum number of containers in a batch of more than one subject. Default: 4,096.
@@ -70,7 +74,9 @@ impl Default for Limits {
             answer: 32 * MIB,
             settings: 64 * 1024,
             module: 32 * MIB,
+            native_code: 128 * MIB,
             compile_time: Duration::from_secs(180),
+            compile_cpu_time: Duration::from_secs(60),
             batch_subjects: 256,
             batch_containers: 4096,
             calls_for_each_instance: 10_000,

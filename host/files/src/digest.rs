@@ -1,6 +1,7 @@
 //! Digests, which identify content.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,17 @@ impl Digest {
     /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(format!("{PREFIX}{}", hexadecimal(&Sha256::digest(bytes))))
+    }
+
+    /// Returns the digest of what can be read, without holding it in memory.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn of_reader(mut reader: impl io::Read) -> io::Result<Self> {
+        let mut hasher = Sha256::new();
+        io::copy(&mut reader, &mut hasher)?;
+        Ok(Self(format!("{PREFIX}{}", hexadecimal(&hasher.finalize()))))
     }
 
     /// Returns the text, with the algorithm.
@@ -82,6 +94,7 @@ mod tests {
     fn a_digest_is_sha256_in_lower_case() {
         let digest = Digest::of(b"abc");
         assert_eq!(digest.as_str(), "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(Digest::of_reader(b"abc".as_slice()).unwrap(), digest);
         assert_eq!(digest.as_str().parse::<Digest>().unwrap(), digest);
         for invalid in ["", "sha256:", "sha512:00", &digest.as_str().to_uppercase(), &digest.as_str()[..70]] {
             assert!(invalid.parse::<Digest>().is_err(), "{invalid}");

@@ -6,10 +6,10 @@
 
 mod digest;
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
@@ -24,19 +24,51 @@ pub fn create_private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Writes a file that only this user can read: under another name, which starts with a dot, and then renames it, so that a crash
-/// leaves none half-written. Its folder must exist.
+/// Writes a file that only this user can read, as [`Replacement`] does. Its folder must exist.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
 pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = NamedTempFile::new_in(folder)?;
-    temporary.write_all(content)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(file)?;
-    Ok(())
+    let replacement = Replacement::of(file)?;
+    replacement.file().write_all(content)?;
+    replacement.finish()
+}
+
+/// A file that only this user can read. It is written under another name, which starts with a dot, and then renamed, so that a crash leaves
+/// none half-written. Without [`Self::finish`], it is removed.
+#[derive(Debug)]
+pub struct Replacement {
+    temporary: NamedTempFile,
+    target: PathBuf,
+}
+
+impl Replacement {
+    /// Creates the content of a file, whose folder must exist.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be created.
+    pub fn of(file: &Path) -> io::Result<Self> {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(Self { temporary: NamedTempFile::new_in(folder)?, target: file.to_owned() })
+    }
+
+    /// The file to write to and to read from.
+    pub fn file(&self) -> &File {
+        self.temporary.as_file()
+    }
+
+    /// Renames the file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written or renamed.
+    pub fn finish(self) -> io::Result<()> {
+        self.file().sync_all()?;
+        self.temporary.persist(self.target)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -69,8 +69,12 @@ pub struct LoadFailure {
 
 impl From<&LoadError> for LoadFailure {
     fn from(error: &LoadError) -> Self {
-        let is_temporary = matches!(error, LoadError::CompileTime(_) | LoadError::Engine(_));
-        let reason = if is_temporary { "LoadInterrupted" } else { "LoadFailed" };
+        let (reason, is_temporary) = match error {
+            // There may be more memory later.
+            LoadError::CompileMemory(_) => ("MemoryLimit", true),
+            LoadError::CompileTime(_) | LoadError::Compiler(_) | LoadError::Engine(_) => ("LoadInterrupted", true),
+            _ => ("LoadFailed", false),
+        };
         Self { reason, message: error.to_string(), is_temporary }
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use end_to_end::Folder;
 use end_to_end::guests::{guest, with_section};
 use kube_devops_core::testing::{container, pod};
-use kube_devops_engine::{Catalog, Engine, Grants, Limits, LoadedModule, PrivateFolder};
+use kube_devops_engine::{Catalog, Compiler, Engine, Grants, Limits, LoadedModule, PrivateFolder};
 use kube_devops_oci::{Digest, Reference, Store, store::Record};
 
 /// The allocator of the program.
@@ -61,7 +61,7 @@ fn memory() -> Result<(f64, f64)> {
 fn start(cache: &Path) -> Result<()> {
     let started = Instant::now();
     let folder = PrivateFolder::open(cache)?;
-    let engine = Engine::with_cache(Limits::default(), Some(&folder))?;
+    let engine = Engine::with(Limits::default(), Some(&folder), Compiler::Here)?;
     let store = Store::new(cache.to_owned());
     // The modules differ in their digests only, so that each has a catalog for itself.
     let mut catalogs = Vec::new();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::CompileArguments;
 use super::names::{namespace, object_name};
 
 /// The arguments that all controllers share.
@@ -31,12 +32,14 @@ pub struct ControllerArguments {
     pub system_namespaces: Vec<String>,
 }
 
-/// Where controllers keep modules.
+/// Where controllers keep modules, and how they compile them.
 #[derive(Debug, Args)]
 pub struct ModuleCacheArguments {
     /// Folder for the modules of registries and for compiled code; without it, both are held in memory only
     #[arg(long, value_name = "DIR", help_heading = "Modules")]
     pub module_cache_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub compile: CompileArguments,
 }
 
 #[derive(Debug, Args)]

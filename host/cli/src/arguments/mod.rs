@@ -25,7 +25,7 @@ pub use cluster::{
 pub use controllers::{ControllerArguments, ModuleCacheArguments, ReconcileArguments, WatchArguments};
 pub use deploy::{DeployArguments, DeployCommand, NamespaceArguments, ObservabilityCommand};
 pub use module::{
-    CacheArguments, InspectFormat, Language, ModuleArguments, ModuleBuildArguments, ModuleCommand,
+    CacheArguments, CompileArguments, InspectFormat, Language, ModuleArguments, ModuleBuildArguments, ModuleCommand,
     ModuleInspectArguments, ModuleListArguments, ModuleNewArguments, ModulePruneArguments, ModulePullArguments,
     ModulePushArguments, ModuleSignArguments, ModuleSourceArguments, ModuleTestArguments, RegistryArguments,
     TestFormat, VerificationArguments,
@@ -194,5 +194,13 @@ Examples:
     Completion {
         /// Shell to print completions for
         shell: Shell,
+    },
+    /// Compile the component on standard input to native code on standard output: the child process of this program
+    #[command(hide = true, name = crate::modules::compiler::COMMAND)]
+    CompileComponent {
+        /// The most memory, in bytes
+        memory: u64,
+        /// The most CPU time, in seconds
+        cpu_time: u64,
     },
 }

@@ -17,6 +17,8 @@ pub struct ModuleArguments {
     pub modules: Vec<ModuleReference>,
     #[command(flatten)]
     pub source: ModuleSourceArguments,
+    #[command(flatten)]
+    pub compile: CompileArguments,
 }
 
 impl ModuleArguments {
@@ -41,6 +43,21 @@ pub struct ModuleSourceArguments {
     pub registry: RegistryArguments,
     #[command(flatten)]
     pub cache: CacheArguments,
+}
+
+/// How modules are compiled.
+#[derive(Debug, Args)]
+pub struct CompileArguments {
+    /// Most memory for compiling a module, in MiB; in a container, what its limit leaves is not exceeded either
+    #[arg(
+        long,
+        env = "KUBE_DEVOPS_COMPILE_MEMORY",
+        default_value_t = 1024,
+        value_name = "MIB",
+        help_heading = "Modules",
+        value_parser = clap::value_parser!(u32).range(32..=65_536)
+    )]
+    pub compile_memory: u32,
 }
 
 /// How registries are reached.
@@ -172,6 +189,8 @@ pub struct ModuleBuildArguments {
     /// File of the component; defaults to NAME.wasm in the folder
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub compile: CompileArguments,
 }
 
 #[derive(Debug, Args)]
@@ -184,6 +203,8 @@ pub struct ModuleTestArguments {
     pub module: Option<ModuleReference>,
     #[command(flatten)]
     pub source: ModuleSourceArguments,
+    #[command(flatten)]
+    pub compile: CompileArguments,
     /// Write the findings as the expected ones
     #[arg(long)]
     pub update: bool,
@@ -208,6 +229,8 @@ pub struct ModuleInspectArguments {
     pub module: ModuleReference,
     #[command(flatten)]
     pub source: ModuleSourceArguments,
+    #[command(flatten)]
+    pub compile: CompileArguments,
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: InspectFormat,
@@ -234,6 +257,8 @@ pub struct ModulePushArguments {
     pub sign_key: Option<PathBuf>,
     #[command(flatten)]
     pub registry: RegistryArguments,
+    #[command(flatten)]
+    pub compile: CompileArguments,
 }
 
 #[derive(Debug, Args)]

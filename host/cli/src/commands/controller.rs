@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use kube_devops_cluster::connection::{Connection, ConnectionOptions};
 use kube_devops_core::SystemNamespaces;
-use kube_devops_engine::{Catalog, Engine, Limits, PrivateFolder};
+use kube_devops_engine::{Catalog, PrivateFolder};
 use kube_devops_runtime::election::ElectionOptions;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -74,10 +74,9 @@ fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
 /// # Errors
 ///
 /// If the selected folder for modules cannot be used.
-pub fn catalog(cache: Option<&ModuleCacheArguments>) -> Result<Catalog> {
-    let folder = cache.and_then(|cache| cache.module_cache_dir.as_deref());
-    let folder = folder.map(PrivateFolder::open).transpose()?;
-    modules::embedded(Engine::with_cache(Limits::default(), folder.as_ref())?)
+pub fn catalog(arguments: &ModuleCacheArguments) -> Result<Catalog> {
+    let folder = arguments.module_cache_dir.as_deref().map(PrivateFolder::open).transpose()?;
+    modules::embedded(modules::engine_in(folder.as_ref(), &arguments.compile)?)
 }
 
 impl ControllerArguments {

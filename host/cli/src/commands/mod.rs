@@ -24,8 +24,10 @@ mod watch;
 mod webhook;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use kube_devops_engine::compile_as_child;
 
 use crate::arguments::{Arguments, Command};
 use crate::terminal;
@@ -43,6 +45,8 @@ pub enum Outcome {
     Differences,
     /// An operation failed, or the evaluation is incomplete.
     Failure,
+    /// The child process that compiles a component has ended with this exit code.
+    Child(u8),
 }
 
 impl From<Outcome> for ExitCode {
@@ -51,6 +55,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Success => 0,
             Outcome::GateNotMet | Outcome::NotImported | Outcome::Differences => 1,
             Outcome::Failure => 2,
+            Outcome::Child(code) => code,
         })
     }
 }
@@ -76,6 +81,9 @@ pub fn run(arguments: Arguments, program: &'static str) -> Result<Outcome> {
         Command::Observability(command) => deploy::observability(&command),
         Command::Cleanup(arguments) => cleanup::run(&cluster, &arguments),
         Command::Completion { shell } => completion::run(shell, program),
+        Command::CompileComponent { memory, cpu_time } => {
+            Ok(Outcome::Child(compile_as_child(memory, Duration::from_secs(cpu_time))))
+        }
     }
 }
 

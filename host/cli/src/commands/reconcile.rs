@@ -11,7 +11,7 @@ use crate::arguments::{ClusterArguments, ReconcileArguments};
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &ReconcileArguments) -> Result<Outcome> {
-    let catalog = controller::catalog(Some(&arguments.modules))?;
+    let catalog = controller::catalog(&arguments.modules)?;
     let options = ReconcileOptions {
         address: arguments.addr,
         election: arguments.controller.election(&arguments.lease_name),

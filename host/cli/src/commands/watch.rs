@@ -5,9 +5,11 @@ use std::io::{IsTerminal, Write, stdout};
 use anyhow::Result;
 use kube_devops_controllers::watch::{self, Scores, WatchOptions};
 use kube_devops_core::report::NamespaceReport;
+use kube_devops_engine::{Engine, Limits};
 
 use super::{Outcome, controller};
 use crate::arguments::{ClusterArguments, WatchArguments};
+use crate::modules;
 use crate::output;
 use crate::terminal;
 
@@ -16,7 +18,7 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &WatchArguments) -> Result<Outcome> {
-    let checks = controller::catalog(None)?.checks();
+    let checks = modules::embedded(Engine::new(Limits::default())?)?.checks();
     let options = WatchOptions {
         address: arguments.addr,
         election: arguments.controller.election(&arguments.lease_name),

@@ -31,7 +31,7 @@ pub fn run(cluster: &ClusterArguments, command: WebhookCommand) -> Result<Outcom
 }
 
 fn serve(cluster: &ClusterArguments, arguments: &WebhookServeArguments) -> Result<Outcome> {
-    let catalog = controller::catalog(Some(&arguments.modules))?;
+    let catalog = controller::catalog(&arguments.modules)?;
     let namespace = &arguments.controller.lease_namespace;
     let certificate = match (&arguments.tls_cert, &arguments.tls_key) {
         (Some(certificate), Some(key)) => {

@@ -1,5 +1,6 @@
 //! The checks and bundles of the program and of further modules, loaded in one place.
 
+pub mod compiler;
 pub mod registry;
 
 use std::fs::{self, File};
@@ -15,7 +16,7 @@ use kube_devops_oci::Reference;
 use kube_devops_policy_modules::config_map;
 use kube_devops_policy_modules::content::{Content, ContentError, component, content};
 
-use crate::arguments::{ClusterArguments, ModuleArguments, ModuleReference, ModuleSourceArguments};
+use crate::arguments::{ClusterArguments, CompileArguments, ModuleArguments, ModuleReference, ModuleSourceArguments};
 use crate::connection::{runtime, with_cluster};
 use crate::terminal::print_message;
 
@@ -29,7 +30,11 @@ pub fn catalog(further: &ModuleArguments, cluster: &ClusterArguments) -> Result<
         bail!("--module-key has no effect without --module; the checks of the program need no signature");
     }
     // Without further modules, nothing is read from a cache.
-    let engine = if further.modules.is_empty() { Engine::new(Limits::default())? } else { engine(&further.source)? };
+    let engine = if further.modules.is_empty() {
+        Engine::new(Limits::default())?
+    } else {
+        engine(&further.source, &further.compile)?
+    };
     let mut catalog = embedded(engine)?;
     for reference in &further.modules {
         let loaded = load(catalog.engine(), reference, &further.source, cluster)?;
@@ -54,8 +59,18 @@ pub fn embedded(engine: Engine) -> Result<Catalog> {
 /// # Errors
 ///
 /// If the selected folder cannot be used.
-pub fn engine(source: &ModuleSourceArguments) -> Result<Engine> {
-    Ok(Engine::with_cache(Limits::default(), cache(source)?.as_ref())?)
+pub fn engine(source: &ModuleSourceArguments, compile: &CompileArguments) -> Result<Engine> {
+    engine_in(cache(source)?.as_ref(), compile)
+}
+
+/// Creates an engine that keeps the compiled code of modules in this folder, if there is one. All modules that are not part of the program
+/// are compiled by such an engine.
+///
+/// # Errors
+///
+/// If it cannot be created.
+pub fn engine_in(folder: Option<&PrivateFolder>, compile: &CompileArguments) -> Result<Engine> {
+    Ok(Engine::with(Limits::default(), folder, compile.compiler())?)
 }
 
 /// Returns the folder for modules: `None` if none is selected, and the default one cannot be used.

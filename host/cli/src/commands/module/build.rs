@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use kube_devops_engine::{Engine, Limits};
 
 use super::super::report_file;
 use super::{Outcome, print};
@@ -17,7 +16,7 @@ use crate::modules;
 pub fn run(arguments: &ModuleBuildArguments) -> Result<Outcome> {
     let file = build(&arguments.folder, arguments.output.as_deref())?;
     // What was built is loaded, so that an error appears here and not in a cluster.
-    let module = modules::load_file(&Engine::new(Limits::default())?, &file)?;
+    let module = modules::load_file(&modules::engine_in(None, &arguments.compile)?, &file)?;
     print(&format!("{} built: {} bytes, {}\n", file.display(), module.size, module.digest))
 }
 

@@ -14,7 +14,7 @@ use crate::modules;
 
 /// Runs the command.
 pub fn run(cluster: &ClusterArguments, arguments: &ModuleInspectArguments) -> Result<Outcome> {
-    let engine = modules::engine(&arguments.source)?;
+    let engine = modules::engine(&arguments.source, &arguments.compile)?;
     let module = modules::load(&engine, &arguments.module, &arguments.source, cluster)?;
     match arguments.output {
         InspectFormat::Text => print(&text(&module)),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use kube_devops_core::text::number;
-use kube_devops_engine::{Engine, Grants, Limits, LoadedModule};
+use kube_devops_engine::{Grants, Limits, LoadedModule};
 use kube_devops_oci::artifact::Module;
 use kube_devops_oci::{Digest, Reference, Repository, SigningKey};
 
@@ -16,7 +16,7 @@ use crate::terminal::print_message;
 
 /// Pushes a component. What cannot be loaded is not pushed, so that an error appears here and not in a cluster.
 pub fn push(arguments: &ModulePushArguments) -> Result<Outcome> {
-    let (reference, engine) = (&arguments.reference, Engine::new(Limits::default())?);
+    let (reference, engine) = (&arguments.reference, modules::engine_in(None, &arguments.compile)?);
     ensure!(reference.digest().is_none(), "a digest cannot be pushed; specify a tag alone");
     let tag = reference.version();
     let content = modules::file(&arguments.file, engine.limits().module)

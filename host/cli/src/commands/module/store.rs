@@ -6,7 +6,7 @@ use std::fmt::Write;
 use anyhow::Result;
 use chrono::DateTime;
 use kube_devops_core::text::number;
-use kube_devops_engine::{Engine, Limits};
+use kube_devops_engine::{Compiler, Engine, Limits};
 use kube_devops_oci::Digest;
 use kube_devops_oci::store::Record;
 use serde_json::json;
@@ -57,7 +57,7 @@ pub fn prune(arguments: &ModulePruneArguments) -> Result<Outcome> {
     let kept = if arguments.all { BTreeSet::new() } else { current(&store.list()?) };
     let removed = store.retain(|record| kept.contains(&identity(record)))?;
     let components = store.list()?.iter().map(|record| record.component.to_string()).collect();
-    Engine::with_cache(Limits::default(), Some(&folder))?.retain_compiled(&components);
+    Engine::with(Limits::default(), Some(&folder), Compiler::Here)?.retain_compiled(&components);
     print(&format!("{} removed, {} bytes\n", number(removed.records.len(), "module"), removed.bytes))
 }
 

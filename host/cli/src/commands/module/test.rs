@@ -25,7 +25,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &ModuleTestArguments) -> Resul
         Some(reference) => reference.clone(),
         None => ModuleReference::File(build::build(&arguments.folder, None)?),
     };
-    let engine = modules::engine(&arguments.source)?;
+    let engine = modules::engine(&arguments.source, &arguments.compile)?;
     let module = modules::load(&engine, &reference, &arguments.source, cluster)?;
     ensure!(!module.checks.is_empty(), "{reference} contains no check");
     let mut catalog = Catalog::new(engine, BTreeMap::new(), []);
