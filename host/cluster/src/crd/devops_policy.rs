@@ -7,6 +7,7 @@ use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::quantity::Quantity;
 
 use super::check_rule::{CheckRule, NAME};
+use super::policy_rules::{has_a_check, no_check, nothing_to_remediate, remediates_if_it_enforces, remediating_fields};
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -123,38 +124,6 @@ pub struct DevOpsPolicySpec {
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["check"]))]
     pub checks: Vec<CheckRule>,
-}
-
-/// The CEL rule that a policy enables a check.
-fn has_a_check() -> String {
-    let fields = POLICY_FIELDS.map(|field| format!("has(self.{})", field.field)).join(" || ");
-    format!("{fields} || has(self.bundle) || (has(self.checks) && size(self.checks) > 0)")
-}
-
-fn no_check() -> String {
-    let fields = POLICY_FIELDS.map(|field| field.field);
-    format!("the policy enables no check: set {}, checks or bundle", fields.join(", "))
-}
-
-/// The fields of checks that can add missing fields to workloads.
-fn remediating_fields() -> impl Iterator<Item = &'static str> {
-    POLICY_FIELDS.iter().filter(|field| field.remediates).map(|field| field.field)
-}
-
-/// The CEL rule that a policy which enforces has something to add.
-fn remediates_if_it_enforces() -> String {
-    let enabled: String =
-        remediating_fields().map(|field| format!("(has(self.{field}) && self.{field}) || ")).collect();
-    format!(
-        "!has(self.enforcementMode) || self.enforcementMode != 'enforce' || {enabled}has(self.defaultResources) || has(self.bundle) || has(self.checks)"
-    )
-}
-
-fn nothing_to_remediate() -> String {
-    let fields = remediating_fields().collect::<Vec<_>>().join(" or ");
-    format!(
-        "enforcementMode enforce has nothing to remediate: set {fields} to true, defaultResources, bundle or checks"
-    )
 }
 
 impl DevOpsPolicySpec {

@@ -8,6 +8,7 @@ mod check_rule;
 pub mod condition;
 mod devops_policy;
 mod policy_module;
+mod policy_rules;
 pub(crate) mod stored;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
