@@ -1,7 +1,7 @@
 //! Lists of objects, which the API server sends in pages.
 
 use kube::api::ListParams;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// The number of objects of a page. It limits what the API server reads from its store for one request, and the text that this
 /// program keeps in memory.
@@ -11,10 +11,17 @@ const MAX_RESTARTS: usize = 3;
 
 /// One page of a list.
 #[derive(Debug, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
 pub struct Page<T> {
     #[serde(default)]
     metadata: PageMetadata,
+    #[serde(deserialize_with = "items")]
     items: Vec<T>,
+}
+
+/// Reads the items of a page. API servers write an empty list of metadata as null.
+fn items<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,7 +101,14 @@ mod tests {
         let (found, log) = listed(vec![page(&[1, 2], "b"), page(&[3], "")]).await;
         assert_eq!(found, Ok(vec![1, 2, 3]));
         assert_eq!(log, ["", "2 seen", "b", "3 seen"]);
-        assert_eq!(listed(vec![Ok(json!({ "items": [] }))]).await.0, Ok(vec![]));
+        for empty in [json!([]), json!(null)] {
+            assert_eq!(listed(vec![Ok(json!({ "items": empty }))]).await.0, Ok(vec![]), "{empty}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_items_is_no_list() {
+        assert!(serde_json::from_value::<Page<u32>>(json!({ "metadata": {} })).is_err());
     }
 
     #[tokio::test]
