@@ -77,7 +77,7 @@ impl Follow {
         self.next
     }
 
-    /// Starts a check. The deletion of a policy does not wait longer than for a workload without a deadline: whoever can change the
+    /// Starts a check. The deletion of a policy does not wait longer than for a workload without a deadline: a client that can change the
     /// workload chooses its deadline and its grace period. Returns a reason to revert that is not visible in the workload, and the next step.
     pub fn start<'a>(
         &mut self,

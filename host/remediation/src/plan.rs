@@ -258,8 +258,8 @@ pub fn abandon(workload: &Value) -> Option<Value> {
     Some(patch)
 }
 
-/// Returns the strategic merge patch that removes all added fields, with the reason. Unlike an apply, it removes them whoever owns
-/// them, and nothing else. The API server rejects it if another client has changed the workload.
+/// Returns the strategic merge patch that removes all added fields, with the reason. Unlike an apply, it removes those of any
+/// owner, and nothing else. The API server rejects it if another client has changed the workload.
 pub fn revert(workload: &Value, reason: &str) -> Value {
     let containers: Vec<Value> = added(workload).iter().map(removal).collect();
     let mut annotations: Map<String, Value> =

@@ -338,13 +338,15 @@ async fn bundles_and_examples_can_be_applied() -> Result<()> {
 async fn policies_have_short_names_categories_and_printer_columns() -> Result<()> {
     let plane = installed().await?;
     create(plane, &policy("columns", &json!({ "forbidLatestTag": true }))).await?;
-    let status = json!({ "status": { "healthScore": 85, "healthy": true, "message": "Healthy", "violationCount": 3 } });
+    let status =
+        json!({ "healthScore": 85, "healthy": true, "message": "Healthy", "compliance": 62.5, "violationCount": 3 });
+    let status = json!({ "status": status });
     let patch = ["patch", "dop", "columns", "--subresource=status", "--type=merge", "-p"];
     plane.kubectl([&patch[..], &[&status.to_string()]].concat()).await?;
     let table = plane.kubectl(["get", "dop", "columns"]).await?;
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["NAME", "SCORE", "STATUS", "VIOLATIONS", "MODE", "EVALUATED", "AGE"], "{table}");
-    assert_eq!(rows[1][..5], ["columns", "85", "Healthy", "3", "audit"], "{table}");
+    assert_eq!(rows[0], ["NAME", "SCORE", "STATUS", "COMPLIANCE", "VIOLATIONS", "MODE", "EVALUATED", "AGE"], "{table}");
+    assert_eq!(rows[1][..6], ["columns", "85", "Healthy", "62.5", "3", "audit"], "{table}");
     let category = plane.kubectl(["get", "governance", "-o", "name"]).await?;
     assert!(category.contains("devopspolicy.devops.stochastic.io/columns"), "{category}");
     for field in ["spec.maxRestartCount", "spec.defaultResources.cpuLimit", "status.violations"] {
