@@ -98,8 +98,10 @@ mod tests {
     fn objects_that_may_run_pods_are_evaluated() {
         assert_eq!(gate(&request(), &options()), Gate::Workload);
         assert_eq!(gate(&Header { operation: "UPDATE".into(), ..request() }, &options()), Gate::Workload);
-        let ephemeral = Header { sub_resource: "ephemeralcontainers".into(), ..request() };
-        assert_eq!(gate(&ephemeral, &options()), Gate::Workload);
+        for sub_resource in ["ephemeralcontainers", "resize"] {
+            let changed = Header { sub_resource: sub_resource.into(), operation: "UPDATE".into(), ..request() };
+            assert_eq!(gate(&changed, &options()), Gate::Workload, "{sub_resource}");
+        }
     }
 
     #[test]
