@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kube_devops_core::text::cut;
-use kube_devops_core::{CheckInfo, Edit, Needs};
+use kube_devops_core::{CheckInfo, Edit, Needs, Subject};
 
 use crate::bindings::check::devops::policy::types;
 use crate::instance::{CreateError, RuleSpec};
@@ -82,15 +82,15 @@ impl Rule {
         self.fails.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the edits that remediate a subject.
-    pub fn remediate(&self, subject: &types::Subject, object: Option<CompleteObject>) -> Result<Vec<Edit>, CallError> {
+    /// Returns the edits that remediate a subject with these facts.
+    pub fn remediate(&self, subject: &Subject, facts: &types::Subject) -> Result<Vec<Edit>, CallError> {
         let module = &self.module;
-        if module.needs_objects() && object.is_none() {
-            return Err(CallError::NoObject);
-        }
-        let object = object.filter(|_| module.needs_objects());
+        let object = match module.needs_objects() {
+            true => Some(CompleteObject::of(subject).ok_or(CallError::NoObject)?),
+            false => None,
+        };
         let time_limit = module.engine().limits().batch_time;
-        let edits = module.with_instance(time_limit, |instance| instance.remediate(&self.spec, subject, object))?;
+        let edits = module.with_instance(time_limit, |instance| instance.remediate(&self.spec, facts, object))?;
         let limit = (subject.containers.len() + 1) * module.engine().limits().findings_for_each_container;
         if edits.len() > limit {
             return Err(CallError::TooManyFindings { found: edits.len(), limit });

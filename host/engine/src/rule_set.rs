@@ -16,7 +16,6 @@ use rayon::prelude::*;
 use crate::batch::{Batch, EnabledRule, Group, split};
 use crate::budget::RetryBudget;
 use crate::facts::Encoded;
-use crate::object::CompleteObject;
 use crate::{CallError, Limits, LoadedCheck, RuleError};
 
 /// The available checks. Policies with the same settings for a check share a rule and its instances, so that a thousand policies
@@ -152,8 +151,8 @@ impl RuleSet {
         let mut edits = Vec::new();
         let rules = self.rules.iter().map(|enabled| &enabled.rule);
         for rule in rules.filter(|rule| rule.info().remediates) {
-            let (object, subject) = (CompleteObject::of(subject), &batch.facts_of(rule).typed()[0]);
-            edits.extend(rule.remediate(subject, object).map_err(|cause| EvaluationError {
+            let facts = &batch.facts_of(rule).typed()[0];
+            edits.extend(rule.remediate(subject, facts).map_err(|cause| EvaluationError {
                 check: rule.info().id.clone(),
                 module: rule.module().digest().to_owned(),
                 cause: cause.to_string(),

@@ -43,20 +43,21 @@ impl Summary {
                 let first = violations.len();
                 for &index in of_object {
                     let subject = &subjects[index];
-                    let mut part = Totals { subjects: usize::from(subject.workload.is_none()), ..Totals::default() };
+                    totals.subjects += usize::from(subject.workload.is_none());
                     let mut pods = subject.workload.map(|workload| workloads.entry(workload).or_default());
+                    let penalty = totals.penalty;
                     for (check, sum) in sums.iter_mut().enumerate() {
-                        let failed = sum.add(index, subject, &mut part, &mut fields, &mut violations);
+                        let failed = sum.add(index, subject, &mut totals, &mut fields, &mut violations);
                         match (failed, &mut pods) {
                             (None, _) => {}
-                            (Some(failed), None) => part.compliance.add(sum.outcome.weight, failed),
+                            (Some(failed), None) => totals.compliance.add(sum.outcome.weight, failed),
                             (Some(failed), Some(pods)) => *pods.failed.entry(check).or_default() |= failed,
                         }
                     }
                     if let Some(pods) = pods {
-                        pods.penalty = pods.penalty.max(std::mem::take(&mut part.penalty));
+                        pods.penalty = pods.penalty.max(totals.penalty - penalty);
+                        totals.penalty = penalty;
                     }
-                    totals.add(&part);
                 }
                 violations[first..].sort_unstable_by(|one, other| one.place().cmp(&other.place()));
             }
