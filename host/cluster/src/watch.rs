@@ -45,7 +45,7 @@ struct Pauses {
 }
 
 impl Pauses {
-    /// The pause after an event. An attempt to list the objects starts with an event of its own, so that not every event is a success.
+    /// The pause after an event. An attempt to list the objects starts with a separate event, so that not every event is a success.
     fn after<K>(&mut self, event: &Result<Event<K>, Error>) -> Option<Duration> {
         match event {
             Err(error) if is_unanswered(error) => {

@@ -14,7 +14,7 @@ pub const OUTPUT: u8 = 4;
 /// The status of a child for which there is not enough memory.
 pub const MEMORY: u8 = 5;
 
-/// The most threads. Each needs memory of its own.
+/// The most threads. Each needs more memory.
 const THREADS: usize = 4;
 
 /// Limits this process, and compiles the component on standard input to native code on standard output. This is the whole work of a

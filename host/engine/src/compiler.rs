@@ -1,4 +1,4 @@
-//! The compiler of components that are not part of the program: a child process with limits of its own.
+//! The compiler of components that are not part of the program: a child process with separate limits.
 //!
 //! ```text
 //!   component --stdin--> child: the same executable --stdout--> native code

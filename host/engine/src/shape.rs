@@ -33,7 +33,7 @@ impl Shape {
 
     fn parse(bytes: &[u8]) -> wasmparser::Result<Self> {
         let mut shape = Self::default();
-        // The components and core modules inside have imports and exports of their own.
+        // The components and core modules inside have other imports and exports.
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
             match payload? {
