@@ -32,8 +32,9 @@ fn is_kind(kind: &str) -> bool {
     is_label(&kind.to_ascii_lowercase())
 }
 
-/// Whether a text is a DNS label of at most 63 characters.
-fn is_label(text: &str) -> bool {
+/// Whether a text is a DNS label of at most 63 characters, as the names of namespaces are.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
+pub fn is_label(text: &str) -> bool {
     text.len() <= 63 && is_lowercase_label(text)
 }
 

@@ -21,6 +21,7 @@ pub mod fetch;
 mod reference;
 pub mod signature;
 pub mod store;
+mod text;
 
 pub use client::{Access, Options, Pulled, Repository, Timeouts};
 pub use credentials::Keychain;

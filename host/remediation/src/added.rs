@@ -32,7 +32,7 @@ pub fn added(workload: &Value) -> Vec<Value> {
     for other in of_others(workload, FIELD_MANAGER).filter_map(|fields| fields.pointer(CONTAINER_FIELDS)) {
         subtract(&mut set, other);
     }
-    if let Some(same) = common(&containers(&last_applied(workload)), &containers(workload)) {
+    if let Some(same) = common(&by_key(&last_applied(workload)), &by_key(workload)) {
         subtract(&mut set, &same);
     }
     if let Some(set) = set.as_object_mut() {
@@ -95,10 +95,14 @@ fn last_applied(workload: &Value) -> Value {
     manifest.and_then(|manifest| serde_json::from_str(manifest).ok()).unwrap_or_default()
 }
 
+/// The containers of a workload.
+pub fn containers(workload: &Value) -> &[Value] {
+    workload.pointer(CONTAINERS).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
 /// The containers of a workload, by their keys in a set of fields.
-fn containers(workload: &Value) -> Value {
-    let containers = workload.pointer(CONTAINERS).and_then(Value::as_array).into_iter().flatten();
-    let by_key = containers.filter_map(|container| {
+fn by_key(workload: &Value) -> Value {
+    let by_key = containers(workload).iter().filter_map(|container| {
         let key = json!({ "name": container.get("name")? });
         Some((format!("k:{key}"), container.clone()))
     });
@@ -114,9 +118,12 @@ fn common(one: &Value, other: &Value) -> Option<Value> {
         });
         return Some(same.collect::<Map<_, _>>()).filter(|same| !same.is_empty()).map(Value::Object);
     }
-    // The API server returns the quantity 1 as text.
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     (text(one) == text(other)).then(|| json!({}))
+}
+
+/// The text of a value: the API server returns the quantity 1 as text.
+pub fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Returns the value of [`ADDED_FIELDS`] for containers with added fields.

@@ -10,7 +10,7 @@ use kube_devops_core::text::number;
 use kube_devops_core::{Needs, Subject, complete_object};
 use serde_json::Value;
 
-use super::added::{CONTAINERS, added, foreign, give_up};
+use super::added::{added, containers, foreign, give_up};
 use super::job::{JobResult, PatchCount, Patched, RemediationJob, RolloutFailure, Step};
 use super::plan::{self, Addition, IGNORE, PATCHED_BY, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
 use super::rollout::{Progress, Rollout, is_observed, is_recorded, reason_to_skip, rollout};
@@ -252,8 +252,7 @@ fn settle(workload: &Value, addition: &Addition) -> Option<Duration> {
     const GRACE_PERIOD: u64 = 30;
     let seconds = match addition.field.as_str() {
         "/livenessProbe" => {
-            let containers = workload.pointer(CONTAINERS).and_then(Value::as_array).into_iter().flatten();
-            let container = containers.into_iter().find(|container| container["name"] == *addition.container);
+            let container = containers(workload).iter().find(|container| container["name"] == *addition.container);
             // Another client may have changed an added probe.
             let probe = container.map(|container| &container["livenessProbe"]).filter(|probe| probe.is_object());
             let probe = probe.unwrap_or(&addition.value);

@@ -8,7 +8,7 @@ use kube_devops_core::quantity::Quantity;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::added::{ADDED_FIELDS, CONTAINERS, PROBES, added, give_up, record};
+use super::added::{ADDED_FIELDS, PROBES, added, containers, give_up, record};
 
 /// The policy whose enforcement added fields.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
@@ -23,6 +23,8 @@ pub const REVERTED: &str = "devops.stochastic.io/reverted";
 /// The reason why the patch was reverted.
 pub const REVERTED_BECAUSE: &str = "devops.stochastic.io/reverted-because";
 
+/// The annotations of a workload with added fields.
+const OF_PATCH: [&str; 3] = [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS];
 /// The annotations that the operator sets.
 pub const OWN_ANNOTATIONS: [&str; 5] = [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS, REVERTED, REVERTED_BECAUSE];
 
@@ -56,7 +58,7 @@ pub struct Plan {
 
 /// Returns the fields of the edits and the policy that are missing in the workload. Existing fields are not changed.
 pub fn plan(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Plan {
-    let containers = workload.pointer(CONTAINERS).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let containers = containers(workload);
     let mut plan = Plan::default();
     for Edit { container, field, value, check } in edits {
         let is_named = |found: &&Value| container.as_deref().is_some_and(|name| found["name"] == name);
@@ -242,8 +244,7 @@ pub fn complete(workload: &Value) -> Value {
 /// Returns the merge patch after which the operator no longer follows a rollout, because another client has changed the template;
 /// `None` if nothing is left of it. The annotations remain for as long as there are added fields.
 pub fn abandon(workload: &Value) -> Option<Value> {
-    let over: &[&str] =
-        if added(workload).is_empty() { &[PATCHED_BY, ROLLING_OUT, ADDED_FIELDS] } else { &[ROLLING_OUT] };
+    let over: &[&str] = if added(workload).is_empty() { &OF_PATCH } else { &[ROLLING_OUT] };
     let existing = over.iter().filter(|name| workload["metadata"]["annotations"].get(**name).is_some());
     let annotations: Map<String, Value> = existing.map(|name| ((*name).to_owned(), Value::Null)).collect();
     let given_up = give_up(workload);
@@ -262,8 +263,7 @@ pub fn abandon(workload: &Value) -> Option<Value> {
 /// owner, and nothing else. The API server rejects it if another client has changed the workload.
 pub fn revert(workload: &Value, reason: &str) -> Value {
     let containers: Vec<Value> = added(workload).iter().map(removal).collect();
-    let mut annotations: Map<String, Value> =
-        [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS].map(|name| (name.to_owned(), Value::Null)).into_iter().collect();
+    let mut annotations: Map<String, Value> = OF_PATCH.map(|name| (name.to_owned(), Value::Null)).into_iter().collect();
     annotations.insert(REVERTED.to_owned(), own_template(workload).into());
     annotations.insert(REVERTED_BECAUSE.to_owned(), reason.into());
     let version = &workload["metadata"]["resourceVersion"];

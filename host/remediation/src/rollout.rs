@@ -151,7 +151,12 @@ fn daemon_set_would_be_down(workload: &Value) -> Option<String> {
 
 /// A number, or a percentage of `total` that is rounded up.
 fn scaled_up(value: &Value, total: i64) -> Option<i64> {
-    value.as_i64().or_else(|| Some(percent(value)?.saturating_mul(total).saturating_add(99) / 100))
+    value.as_i64().or_else(|| Some(rounded_up(percent(value)?, total)))
+}
+
+/// A percentage of `total`, rounded up.
+fn rounded_up(percent: i64, total: i64) -> i64 {
+    percent.saturating_mul(total).saturating_add(99) / 100
 }
 
 /// The number of pods that may be unavailable during a rollout; `None` for the default of Kubernetes.
@@ -165,7 +170,7 @@ fn max_unavailable(workload: &Value, replicas: i64) -> Option<i64> {
 fn max_surge(workload: &Value, replicas: i64) -> i64 {
     let configured = workload.pointer("/spec/strategy/rollingUpdate/maxSurge");
     let configured = configured.and_then(|value| scaled_up(value, replicas));
-    configured.unwrap_or_else(|| 25i64.saturating_mul(replicas).saturating_add(99) / 100)
+    configured.unwrap_or_else(|| rounded_up(25, replicas))
 }
 
 fn percent(value: &Value) -> Option<i64> {

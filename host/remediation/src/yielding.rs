@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use kube_devops_core::pointer::escape;
 use serde_json::Value;
 
-use super::added::{CONTAINERS, PROBES, added};
+use super::added::{CONTAINERS, PROBES, added, containers};
 use super::plan::PATCHED_BY;
 
 /// The fields of a probe that say how the container is asked.
@@ -80,10 +80,6 @@ pub fn yielded(old: &Value, new: &Value) -> Vec<Yielded> {
         }
     }
     yielded
-}
-
-fn containers(workload: &Value) -> &[Value] {
-    workload.pointer(CONTAINERS).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// Returns the containers by name; the first one of two.

@@ -1,6 +1,6 @@
 //! Names of Kubernetes objects in arguments. They are inserted into manifests and URLs.
 
-use kube_devops_core::names::is_subdomain;
+use kube_devops_core::names::{is_label, is_subdomain};
 
 /// The name of a namespace: a DNS label.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
@@ -27,10 +27,6 @@ pub fn optional_name(text: &str) -> Result<String, String> {
 
 fn name(text: &str, is_valid: bool, rule: &str) -> Result<String, String> {
     if is_valid { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
-}
-
-fn is_label(text: &str) -> bool {
-    text.len() <= 63 && !text.contains('.') && is_subdomain(text)
 }
 
 #[cfg(test)]

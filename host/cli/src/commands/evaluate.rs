@@ -237,10 +237,8 @@ pub fn outcome(report: &Report, arguments: &EvaluationArguments) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use kube_devops_core::CheckResult;
     use kube_devops_core::report::ReportError;
-
-    use kube_devops_core::Severity;
+    use kube_devops_core::{CheckResult, Severity};
 
     use super::*;
 

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use super::transport::Body;
 use super::{Call, Repository, SMALL, host_of};
 use crate::OciError;
+use crate::text::printable;
 
 impl Repository {
     /// Returns the error for an answer that is no success.
@@ -75,8 +76,7 @@ fn message(body: &[u8]) -> Option<String> {
     }
     let errors: Errors = serde_json::from_slice(body).ok()?;
     let first = errors.errors.into_iter().next()?;
-    let text = format!("{} {}", first.code, first.message);
-    Some(text.trim().chars().filter(|character| !character.is_control()).take(200).collect())
+    Some(printable(format!("{} {}", first.code, first.message).trim(), 200))
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::host_of;
 use crate::reference::is_loopback;
+use crate::text::printable;
 
 /// The time limit for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -87,7 +89,7 @@ impl Service<Uri> for Connector {
             (Some(proxy), None) => {
                 let connection = self.http.call(proxy.uri().clone());
                 Box::pin(async move {
-                    let name = proxy.uri().authority().map(ToString::to_string).unwrap_or_default();
+                    let name = host_of(proxy.uri());
                     let connection = connection.await;
                     let connection = connection
                         .map_err(|error| format!("the proxy {name} cannot be reached: {}", root_cause(&error)))?;
@@ -141,10 +143,7 @@ fn accepted(head: &[u8]) -> Result<(), String> {
             "it requires other credentials (407); specify them in HTTPS_PROXY, as in http://USER:PASSWORD@HOST:PORT"
                 .to_owned(),
         ),
-        Some(status) => {
-            let status: String = status.chars().filter(|character| !character.is_control()).take(100).collect();
-            Err(format!("it answered with status {status}"))
-        }
+        Some(status) => Err(format!("it answered with status {}", printable(status, 100))),
         None => Err("its answer is not one of a proxy".to_owned()),
     }
 }

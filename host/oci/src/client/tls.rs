@@ -15,6 +15,7 @@ use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
 
 use crate::OciError;
+use crate::text::printable;
 
 /// How to trust a certificate.
 const TRUST: &str = "with --registry-ca-file, or with caBundle of a PolicyModule";
@@ -197,7 +198,7 @@ fn about_names(expected: &str, presented: &[String]) -> String {
 /// Returns a name of a certificate without its kind, such as `DnsName("...")`.
 fn readable(name: &str) -> String {
     let name = name.split_once('(').map_or(name, |(_, name)| name.trim_end_matches(')')).trim_matches('"');
-    name.chars().filter(|character| !character.is_control()).take(100).collect()
+    printable(name, 100)
 }
 
 fn date(time: UnixTime) -> String {

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::Secret;
+use crate::text::printable;
 
 /// The time limit. A helper may ask a cloud, but there is no user who could answer a question.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -106,7 +107,7 @@ fn shown(answer: &[u8]) -> String {
         _ if text.starts_with('{') || text.to_ascii_lowercase().contains("secret") => {
             "; what it printed is not shown, because it may contain credentials".to_owned()
         }
-        _ => format!(": {}", text.chars().filter(|character| !character.is_control()).take(200).collect::<String>()),
+        _ => format!(": {}", printable(text, 200)),
     }
 }
 

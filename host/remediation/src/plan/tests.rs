@@ -1,5 +1,6 @@
 //! Tests of the fields that are added.
 
+use super::super::added::CONTAINERS;
 use super::*;
 
 fn workload(containers: Value) -> Value {

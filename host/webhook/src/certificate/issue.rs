@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use time::OffsetDateTime;
 
 use super::verify::{is_trusted, pem_blocks};
-use super::{CertificateError, expiry};
+use super::{CertificateError, is_unexpired};
 
 /// Certificates are valid this much earlier, because clocks differ.
 const SKEW: Duration = Duration::minutes(5);
@@ -102,10 +102,7 @@ pub fn issue(
 pub fn ca_bundle(ca: &str, before: &[u8], served: &[&[u8]], now: DateTime<Utc>) -> String {
     let mut bundle = vec![ca.trim().to_owned()];
     for text in pem_blocks(before) {
-        let is_current = CertificateDer::from_pem_slice(text.as_bytes())
-            .ok()
-            .and_then(|certificate| expiry(&certificate))
-            .is_some_and(|expiry| expiry > now);
+        let is_current = CertificateDer::from_pem_slice(text.as_bytes()).is_ok_and(|ca| is_unexpired(&ca, now));
         if is_current && !bundle.contains(&text) {
             bundle.push(text);
         }
@@ -126,14 +123,7 @@ pub fn ca_bundle(ca: &str, before: &[u8], served: &[&[u8]], now: DateTime<Utc>) 
 mod tests {
     use super::*;
     use crate::ServerCertificate;
-
-    fn names() -> CertificateNames {
-        CertificateNames {
-            service: "webhook".to_owned(),
-            namespace: "platform".to_owned(),
-            addresses: vec![IpAddr::from([127, 0, 0, 1])],
-        }
-    }
+    use crate::certificate::testing::names;
 
     #[test]
     fn a_certificate_has_the_names_of_the_service_and_the_requested_validity() {

@@ -69,3 +69,24 @@ fn expiry(certificate: &CertificateDer<'_>) -> Option<DateTime<Utc>> {
     let (_, parsed) = parse_x509_certificate(certificate).ok()?;
     DateTime::from_timestamp(parsed.validity().not_after.timestamp(), 0)
 }
+
+/// Whether a certificate can be read and has not expired.
+fn is_unexpired(certificate: &CertificateDer<'_>, now: DateTime<Utc>) -> bool {
+    expiry(certificate).is_some_and(|expiry| expiry > now)
+}
+
+#[cfg(test)]
+mod testing {
+    use std::net::IpAddr;
+
+    use super::CertificateNames;
+
+    /// The names of a webhook.
+    pub fn names() -> CertificateNames {
+        CertificateNames {
+            service: "webhook".to_owned(),
+            namespace: "platform".to_owned(),
+            addresses: vec![IpAddr::from([127, 0, 0, 1])],
+        }
+    }
+}

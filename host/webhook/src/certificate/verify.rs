@@ -13,15 +13,13 @@ use rustls::server::ParsedCertificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
-use super::{CertificateNames, expiry};
+use super::{CertificateNames, is_unexpired};
 
 /// Whether clients that trust these CAs accept the certificate, which intermediate certificates may follow.
 pub fn is_trusted(certificate: &[u8], ca_bundle: &[u8], now: DateTime<Utc>) -> bool {
     let mut roots = RootCertStore::empty();
     // API servers verify the validity of CAs, too.
-    roots.add_parsable_certificates(
-        certificates(ca_bundle).into_iter().filter(|ca| expiry(ca).is_some_and(|expiry| expiry > now)),
-    );
+    roots.add_parsable_certificates(certificates(ca_bundle).into_iter().filter(|ca| is_unexpired(ca, now)));
     let chain = certificates(certificate);
     let Some((leaf, intermediates)) = chain.split_first() else { return false };
     let (Ok(leaf), Ok(seconds)) = (ParsedCertificate::try_from(leaf), u64::try_from(now.timestamp())) else {
@@ -70,14 +68,11 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::certificate::{IssuedCertificate, issue};
+    use crate::certificate::{IssuedCertificate, issue, testing};
 
     fn names() -> CertificateNames {
-        CertificateNames {
-            service: "webhook".to_owned(),
-            namespace: "platform".to_owned(),
-            addresses: vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])],
-        }
+        let addresses = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+        CertificateNames { addresses, ..testing::names() }
     }
 
     fn issued(now: DateTime<Utc>) -> IssuedCertificate {
