@@ -124,6 +124,16 @@ impl Controller {
         .with_context(|| self.log())
     }
 
+    /// Waits until the log contains a text.
+    pub async fn expect_log(&self, text: &str) -> Result<()> {
+        eventually(DEADLINE, format!("{text:?} in the log"), async || {
+            let log = self.log();
+            ensure!(log.contains(text), "{log}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Returns a memory figure of `/proc/PID/status` in KB: `VmRSS` for the current, `VmHWM` for the peak resident size.
     pub fn memory(&self, figure: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

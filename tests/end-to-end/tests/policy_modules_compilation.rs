@@ -76,7 +76,7 @@ async fn a_module_that_needs_too_much_memory_affects_no_other() -> Result<()> {
     for process in [&operator, &webhook.process] {
         process.expect_metric("policy_module_ready{module=\"labels\"}", Some(1.0)).await?;
         process.expect_metric("policy_module_ready{module=\"expensive\"}", Some(0.0)).await?;
-        ensure!(process.log().contains(TOO_MUCH), "{}", process.log());
+        process.expect_log(TOO_MUCH).await?;
     }
     apply(&namespace, &policy("custom", &json!({ "checks": [{ "check": "labels", "severity": "high" }] }))).await?;
     eventually(DEADLINE, "the webhook to deny a pod", async || {

@@ -120,11 +120,7 @@ async fn a_failing_webhook_admits_all_pods_and_counts_them() -> Result<()> {
     for name in ["tls.key", "tls.crt"] {
         std::fs::copy(folder.path().join(name), webhook.certificates().path().join(name))?;
     }
-    eventually(DEADLINE, "a log line about the certificate", async || {
-        ensure!(webhook.process.log().contains("the new one has expired"), "{}", webhook.process.log());
-        Ok(())
-    })
-    .await?;
+    webhook.process.expect_log("the new one has expired").await?;
     load.denied().await.context("the valid certificate remains in use")?;
 
     // Replace it with one of a new CA, which the API server trusts only after the next install.
