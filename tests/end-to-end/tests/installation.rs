@@ -143,6 +143,19 @@ async fn expect_denial(namespace: &Namespace) -> Result<()> {
     .await
 }
 
+/// A user who may view a namespace reads its policies and their results, and changes none.
+async fn expect_reader(namespace: &Namespace) -> Result<()> {
+    namespace.kubectl(["create", "rolebinding", "reader", "--clusterrole=view", "--user=reader"]).await?;
+    eventually(DEADLINE, "the role to be aggregated", async || {
+        namespace.kubectl(["get", "devopspolicies,policyauditresults", "--as=reader"]).await.map(drop)
+    })
+    .await?;
+    let denied = namespace.kubectl(["delete", "devopspolicy", "restricted", "--as=reader"]).await.err();
+    let denied = denied.context("a reader deleted the policy")?.to_string();
+    ensure!(denied.contains("forbidden"), "{denied}");
+    Ok(())
+}
+
 /// A Deployment that only lacks probes and resources, so that it is remediated.
 fn web() -> Value {
     let container = json!({
@@ -289,6 +302,18 @@ impl Modules {
     }
 }
 
+/// Waits for the ends of rollouts, as before every uninstallation: a new leader monitors them again.
+async fn expect_no_rollout(release: &Installation) -> Result<()> {
+    let rolling_out =
+        "jsonpath={range .items[*].status.workloads[?(@.state==\"RollingOut\")]}{.kind}/{.name}{\"\\n\"}{end}";
+    eventually(DEADLINE, "the ends of rollouts", async || {
+        let workloads = release.kubectl(&["get", "devopspolicies", "-A", "-o", rolling_out]).await?;
+        ensure!(workloads.trim().is_empty(), "{workloads}");
+        Ok(())
+    })
+    .await
+}
+
 /// Changes from the managed certificate to one in a Secret, whose files belong to root on the node.
 async fn provide_certificate(release: &Installation) -> Result<()> {
     let folder = Folder::new();
@@ -335,6 +360,7 @@ fn a_release_works_on_a_real_node() -> Result<()> {
         release.release(&["install", "kube-devops", "chart"], "v1").await?;
         release.helm(&["test", "kube-devops", "--logs"]).await?;
         expect_denial(&shop).await?;
+        expect_reader(&shop).await?;
         let modules = Modules::start(&release).await?;
         modules.expect().await?;
 
@@ -395,6 +421,7 @@ fn a_release_works_on_a_real_node() -> Result<()> {
         provide_certificate(&release).await?;
         expect_denial(&shop).await?;
 
+        expect_no_rollout(&release).await?;
         release.helm(&["uninstall", "kube-devops", "--wait", "--timeout", "150s"]).await?;
         let kinds = "deployments,services,serviceaccounts,configmaps,secrets,leases,roles,rolebindings,jobs,clusterroles,\
                      clusterrolebindings,validatingwebhookconfigurations,mutatingwebhookconfigurations";

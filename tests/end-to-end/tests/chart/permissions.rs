@@ -90,3 +90,18 @@ fn a_provided_certificate_needs_no_permission_to_write() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn readers_of_a_namespace_may_read_its_policies_unless_it_is_disabled() -> Result<()> {
+    let role = find(&documents(&template(&[])?)?, "ClusterRole", "kube-devops-view")?.clone();
+    assert_eq!(role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"], "true");
+    let granted = permissions(role["rules"].as_array().unwrap());
+    let resources: BTreeSet<&str> = granted.iter().map(|(_, resource, ..)| resource.as_str()).collect();
+    let defined = kube_devops_cluster::crd::definitions();
+    assert_eq!(resources, defined.iter().map(|defined| defined.spec.names.plural.as_str()).collect());
+    let verbs: BTreeSet<&str> = granted.iter().map(|(_, _, verb, _)| verb.as_str()).collect();
+    assert_eq!(verbs, ["get", "list", "watch"].into());
+    let disabled = documents(&template(&["--set", "rbac.aggregateToView=false"])?)?;
+    assert!(find(&disabled, "ClusterRole", "kube-devops-view").is_err());
+    Ok(())
+}
