@@ -16,7 +16,7 @@ pub struct AnalyzeArguments {
     #[arg(short, long = "filename", num_args = 1.., value_name = "PATH")]
     pub filenames: Vec<PathBuf>,
     /// Folder of a kustomization to render with kubectl or kustomize and evaluate
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(short, long, value_name = "FOLDER")]
     pub kustomize: Vec<PathBuf>,
     /// Helm chart to render with helm and evaluate: the folder of a chart, or a packaged chart
     #[arg(long, value_name = "CHART")]

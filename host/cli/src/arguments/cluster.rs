@@ -105,6 +105,9 @@ pub struct Selection {
     /// Namespace to select; can be specified multiple times
     #[arg(short, long = "namespace", value_name = "NAME", value_parser = namespace)]
     pub namespaces: Vec<String>,
+    /// Select all namespaces, which is the default
+    #[arg(short = 'A', long, conflicts_with = "namespaces")]
+    pub all_namespaces: bool,
     /// Label selector of the pods, such as app=web,tier!=cache
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     pub selector: Option<String>,
