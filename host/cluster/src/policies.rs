@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use kube_devops_core::policy_fields::POLICY_FIELDS;
 use kube_devops_core::{Bundle, Enforcement, Policy, RuleConfig};
-use kube_devops_engine::{Checks, Limits, RuleError, RuleSet};
+use kube_devops_engine::{Checks, Limits, RuleError};
 use serde_json::{Map, Value, json};
 
 use crate::crd::{CheckRule, DevOpsPolicy, DevOpsPolicySpec};
+use crate::rules::PossibleRules;
 
 /// The reason why a bundle cannot be converted to a DevOpsPolicy.
 #[derive(Debug, thiserror::Error)]
@@ -55,29 +56,16 @@ impl RulesError {
     }
 }
 
-/// Creates the rules of a policy.
-///
-/// # Errors
-///
-/// If its bundle does not exist, or a check rejects its settings or fails to process them.
-pub fn rules(name: &str, spec: &DevOpsPolicySpec, checks: &Checks) -> Result<RuleSet, RulesError> {
-    Ok(checks.rule_set(&policy(name, spec, checks)?)?)
-}
-
-/// Creates those rules of a policy that can be created, and returns the errors of the others, and that of its bundle. A check that
-/// fails takes none of the other checks with it.
-pub fn possible_rules(
-    name: &str,
-    spec: &DevOpsPolicySpec,
-    checks: &Checks,
-    deadline: Instant,
-) -> (RuleSet, Vec<RulesError>) {
+/// Creates those rules of a policy that can be created. A check that fails, or a bundle that does not exist, takes none of the other
+/// checks with it. It may also take the time limit of a call longer than the deadline.
+pub fn possible_rules(name: &str, spec: &DevOpsPolicySpec, checks: &Checks, deadline: Instant) -> PossibleRules {
     let (of_bundle, unknown_bundle) = match bundle_rules(spec, checks) {
         Ok(rules) => (rules, None),
         Err(error) => (Vec::new(), Some(RulesError::from(error))),
     };
     let (rules, errors) = checks.possible_rules(&policy_of(name, spec, of_bundle), deadline);
-    (rules, unknown_bundle.into_iter().chain(errors.into_iter().map(RulesError::from)).collect())
+    let errors = unknown_bundle.into_iter().chain(errors.into_iter().map(RulesError::from)).collect();
+    PossibleRules { rules, errors }
 }
 
 /// Whether a spec enables no check. A bundle is assumed to enable some.
@@ -205,9 +193,10 @@ pub fn from_bundle(bundle: &Bundle, namespace: &str, name: &str) -> Result<DevOp
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use kube_devops_core::Severity;
+    use kube_devops_core::{Severity, testing};
 
     use super::*;
+    use crate::rules::PolicyRules;
 
     fn checks() -> Checks {
         let rule = |check: &str, severity| RuleConfig { severity, ..RuleConfig::default_of(check) };
@@ -255,10 +244,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_bundle_is_an_error_that_may_pass() {
-        let spec = DevOpsPolicySpec { bundle: Some("other".to_owned()), ..DevOpsPolicySpec::default() };
-        let error = super::rules("strict", &spec, &checks()).err().unwrap();
+    fn an_unknown_bundle_is_an_error_that_may_pass_and_takes_no_other_check_with_it() {
+        let spec = json!({ "bundle": "other", "requireLivenessProbe": true });
+        let spec: DevOpsPolicySpec = serde_json::from_value(spec).unwrap();
+        let possible = possible_rules("strict", &spec, &checks(), Instant::now());
+        let [error] = &possible.errors[..] else { panic!("{:?}", possible.errors) };
         assert!(error.is_temporary() && error.to_string().contains("there is no bundle other"), "{error}");
+        assert_eq!(possible.missing(), ["missing-liveness"], "it is not loaded here");
+        let subject = testing::pod("web");
+        let [evaluation] = &possible.evaluate(&[&subject])[..] else { panic!("one per subject") };
+        assert_eq!(evaluation.errors.len(), 2, "what was not evaluated is no pass: {:?}", evaluation.errors);
     }
 
     #[test]

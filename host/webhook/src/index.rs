@@ -12,6 +12,7 @@ use kube_devops_cluster::crd::DevOpsPolicySpec;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::lenient::{WatchedPolicy, unreadable_spec};
 use kube_devops_cluster::policies::{self, RulesError};
+use kube_devops_cluster::rules::PossibleRules;
 use kube_devops_core::Needs;
 use kube_devops_engine::{Checks, RuleSet};
 use kube_devops_runtime::backoff::Backoff;
@@ -194,7 +195,7 @@ impl Policies {
         // Requests in its namespace are evaluated by its other rules and by the other policies, and the failures are reported.
         let (rules, failures) = match &spec {
             Ok(spec) => {
-                let (rules, errors) = self.rules(key, spec, now);
+                let PossibleRules { rules, errors } = self.rules(key, spec, now);
                 (Some(Arc::new(rules)), errors.iter().map(|error| failure(&key.name, reason(error), error)).collect())
             }
             Err(error) => {
@@ -207,20 +208,19 @@ impl Policies {
         self.known.insert(key.clone(), (spec, applied));
     }
 
-    fn rules(&mut self, key: &ObjectKey, spec: &DevOpsPolicySpec, now: Instant) -> (RuleSet, Vec<RulesError>) {
-        let (rules, errors) =
-            policies::possible_rules(&key.name, spec, &self.checks, std::time::Instant::now() + CREATION);
-        for error in &errors {
+    fn rules(&mut self, key: &ObjectKey, spec: &DevOpsPolicySpec, now: Instant) -> PossibleRules {
+        let possible = policies::possible_rules(&key.name, spec, &self.checks, std::time::Instant::now() + CREATION);
+        for error in &possible.errors {
             let retrying = if error.is_temporary() { ", retrying" } else { "" };
             tracing::warn!(policy = %key, "failed to create a rule of the policy{retrying}: {error}");
         }
-        if errors.iter().any(RulesError::is_temporary) {
+        if possible.errors.iter().any(RulesError::is_temporary) {
             let backoff = self.retries.entry(key.clone());
             backoff.or_insert_with(|| Backoff::of(key, RETRIES)).failed(now);
         } else {
             self.retries.remove(key);
         }
-        (rules, errors)
+        possible
     }
 
     fn set_checks(&mut self, checks: Arc<Checks>, now: Instant) {

@@ -57,6 +57,27 @@ async fn the_policy_status_is_updated_when_pods_change() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn the_other_checks_of_a_policy_with_rejected_settings_or_an_unknown_bundle_are_evaluated() -> Result<()> {
+    let setting = Setting::start().await?;
+    let (operator, namespace) = (setting.operator().await?, setting.plane.namespace("invalid").await?);
+    apply(&namespace, &bad_pod("bad").to_string()).await?;
+    let rejected = json!([{ "check": "high-restarts", "settings": { "threshold": "many" } }]);
+    let rejected = json!({ "forbidLatestTag": true, "checks": rejected });
+    for (name, spec, reason) in [
+        ("rejected", rejected, "rejects the settings {\"threshold\":\"many\"}"),
+        ("unknown", json!({ "forbidLatestTag": true, "bundle": "gone" }), "there is no bundle gone"),
+    ] {
+        apply(&namespace, &policy(name, &spec)).await?;
+        let is_found = |status: &Value| status["violationsByCheck"] == json!({ "latest-tag": 1 });
+        let status = expect_status(&operator, &namespace, name, "the other check", is_found).await?;
+        assert_eq!((condition(&status, "Ready"), &status["healthy"]), (("False", "Invalid"), &json!(false)));
+        assert_eq!(condition(&status, "Evaluated"), ("False", "ChecksFailed"));
+        assert!(status["message"].as_str().unwrap().contains(reason), "{status}");
+    }
+    Ok(())
+}
+
 /// Managed fields of a depth, as any client can send them.
 fn nested_fields(depth: usize) -> Value {
     let mut fields = json!({});

@@ -110,7 +110,7 @@ impl Audits {
 
 /// What was not evaluated, and why, within the limits of the schema.
 fn errors(found: &Found<'_>) -> Vec<String> {
-    let texts = found.errors();
+    let texts = found.not_evaluated();
     let count = texts.len();
     let texts = texts.into_iter().map(|text| cut(&escape_controls(&text), MAX_MESSAGE_LENGTH));
     let mut errors: Vec<String> = texts.take(if count > MAX_ERRORS { MAX_ERRORS - 1 } else { count }).collect();
@@ -205,6 +205,7 @@ mod tests {
     use kube_devops_core::{Evaluation, Ledger, Severity, testing};
 
     use super::*;
+    use crate::reconcile::found::rejected;
 
     fn ledger(pods: usize, message: &str) -> Ledger {
         let mut ledger = Ledger::default();
@@ -222,7 +223,7 @@ mod tests {
 
     /// Evaluations by checks that all exist.
     fn found(ledger: &Ledger) -> Found<'_> {
-        Found { ledger, missing: Vec::new() }
+        Found { ledger, missing: Vec::new(), errors: &[] }
     }
 
     fn record_of(found: &Found<'_>) -> PolicyAuditResult {
@@ -274,7 +275,7 @@ mod tests {
         edited.metadata.generation = Some(2);
         assert_ne!(of(&policy, 3, "a"), of(&edited, 3, "a"));
         let ledger = ledger(3, "a");
-        let missing = Found { ledger: &ledger, missing: vec!["own"] };
+        let missing = Found { missing: vec!["own"], ..found(&ledger) };
         assert_ne!(fingerprint_of(&policy, &found(&ledger)), fingerprint_of(&policy, &missing));
     }
 
@@ -284,10 +285,14 @@ mod tests {
         let complete = recorded(found(&Ledger::default()));
         assert_eq!((complete.complete, &*complete.classification, complete.errors.len()), (Some(true), "Healthy", 0));
         let empty = Ledger::default();
-        let missing = recorded(Found { ledger: &empty, missing: vec!["absent"] });
+        let missing = recorded(Found { missing: vec!["absent"], ..found(&empty) });
         assert_eq!((missing.complete, &*missing.errors[0]), (Some(false), "no such check: absent"));
         assert_eq!((missing.health_score, missing.compliance), (None, None));
         assert_eq!(missing.classification, "Not evaluated");
+        let rejected = rejected();
+        let invalid = recorded(Found { errors: &rejected, ..found(&empty) });
+        assert_eq!((invalid.complete, &invalid.errors[0]), (Some(false), &rejected[0].to_string()));
+        assert_eq!(invalid.classification, "Not evaluated");
 
         let mut ledger = Ledger::default();
         for name in ["a", "b"] {
@@ -296,7 +301,7 @@ mod tests {
             evaluation.compliance.add(5, false);
             ledger.set(&name.into(), evaluation);
         }
-        let partial = recorded(Found { ledger: &ledger, missing: vec!["absent"] });
+        let partial = recorded(Found { missing: vec!["absent"], ..found(&ledger) });
         assert_eq!((partial.complete, &*partial.classification), (Some(false), "Incomplete"));
         assert_eq!((partial.health_score, partial.compliance), (Some(100), Some(100.0)));
         let [failed] = partial.errors.as_slice() else { panic!("{:?}", partial.errors) };

@@ -41,6 +41,8 @@ use crate::pod_index::PodIndex;
 
 /// The most requests of policies that run at a time.
 const MAX_WRITES: usize = 16;
+/// The most policies whose rules are created again at once: each may take a second.
+const RETRIES_AT_ONCE: usize = 4;
 /// The time for requests to end when the operator stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -248,12 +250,12 @@ impl Operator {
 
     fn retry_rules(&mut self) {
         let now = Now::read();
-        for policy in self.policies.values_mut() {
-            let rules = policy.rules_to_retry(now).map(|object| Rules::of(object, &self.checks, &self.options.system));
-            if let Some(rules) = rules {
-                policy.set_rules(rules);
-            }
-        }
+        let retried = self.policies.values_mut().filter_map(|policy| {
+            let rules = Rules::of(policy.rules_to_retry(now)?, &self.checks, &self.options.system);
+            policy.set_rules(rules);
+            Some(())
+        });
+        retried.take(RETRIES_AT_ONCE).for_each(drop);
     }
 
     #[tracing::instrument(level = "debug", skip_all)]

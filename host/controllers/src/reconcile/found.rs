@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use kube_devops_cluster::policies::RulesError;
 use kube_devops_core::score::Classification;
 use kube_devops_core::{Ledger, Totals};
+#[cfg(test)]
+use kube_devops_engine::RuleError;
 
 /// The evaluations of a policy.
 #[derive(Debug)]
@@ -13,6 +16,8 @@ pub struct Found<'a> {
     pub ledger: &'a Ledger,
     /// The ids of the checks that do not exist.
     pub missing: Vec<&'a str>,
+    /// The reasons why rules could not be created.
+    pub errors: &'a [RulesError],
 }
 
 impl<'a> Found<'a> {
@@ -23,7 +28,7 @@ impl<'a> Found<'a> {
 
     /// Whether every check evaluated every pod that it applies to.
     pub fn is_complete(&self) -> bool {
-        self.missing.is_empty() && self.total().not_evaluated == 0
+        self.missing.is_empty() && self.errors.is_empty() && self.total().not_evaluated == 0
     }
 
     /// Whether there is a score: something was evaluated, or there is nothing to evaluate.
@@ -44,12 +49,20 @@ impl<'a> Found<'a> {
     }
 
     /// What was not evaluated, and why; each text once, sorted.
-    pub fn errors(&self) -> BTreeSet<Cow<'a, str>> {
-        // The errors of pods include missing checks.
+    pub fn not_evaluated(&self) -> BTreeSet<Cow<'a, str>> {
+        // The errors of pods include those of the rules.
         let mut texts: BTreeSet<Cow<'_, str>> = self.ledger.errors().map(Cow::Borrowed).collect();
-        if self.ledger.is_empty() {
+        if texts.is_empty() {
+            texts.extend(self.errors.iter().map(|error| Cow::Owned(error.to_string())));
             texts.extend(self.missing.iter().map(|check| Cow::Owned(format!("no such check: {check}"))));
         }
         texts
     }
+}
+
+/// The errors of a policy with a check that rejects its settings.
+#[cfg(test)]
+pub fn rejected() -> [RulesError; 1] {
+    let (check, settings, reason) = ("latest-tag".to_owned(), "{\"allow\":1}".to_owned(), "unknown setting".to_owned());
+    [RulesError::Rule(RuleError::Settings { check, settings, reason })]
 }

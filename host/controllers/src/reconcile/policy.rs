@@ -117,18 +117,16 @@ impl Policy {
 
     /// The object, if its rules could not be created and have to be tried again.
     pub fn rules_to_retry(&mut self, now: Now) -> Option<&DevOpsPolicy> {
-        match &self.rules {
-            Rules::Failed(_) if self.rules_backoff.is_over(now.instant) => {
-                self.rules_backoff.failed(now.instant);
-                Some(&self.object)
-            }
-            _ => None,
+        if !self.rules.may_be_retried() || !self.rules_backoff.is_over(now.instant) {
+            return None;
         }
+        self.rules_backoff.failed(now.instant);
+        Some(&self.object)
     }
 
     /// Replaces rules that could not be created.
     pub fn set_rules(&mut self, rules: Rules) {
-        if matches!(rules, Rules::Valid(_)) {
+        if !rules.may_be_retried() {
             self.rules_backoff.succeeded();
         }
         self.rules = rules;
@@ -192,7 +190,7 @@ impl Policy {
         let due = std::mem::take(&mut self.due);
         let everything = std::mem::take(&mut self.everything_is_due);
         self.may_differ = true;
-        let Rules::Valid(rules) = self.rules.clone() else {
+        let Rules::Known(rules) = self.rules.clone() else {
             self.ledger = Ledger::default();
             self.is_evaluated = true;
             self.audits.is_due = false;
@@ -213,9 +211,10 @@ impl Policy {
         if everything || !evaluated.removed.is_empty() {
             self.remediations.pods_removed(pods.workload_uids(&key.namespace));
         }
-        let remediating = rules.remediating();
+        // A workload without the violations of some rules is not compliant.
+        let remediating = self.rules.valid().is_some().then(|| rules.remediating());
         for pod in evaluated.pods {
-            self.enter(pod, before.as_ref(), pods, &remediating, now);
+            self.enter(pod, before.as_ref(), pods, remediating.as_deref(), now);
         }
         self.audits.is_due |= everything;
         self.is_evaluated = true;
@@ -227,11 +226,11 @@ impl Policy {
         pod: EvaluatedPod<'_>,
         before: Option<&Ledger>,
         pods: &PodIndex,
-        remediating: &[&str],
+        remediating: Option<&[&str]>,
         now: Now,
     ) {
         let workload = pods.workload(&pod.key);
-        if let Some(workload) = workload.filter(|_| self.enforces()) {
+        if let (Some(workload), Some(remediating), true) = (workload, remediating, self.enforces()) {
             let resources = self.object.spec.default_resources.as_ref();
             self.remediations.evaluated(pod.subject, &pod.evaluation, workload, remediating, resources, now);
         }

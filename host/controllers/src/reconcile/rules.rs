@@ -1,10 +1,11 @@
 //! The rules of a policy in the operator.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube_devops_cluster::crd::DevOpsPolicy;
-use kube_devops_cluster::policies;
+use kube_devops_cluster::policies::{self, RulesError};
 use kube_devops_cluster::rules::PolicyRules;
 use kube_devops_core::{Ledger, SystemNamespaces};
 use kube_devops_engine::Checks;
@@ -13,15 +14,14 @@ use tokio::task::block_in_place;
 use super::found::Found;
 use super::status::PolicyState;
 
+/// The time for the rules of a policy. Checks that were not called by then are called with the next attempt.
+const CREATION: Duration = Duration::from_secs(1);
+
 /// The rules of a policy.
 #[derive(Clone)]
 pub enum Rules {
-    /// Rules to evaluate.
-    Valid(Arc<dyn PolicyRules>),
-    /// A check rejects its settings, or does not exist; with the message.
-    Invalid(String),
-    /// A check crashed, or ran out of time or memory; with the message. Another attempt may succeed.
-    Failed(String),
+    /// Rules to evaluate; all of the policy, unless they have errors.
+    Known(Arc<dyn PolicyRules>),
     /// The spec cannot be read, with the reason: which rules it asks for is not known.
     Unreadable(String),
     /// The policy is in a system namespace, which is excluded.
@@ -35,24 +35,33 @@ impl Rules {
         if system.contains(&object.namespace().unwrap_or_default()) {
             return Self::SystemNamespace;
         }
-        match block_in_place(|| policies::rules(&object.name_any(), &object.spec, checks)) {
-            Ok(rules) => Self::Valid(Arc::new(rules)),
-            Err(error) if error.is_temporary() => Self::Failed(error.to_string()),
-            Err(error) => Self::Invalid(error.to_string()),
-        }
+        let (name, deadline) = (object.name_any(), Instant::now() + CREATION);
+        Self::Known(Arc::new(block_in_place(|| policies::possible_rules(&name, &object.spec, checks, deadline))))
     }
 
-    /// The evaluations by valid rules.
+    /// The rules, if all rules of the policy could be created, except those of checks that do not exist.
+    pub fn valid(&self) -> Option<&Arc<dyn PolicyRules>> {
+        if let Self::Known(rules) = self { Some(rules).filter(|rules| rules.errors().is_empty()) } else { None }
+    }
+
+    /// Whether another attempt to create rules may succeed: a check crashed, or ran out of time or memory, or the module of a bundle
+    /// is not loaded yet.
+    pub fn may_be_retried(&self) -> bool {
+        matches!(self, Self::Known(rules) if rules.errors().iter().any(RulesError::is_temporary))
+    }
+
+    /// The evaluations by the rules.
     pub fn found<'a>(&'a self, ledger: &'a Ledger) -> Option<Found<'a>> {
-        let Self::Valid(rules) = self else { return None };
-        Some(Found { ledger, missing: rules.missing() })
+        let Self::Known(rules) = self else { return None };
+        Some(Found { ledger, missing: rules.missing(), errors: rules.errors() })
     }
 
     /// The state of the policy, with its evaluations.
     pub fn state<'a>(&'a self, ledger: &'a Ledger) -> PolicyState<'a> {
         match self {
-            Self::Valid(rules) => PolicyState::Evaluated(Found { ledger, missing: rules.missing() }),
-            Self::Invalid(reason) | Self::Failed(reason) => PolicyState::Invalid(reason),
+            Self::Known(rules) => {
+                PolicyState::Evaluated(Found { ledger, missing: rules.missing(), errors: rules.errors() })
+            }
             Self::Unreadable(reason) => PolicyState::Unreadable(reason),
             Self::SystemNamespace => PolicyState::SystemNamespace,
         }
@@ -65,6 +74,6 @@ impl Rules {
 
     /// Whether they read complete objects.
     pub fn needs_objects(&self) -> bool {
-        matches!(self, Self::Valid(rules) if rules.needs().objects)
+        matches!(self, Self::Known(rules) if rules.needs().objects)
     }
 }

@@ -1,6 +1,7 @@
 //! The status of a policy.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -65,8 +66,6 @@ impl Obstacle {
 pub enum PolicyState<'a> {
     /// The pods were evaluated.
     Evaluated(Found<'a>),
-    /// A check rejects its settings, or does not exist.
-    Invalid(&'a str),
     /// The spec cannot be read.
     Unreadable(&'a str),
     /// The namespace is a system namespace, which is excluded.
@@ -90,19 +89,9 @@ pub fn status(
     };
     match state {
         PolicyState::Evaluated(found) => {
-            let conditions = vec![conditions.ready(&found.missing), conditions.evaluated(found), enforced];
+            let conditions = vec![conditions.ready(found), conditions.evaluated(found), enforced];
             DevOpsPolicyStatus { conditions, ..with_results(found, status) }
         }
-        PolicyState::Invalid(reason) => DevOpsPolicyStatus {
-            healthy: Some(false),
-            message: Some(cut(&escape_controls(reason), MAX_MESSAGE_LENGTH)),
-            conditions: vec![
-                conditions.of(READY, false, "Invalid", reason),
-                conditions.of(EVALUATED, false, "Invalid", "the policy is invalid"),
-                enforced,
-            ],
-            ..status
-        },
         PolicyState::Unreadable(reason) => {
             let message = cut(&escape_controls(&unreadable_spec(reason)), MAX_MESSAGE_LENGTH);
             let conditions = conditions.none("Unreadable", &message);
@@ -134,35 +123,31 @@ impl<'a> PolicyConditions<'a> {
         [READY, EVALUATED, ENFORCED].map(|kind| self.of(kind, false, reason, message)).into()
     }
 
-    fn ready(&self, missing: &[&str]) -> Condition {
-        if missing.is_empty() {
+    fn ready(&self, found: &Found<'_>) -> Condition {
+        if let Some(error) = found.errors.first() {
+            return self.of(READY, false, "Invalid", &and_more(error, found.errors.len() - 1));
+        }
+        if found.missing.is_empty() {
             return self.of(READY, true, "Valid", "the settings of every check are valid");
         }
-        let message = format!("no such check: {}; it is misspelt, or its module is not loaded", missing.join(", "));
+        let message =
+            format!("no such check: {}; it is misspelt, or its module is not loaded", found.missing.join(", "));
         self.of(READY, false, "CheckNotFound", &message)
     }
 
     fn evaluated(&self, found: &Found<'_>) -> Condition {
-        let mut failures = found.ledger.errors();
-        let Some(first) = failures.next() else {
-            if !found.missing.is_empty() {
-                let message = format!("no such check: {}", found.missing.join(", "));
-                return self.of(EVALUATED, false, "ChecksFailed", &message);
-            }
+        let errors = found.not_evaluated();
+        let Some(first) = errors.first() else {
             return self.of(EVALUATED, true, "Evaluated", "every check evaluated every pod that it applies to");
         };
-        let message = match failures.count() {
-            0 => first.to_owned(),
-            more => format!("{first}; and {more} more"),
-        };
-        self.of(EVALUATED, false, "ChecksFailed", &message)
+        self.of(EVALUATED, false, "ChecksFailed", &and_more(first, errors.len() - 1))
     }
 
     fn enforced(&self, mode: EnforcementMode, state: &PolicyState, remediation: &RemediationState) -> Condition {
         if mode == EnforcementMode::Audit {
             return self.of(ENFORCED, false, AUDIT, "enforcementMode is audit: workloads are not changed");
         }
-        if let PolicyState::Invalid(_) = state {
+        if let PolicyState::Evaluated(Found { errors: [_, ..], .. }) = state {
             return self.of(ENFORCED, false, "Invalid", "the policy is invalid: workloads are not changed");
         }
         if let Some((reason, message)) = remediation.obstacle.map(Obstacle::texts) {
@@ -191,7 +176,8 @@ impl<'a> PolicyConditions<'a> {
 fn with_results(found: &Found<'_>, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
     let total = found.total();
     let line = |violation: &Violation| cut(&escape_controls(&violation.line()), MAX_LINE_LENGTH);
-    let message = Some(found.classification());
+    let invalid = found.errors.first().map(|error| cut(&escape_controls(&error.to_string()), MAX_MESSAGE_LENGTH));
+    let message = invalid.or_else(|| Some(found.classification()));
     if !found.has_score() {
         return DevOpsPolicyStatus { healthy: Some(false), message, ..status };
     }
@@ -207,6 +193,11 @@ fn with_results(found: &Found<'_>, status: DevOpsPolicyStatus) -> DevOpsPolicySt
         violations_by_check: by_check(total),
         ..status
     }
+}
+
+/// The first of several errors, and the number of the others.
+fn and_more(first: impl Display, more: usize) -> String {
+    if more == 0 { first.to_string() } else { format!("{first}; and {more} more") }
 }
 
 /// A count as an integer of the API.
@@ -238,6 +229,7 @@ mod tests {
     use kube_devops_core::{Evaluation, Ledger, testing};
 
     use super::*;
+    use crate::reconcile::found::rejected;
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default()
@@ -261,7 +253,7 @@ mod tests {
     }
 
     fn evaluated<'a>(ledger: &'a Ledger, missing: &[&'a str]) -> PolicyState<'a> {
-        PolicyState::Evaluated(Found { ledger, missing: missing.to_vec() })
+        PolicyState::Evaluated(Found { ledger, missing: missing.to_vec(), errors: &[] })
     }
 
     fn policy() -> DevOpsPolicy {
@@ -317,7 +309,7 @@ mod tests {
         let second = status(&policy, &evaluated(&ledger, &[]), RemediationState::default(), later);
         assert!(!differs(Some(&first), &second));
         assert!(differs(None, &second));
-        let third = status(&policy, &PolicyState::Invalid("no such check"), RemediationState::default(), later);
+        let third = status(&policy, &evaluated(&ledger, &["nope"]), RemediationState::default(), later);
         assert!(differs(Some(&first), &third));
         let times = |status: &DevOpsPolicyStatus| {
             status.conditions.iter().map(|condition| condition.last_transition_time.clone()).collect::<Vec<_>>()
@@ -355,6 +347,23 @@ mod tests {
         assert_eq!(status.message.as_deref(), Some("Not evaluated"));
         let reasons: Vec<&str> = status.conditions.iter().map(|condition| condition.reason.as_str()).collect();
         assert_eq!(reasons[..2], ["CheckNotFound", "ChecksFailed"]);
+    }
+
+    #[test]
+    fn a_policy_with_rejected_settings_has_the_results_of_its_other_checks() {
+        let rejected = rejected();
+        let status = |ledger: &Ledger| {
+            let state = PolicyState::Evaluated(Found { ledger, missing: Vec::new(), errors: &rejected });
+            status(&policy(), &state, RemediationState::default(), now())
+        };
+        let partial = status(&ledger(1));
+        assert_eq!((partial.health_score, partial.healthy), (Some(95), Some(false)));
+        assert_eq!(partial.message, Some(rejected[0].to_string()));
+        let reasons: Vec<&str> = partial.conditions.iter().map(|condition| condition.reason.as_str()).collect();
+        assert_eq!(reasons[0], "Invalid");
+        let without_pods = status(&Ledger::default());
+        assert_eq!((without_pods.health_score, without_pods.healthy), (None, Some(false)));
+        assert_eq!(without_pods.conditions[1].reason, "ChecksFailed");
     }
 
     #[test]

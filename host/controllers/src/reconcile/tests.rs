@@ -17,6 +17,7 @@ use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatu
 use kube_devops_cluster::finalizer::FINALIZER;
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_cluster::pods::WatchedPod;
+use kube_devops_cluster::policies::{RulesError, SpecError};
 use kube_devops_core::SystemNamespaces;
 use kube_devops_remediation::{EnforceOptions, JobResult, Patched, WorkloadKey};
 use kube_devops_runtime::clock::Now;
@@ -25,6 +26,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use self::tags::Tags;
+use super::found::rejected;
 use super::policy::Policy;
 use super::rules::Rules;
 use super::write::{EnforcementJob, EnforcementResult, Write, WriteResult};
@@ -105,7 +107,7 @@ fn pods() -> PodIndex {
 }
 
 fn policy(object: DevOpsPolicy, now: Now) -> Policy {
-    let mut policy = Policy::new(object, Rules::Valid(Arc::new(Tags)), &options().enforce, now);
+    let mut policy = Policy::new(object, Rules::Known(Arc::new(Tags::default())), &options().enforce, now);
     policy.set_audits(Vec::new());
     policy
 }
@@ -227,7 +229,7 @@ fn an_edit_evaluates_everything_and_a_status_of_our_own_nothing() {
     let mut edited = object();
     edited.metadata.generation = Some(2);
     assert!(policy.needs_rules(&edited, None));
-    policy.update(edited, Some(Rules::Valid(Arc::new(Tags))));
+    policy.update(edited, Some(Rules::Known(Arc::new(Tags::default()))));
     assert_eq!(policy.evaluate(&key(), &pods, now).scanned, 2);
     assert_eq!(writes(&mut policy, now), ["status", "audit"], "known violations emit no events");
     let mut other = object();
@@ -236,15 +238,39 @@ fn an_edit_evaluates_everything_and_a_status_of_our_own_nothing() {
 }
 
 #[test]
-fn an_invalid_policy_and_one_in_a_system_namespace_have_a_status_and_no_audit_result() {
+fn a_policy_in_a_system_namespace_has_a_status_and_no_audit_result() {
     let (now, pods) = (start(), pods());
-    for rules in [Rules::Invalid("no such check".to_owned()), Rules::SystemNamespace] {
-        let mut policy = Policy::new(object(), rules, &options().enforce, now);
-        policy.set_audits(Vec::new());
-        assert_eq!(policy.evaluate(&key(), &pods, now).scanned, 0);
-        assert!(policy.next_job(&key(), &pods, &options(), now).is_none());
-        assert_eq!(writes(&mut policy, now), ["status"]);
-    }
+    let mut policy = Policy::new(object(), Rules::SystemNamespace, &options().enforce, now);
+    policy.set_audits(Vec::new());
+    assert_eq!(policy.evaluate(&key(), &pods, now).scanned, 0);
+    assert!(policy.next_job(&key(), &pods, &options(), now).is_none());
+    assert_eq!(writes(&mut policy, now), ["status"]);
+}
+
+#[test]
+fn an_invalid_policy_is_evaluated_by_its_other_checks_and_changes_nothing() {
+    let (now, pods) = (start(), pods());
+    let rules = |errors| Rules::Known(Arc::new(Tags { errors }));
+    let mut policy = Policy::new(enforcing(), rules(rejected().into()), &options().enforce, now);
+    policy.set_audits(Vec::new());
+    assert_eq!(policy.evaluate(&key(), &pods, now).scanned, 2);
+    assert!(policy.rules_to_retry(now + seconds(600)).is_none(), "the settings stay rejected");
+    assert_eq!((policy.ledger().total().violations, policy.is_complete()), (1, false));
+    assert_eq!(writes(&mut policy, now), ["status", "audit"]);
+    let later = now + seconds(60);
+    assert!(policy.next_job(&key(), &pods, &options(), later).is_none());
+    policy.set_rules(rules(Vec::new()));
+    policy.evaluate(&key(), &pods, later);
+    assert!(matches!(policy.next_job(&key(), &pods, &options(), later), Some(EnforcementJob::Remediate(_))));
+}
+
+#[test]
+fn rules_are_created_again_if_another_attempt_may_succeed() {
+    let now = start();
+    let errors = vec![RulesError::Spec(SpecError::UnknownBundle { name: "own".to_owned() })];
+    let mut policy = Policy::new(object(), Rules::Known(Arc::new(Tags { errors })), &options().enforce, now);
+    assert!(policy.rules_to_retry(now).is_none());
+    assert!(policy.rules_to_retry(now + seconds(600)).is_some());
 }
 
 #[test]
@@ -264,7 +290,7 @@ fn the_status_never_combines_a_generation_with_older_evaluations() {
     let mut policy = evaluated(object(), &pods, now);
     let mut edited = object();
     edited.metadata.generation = Some(2);
-    policy.update(edited, Some(Rules::Valid(Arc::new(Tags))));
+    policy.update(edited, Some(Rules::Known(Arc::new(Tags::default()))));
     assert!(policy.next_write(&options(), now).is_none());
     policy.evaluate(&key(), &pods, now);
     let Some(Write::Status { status, .. }) = policy.next_write(&options(), now) else { panic!("no status") };

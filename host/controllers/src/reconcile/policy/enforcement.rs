@@ -12,7 +12,6 @@ use kube_devops_runtime::clock::Now;
 use super::Policy;
 use crate::pod_index::PodIndex;
 use crate::reconcile::ReconcileOptions;
-use crate::reconcile::rules::Rules;
 use crate::reconcile::status::{AUDIT, AUDIT_PENDING, Obstacle, RemediationState};
 use crate::reconcile::write::{EnforcementJob, EnforcementResult};
 
@@ -35,10 +34,7 @@ impl Policy {
     ) -> Option<EnforcementJob> {
         let may_enforce =
             self.enforces() && !self.is_in_own_namespace(options) && !self.is_deleted() && self.is_recorded(options);
-        let rules = match &self.rules {
-            Rules::Valid(rules) if may_enforce && !self.everything_is_due => Some(rules.clone()),
-            _ => None,
-        };
+        let rules = self.rules.valid().filter(|_| may_enforce && !self.everything_is_due).cloned();
         let subjects = pods.pods(&key.namespace).map(|(_, subject)| subject);
         self.remediations.set_policy_deleted(self.is_deleted());
         let next = self.remediations.next(&options.enforce, rules.is_some(), subjects, now)?;

@@ -4,7 +4,7 @@ use kube_devops_cluster::crd::condition::ENFORCED;
 use kube_devops_core::Ledger;
 
 use super::*;
-use crate::reconcile::found::Found;
+use crate::reconcile::found::{Found, rejected};
 use crate::reconcile::status::{Obstacle, PolicyState, RemediationState, status};
 
 /// The status and the reason of the condition.
@@ -30,7 +30,7 @@ fn text(holds: &str, reason: &str) -> Option<(String, String)> {
 #[test]
 fn each_obstacle_has_a_reason_of_its_own() {
     let ledger = Ledger::default();
-    let evaluated = || PolicyState::Evaluated(Found { ledger: &ledger, missing: Vec::new() });
+    let evaluated = || PolicyState::Evaluated(Found { ledger: &ledger, missing: Vec::new(), errors: &[] });
     let of = |object: &DevOpsPolicy, state: PolicyState<'_>, remediation: RemediationState| {
         let status = status(object, &state, remediation, DateTime::UNIX_EPOCH);
         let (holds, reason) = condition(&status);
@@ -40,12 +40,14 @@ fn each_obstacle_has_a_reason_of_its_own() {
     let none = RemediationState::default;
     assert_eq!(of(&object(), evaluated(), none()), "False Audit");
     assert_eq!(of(&enforcing(), evaluated(), none()), "True Enforced");
-    assert_eq!(of(&enforcing(), PolicyState::Invalid("no such check"), none()), "False Invalid");
+    let rejected = rejected();
+    let invalid = PolicyState::Evaluated(Found { ledger: &ledger, missing: Vec::new(), errors: &rejected });
+    assert_eq!(of(&enforcing(), invalid, none()), "False Invalid");
     assert_eq!(of(&enforcing(), PolicyState::SystemNamespace, none()), "False SystemNamespace");
     assert_eq!(of(&enforcing(), evaluated(), with(Obstacle::OwnNamespace)), "False OwnNamespace");
     assert_eq!(of(&enforcing(), evaluated(), with(Obstacle::DryRun)), "False DryRun");
     assert_eq!(of(&enforcing(), evaluated(), with(Obstacle::AuditPending)), "False AuditPending");
-    let missing = PolicyState::Evaluated(Found { ledger: &ledger, missing: vec!["absent"] });
+    let missing = PolicyState::Evaluated(Found { ledger: &ledger, missing: vec!["absent"], errors: &[] });
     assert_eq!(of(&enforcing(), missing, none()), "False CheckNotFound");
     let incomplete = RemediationState { incomplete: 1, ..none() };
     assert_eq!(of(&enforcing(), evaluated(), incomplete), "False Incomplete", "also if the list does not contain it");

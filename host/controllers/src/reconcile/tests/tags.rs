@@ -1,14 +1,23 @@
 //! Rules for the tests of the operator.
 
+use kube_devops_cluster::policies::RulesError;
 use kube_devops_cluster::rules::PolicyRules;
 use kube_devops_core::{Edit, Evaluation, EvaluationError, Needs, Severity, Subject, testing};
 
 /// Every container without a tag is a violation, and one named `broken` fails the check.
-pub struct Tags;
+#[derive(Default)]
+pub struct Tags {
+    /// The reasons why other rules could not be created.
+    pub errors: Vec<RulesError>,
+}
 
 impl PolicyRules for Tags {
     fn needs(&self) -> Needs {
         Needs::default()
+    }
+
+    fn errors(&self) -> &[RulesError] {
+        &self.errors
     }
 
     fn evaluate(&self, subjects: &[&Subject]) -> Vec<Evaluation> {
