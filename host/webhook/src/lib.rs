@@ -54,8 +54,8 @@ use tokio_util::sync::CancellationToken;
 
 use admission::{Admission, AdmissionOptions};
 use certificate::{
-    CertificateError, CertificateFiles, CertificateNames, ManagedCertificate, ServerCertificate, follow_files,
-    follow_secret, issue,
+    CertificateError, CertificateFiles, CertificateNames, ManagedCertificate, ServerCertificate, Validity,
+    follow_files, follow_secret, issue,
 };
 pub use index::{Indexer, PolicyIndex};
 
@@ -113,8 +113,14 @@ impl CertificateSource {
     ) {
         match self {
             Self::Files(files) => {
-                if initial.expiry <= Utc::now() {
-                    tracing::warn!(expiry = %initial.expiry, "the certificate has expired: no API server accepts it");
+                match initial.validity(Utc::now()) {
+                    Validity::Expired => {
+                        tracing::warn!(expiry = %initial.expiry, "the certificate has expired: no API server accepts it");
+                    }
+                    Validity::Early => {
+                        tracing::warn!(start = %initial.start, "the certificate is not valid yet: no API server accepts it");
+                    }
+                    Validity::Current => {}
                 }
                 changed(initial);
                 follow_files(files, changed, stop).await;

@@ -108,20 +108,22 @@ async fn a_failing_webhook_admits_all_pods_and_counts_them() -> Result<()> {
     webhook.restart(&setting).await?;
     load.denied().await?;
 
-    // Replace the certificate with an expired one.
+    // Replace the certificate with one that is not valid yet, and with an expired one.
     let names = CertificateNames {
         service: "webhook".to_owned(),
         namespace: "default".to_owned(),
         addresses: vec![[127, 0, 0, 1].into()],
     };
-    let expired = issue(&names, Utc::now() - Duration::days(10), Duration::days(5))?;
-    let folder = Folder::new();
-    write_files(folder.path(), &expired)?;
-    for name in ["tls.key", "tls.crt"] {
-        std::fs::copy(folder.path().join(name), webhook.certificates().path().join(name))?;
+    for (days, text) in [(2, "the new one is not valid yet"), (-10, "the new one has expired")] {
+        let issued = issue(&names, Utc::now() + Duration::days(days), Duration::days(5))?;
+        let folder = Folder::new();
+        write_files(folder.path(), &issued)?;
+        for name in ["tls.key", "tls.crt"] {
+            std::fs::copy(folder.path().join(name), webhook.certificates().path().join(name))?;
+        }
+        webhook.process.expect_log(text).await?;
+        load.denied().await.context("the valid certificate remains in use")?;
     }
-    webhook.process.expect_log("the new one has expired").await?;
-    load.denied().await.context("the valid certificate remains in use")?;
 
     // Replace it with one of a new CA, which the API server trusts only after the next install.
     std::fs::remove_file(webhook.certificates().path().join("ca.crt"))?;

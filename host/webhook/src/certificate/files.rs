@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
-use super::{CertificateError, IssuedCertificate, ServerCertificate, ca_bundle, expiry};
+use super::{CertificateError, IssuedCertificate, ServerCertificate, Validity, ca_bundle, validity};
 
 /// The period of reading the files. A mounted Secret is replaced by symbolic links, which file notifications may miss.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -41,9 +41,10 @@ impl CertificateFiles {
 }
 
 /// Reads the files until `stop`, and calls `changed` with each new certificate. An invalid one changes nothing: while the files
-/// are replaced one after the other, they do not match.
+/// are replaced one after the other, they do not match. One that is valid later is used from then on.
 pub async fn follow_files(files: CertificateFiles, changed: impl Fn(ServerCertificate), stop: CancellationToken) {
     let mut known = files.read().ok().map(digest);
+    let mut early: Option<ServerCertificate> = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -52,21 +53,32 @@ pub async fn follow_files(files: CertificateFiles, changed: impl Fn(ServerCertif
         let read = files.read();
         let found = read.as_ref().ok().cloned().map(digest);
         if found == known {
+            if let Some(certificate) = early.take_if(|certificate| certificate.validity(Utc::now()) != Validity::Early)
+            {
+                replace(certificate, &changed);
+            }
             continue;
         }
-        known = found;
+        (known, early) = (found, None);
         match read.and_then(|(certificate, key)| ServerCertificate::new(&certificate, &key)) {
-            // No API server accepts it, and the current one may still be valid.
-            Ok(certificate) if certificate.expiry <= Utc::now() => {
-                tracing::warn!(expiry = %certificate.expiry, "the certificate was not replaced: the new one has expired");
+            Ok(certificate) if certificate.validity(Utc::now()) == Validity::Early => {
+                tracing::warn!(start = %certificate.start, "the certificate was not replaced: the new one is not valid yet");
+                early = Some(certificate);
             }
-            Ok(certificate) => {
-                tracing::info!(expiry = %certificate.expiry, "the certificate was replaced");
-                changed(certificate);
-            }
+            Ok(certificate) => replace(certificate, &changed),
             Err(error) => tracing::warn!("the certificate was not replaced: {error}"),
         }
     }
+}
+
+/// Replaces the certificate, unless the new one has expired: no API server accepts it, and the current one may still be valid.
+fn replace(certificate: ServerCertificate, changed: impl Fn(ServerCertificate)) {
+    if certificate.validity(Utc::now()) == Validity::Expired {
+        tracing::warn!(expiry = %certificate.expiry, "the certificate was not replaced: the new one has expired");
+        return;
+    }
+    tracing::info!(expiry = %certificate.expiry, "the certificate was replaced");
+    changed(certificate);
 }
 
 fn digest((certificate, key): (Vec<u8>, Vec<u8>)) -> [u8; 32] {
@@ -95,7 +107,7 @@ pub fn read_ca_bundle(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let invalid = |what: &str| CertificateError::Invalid(format!("{}: {what}", path.display()));
     let certificates = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     let certificates = certificates.map_err(|error| invalid(&error.to_string()))?;
-    if certificates.is_empty() || certificates.iter().any(|certificate| expiry(certificate).is_none()) {
+    if certificates.is_empty() || certificates.iter().any(|certificate| validity(certificate).is_none()) {
         return Err(invalid("it contains no certificate in PEM format"));
     }
     // Its content becomes part of an object that many users can read.
