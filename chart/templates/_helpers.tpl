@@ -67,6 +67,29 @@ annotations:
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default (printf "v%s" .Chart.AppVersion) $image.tag }}{{ end -}}
 {{- end -}}
 
+{{/*
+Fails if the upgrade would delete the namespace of the release. The chart of version 0.2 contains the namespace, and Helm deletes what a new chart
+does not contain. Its only ServiceAccount has the name of the release, and exists until that upgrade is complete. It is looked up first, because
+Helm may not be allowed to read namespaces.
+*/}}
+{{- define "kube-devops.namespaceOfRelease" -}}
+{{- $account := lookup "v1" "ServiceAccount" .Release.Namespace (include "kube-devops.fullname" .) -}}
+{{- if and $account (eq (include "kube-devops.isOfRelease" (dict "root" . "object" $account)) "true") -}}
+{{- $namespace := lookup "v1" "Namespace" "" .Release.Namespace -}}
+{{- if and $namespace (eq (include "kube-devops.isOfRelease" (dict "root" . "object" $namespace)) "true") -}}
+{{- if ne (get $namespace.metadata.annotations "helm.sh/resource-policy") "keep" -}}
+{{- fail (printf "the installed chart contains the namespace %s, and the upgrade would delete it with everything in it. Run `kubectl annotate namespace %s helm.sh/resource-policy=keep` first, and see https://github.com/stochasticquant/kube-devops/blob/main/docs/from-0.2.md" .Release.Namespace .Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether an object of the cluster belongs to this release: true or false. Arguments: root, object. */}}
+{{- define "kube-devops.isOfRelease" -}}
+{{- $annotations := default (dict) .object.metadata.annotations -}}
+{{- and (eq (get $annotations "meta.helm.sh/release-name") .root.Release.Name) (eq (get $annotations "meta.helm.sh/release-namespace") .root.Release.Namespace) -}}
+{{- end -}}
+
 {{/* The pull secrets of a pod, with their key. */}}
 {{- define "kube-devops.imagePullSecrets" -}}
 {{- $secrets := concat (default (list) .Values.global.imagePullSecrets) .Values.imagePullSecrets -}}

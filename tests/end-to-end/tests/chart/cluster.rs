@@ -262,6 +262,68 @@ async fn an_upgrade_after_which_api_servers_would_not_trust_the_webhook_is_rejec
     Ok(())
 }
 
+/// A chart with its own namespace, as that of version 0.2, and its only ServiceAccount.
+fn chart_with_namespace() -> Folder {
+    let folder = Folder::new();
+    folder.write("Chart.yaml", "apiVersion: v2\nname: kube-devops\nversion: 0.2.0\n");
+    for (kind, name) in [("Namespace", "kube-devops"), ("ServiceAccount", "kube-devops")] {
+        let object = format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: {name}}}\n");
+        folder.write(format!("templates/{kind}.yaml"), object);
+    }
+    folder
+}
+
+/// A user who may do all that Helm does for the chart, but not read namespaces.
+const HELM_WITHOUT_NAMESPACES: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: helm }
+rules:
+  - apiGroups: [rbac.authorization.k8s.io, admissionregistration.k8s.io, apps, policy, batch, coordination.k8s.io, devops.stochastic.io]
+    resources: ["*"]
+    verbs: ["*"]
+  - apiGroups: [""]
+    resources: [pods, secrets, services, configmaps, serviceaccounts, events]
+    verbs: ["*"]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: helm }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: helm }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: helm }]
+"#;
+
+/// Helm deletes what the installed chart contains and the new one does not.
+#[tokio::test]
+async fn an_upgrade_that_would_delete_the_namespace_is_rejected() -> Result<()> {
+    let plane = plane().await?;
+    let release = Release { plane: &plane, home: Folder::new() };
+    let of_release = ["meta.helm.sh/release-name=kube-devops", "meta.helm.sh/release-namespace=kube-devops"];
+    let namespace = ["namespace", "kube-devops"];
+    plane.kubectl([&["label"][..], &namespace[..], &["app.kubernetes.io/managed-by=Helm"]].concat()).await?;
+    plane.kubectl([&["annotate"][..], &namespace[..], &of_release].concat()).await?;
+    let earlier = chart_with_namespace();
+    let earlier = earlier.path().to_str().context("a path is text")?;
+    release.helm(&["install", "kube-devops", earlier])?;
+
+    let upgrade = ["upgrade", "kube-devops", "chart", "--no-hooks"];
+    let error = release.helm(&upgrade).unwrap_err().to_string();
+    assert!(error.contains("the upgrade would delete it with everything in it"), "{error}");
+    let hint = "kubectl annotate namespace kube-devops helm.sh/resource-policy=keep";
+    assert!(error.contains(hint), "{error}");
+    plane.kubectl(hint.split(' ').skip(1)).await?;
+    release.helm(&upgrade)?;
+    let phase = [&["get"][..], &namespace[..], &["-o", "jsonpath={.status.phase}"]].concat();
+    assert_eq!(plane.kubectl(phase.clone()).await?, "Active");
+
+    // The release does not contain the namespace any more, so that later upgrades neither delete nor read it.
+    plane.kubectl([&["annotate"][..], &namespace[..], &["helm.sh/resource-policy-"]].concat()).await?;
+    plane.kubectl_with_input(["create", "-f", "-"], HELM_WITHOUT_NAMESPACES).await?;
+    release.helm(&[&upgrade[..], &["--kube-as-user", "helm"]].concat())?;
+    assert_eq!(plane.kubectl(phase).await?, "Active");
+    Ok(())
+}
+
 /// Runs `cleanup` twice.
 fn cleanup(kubeconfig: &Path) {
     let cleanup = || run(kube_devops().args(["cleanup", "--kubeconfig"]).arg(kubeconfig)).exits(0).stdout;
