@@ -68,6 +68,20 @@ annotations:
 {{- end -}}
 
 {{/*
+Fails if the repository contains a registry in addition to that of the chart: version 0.2 had no separate value for it. The path of a mirror may
+start with the name of a registry, but never with a port.
+*/}}
+{{- define "kube-devops.registryInRepository" -}}
+{{- $registry := default .Values.image.registry .Values.global.imageRegistry -}}
+{{- $parts := splitList "/" .Values.image.repository -}}
+{{- $host := first $parts -}}
+{{- $isHost := or (contains ":" $host) (and (eq $registry "ghcr.io") (or (contains "." $host) (eq $host "localhost"))) -}}
+{{- if and $registry $isHost (gt (len $parts) 1) -}}
+{{- fail (printf "image.repository (%s) starts with a registry, and the image would be %s/%s: set image.registry=%s and image.repository=%s" .Values.image.repository $registry .Values.image.repository $host (rest $parts | join "/")) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
 Fails if the upgrade would delete the namespace of the release. The chart of version 0.2 contains the namespace, and Helm deletes what a new chart
 does not contain. Its only ServiceAccount has the name of the release, and exists until that upgrade is complete. It is looked up first, because
 Helm may not be allowed to read namespaces.

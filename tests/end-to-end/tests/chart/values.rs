@@ -81,15 +81,27 @@ fn misspelt_values_are_rejected_and_global_is_open() -> Result<()> {
         ("pdb.minAvailable=51%", "nodes cannot be drained"),
         ("webhook.replicaCount=3,replicaCount=1,pdb.minAvailable=67%", "nodes cannot be drained"),
         ("pdb.minAvailable=half", "schema"),
+        ("image.repository=192.168.1.68:5000/a", "set image.registry=192.168.1.68:5000 and image.repository=a"),
+        (
+            "image.repository=registry.example.com/a/b",
+            "set image.registry=registry.example.com and image.repository=a/b",
+        ),
+        ("image.repository=localhost/a", "set image.registry=localhost and image.repository=a"),
+        ("global.imageRegistry=mirror.example.com,image.repository=a:5000/b", "set image.registry=a:5000"),
         ("systemNamespaces[0]=a b", "schema"),
         ("modules[0].name=a,modules[0].spec.sorce=b", "schema"),
     ] {
         let error = template(&["--set", impossible]).err().with_context(|| format!("{impossible} was accepted"))?;
         ensure!(error.to_string().contains(reason), "{impossible}: {error}");
     }
-    for possible in
-        ["pdb.minAvailable=50%", "replicaCount=3,pdb.minAvailable=66%", "replicaCount=1,pdb.minAvailable=100%"]
-    {
+    for possible in [
+        "pdb.minAvailable=50%",
+        "replicaCount=3,pdb.minAvailable=66%",
+        "replicaCount=1,pdb.minAvailable=100%",
+        "image.registry=,image.repository=192.168.1.68:5000/a",
+        "image.registry=mirror.example.com,image.repository=ghcr.io/a/b",
+        "global.imageRegistry=mirror.example.com,image.repository=ghcr.io/a/b",
+    ] {
         template(&["--set", possible])?;
     }
     template(&["--set", "global.cattle.systemDefaultRegistry=,enabled=true"])?;
