@@ -116,7 +116,7 @@ pub struct NamespaceReport {
     pub violations: usize,
 }
 
-/// An object of an unknown kind that seems to run containers outside of the known pod templates.
+/// An object whose containers were not evaluated: of an unknown kind, or from a kustomization that has to be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NotEvaluated {
@@ -128,6 +128,9 @@ pub struct NotEvaluated {
     pub namespace: String,
     /// Its name; empty if it has none.
     pub name: String,
+    /// The rest of a sentence about the object: why it was not evaluated, and how to evaluate it if there is a way.
+    #[serde(default)]
+    pub reason: String,
     /// The file that the object was read from.
     pub source: Option<Source>,
 }
@@ -140,7 +143,7 @@ pub struct Extent {
     pub finished: usize,
     /// The number of objects without pods to evaluate, by kind.
     pub ignored: BTreeMap<String, usize>,
-    /// Objects of unknown kinds with containers that were not evaluated; also counted in `ignored` if none were evaluated.
+    /// Objects of unknown kinds and kustomizations with containers that were not evaluated; also counted in `ignored` if none were evaluated.
     #[serde(default)]
     pub not_evaluated: Vec<NotEvaluated>,
     /// The number of subjects that were not evaluated because they are in excluded namespaces.

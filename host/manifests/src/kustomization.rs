@@ -1,4 +1,5 @@
-//! The files that a kustomization uses as patches: they contain incomplete objects, which cannot be evaluated.
+//! The files that a kustomization uses as patches, which contain incomplete objects, and the objects that only a rendered
+//! kustomization contains.
 //!
 //! <https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/>
 
@@ -6,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kube_devops_core::workload::Workload;
+use kube_devops_core::text::{cut, escape_controls};
+use kube_devops_core::workload::{Workload, group};
 
+use crate::found::NO_KIND;
 use crate::input::{self, Input};
-use crate::options::Limits;
+use crate::options::{Limits, ReadOptions};
 use crate::origin::joined;
 use crate::split::Notation;
 use crate::tree::{Item, Kind, Tree};
@@ -17,6 +20,18 @@ use crate::{json, split, yaml};
 
 /// The names of kustomization files.
 pub(crate) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+/// The fields with charts that kustomize renders with Helm.
+const CHARTS: [&str; 2] = ["helmCharts", "helmChartInflationGenerator"];
+
+/// The kind of a generator that is a chart, in a file of its own.
+const CHART_GENERATOR: &str = "HelmChartInflationGenerator";
+
+/// The maximum length of a URL in messages, in bytes.
+const MAX_URL: usize = 200;
+
+/// The fields that name files, folders and repositories with objects.
+const RESOURCES: [&str; 4] = ["resources", "bases", "components", "generators"];
 
 /// The maximum size of a kustomization whose patches are skipped, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
@@ -63,6 +78,63 @@ impl Kustomizations {
             _ => false,
         }
     }
+}
+
+/// Reports whether a file has the name of a kustomization.
+pub(crate) fn is_name(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| NAMES.iter().any(|known| name == *known))
+}
+
+/// Returns why a kustomization was not evaluated completely: it contains objects that are in none of its files. `None` for
+/// other documents, and for a kustomization that is rendered separately. `kind` is the one under which it is counted.
+pub(crate) fn unread(item: Item<'_>, kind: &str, file: &str, options: &ReadOptions) -> Option<String> {
+    let is_kustomization = match kind {
+        NO_KIND => is_name(Path::new(file)),
+        "Kustomization" | "Component" => ["", "kustomize.config.k8s.io"].contains(&group(item.text_of("apiVersion"))),
+        kind => kind == CHART_GENERATOR,
+    };
+    if !is_kustomization {
+        return None;
+    }
+    let folder = match Path::new(file).parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ if is_name(Path::new(file)) => Path::new("."),
+        // Such as standard input.
+        _ => Path::new("FOLDER"),
+    };
+    let shown = escape_controls(&folder.to_string_lossy());
+    let has_chart = |key: &&str| item.get(key).is_some_and(|charts| charts.items().next().is_some());
+    let charts = CHARTS.into_iter().find(has_chart);
+    if charts.is_some() || kind == CHART_GENERATOR {
+        return Some(format!(
+            "contains charts ({}), which were not rendered; evaluate them with \
+             `kustomize build --enable-helm {shown} | kube-devops analyze -f -`",
+            charts.unwrap_or(kind)
+        ));
+    }
+    let mut resources = RESOURCES.into_iter().flat_map(|key| item.get(key).into_iter().flat_map(Item::items));
+    let remote = resources.find_map(|resource| resource.text().filter(|resource| is_remote(resource)))?;
+    let is_same = |real: PathBuf| {
+        options.rendered_kustomizations.iter().any(|other| other.canonicalize().is_ok_and(|other| other == real))
+    };
+    if folder.canonicalize().is_ok_and(is_same) {
+        return None;
+    }
+    let remote = cut(&escape_controls(remote), MAX_URL);
+    Some(format!("refers to {remote}, which was not read; evaluate the kustomization with --kustomize {shown}"))
+}
+
+/// Reports whether kustomize gets a resource from a repository or server.
+/// <https://github.com/kubernetes-sigs/kustomize/blob/kustomize/v5.7.1/api/internal/git/repospec.go>
+fn is_remote(resource: &str) -> bool {
+    let is_user = |(user, rest): (&str, &str)| !user.contains('/') && rest.contains(':');
+    if resource.contains('\n') {
+        // The text of a generator.
+        return false;
+    }
+    resource.contains("://")
+        || ["git::", "gh:", "github.com/", "github.com:"].iter().any(|prefix| resource.starts_with(prefix))
+        || resource.split_once('@').is_some_and(is_user)
 }
 
 /// Reports whether a file may contain complete workloads, or has errors, which are then reported.

@@ -19,6 +19,8 @@ pub struct ReadOptions {
     pub exclude: Vec<String>,
     /// The charts that are rendered and read separately, so that their folders are no problem.
     pub rendered_charts: Vec<PathBuf>,
+    /// The folders of kustomizations that are rendered and read separately, so that all their resources are evaluated.
+    pub rendered_kustomizations: Vec<PathBuf>,
     /// The name of standard input in reports; the default is [`STANDARD_INPUT`].
     pub stdin_name: Option<String>,
     /// What checks need in addition to the usual facts.
@@ -35,6 +37,7 @@ impl ReadOptions {
             default_namespace: "default".to_owned(),
             exclude: Vec::new(),
             rendered_charts: Vec::new(),
+            rendered_kustomizations: Vec::new(),
             stdin_name: None,
             needs: Needs::default(),
             limits: Limits::default(),

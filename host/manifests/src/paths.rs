@@ -120,7 +120,10 @@ impl Rules {
 /// Adds an entry of a folder, and reports whether it is a file that is read unless a rule or its path prevents it.
 fn add_entry(entry: DirEntry, rules: &Rules, options: &ReadOptions, seen: &mut Seen, found: &mut Inputs) -> bool {
     let is_hidden = entry.depth() > 0 && is_hidden(&entry);
-    let is_manifest = if is_hidden { is_read_by_kubectl(&entry) } else { has_manifest_extension(entry.path()) };
+    let is_manifest = match is_hidden {
+        true => is_read_by_kubectl(&entry),
+        false => has_manifest_extension(entry.path()) || kustomization::is_name(entry.path()),
+    };
     if !is_readable(entry.file_type()) || !is_manifest {
         return false;
     }

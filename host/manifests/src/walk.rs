@@ -13,7 +13,10 @@ use crate::problem::Problem;
 use crate::reader::Reader;
 use crate::tree::{Item, Kind};
 use crate::values::ValueError;
-use crate::{kinds, metadata, openshift, values};
+use crate::{kinds, kustomization, metadata, openshift, values};
+
+/// Why an object with containers at unknown places is reported.
+const OTHER_CONTAINERS: &str = "has containers outside of the known pod templates; they were not evaluated";
 
 /// The maximum nesting of lists in lists.
 const MAX_LIST_DEPTH: usize = 4;
@@ -201,7 +204,7 @@ impl Walk<'_> {
         }
         // The old object of a review does not run.
         if !is_review && pods::has_other_containers(item, &objects) {
-            self.report(item, item.text_of("apiVersion"), workload.kind, line);
+            self.report(item, item.text_of("apiVersion"), workload.kind, line, OTHER_CONTAINERS);
         }
         Ok(())
     }
@@ -232,7 +235,7 @@ impl Walk<'_> {
             Pods::Subjects { subjects, has_others } => {
                 self.found.subjects.extend(subjects);
                 if has_others {
-                    self.report(item, api_version, kind, line);
+                    self.report(item, api_version, kind, line, OTHER_CONTAINERS);
                 }
             }
             Pods::ScaledToZero => self.found.scaled_to_zero += 1,
@@ -241,23 +244,28 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Counts an object that is not evaluated, and reports it if it seems to run containers.
+    /// Counts an object that is not evaluated, and reports it if it seems to run containers, or stands for objects elsewhere.
     fn ignore(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) -> Result<(), Problem> {
         *self.found.ignored.entry(kind.to_owned()).or_default() += 1;
+        if let Some(reason) = kustomization::unread(item, kind, self.reader.file, self.reader.options) {
+            // The default of kustomize.
+            let kind = if kind == NO_KIND { "Kustomization" } else { kind };
+            self.report(item, api_version, kind, line, &reason);
         // A CustomResourceDefinition can describe containers, but does not run any.
-        if group(api_version) != "apiextensions.k8s.io" && item.with_containers().next().is_some() {
-            self.report(item, api_version, kind, line);
+        } else if group(api_version) != "apiextensions.k8s.io" && item.with_containers().next().is_some() {
+            self.report(item, api_version, kind, line, OTHER_CONTAINERS);
         }
         Ok(())
     }
 
     /// Reports an object with containers that are not evaluated.
-    fn report(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize) {
+    fn report(&mut self, item: Item<'_>, api_version: &str, kind: &str, line: usize, reason: &str) {
         self.found.not_evaluated.push(NotEvaluated {
             api_version: api_version.to_owned(),
             kind: kind.to_owned(),
             namespace: text_of_metadata(item, "namespace").to_owned(),
             name: text_of_metadata(item, "name").to_owned(),
+            reason: reason.to_owned(),
             source: Some(self.reader.source(line)),
         });
     }

@@ -167,9 +167,38 @@ fn a_kustomization_is_rendered_and_evaluated() {
     let empty = pods(&["a.yaml"]);
     assert_error(kustomize(empty.path()), &["failed to render", "kubectl kustomize", "kustomization.yaml"]);
     assert_error(kustomize(&case.join("app.yaml")), &["is not a folder"]);
+    let charts =
+        Folder::with([("kustomization.yaml", "helmCharts: [{name: a, repo: 'https://example.com'}]\n".to_owned())]);
+    assert_error(kustomize(charts.path()), &["must specify --enable-helm", "`kustomize build --enable-helm "]);
     let mut command = kube_devops();
     command.args(["analyze", "-o", "json", "--kustomize"]).arg(&case).env("PATH", empty.path());
     assert_error(run(&mut command), &["neither kubectl nor kustomize was found"]);
+}
+
+#[test]
+fn the_charts_and_remote_resources_of_a_kustomization_are_not_evaluated() {
+    let folder = pods(&["web.yaml"]);
+    let remote = "resources: [web.yaml, 'https://github.com/example/shop//deploy?ref=v1']\n";
+    for (kustomization, reason) in [
+        ("resources: [web.yaml]\nhelmCharts: [{name: shop}]\n", "`kustomize build --enable-helm "),
+        (remote, "refers to https://github.com/example/shop//deploy?ref=v1, which was not read"),
+    ] {
+        folder.write("kustomization.yaml", kustomization);
+        let report = analyze(&folder, &[]).exits(0).json();
+        let [object] = &**report["notEvaluated"].as_array().unwrap() else { panic!("{report}") };
+        assert_eq!((&object["kind"], &object["source"]["line"]), (&json!("Kustomization"), &json!(1)));
+        assert!(object["reason"].as_str().unwrap().contains(reason), "{object}");
+        let failed = analyze(&folder, &["--fail-on-unknown"]).exits(2);
+        failed.complains(&["1 object with containers that were not evaluated"]);
+        for format in ["text", "github", "junit", "sarif"] {
+            let ran = run(kube_devops().args(["analyze", "-o", format, "-f"]).arg(folder.path())).exits(0);
+            let text = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(
+                text.contains("Kustomization contains charts") || text.contains("Kustomization refers to"),
+                "{text}"
+            );
+        }
+    }
 }
 
 #[test]

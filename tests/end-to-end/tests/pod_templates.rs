@@ -337,7 +337,7 @@ fn objects_of_unknown_kinds_with_containers_are_reported_in_every_format() {
     let sarif = analyze(text, &["-o", "sarif"]).exits(0).json();
     let notification: &Value = &sarif["runs"][0]["invocations"][0]["toolExecutionNotifications"][0];
     assert_eq!(notification["locations"][0]["physicalLocation"]["region"]["startLine"], 5);
-    analyze(text, &["--fail-on-unknown"]).exits(2).complains(&["1 object of unknown kinds with containers"]);
+    analyze(text, &["--fail-on-unknown"]).exits(2).complains(&["1 object with containers that were not evaluated"]);
     let definition = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: d}\nspec: {versions: [{schema: {containers: [{image: x}]}}]}\n";
     analyze(definition, &["--fail-on-unknown"]).exits(0);
 }
@@ -547,7 +547,7 @@ fn an_unknown_kind_is_evaluated_if_its_template_is_at_the_usual_path() {
     let both = object(&format!("{template}\n  worker: {{spec: {{containers: [{{name: b, image: 'b:latest'}}]}}}}"));
     let report = analyze(&both, &["-o", "json"]).exits(0).json();
     assert_eq!((&report["subjects"], &report["notEvaluated"][0]["name"]), (&json!(1), &json!("m")));
-    analyze(&both, &["--fail-on-unknown"]).exits(2).complains(&["1 object of unknown kinds with containers"]);
+    analyze(&both, &["--fail-on-unknown"]).exits(2).complains(&["1 object with containers that were not evaluated"]);
     let elsewhere = object("pods: [{containers: [{name: a, image: 'a:latest'}]}]");
     let report = analyze(&elsewhere, &["-o", "json"]).exits(0).json();
     let source = &report["notEvaluated"][0]["source"];

@@ -41,7 +41,8 @@ pub struct AnalyzeArguments {
     pub selection: Selection,
     #[command(flatten)]
     pub evaluation: EvaluationArguments,
-    /// Fail the run with exit code 2 if an object of an unknown kind contains containers, which are not evaluated
+    /// Fail the run with exit code 2 if containers are not evaluated: in an object of an unknown kind, or in a
+    /// kustomization with charts or remote resources
     #[arg(long, help_heading = "Gates")]
     pub fail_on_unknown: bool,
 }

@@ -61,7 +61,7 @@ pub fn run(cluster: &ClusterArguments, arguments: &AnalyzeArguments, program: &s
     let unknown = report.extent.not_evaluated.len();
     if unknown > 0 && arguments.fail_on_unknown {
         let unknown = number(unknown, "object");
-        print_note(&format!("{unknown} of unknown kinds with containers, and --fail-on-unknown is set"));
+        print_note(&format!("{unknown} with containers that were not evaluated, and --fail-on-unknown is set"));
         outcome = Outcome::Failure;
     }
     // The process exits next; freeing a hundred thousand strings one by one would only take time.
@@ -115,6 +115,7 @@ fn read_manifests(arguments: &AnalyzeArguments, needs: Needs) -> Result<Selected
         default_namespace: namespace.unwrap_or("default").to_owned(),
         exclude: arguments.exclude.clone(),
         rendered_charts: arguments.helm_chart.clone(),
+        rendered_kustomizations: arguments.kustomize.clone(),
         stdin_name: arguments.stdin_name.clone(),
         needs,
         limits: manifests::Limits::default(),

@@ -80,8 +80,32 @@ fn output(mut command: Command, rendered: &Path) -> Result<Option<String>> {
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
         let subcommand = command.get_args().next().unwrap_or_default().to_string_lossy();
-        bail!("failed to render {}: {program} {subcommand}: {}", rendered.display(), message.trim());
+        let hint = hint(&message, rendered);
+        bail!("failed to render {}: {program} {subcommand}: {}{hint}", rendered.display(), message.trim());
     }
     let text = String::from_utf8(output.stdout).with_context(|| format!("the output of {program} is not UTF-8"))?;
     Ok(Some(text))
+}
+
+/// Returns how to render what a program has refused to render; empty if there is no other way. Charts in kustomizations run
+/// Helm, which a repository must not cause unless the user asks for it.
+fn hint(message: &str, rendered: &Path) -> String {
+    if message.contains("--enable-helm") {
+        let folder = rendered.display();
+        return format!("; pipe its output: `kustomize build --enable-helm {folder} | kube-devops analyze -f -`");
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kustomization_with_charts_has_a_hint() {
+        let folder = Path::new("overlays/production");
+        let message = "error: trouble configuring builtin HelmChartInflationGenerator with config: `x`: must specify --enable-helm";
+        assert!(hint(message, folder).contains("`kustomize build --enable-helm overlays/production | "));
+        assert_eq!(hint("error: no such file", folder), "");
+    }
 }

@@ -198,6 +198,7 @@ pub fn report() -> Report {
                 kind: "Widget".into(),
                 namespace: "shop".into(),
                 name: "gears".into(),
+                reason: "has containers outside of the known pod templates; they were not evaluated".to_owned(),
                 source: source("deploy/widget.yaml", 1, 3),
             }],
             excluded: 3,
@@ -302,6 +303,7 @@ pub fn hostile() -> Report {
         kind: text(),
         namespace: text(),
         name: text(),
+        reason: text(),
         source: source(MALICIOUS, 1, 1),
     }];
     report.errors = vec![

@@ -193,9 +193,9 @@ fn sentence(violation: &Violation, max_length: usize) -> String {
     }
 }
 
-/// Formats an object with containers that were not evaluated as a sentence.
+/// Formats an object whose containers were not evaluated as a sentence.
 fn not_evaluated(object: &NotEvaluated) -> String {
-    let NotEvaluated { api_version, kind, namespace, name, .. } = object;
+    let NotEvaluated { api_version, kind, namespace, name, reason, .. } = object;
     let (kind, name) = (plain::name(kind), plain::name(name));
     let title = match (namespace.as_str(), name.is_empty()) {
         (_, true) => format!("an object of kind {kind}"),
@@ -203,7 +203,7 @@ fn not_evaluated(object: &NotEvaluated) -> String {
         (namespace, false) => format!("{kind} {}/{name}", plain::name(namespace)),
     };
     let version = if api_version.is_empty() { String::new() } else { format!(" ({})", plain::name(api_version)) };
-    format!("{title}{version} has containers outside of the known pod templates; they were not evaluated")
+    format!("{title}{version} {reason}")
 }
 
 impl<'a> Shown<'a> {

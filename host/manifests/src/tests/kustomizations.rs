@@ -1,6 +1,7 @@
 //! Patches of kustomizations, which are skipped, and complete objects, which a kustomization must not hide.
 
 use super::*;
+use crate::kustomization;
 
 /// Returns a deployment that the API server accepts.
 fn complete(name: &str) -> String {
@@ -95,4 +96,65 @@ fn a_patch_outside_of_the_kustomization_is_skipped() {
 fn a_patch_outside_of_the_kustomization_with_a_syntax_error_is_an_error() {
     let folder = folder(&[("b/kustomization.yaml", b"patches: [{path: ../a.yaml}]\n"), ("a.yaml", b"a: [\n")]);
     assert_error(&read_paths(&[folder.path()]), (1, 1), &["a bracket is not closed"]);
+}
+
+/// Returns the reasons why kustomizations were not evaluated completely.
+fn unread(files: &[(&str, &str)]) -> Vec<String> {
+    manifests(files, &[]).extent.not_evaluated.into_iter().map(|object| object.reason).collect()
+}
+
+#[test]
+fn objects_that_only_a_rendered_kustomization_contains_are_reported() {
+    let charts = [
+        "helmCharts: [{name: web, repo: 'https://charts.example.com'}]\n",
+        "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nhelmCharts: [{name: web}]\n",
+        "kind: Kustomization\nhelmChartInflationGenerator: [{chartName: web}]\n",
+    ];
+    for (name, content) in charts.iter().flat_map(|content| kustomization::NAMES.map(|name| (name, content))) {
+        let [reason] = &*unread(&[(name, content), ("web.yaml", &complete("web"))]) else { panic!("{name} {content}") };
+        assert!(reason.contains("`kustomize build --enable-helm "), "{reason}");
+    }
+    let generator = "apiVersion: builtin\nkind: HelmChartInflationGenerator\nmetadata: {name: a}\nname: web\n";
+    assert_eq!(unread(&[("charts.yaml", generator)]).len(), 1);
+    for remote in [
+        "https://example.com/web.yaml",
+        "https://github.com/example/web//deploy?ref=v1",
+        "github.com/example/web/deploy",
+        "git@example.com:web.git",
+        "git::ssh://git@example.com/web",
+        "ssh://git@example.com/web",
+    ] {
+        for key in ["resources", "bases", "components", "generators"] {
+            let kustomization = format!("{key}: [web.yaml, '{remote}']\n");
+            let [reason] = &*unread(&[("a/kustomization.yaml", &kustomization)]) else { panic!("{kustomization}") };
+            assert!(
+                reason.starts_with(&format!("refers to {remote}, ")) && reason.contains("--kustomize "),
+                "{reason}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_kustomization_whose_files_are_read_is_not_reported() {
+    for kustomization in [
+        "resources: [web.yaml, ../base, github/web.yaml, web@2.yaml]\n",
+        "helmCharts: []\nresources: []\n",
+        "resources: [{a: b}]\n",
+        // The object of Flux.
+        "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nresources: ['https://example.com/a']\n",
+    ] {
+        assert_eq!(unread(&[("kustomization.yaml", kustomization)]), [""; 0], "{kustomization}");
+    }
+    // Values of a chart.
+    assert_eq!(unread(&[("values.yaml", "helmCharts: [a]\nresources: ['https://example.com/a']\n")]), [""; 0]);
+}
+
+#[test]
+fn remote_resources_of_a_kustomization_that_is_rendered_are_not_reported() {
+    let folder = folder(&[("a/kustomization.yaml", b"resources: ['https://example.com/a']\n")]);
+    let rendered_kustomizations = vec![folder.path().join("b/../a")];
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    let manifests = read(&[folder.path().to_owned()], &[], &ReadOptions { rendered_kustomizations, ..options() });
+    assert_eq!(manifests.extent.not_evaluated, []);
 }

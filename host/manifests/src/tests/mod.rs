@@ -28,6 +28,7 @@ fn options() -> ReadOptions {
         now: chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
         default_namespace: "default".to_owned(),
         rendered_charts: Vec::new(),
+        rendered_kustomizations: Vec::new(),
         exclude: Vec::new(),
         stdin_name: None,
         needs: Needs::default(),
