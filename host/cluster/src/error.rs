@@ -6,10 +6,10 @@ use kube::error::Error;
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// There is no usable kubeconfig or ServiceAccount.
-    #[error("no usable cluster configuration: {0}\nUse --kubeconfig and --context, or set KUBECONFIG")]
+    #[error("no usable cluster configuration: {0}\nUse --kubeconfig or KUBECONFIG, and a context of that kubeconfig")]
     Configuration(String),
     /// The API server cannot be reached.
-    #[error("{server} cannot be reached: {reason}\nIs the cluster up, and is this the right --context?")]
+    #[error("{server} cannot be reached: {reason}\nIs the cluster up, and is this the right context?")]
     Unreachable {
         /// The address of the API server.
         server: String,
@@ -17,7 +17,7 @@ pub enum ClusterError {
         reason: String,
     },
     /// The API server does not accept the credentials.
-    #[error("{server} does not accept the credentials: {reason}\nLog in again, or use another --context")]
+    #[error("{server} does not accept the credentials: {reason}\nLog in again, or use another context")]
     Unauthorized {
         /// The address of the API server.
         server: String,
