@@ -12,6 +12,7 @@ use kube_devops_cluster::install::FIELD_MANAGER;
 use kube_devops_cluster::managed_fields::{
     self, applied, extract, is_applied_by, of_others, paths, set_of, subtract, union,
 };
+use kube_devops_core::quantity::Quantity;
 use serde_json::{Map, Value, json};
 
 use super::plan::{OWN_ANNOTATIONS, REVERTED, REVERTED_BECAUSE, TIMES, own_template};
@@ -109,21 +110,44 @@ fn by_key(workload: &Value) -> Value {
     by_key.collect::<Map<_, _>>().into()
 }
 
-/// Returns the set of the fields with the same value in both.
+/// Returns the set of the fields with the same value in both. The API server returns quantities in another form than they were
+/// applied in, such as `1` for `1000m`.
 fn common(one: &Value, other: &Value) -> Option<Value> {
+    common_by(one, other, |one, other| text(one) == text(other))
+}
+
+fn common_by(one: &Value, other: &Value, is_same: fn(&Value, &Value) -> bool) -> Option<Value> {
     if let (Value::Object(one), Value::Object(other)) = (one, other) {
         let same = one.iter().filter_map(|(key, one)| {
             let key_in_set = if key.starts_with("k:") { key.clone() } else { format!("f:{key}") };
-            Some((key_in_set, common(one, other.get(key)?)?))
+            let is_same = if key == "resources" { is_same_quantity } else { is_same };
+            Some((key_in_set, common_by(one, other.get(key)?, is_same)?))
         });
         return Some(same.collect::<Map<_, _>>()).filter(|same| !same.is_empty()).map(Value::Object);
     }
-    (text(one) == text(other)).then(|| json!({}))
+    is_same(one, other).then(|| json!({}))
+}
+
+fn is_same_quantity(one: &Value, other: &Value) -> bool {
+    match (quantity(one), quantity(other)) {
+        (Some(one), Some(other)) => one.value() == other.value(),
+        _ => text(one) == text(other),
+    }
+}
+
+/// The value of a request or a limit.
+pub fn quantity(value: &Value) -> Option<Quantity> {
+    Quantity::parse(&text(value))
 }
 
 /// The text of a value: the API server returns the quantity 1 as text.
 pub fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Whether a request exceeds a limit, if both are quantities.
+pub fn exceeds(request: &Value, limit: &Value) -> Option<bool> {
+    Some(quantity(request)?.value() > quantity(limit)?.value())
 }
 
 /// Returns the value of [`ADDED_FIELDS`] for containers with added fields.
@@ -255,6 +279,32 @@ mod tests {
         let before = json!({ "name": "app", "livenessProbe": { "tcpSocket": { "port": 81 } } });
         assert_eq!(added_with(before), [app()], "the manifest was applied before the patch");
         assert_eq!(added_with(json!({ "name": "side", "image": "side:1" })), [app()]);
+    }
+
+    #[test]
+    fn quantities_in_the_manifest_of_kubectl_apply_are_compared_as_such() {
+        let is_added = |list: &str, resource: &str, applied: Value, live: &str| {
+            let with = |quantity: Value| json!({ "name": "app", "resources": { list: { resource: quantity } } });
+            let live = with(live.into());
+            let manifest = json!({ "spec": { "template": { "spec": { "containers": [with(applied)] } } } });
+            let workload = json!({
+                "metadata": { "annotations": {
+                    ADDED_FIELDS: record(std::slice::from_ref(&live)), LAST_APPLIED: manifest.to_string(),
+                } },
+                "spec": { "template": { "spec": { "containers": [live] } } },
+            });
+            !added(&workload).is_empty()
+        };
+        assert!(!is_added("limits", "cpu", json!("1000m"), "1"));
+        assert!(!is_added("requests", "cpu", json!("0.5"), "500m"));
+        assert!(!is_added("requests", "cpu", json!(0.5), "500m"));
+        assert!(!is_added("limits", "memory", json!("1024Mi"), "1Gi"));
+        assert!(!is_added("requests", "memory", json!("0.5Gi"), "512Mi"));
+        assert!(is_added("limits", "cpu", json!("1001m"), "1"));
+        assert!(is_added("limits", "memory", json!("1G"), "1Gi"));
+        assert!(is_added("limits", "memory", json!("lots"), "1Gi"));
+        let port = |port: Value| json!({ "k:app": { "livenessProbe": { "tcpSocket": { "port": port } } } });
+        assert_eq!(common(&port(json!("1k")), &port(json!(1000))), None, "the name of a port is no quantity");
     }
 
     #[test]

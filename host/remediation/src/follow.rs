@@ -8,7 +8,7 @@ use kube_devops_core::{Container, Subject};
 use tokio::time::Instant;
 
 use super::EnforceOptions;
-use super::added::text;
+use super::added::quantity;
 use super::job::{JobResult, Patched, RolloutFailure, Step, WorkloadKey};
 use super::plan::Addition;
 use super::rollout::Progress;
@@ -167,7 +167,7 @@ fn belongs_to(pod: &Subject, key: &WorkloadKey) -> bool {
 
 /// Whether a container has an added field. A resource must have the added quantity: a LimitRange may set another one in old pods.
 fn has_field(container: &Container, added: &Addition) -> bool {
-    let quantity = Quantity::parse(&text(&added.value));
+    let quantity = quantity(&added.value);
     match added.field.as_str() {
         "/livenessProbe" => container.has_liveness_probe,
         "/readinessProbe" => container.has_readiness_probe,

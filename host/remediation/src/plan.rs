@@ -8,7 +8,7 @@ use kube_devops_core::quantity::Quantity;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::added::{ADDED_FIELDS, PROBES, added, containers, give_up, record};
+use super::added::{ADDED_FIELDS, PROBES, added, containers, exceeds, give_up, record};
 
 /// The policy whose enforcement added fields.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
@@ -150,14 +150,6 @@ fn add_resources(container: &Value, resources: &DefaultResources, additions: &mu
     ] {
         let existing =
             |list: &str| container.pointer(&format!("/resources/{list}/{resource}")).filter(|value| !value.is_null());
-        // The API server rejects a request above its limit, and with it the whole patch.
-        let fits = |request: &Value, limit: &Value| {
-            let value = |quantity: &Value| match quantity {
-                Value::String(text) => Quantity::parse(text).map(Quantity::value),
-                number => number.as_f64(),
-            };
-            matches!((value(request), value(limit)), (Some(request), Some(limit)) if request <= limit)
-        };
         let mut add = |list: &str, quantity: &str| {
             additions.push(Addition {
                 container: name.to_owned(),
@@ -171,9 +163,10 @@ fn add_resources(container: &Value, resources: &DefaultResources, additions: &mu
                 limit.iter().for_each(|limit| add("limits", limit));
             }
             (Some(existing), None) => {
+                // The API server rejects a request above its limit, and with it the whole patch.
                 limit
                     .iter()
-                    .filter(|limit| fits(existing, &Value::String((*limit).clone())))
+                    .filter(|limit| exceeds(existing, &Value::String((*limit).clone())) == Some(false))
                     .for_each(|limit| add("limits", limit));
             }
             // Without a request, Kubernetes uses the limit as the request: another value would lower it.

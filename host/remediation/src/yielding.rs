@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use kube_devops_core::pointer::escape;
 use serde_json::Value;
 
-use super::added::{CONTAINERS, PROBES, added, containers};
+use super::added::{CONTAINERS, PROBES, added, containers, exceeds};
 use super::plan::PATCHED_BY;
 
 /// The fields of a probe that say how the container is asked.
@@ -31,7 +31,8 @@ pub struct Yielded {
 ///
 /// - A container without an image: the client has removed the container.
 /// - The handler of a probe and its periods: the client has set another handler.
-/// - The request and the limit of a resource: the client has set the other one, or those of the whole pod.
+/// - The request or the limit of a resource: the client has set the other one so that the request exceeds the limit, or has set those
+///   of the whole pod.
 ///
 /// A field that the client has set too is not removed.
 pub fn yielded(old: &Value, new: &Value) -> Vec<Yielded> {
@@ -68,12 +69,12 @@ pub fn yielded(old: &Value, new: &Value) -> Vec<Yielded> {
         for [list, other] in [["requests", "limits"], ["limits", "requests"]] {
             let resources = added["resources"][list].as_object();
             for resource in resources.into_iter().flat_map(|resources| resources.keys()) {
-                let is_changed = before["resources"][other].get(resource)
-                    != container["resources"][other].get(resource)
-                    || ["requests", "limits"]
-                        .iter()
-                        .any(|list| of_pod(old, list, resource) != of_pod(new, list, resource));
-                if is_changed {
+                let is_changed =
+                    before["resources"][other].get(resource) != container["resources"][other].get(resource);
+                let is_changed_of_pod = ["requests", "limits"]
+                    .iter()
+                    .any(|list| of_pod(old, list, resource) != of_pod(new, list, resource));
+                if is_changed && exceeds_limit(container, resource) || is_changed_of_pod {
                     remove(&["resources", list, resource]);
                 }
             }
@@ -89,6 +90,12 @@ fn by_name(containers: &[Value]) -> HashMap<&str, &Value> {
 
 fn get<'a>(value: &'a Value, field: &[&str]) -> Option<&'a Value> {
     field.iter().try_fold(value, |value, key| value.get(key))
+}
+
+/// Whether the request of a container exceeds its limit.
+fn exceeds_limit(container: &Value, resource: &str) -> bool {
+    let [request, limit] = ["requests", "limits"].map(|list| &container["resources"][list][resource]);
+    exceeds(request, limit) == Some(true)
 }
 
 /// The request or limit of the whole pod.

@@ -115,6 +115,9 @@ fn a_request_or_limit_of_the_client_removes_its_added_counterpart() {
     assert_eq!(request, ["/0/resources/limits/cpu"]);
     let limit = after(|new| set(new, "limits", "memory", "64Mi"));
     assert_eq!(limit, ["/0/resources/requests/memory"]);
+    let fitting = after(|new| set(new, "limits", "cpu", "1"));
+    assert_eq!(fitting, Vec::<String>::new(), "without the added request, it would be the limit");
+    assert_eq!(after(|new| set(new, "requests", "cpu", "0.5")), Vec::<String>::new());
     let both = after(|new| {
         container(new, 0)["resources"] =
             json!({ "limits": { "cpu": "4", "memory": "256Mi" }, "requests": { "cpu": "2", "memory": "128Mi" } });
