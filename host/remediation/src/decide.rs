@@ -89,8 +89,11 @@ pub fn remediation(
     if job.dry_run {
         return done(JobResult::WouldPatch(description(&plan.additions)));
     }
-    if !job.is_protected {
-        return done(JobResult::Unprotected);
+    let is_recorded = job.recorded.as_ref().is_some_and(|key| {
+        (workload["kind"].as_str(), workload["metadata"]["name"].as_str()) == (Some(&key.kind), Some(&key.name))
+    });
+    if !job.is_protected || !is_recorded {
+        return done(JobResult::Unprotected(description(&plan.additions)));
     }
     if let Some(decision) = foreign_given_up(workload) {
         return decision;

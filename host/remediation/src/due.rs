@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube_devops_cluster::crd::{DefaultResources, WorkloadStatus};
+use kube_devops_core::names::is_subdomain;
 use kube_devops_core::text::{cut, escape_controls};
+use kube_devops_core::workload::Workload;
+use kube_devops_core::{ContainerKind, Subject};
 use tokio::time::Instant;
 
-use super::job::JobResult;
+use super::job::{JobResult, is_replica_set};
 use super::state::MAX_MESSAGE_LENGTH;
 
 /// The time until a workload that could not be patched is tried again. It doubles with each attempt.
@@ -45,6 +49,11 @@ impl DueOwners {
         Some(&next.owner)
     }
 
+    /// A controller, if it is due.
+    pub fn get(&self, uid: &str, now: Instant) -> Option<&Arc<ObjectReference>> {
+        self.0.get(uid).filter(|due| due.at <= now).map(|due| &due.owner)
+    }
+
     /// Makes a controller due immediately.
     pub fn start(&mut self, uid: &str, now: Instant) {
         if let Some(due) = self.0.get_mut(uid) {
@@ -62,11 +71,11 @@ impl DueOwners {
         let retry = match result {
             _ if is_followed => Some(WAIT_FOR),
             JobResult::UpToDate | JobResult::Gone | JobResult::Patched(_) => None,
-            // It is due when the policy has its finalizer.
-            JobResult::Unprotected | JobResult::Waiting(_) => Some(WAIT_FOR),
+            // It is due when the policy has its finalizer, and the status lists it.
+            JobResult::Unprotected(_) | JobResult::Waiting(_) => Some(WAIT_FOR),
             _ => Some(RETRY_AFTER * 2u32.pow(due.attempts.min(MAX_DOUBLINGS))),
         };
-        due.attempts += u32::from(!matches!(result, JobResult::Waiting(_) | JobResult::Unprotected));
+        due.attempts += u32::from(!matches!(result, JobResult::Waiting(_) | JobResult::Unprotected(_)));
         match retry {
             Some(pause) => due.at = now + pause,
             None => drop(self.0.remove(uid)),
@@ -105,6 +114,27 @@ impl DueOwners {
     pub fn denials(&self) -> impl Iterator<Item = &str> {
         self.0.values().filter_map(|due| due.denial.as_deref())
     }
+}
+
+/// Whether a status is that of a workload that can be remediated.
+pub fn is_workload(status: &WorkloadStatus) -> bool {
+    let workload = Workload::find("apps/v1", &status.kind);
+    workload.is_some_and(|workload| workload.can_be_remediated) && is_subdomain(&status.name)
+}
+
+/// Whether a controller of pods is a workload that can be remediated, or may be controlled by one.
+pub fn may_belong_to_workload(owner: &ObjectReference) -> bool {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let workload = Workload::find(&text(&owner.api_version), &text(&owner.kind));
+    workload.is_some_and(|workload| workload.can_be_remediated || is_replica_set(workload))
+}
+
+/// Whether an app container has no requests or no limits, for which the policy has defaults.
+pub fn is_missing_resources(subject: &Subject, resources: &DefaultResources) -> bool {
+    let requests = resources.cpu_request.is_some() || resources.memory_request.is_some();
+    let limits = resources.cpu_limit.is_some() || resources.memory_limit.is_some();
+    let apps = subject.containers.iter().filter(|container| container.kind == ContainerKind::App);
+    apps.into_iter().any(|app| requests && !app.has_resource_requests || limits && !app.has_resource_limits)
 }
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ pub struct RemediationJob {
     pub dry_run: bool,
     /// Whether the policy has its finalizer, so that its deletion waits for the rollout.
     pub is_protected: bool,
+    /// The workload that the status lists as rolling out before it is patched.
+    pub recorded: Option<WorkloadKey>,
     /// The patches so far, to notice that another client removes the fields.
     pub patches: Arc<BTreeMap<WorkloadKey, PatchCount>>,
 }
@@ -115,8 +117,8 @@ pub enum JobResult {
     WouldPatch(String),
     /// The workload cannot be changed now, with the reason.
     Waiting(String),
-    /// The policy needs its finalizer before a patch.
-    Unprotected,
+    /// Before the patch, the policy needs its finalizer, and its status the workload, with these added fields.
+    Unprotected(String),
     /// Another field manager owns a field that would have to be set, or another client removes the fields.
     Conflict(String),
     /// The API server, an admission webhook or a quota denies the patch, with the reason.

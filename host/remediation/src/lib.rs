@@ -21,6 +21,7 @@ mod due;
 mod follow;
 mod job;
 mod left;
+mod pending;
 mod plan;
 mod recent;
 mod release;

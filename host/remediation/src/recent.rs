@@ -15,13 +15,13 @@ pub const LIMIT_PERIOD: Duration = Duration::from_secs(60);
 /// When workloads were patched in the last minute, or could have been. `statuses` are those that a previous leader wrote, and
 /// `is_protected` is whether the policy has its finalizer, without which no workload is patched.
 pub fn restored(statuses: &[WorkloadStatus], is_protected: bool, options: &EnforceOptions, now: Now) -> Vec<Instant> {
-    // A workload was patched before its state changed, so that the age of the state is at most that of the patch.
+    // A workload is patched when the status lists it, or shortly after.
     let is_patched = |status: &&WorkloadStatus| {
         matches!(status.state, WorkloadState::RollingOut | WorkloadState::Patched | WorkloadState::Reverted)
     };
     let ages = statuses.iter().filter(is_patched).map(|status| age(status, now)).filter(|age| *age < LIMIT_PERIOD);
     let mut recent: Vec<Instant> = ages.map(|age| now.instant.checked_sub(age).unwrap_or(now.instant)).collect();
-    // A patch is recorded before the next one: the previous leader may have applied one, and not written the status.
+    // A workload is recorded before it is patched: the previous leader may have applied the last patch much later.
     recent.extend(is_protected.then_some(now.instant));
     if is_cut(statuses, now) {
         recent.resize(recent.len().max(options.patches_a_minute), now.instant);

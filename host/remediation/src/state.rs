@@ -8,17 +8,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube_devops_cluster::crd::{DefaultResources, WorkloadState, WorkloadStatus};
-use kube_devops_core::names::is_subdomain;
 use kube_devops_core::text::{cut, escape_controls};
-use kube_devops_core::workload::Workload;
-use kube_devops_core::{ContainerKind, Evaluation, Subject};
+use kube_devops_core::{Evaluation, Subject};
 use kube_devops_runtime::clock::Now;
 use tokio::time::Instant;
 
 use super::EnforceOptions;
-use super::due::DueOwners;
+use super::due::{DueOwners, is_missing_resources, is_workload, may_belong_to_workload};
 use super::follow::Follow;
-use super::job::{Existence, JobResult, NextJob, PatchCount, Patched, WorkloadKey, is_replica_set};
+use super::job::{Existence, JobResult, NextJob, PatchCount, Patched, WorkloadKey};
+use super::pending::Pending;
 use super::recent::{self, LIMIT_PERIOD};
 
 /// The period of the checks whether a listed workload still exists.
@@ -37,11 +36,8 @@ pub struct Remediations {
     workloads: BTreeMap<WorkloadKey, Entry>,
     /// When workloads were patched in the last minute.
     recent: Vec<Instant>,
-    /// The last patched workload, until a status that lists it is written.
-    unrecorded: Option<WorkloadKey>,
     patches: Arc<BTreeMap<WorkloadKey, PatchCount>>,
-    /// The controller of the pods of a workload whose patch waits for the finalizer of the policy, by uid.
-    awaits_finalizer: Option<String>,
+    pending: Option<Pending>,
     is_running: bool,
     is_policy_deleted: bool,
     /// Whether the last job was the check of a listed workload.
@@ -125,12 +121,15 @@ impl Remediations {
     /// Pods were removed. `owners` are the uids of the controllers of the pods that remain.
     pub fn pods_removed<'a>(&mut self, owners: impl Iterator<Item = &'a str>) {
         self.due.keep(owners);
-        self.awaits_finalizer = self.awaits_finalizer.take().filter(|uid| self.due.contains(uid));
+        // A running job may have applied the patch.
+        if !self.is_running {
+            self.pending = self.pending.take().filter(|pending| self.due.contains(&pending.uid));
+        }
     }
 
     /// Whether the deletion of the policy must wait, because a rollout of ours is in progress or about to start.
     pub fn needs_finalizer(&self) -> bool {
-        self.awaits_finalizer.is_some() || self.workloads.values().any(|entry| entry.follow.is_some())
+        self.pending.is_some() || self.workloads.values().any(|entry| entry.follow.is_some())
     }
 
     /// Whether the policy is being deleted: its deletion waits for rollouts.
@@ -156,7 +155,7 @@ impl Remediations {
             return None;
         }
         let now = now.instant;
-        self.awaits_finalizer = self.awaits_finalizer.take().filter(|_| enforces);
+        self.pending = self.pending.take().filter(|pending| enforces && self.due.contains(&pending.uid));
         // What waits longest is next, and checks of rollouts take turns with remediations: neither many rollouts nor many workloads
         // that are not ready keep others waiting.
         let listed = self.workloads.iter().map(|(key, entry)| (entry.next(), key)).min_by_key(|(at, _)| *at);
@@ -176,12 +175,16 @@ impl Remediations {
     /// The controller of the pods that are to be remediated next, if the limits allow it.
     fn next_remediation(&self, options: &EnforceOptions, now: Instant) -> Option<Arc<ObjectReference>> {
         let recent = self.recent.iter().filter(|patch| now.saturating_duration_since(**patch) < LIMIT_PERIOD);
-        // The next leader counts the patches that the status lists.
-        let is_unrecorded = self.unrecorded.as_ref().is_some_and(|key| self.workloads.contains_key(key));
-        if recent.count() >= options.patches_a_minute || is_unrecorded {
+        if recent.count() >= options.patches_a_minute {
             return None;
         }
-        self.due.next(now).cloned()
+        match &self.pending {
+            Some(pending) if pending.is_recorded => self.due.get(&pending.uid, now).cloned(),
+            Some(_) => None,
+            // All rollouts must fit into the status, where the next leader finds them.
+            None if self.workloads.values().filter(|entry| entry.follow.is_some()).count() >= MAX_LISTED => None,
+            None => self.due.next(now).cloned(),
+        }
     }
 
     /// A remediation job ended. `key` is the workload, if there is one. Returns whether the state of the workload changed.
@@ -195,15 +198,15 @@ impl Remediations {
     ) -> bool {
         self.is_running = false;
         let uid = owner.uid.clone().unwrap_or_default();
-        if *result == JobResult::Unprotected {
-            self.awaits_finalizer = Some(uid.clone());
-        } else if self.awaits_finalizer.as_ref() == Some(&uid) {
-            self.awaits_finalizer = None;
-        }
+        let pending = self.pending.take_if(|pending| pending.uid == uid);
         let is_followed =
             key.as_ref().and_then(|key| self.workloads.get(key)).is_some_and(|entry| entry.follow.is_some());
         self.due.ended(&uid, result, key.is_some(), is_followed, now.instant);
         let Some(key) = key else { return false };
+        if let JobResult::Unprotected(what) = result {
+            self.pending = Some(Pending::new(&uid, key, what, pending, options, now.utc));
+            return false;
+        }
         if let JobResult::Patched(patched) = result {
             self.count_patch(&key, patched, now.instant);
         }
@@ -212,31 +215,33 @@ impl Remediations {
             return false;
         }
         let follow = match result {
-            JobResult::Patched(patched) => {
-                self.unrecorded = Some(key.clone());
-                Some(Follow::new(patched, options, now.instant))
-            }
-            JobResult::Unprotected => return false,
+            JobResult::Patched(patched) => Some(Follow::new(patched, options, now.instant)),
             _ => None,
         };
-        self.enter(key, result, follow, now)
+        // The status lists a patched workload already.
+        let utc = pending.filter(|pending| follow.is_some() && pending.key == key).map_or(now.utc, |known| known.time);
+        self.enter(key, result, follow, Now { utc, ..now })
     }
 
-    /// A status that lists these workloads was written.
-    pub fn recorded(&mut self, workloads: &[WorkloadStatus]) {
-        let is_listed = |key: &WorkloadKey| {
-            let entry = self.workloads.get(key);
-            entry.is_some_and(|entry| workloads.contains(&status_of(key, entry)))
-        };
-        if self.unrecorded.as_ref().is_some_and(is_listed) {
-            self.unrecorded = None;
+    /// A status that lists these workloads was written: a patch that waits for it is due.
+    pub fn recorded(&mut self, workloads: &[WorkloadStatus], now: Now) {
+        if let Some(pending) = self.pending.as_mut().filter(|pending| !pending.is_recorded)
+            && workloads.contains(&pending.status())
+        {
+            pending.is_recorded = true;
+            self.due.start(&pending.uid, now.instant);
         }
+    }
+
+    /// The workload that may be patched: the status lists it.
+    pub fn recorded_workload(&self) -> Option<WorkloadKey> {
+        self.pending.as_ref().filter(|pending| pending.is_recorded).map(|pending| pending.key.clone())
     }
 
     /// The policy has its finalizer, so that a patch that waits for it is due.
     pub fn protected(&mut self, now: Now) {
-        if let Some(uid) = &self.awaits_finalizer {
-            self.due.start(uid, now.instant);
+        if let Some(pending) = &self.pending {
+            self.due.start(&pending.uid, now.instant);
         }
     }
 
@@ -269,7 +274,16 @@ impl Remediations {
     pub fn failed(&mut self, owner: Option<&ObjectReference>, now: Now) {
         self.is_running = false;
         if let Some(owner) = owner {
-            self.due.failed(owner.uid.as_deref().unwrap_or_default(), now.instant);
+            let uid = owner.uid.as_deref().unwrap_or_default();
+            self.due.failed(uid, now.instant);
+            // The patch may have been applied nevertheless.
+            if let Some(Pending { key, options, .. }) =
+                self.pending.take_if(|known| known.is_recorded && known.uid == uid)
+                && self.workloads.get(&key).is_none_or(|entry| entry.follow.is_none())
+            {
+                let follow = Some(Follow::restored(&options, now.instant));
+                self.enter(key, &JobResult::Reverting, follow, now);
+            }
         }
     }
 
@@ -278,7 +292,10 @@ impl Remediations {
         let mut entries: Vec<_> = self.workloads.iter().collect();
         // A rollout that is followed must not drop out of the status, where the next leader finds it.
         entries.sort_by_key(|(_, entry)| (entry.follow.is_none(), Reverse(entry.time)));
-        entries.into_iter().take(MAX_LISTED).map(|(key, entry)| status_of(key, entry)).collect()
+        let pending = self.pending.as_ref();
+        let others = entries.into_iter().filter(|(key, _)| pending.is_none_or(|pending| pending.key != **key));
+        let others = others.map(|(key, entry)| status_of(key, entry));
+        pending.map(Pending::status).into_iter().chain(others).take(MAX_LISTED).collect()
     }
 
     /// The number of workloads that cannot be remediated, listed in the statuses or not.
@@ -326,7 +343,7 @@ impl Remediations {
                 self.workloads.retain(|known, entry| *known != key || entry.state == WorkloadState::Patched);
                 return false;
             }
-            JobResult::Unprotected => return false,
+            JobResult::Unprotected(_) => return false,
             JobResult::Ignored => (WorkloadState::Ignored, "it is annotated to be ignored"),
             JobResult::Skipped(reason) => (WorkloadState::Skipped, reason.as_str()),
             JobResult::WouldPatch(what) => (WorkloadState::DryRun, what.as_str()),
@@ -375,25 +392,4 @@ fn status_of(key: &WorkloadKey, entry: &Entry) -> WorkloadStatus {
 
 fn log(key: &WorkloadKey, state: WorkloadState, message: &str) {
     tracing::info!(kind = key.kind, name = key.name, ?state, "{message}");
-}
-
-/// Whether a status is that of a workload that can be remediated.
-fn is_workload(status: &WorkloadStatus) -> bool {
-    let workload = Workload::find("apps/v1", &status.kind);
-    workload.is_some_and(|workload| workload.can_be_remediated) && is_subdomain(&status.name)
-}
-
-/// Whether a controller of pods is a workload that can be remediated, or may be controlled by one.
-fn may_belong_to_workload(owner: &ObjectReference) -> bool {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let workload = Workload::find(&text(&owner.api_version), &text(&owner.kind));
-    workload.is_some_and(|workload| workload.can_be_remediated || is_replica_set(workload))
-}
-
-/// Whether an app container has no requests or no limits, for which the policy has defaults.
-fn is_missing_resources(subject: &Subject, resources: &DefaultResources) -> bool {
-    let requests = resources.cpu_request.is_some() || resources.memory_request.is_some();
-    let limits = resources.cpu_limit.is_some() || resources.memory_limit.is_some();
-    let apps = subject.containers.iter().filter(|container| container.kind == ContainerKind::App);
-    apps.into_iter().any(|app| requests && !app.has_resource_requests || limits && !app.has_resource_limits)
 }

@@ -1,6 +1,7 @@
 //! Tests of the schedule of remediations.
 
 mod hostile;
+mod pending;
 mod rollouts;
 
 use std::collections::BTreeSet;
@@ -70,6 +71,11 @@ fn patched(what: &str) -> JobResult {
     })
 }
 
+/// A patch that waits until it is recorded.
+fn unprotected() -> JobResult {
+    JobResult::Unprotected("app: livenessProbe".to_owned())
+}
+
 /// Remediations in which these workloads are due.
 fn due(names: &[&str], now: Now) -> Remediations {
     due_in(Remediations::default(), names, now)
@@ -101,7 +107,7 @@ fn rolling_out(now: Now) -> Remediations {
     let mut remediations = due(&["web"], now);
     assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("web") }));
     remediations.remediated(&owner("web"), Some(key("web")), &patched("app: livenessProbe"), &options(), now);
-    remediations.recorded(&remediations.statuses());
+    remediations.recorded(&remediations.statuses(), now);
     remediations
 }
 
@@ -192,28 +198,6 @@ fn the_limit_of_patches_is_the_same_for_a_new_leader() {
 }
 
 #[test]
-fn a_workload_is_patched_when_the_patch_before_is_in_the_status() {
-    let now = start();
-    let mut remediations = due(&["a", "b"], now);
-    let before = remediations.statuses();
-    next(&mut remediations, now);
-    remediations.remediated(&owner("a"), Some(key("a")), &patched("app"), &options(), now);
-    remediations.followed(key("a"), &JobResult::Completed, &options(), now);
-    let second = now + seconds(1);
-    assert_eq!(next(&mut remediations, second), None);
-    remediations.recorded(&before);
-    assert_eq!(next(&mut remediations, second), None, "the write was started before the patch");
-    remediations.recorded(&remediations.statuses());
-    assert_eq!(next(&mut remediations, second), Some(NextJob::Remediate { owner: owner("b") }));
-
-    let mut deleted = due(&["a", "b"], now);
-    next(&mut deleted, now);
-    deleted.remediated(&owner("a"), Some(key("a")), &patched("app"), &options(), now);
-    deleted.followed(key("a"), &JobResult::Gone, &options(), now);
-    assert_eq!(next(&mut deleted, now), Some(NextJob::Remediate { owner: owner("b") }), "no status will list it");
-}
-
-#[test]
 fn workloads_are_retried_after_a_pause_that_depends_on_the_result_and_grows() {
     let text = |text: &str| text.to_owned();
     let cases = [
@@ -242,44 +226,6 @@ fn workloads_are_retried_after_a_pause_that_depends_on_the_result_and_grows() {
         let is_changed = restored.remediated(&owner("web"), Some(key("web")), &result, &options(), now);
         assert!(!is_changed, "a new leader knows it: {result:?}");
     }
-}
-
-#[test]
-fn a_patch_waits_for_the_finalizer_of_the_policy() {
-    let now = start();
-    let mut remediations = due(&["web"], now);
-    assert!(!remediations.needs_finalizer());
-    next(&mut remediations, now);
-    remediations.remediated(&owner("web"), Some(key("web")), &JobResult::Unprotected, &options(), now);
-    assert!(remediations.needs_finalizer() && state(&remediations).is_none());
-    assert_eq!(next(&mut remediations, now + seconds(9)), None, "the finalizer is not set yet");
-    remediations.protected(now);
-    assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("web") }));
-    remediations.remediated(&owner("web"), Some(key("web")), &patched("app"), &options(), now);
-    assert!(remediations.needs_finalizer(), "its rollout is in progress");
-    next(&mut remediations, now);
-    remediations.followed(key("web"), &JobResult::Completed, &options(), now);
-    assert!(!remediations.needs_finalizer());
-
-    // Other workloads neither revoke the request nor are due because of it.
-    let mut remediations = due(&["api", "web"], now);
-    next(&mut remediations, now);
-    remediations.remediated(&owner("api"), Some(key("api")), &JobResult::Unprotected, &options(), now);
-    next(&mut remediations, now);
-    let denied = JobResult::Denied("quota exceeded".to_owned());
-    remediations.remediated(&owner("web"), Some(key("web")), &denied, &options(), now);
-    assert!(remediations.needs_finalizer());
-    remediations.protected(now);
-    assert_eq!(next(&mut remediations, now), Some(NextJob::Remediate { owner: owner("api") }));
-    remediations.remediated(&owner("api"), Some(key("api")), &JobResult::UpToDate, &options(), now);
-    assert!(!remediations.needs_finalizer() && next(&mut remediations, now).is_none());
-
-    // The policy stops enforcing before the patch.
-    let mut remediations = due(&["web"], now);
-    next(&mut remediations, now);
-    remediations.remediated(&owner("web"), Some(key("web")), &JobResult::Unprotected, &options(), now);
-    assert_eq!(remediations.next(&options(), false, [].iter(), now), None);
-    assert!(!remediations.needs_finalizer());
 }
 
 #[test]

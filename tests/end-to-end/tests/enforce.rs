@@ -296,6 +296,29 @@ async fn added_probes_that_a_team_has_copied_into_its_manifest_are_not_released(
 }
 
 #[tokio::test]
+async fn added_resources_that_a_team_has_copied_in_another_notation_are_not_released() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("quantities").await?;
+    let mut manifest = bare_workload("Deployment", "web", &json!({}));
+    apply(&namespace, &manifest.to_string()).await?;
+    let resources = json!({
+        "enforcementMode": "enforce",
+        "defaultResources": { "cpuRequest": "0.1", "cpuLimit": "1000m", "memoryLimit": "1024Mi" },
+    });
+    apply(&namespace, &policy("enforcing", &resources)).await?;
+    expect_state(&operator, &namespace, "enforcing", "web", "Patched").await?;
+    manifest["spec"]["template"]["spec"]["containers"][0]["resources"] =
+        json!({ "limits": { "cpu": "1000m", "memory": "1024Mi" } });
+    apply(&namespace, &manifest.to_string()).await?;
+    release_web(&namespace);
+    let web = get(&namespace, "deployment", "web").await?;
+    assert_eq!(container(&web)["resources"]["limits"], json!({ "cpu": "1", "memory": "1Gi" }), "{web:#}");
+    assert_ne!(container(&web)["resources"]["requests"]["cpu"], "100m", "the added request is removed: {web:#}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn fields_that_a_tenant_applies_as_the_operator_remain() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;
@@ -638,6 +661,39 @@ async fn a_new_leader_continues_to_monitor_a_rollout() -> Result<()> {
     let third = setting.operator_with(&arguments).await?;
     more_evaluations(&third, &namespace).await?;
     assert_eq!(reverts().await?, [Value::Null], "{}", third.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_leader_knows_every_patch_of_a_killed_operator() -> Result<()> {
+    const ROLLING_OUT: &str = "devops.stochastic.io/rolling-out";
+    let setting = Setting::start().await?;
+    let mut first = setting.operator().await?;
+    let namespace = setting.plane.namespace("killed-series").await?;
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    apply(&namespace, &documents(&names.map(|name| bare_workload("Deployment", name, &json!({}))))).await?;
+    for name in names {
+        namespace.kubectl(["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]).await?;
+    }
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    eventually(DEADLINE, "some patches", async || {
+        let workloads = list(&namespace, "deployments").await?;
+        ensure!(workloads.iter().filter(|workload| !is_unchanged(workload)).count() >= 3);
+        Ok(())
+    })
+    .await
+    .with_context(|| first.log())?;
+    first.kill()?;
+    // A rollout that is complete before the next leader starts leaves no pods with violations.
+    for name in names {
+        namespace.kubectl(["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]).await?;
+    }
+    let second = setting.operator().await?;
+    for name in names {
+        expect_state(&second, &namespace, "enforcing", name, "Patched").await?;
+        let workload = get(&namespace, "deployment", name).await?;
+        assert_eq!(workload["metadata"]["annotations"].get(ROLLING_OUT), None, "{workload:#}");
+    }
     Ok(())
 }
 

@@ -333,7 +333,7 @@ impl Policy {
                 }
             }
             WriteResult::Status(status) => {
-                self.remediations.recorded(&status.workloads);
+                self.remediations.recorded(&status.workloads, now);
                 self.object.status = Some(*status);
             }
             WriteResult::Audit { name, fingerprint, removed } => self.audits.written(name, fingerprint, &removed, now),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;
@@ -317,18 +316,20 @@ fn the_deletion_of_a_policy_waits_for_its_rollout_and_for_nothing_else() {
     let mut finalized = enforcing();
     let mut policy = evaluated(finalized.clone(), &pods, now);
     assert_eq!(writes(&mut policy, now), ["status", "audit", "status"]);
-    let owner = Arc::new(ObjectReference { uid: Some("web".to_owned()), ..ObjectReference::default() });
+    let job = policy.next_job(&key(), &pods, &options(), now);
+    let owner = job.as_ref().and_then(EnforcementJob::owner).cloned().unwrap_or_default();
     let result = |result| {
         let web = WorkloadKey { kind: "StatefulSet".to_owned(), name: "web".to_owned() };
         EnforcementResult::Remediated { owner: owner.clone(), key: Some(web), result }
     };
-    assert!(policy.next_job(&key(), &pods, &options(), now).is_some());
-    policy.job_done(result(JobResult::Unprotected), &options().enforce, now);
+    policy.job_done(result(JobResult::Unprotected("app: livenessProbe".to_owned())), &options().enforce, now);
     assert_eq!(succeed(&mut policy, now + seconds(10)), Some("finalizer"));
-    let Some(EnforcementJob::Remediate(job)) = policy.next_job(&key(), &pods, &options(), now + seconds(10)) else {
+    assert!(policy.next_job(&key(), &pods, &options(), now + seconds(10)).is_none(), "the status does not list it");
+    assert_eq!(succeed(&mut policy, now + seconds(11)), Some("status"));
+    let Some(EnforcementJob::Remediate(job)) = policy.next_job(&key(), &pods, &options(), now + seconds(11)) else {
         panic!("no job");
     };
-    assert!(job.is_protected);
+    assert!(job.is_protected && job.recorded.is_some());
     let patched = JobResult::Patched(Patched {
         what: "app: livenessProbe".to_owned(),
         fields: Vec::new(),

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::super::added::{ADDED_FIELDS, record};
 use super::super::rollout::Progress;
 use super::*;
+use crate::WorkloadKey;
 
 /// A check that asks for this liveness probe in each container without one, or fails.
 struct Liveness {
@@ -69,6 +70,7 @@ fn job() -> RemediationJob {
         rules: Arc::new(LIVENESS),
         dry_run: false,
         is_protected: true,
+        recorded: Some(WorkloadKey { kind: "Deployment".to_owned(), name: "web".to_owned() }),
         patches: Arc::default(),
     }
 }
@@ -151,7 +153,12 @@ fn a_dry_run_reports_the_patch() {
 #[test]
 fn a_policy_without_its_finalizer_patches_nothing() {
     let unprotected = RemediationJob { is_protected: false, ..job() };
-    assert_eq!(result(&workload(), &unprotected), JobResult::Unprotected);
+    let what = JobResult::Unprotected("container app: livenessProbe".to_owned());
+    assert_eq!(result(&workload(), &unprotected), what);
+    for recorded in [None, Some(WorkloadKey { kind: "StatefulSet".to_owned(), name: "web".to_owned() })] {
+        let unrecorded = RemediationJob { recorded, ..job() };
+        assert_eq!(result(&workload(), &unrecorded), what, "the next leader would not know the patch");
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn workloads_that_are_not_remediated_count_although_the_list_is_cut() {
 fn a_patch_whose_pods_are_gone_waits_for_no_finalizer() {
     let now = start();
     let mut remediations = due(&["web", "other"], now);
-    remediations.remediated(&owner("web"), Some(key("web")), &JobResult::Unprotected, &options(), now);
+    remediations.remediated(&owner("web"), Some(key("web")), &unprotected(), &options(), now);
     remediations.pods_removed(["web"].into_iter());
     assert!(remediations.needs_finalizer());
     remediations.pods_removed(["other"].into_iter());

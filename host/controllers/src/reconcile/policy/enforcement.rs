@@ -52,6 +52,7 @@ impl Policy {
                 spec: Box::new(self.object.spec.clone()),
                 rules: rules?,
                 is_protected: self.is_finalized(),
+                recorded: self.remediations.recorded_workload(),
                 patches: self.remediations.patches(),
             })),
         })
