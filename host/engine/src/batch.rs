@@ -11,6 +11,7 @@ use crate::bindings::check::devops::policy::types;
 use crate::budget::RetryBudget;
 use crate::facts::{Encoded, Facts};
 use crate::instance::RuleSpec;
+use crate::listed::Listed;
 use crate::object::CompleteObject;
 use crate::rule::Rule;
 use crate::{CallError, Limits};
@@ -239,31 +240,20 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         positions: &[usize],
         limits: &Limits,
     ) -> Result<Vec<Result<Vec<Finding>, CallError>>, CallError> {
-        let mut by_rule: Vec<Result<Vec<Finding>, CallError>> = (0..rules).map(|_| Ok(Vec::new())).collect();
-        if findings.is_empty() {
-            return Ok(by_rule);
-        }
-        let places: usize = positions.iter().map(|&position| self.facts.containers(position) + 1).sum();
-        let limit = places.saturating_mul(limits.findings_for_each_container);
-        let mut counts = vec![0; rules];
+        let mut by_rule: Vec<Result<Listed, CallError>> = (0..rules).map(|_| Ok(Listed::default())).collect();
+        let limit = |subject| (self.facts.containers(subject) + 1).saturating_mul(limits.findings_for_each_container);
         for finding in findings {
-            let rule = finding.rule as usize;
-            let Some(found) = by_rule.get_mut(rule) else {
+            let Some(found) = by_rule.get_mut(finding.rule as usize) else {
                 return Err(CallError::UnknownRule { rule: finding.rule, count: rules });
             };
-            counts[rule] += 1;
             if let Ok(list) = found {
                 match self.validated(finding, positions, limits) {
-                    Ok(finding) if counts[rule] <= limit => list.push(finding),
-                    Ok(_) => {}
+                    Ok(finding) => list.add(finding, self.subjects.len(), limit),
                     Err(cause) => *found = Err(cause),
                 }
             }
         }
-        for (found, count) in by_rule.iter_mut().zip(counts).filter(|(_, count)| *count > limit) {
-            *found = Err(CallError::TooManyFindings { found: count, limit });
-        }
-        Ok(by_rule)
+        Ok(by_rule.into_iter().map(|found| found.map(|list| list.into_findings(limit))).collect())
     }
 
     fn validated(&self, finding: types::Finding, positions: &[usize], limits: &Limits) -> Result<Finding, CallError> {

@@ -94,10 +94,10 @@ pub enum CallError {
     /// The module crashed.
     #[error("it crashed: {0}")]
     Trap(String),
-    /// The module returned too many findings.
-    #[error("it returned {found} findings; at most {limit} are allowed for this batch")]
-    TooManyFindings {
-        /// The number of findings.
+    /// The module returned too many edits.
+    #[error("it returned {found} edits; at most {limit} are allowed for this subject")]
+    TooManyEdits {
+        /// The number of edits.
         found: usize,
         /// The limit.
         limit: usize,

@@ -32,6 +32,7 @@ mod folder;
 mod idle;
 mod instance;
 mod limits;
+mod listed;
 mod loaded;
 mod memory;
 mod module;

@@ -21,8 +21,8 @@ pub struct Limits {
     pub memories: usize,
     /// The maximum stack size of a guest, in bytes. Default: 512 KiB.
     pub stack: usize,
-    /// The maximum number of findings in a batch for each container, and for each pod without its containers. Default:
-    /// 16.
+    /// The maximum number of findings of a rule that are listed about a pod, for each of its containers and one more; and of edits.
+    /// What exceeds it is counted in one more finding. Default: 16.
     pub findings_for_each_container: usize,
     /// The maximum size of the message of a finding, in bytes; a longer message is truncated. Default: 1 KiB.
     pub message: usize,

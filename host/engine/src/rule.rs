@@ -93,7 +93,7 @@ impl Rule {
         let edits = module.with_instance(time_limit, |instance| instance.remediate(&self.spec, facts, object))?;
         let limit = (subject.containers.len() + 1) * module.engine().limits().findings_for_each_container;
         if edits.len() > limit {
-            return Err(CallError::TooManyFindings { found: edits.len(), limit });
+            return Err(CallError::TooManyEdits { found: edits.len(), limit });
         }
         let check = &self.spec.check.id;
         let edit = |types::Edit { container, field, value }| Edit { check: check.clone(), container, field, value };

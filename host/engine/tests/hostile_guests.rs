@@ -75,9 +75,14 @@ fn infinite_recursion_exceeds_the_stack_limit() {
 }
 
 #[test]
-fn too_many_findings_are_rejected() {
-    let outcome = misbehave(&limits(), "flood", &["a"]);
-    assert_eq!(cause(&outcome), "it returned 100000 findings; at most 32 are allowed for this batch");
+fn more_findings_than_are_listed_remain_violations() {
+    for names in [&["a"][..], &["a", "b", "c"]] {
+        let outcome = misbehave(&limits(), "flood", names);
+        assert_eq!((outcome.results[0], outcome.errors.len()), (Failed, 0), "{outcome:?}");
+        let findings: Vec<_> = outcome.findings.iter().filter(|finding| finding.subject == 0).collect();
+        assert_eq!(findings.len(), 33, "as many as alone");
+        assert_eq!(*findings[32].message, *"has 99968 more violations of this check; only 32 are listed");
+    }
 }
 
 #[test]

@@ -80,7 +80,6 @@ fn a_misbehaving_check_of_a_pack_affects_no_other() {
     for (behaviour, cause) in [
         ("trap", "it crashed: "),
         ("loop", "it exceeded its time limit of "),
-        ("flood", "it returned 100001 findings; at most 32 are allowed for this batch"),
         ("huge-answer", "it returned more than 33554432 bytes"),
         ("unknown", "it returned a finding for container 99 of subject 0, which is not in the batch"),
     ] {
