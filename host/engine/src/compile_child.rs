@@ -59,7 +59,7 @@ fn restrict(memory: u64, cpu_time: Duration) -> io::Result<()> {
     let limit = |resource, most| setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
     // What is allocated, also by threads for their stacks; without what is mapped from files, such as the program itself.
     limit(Resource::Data, memory)?;
-    // A hard limit would end the process with SIGKILL, like a lack of memory.
+    // A hard limit would end the process with SIGKILL, which says nothing about the component.
     let seconds = cpu_time.as_secs();
     setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum: Some(seconds + 5) })?;
     limit(Resource::Core, 0)?;

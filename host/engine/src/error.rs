@@ -53,6 +53,9 @@ pub enum LoadError {
     /// The compiler cannot be run.
     #[error("failed to compile the module: {0}")]
     Compiler(String),
+    /// The compiler was killed by another process or by the kernel.
+    #[error("the compiler was killed, probably because the container or the node had no memory left")]
+    CompilerKilled,
     /// The compiler crashed.
     #[error("the compiler crashed: {0}")]
     CompilerCrash(String),

@@ -72,7 +72,9 @@ impl From<&LoadError> for LoadFailure {
         let (reason, is_temporary) = match error {
             // There may be more memory later.
             LoadError::CompileMemory(_) => ("MemoryLimit", true),
-            LoadError::CompileTime(_) | LoadError::Compiler(_) | LoadError::Engine(_) => ("LoadInterrupted", true),
+            LoadError::CompileTime(_) | LoadError::CompilerKilled | LoadError::Compiler(_) | LoadError::Engine(_) => {
+                ("LoadInterrupted", true)
+            }
             _ => ("LoadFailed", false),
         };
         Self { reason, message: error.to_string(), is_temporary }
