@@ -47,6 +47,11 @@ pub enum RulesError {
 }
 
 impl RulesError {
+    /// Whether the check was not called yet.
+    pub fn is_not_called(&self) -> bool {
+        matches!(self, Self::Rule(RuleError::Deadline { .. }))
+    }
+
     /// Whether another attempt may succeed: a check crashed, or ran out of time or memory, or a module is not loaded yet.
     pub fn is_temporary(&self) -> bool {
         match self {
@@ -57,13 +62,19 @@ impl RulesError {
 }
 
 /// Creates those rules of a policy that can be created. A check that fails, or a bundle that does not exist, takes none of the other
-/// checks with it. It may also take the time limit of a call longer than the deadline.
-pub fn possible_rules(name: &str, spec: &DevOpsPolicySpec, checks: &Checks, deadline: Instant) -> PossibleRules {
+/// checks with it. See [`Checks::possible_rules`].
+pub fn possible_rules(
+    name: &str,
+    spec: &DevOpsPolicySpec,
+    checks: &Checks,
+    deadline: Instant,
+    only_prompt: bool,
+) -> PossibleRules {
     let (of_bundle, unknown_bundle) = match bundle_rules(spec, checks) {
         Ok(rules) => (rules, None),
         Err(error) => (Vec::new(), Some(RulesError::from(error))),
     };
-    let (rules, errors) = checks.possible_rules(&policy_of(name, spec, of_bundle), deadline);
+    let (rules, errors) = checks.possible_rules(&policy_of(name, spec, of_bundle), deadline, only_prompt);
     let errors = unknown_bundle.into_iter().chain(errors.into_iter().map(RulesError::from)).collect();
     PossibleRules { rules, errors }
 }
@@ -247,7 +258,7 @@ mod tests {
     fn an_unknown_bundle_is_an_error_that_may_pass_and_takes_no_other_check_with_it() {
         let spec = json!({ "bundle": "other", "requireLivenessProbe": true });
         let spec: DevOpsPolicySpec = serde_json::from_value(spec).unwrap();
-        let possible = possible_rules("strict", &spec, &checks(), Instant::now());
+        let possible = possible_rules("strict", &spec, &checks(), Instant::now(), false);
         let [error] = &possible.errors[..] else { panic!("{:?}", possible.errors) };
         assert!(error.is_temporary() && error.to_string().contains("there is no bundle other"), "{error}");
         assert_eq!(possible.missing(), ["missing-liveness"], "it is not loaded here");

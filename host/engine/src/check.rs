@@ -1,12 +1,13 @@
 //! A check of a loaded module.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kube_devops_core::{CheckInfo, Needs, RuleConfig};
 use serde_json::Value;
 use wasmtime::component::Component;
 
+use crate::failures::Failures;
 use crate::module::Module;
 use crate::rule::Rule;
 use crate::rule_cache::RuleCache;
@@ -19,13 +20,35 @@ pub struct LoadedCheck {
     info: Arc<CheckInfo>,
     /// Those that were created from the check, also by other [`crate::Checks`].
     rules: Arc<RuleCache<Rule>>,
+    failures: Arc<Failures>,
+}
+
+/// Which checks are called to create rules, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Calls {
+    /// All, within their time limit.
+    All,
+    /// All, until a deadline.
+    Within(Instant),
+    /// Those that are called before a deadline, within their time limit.
+    Before {
+        /// The deadline.
+        deadline: Instant,
+        /// Without those of modules that have ever exceeded the time limit.
+        only_prompt: bool,
+    },
 }
 
 impl LoadedCheck {
     /// Loads a component, and returns all its checks. `digest` identifies the module in errors and logs.
     pub fn load(engine: &Engine, component: &Component, digest: &str) -> Result<Vec<Self>, LoadError> {
         let (module, infos) = Module::load(engine, component, digest)?;
-        let check = |info| Self { module: module.clone(), info: Arc::new(info), rules: Arc::default() };
+        let check = |info| Self {
+            module: module.clone(),
+            info: Arc::new(info),
+            rules: Arc::default(),
+            failures: Arc::default(),
+        };
         Ok(infos.into_iter().map(check).collect())
     }
 
@@ -44,18 +67,45 @@ impl LoadedCheck {
         self.module.needs(&self.info)
     }
 
-    /// Returns the rule of a configuration, which is shared by all configurations with the same settings.
-    pub(crate) fn rule(&self, config: &RuleConfig, deadline: Option<Instant>) -> Result<Arc<Rule>, RuleError> {
+    /// Returns the rule of a configuration, which is shared by all configurations with the same settings. A failure is shared as well,
+    /// until the check may be called again.
+    pub(crate) fn rule(&self, config: &RuleConfig, calls: Calls) -> Result<Arc<Rule>, RuleError> {
         let settings = self.settings_text(config);
         self.rules.get_or_create(&settings, || {
+            let now = Instant::now();
             let limit = self.module.engine().limits().batch_time;
-            let time_limit =
-                deadline.map_or(limit, |deadline| limit.min(deadline.saturating_duration_since(Instant::now())));
-            if time_limit.is_zero() {
-                return Err(RuleError::Deadline { check: config.check.clone() });
+            let time_limit = match calls {
+                Calls::All => limit,
+                Calls::Within(deadline) => limit.min(deadline.saturating_duration_since(now)),
+                Calls::Before { deadline, .. } if deadline <= now => Duration::ZERO,
+                Calls::Before { only_prompt, .. } if only_prompt && self.module.is_slow() => Duration::ZERO,
+                Calls::Before { .. } => limit,
+            };
+            match self.failures.of(&settings, now) {
+                Some((error, is_over)) if !is_over || time_limit.is_zero() => return Err(error),
+                None if time_limit.is_zero() => return Err(RuleError::Deadline { check: config.check.clone() }),
+                _ => {}
             }
-            Rule::new(self.module.clone(), self.info.clone(), settings.clone(), time_limit)
+            let created = Rule::new(self.module.clone(), self.info.clone(), settings.clone(), time_limit);
+            match &created {
+                Ok(_) => self.failures.remove(&settings),
+                // Less time than usual says nothing about the check.
+                Err(error) if error.is_timeout() && time_limit < limit => {}
+                Err(error @ RuleError::Call { .. }) => {
+                    if error.is_timeout() {
+                        self.module.set_slow();
+                    }
+                    self.failures.add(&settings, error.clone(), Instant::now());
+                }
+                Err(_) => {}
+            }
+            created
         })
+    }
+
+    /// Whether the check has failed to create the rule of a configuration.
+    pub(crate) fn has_failed(&self, config: &RuleConfig) -> bool {
+        self.failures.of(&self.settings_text(config), Instant::now()).is_some()
     }
 
     /// Returns the settings of a configuration as JSON text, or the default settings if there are none.

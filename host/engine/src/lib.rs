@@ -28,6 +28,7 @@ mod describe;
 mod engine;
 mod error;
 mod facts;
+mod failures;
 mod folder;
 mod idle;
 mod instance;

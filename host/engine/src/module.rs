@@ -1,6 +1,6 @@
 //! A loaded component with checks, and its idle instances.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct Module {
     idle: Mutex<Vec<BoxedInstance>>,
     /// By the clock of [`crate::idle::Idle`].
     last_used: AtomicU64,
+    /// Whether the creation of a rule has ever exceeded the time limit.
+    is_slow: AtomicBool,
 }
 
 impl Module {
@@ -61,6 +63,7 @@ impl Module {
             needs_objects,
             idle: Mutex::default(),
             last_used: AtomicU64::new(0),
+            is_slow: AtomicBool::new(false),
         };
         let time_limit = engine.limits().batch_time;
         let mut instance = module.instantiate(time_limit).map_err(LoadError::Describe)?;
@@ -87,6 +90,16 @@ impl Module {
     /// Returns what one of the checks needs in addition to the usual facts.
     pub(crate) fn needs(&self, check: &CheckInfo) -> Needs {
         Needs { annotations: check.needs_annotations, objects: self.needs_objects }
+    }
+
+    /// Whether the creation of a rule has ever exceeded the time limit.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.is_slow.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that the creation of a rule has exceeded the time limit.
+    pub(crate) fn set_slow(&self) {
+        self.is_slow.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn engine(&self) -> &Engine {

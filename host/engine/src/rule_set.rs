@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use crate::batch::{Batch, EnabledRule, Group, split};
 use crate::budget::RetryBudget;
+use crate::check::Calls;
 use crate::facts::Encoded;
 use crate::{CallError, Limits, LoadedCheck, RuleError};
 
@@ -75,43 +76,54 @@ impl Checks {
     ///
     /// If a check rejects its settings, or fails to process them before the deadline.
     pub fn rule_set_until(&self, policy: &Policy, deadline: Option<Instant>) -> Result<RuleSet, RuleError> {
-        self.create(policy, deadline, Err)
+        self.create(policy, deadline.map_or(Calls::All, Calls::Within), |_, error| Err(error))
     }
 
-    /// Creates those rules of a policy that can be created, and returns the errors of the others. It may also take the time limit of
-    /// a call longer than the deadline.
-    pub fn possible_rules(&self, policy: &Policy, deadline: Instant) -> (RuleSet, Vec<RuleError>) {
+    /// Creates those rules of a policy that can be created, and returns the errors of the others. Checks that have not failed yet are
+    /// called first, and none after the deadline; a call may take its time limit longer. With `only_prompt`, no check is called of a
+    /// module that has ever exceeded its time limit, so that the call takes no longer than one for each module.
+    pub fn possible_rules(&self, policy: &Policy, deadline: Instant, only_prompt: bool) -> (RuleSet, Vec<RuleError>) {
         let mut errors = Vec::new();
-        let created = self.create(policy, Some(deadline), |error| {
-            errors.push(error);
+        let created = self.create(policy, Calls::Before { deadline, only_prompt }, |position, error| {
+            errors.push((position, error));
             Ok::<_, Infallible>(())
         });
+        errors.sort_by_key(|(position, _)| *position);
         let Ok(rules) = created;
-        (rules, errors)
+        (rules, errors.into_iter().map(|(_, error)| error).collect())
     }
 
-    /// Creates the rules of a policy, without those whose errors `failed` accepts.
+    /// Creates the rules of a policy, without those whose errors `failed` accepts, with their positions in the policy.
     fn create<E>(
         &self,
         policy: &Policy,
-        deadline: Option<Instant>,
-        mut failed: impl FnMut(RuleError) -> Result<(), E>,
+        calls: Calls,
+        mut failed: impl FnMut(usize, RuleError) -> Result<(), E>,
     ) -> Result<RuleSet, E> {
-        let (mut rules, mut missing) = (Vec::new(), Vec::new());
-        for config in &policy.rules {
-            let Some(check) = self.checks.get(&config.check) else {
-                missing.push(config.clone());
-                continue;
-            };
-            match check.rule(config, deadline) {
-                Ok(rule) => rules.push(EnabledRule {
-                    severity: config.severity.unwrap_or(check.info().severity),
-                    weight: config.weight.unwrap_or(check.info().weight),
-                    rule,
-                }),
-                Err(error) => failed(error)?,
+        let (mut rules, mut missing, mut known) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, config) in policy.rules.iter().enumerate() {
+            match self.checks.get(&config.check) {
+                Some(check) => known.push((position, config, check)),
+                None => missing.push(config.clone()),
             }
         }
+        // What failed before takes no time from what was not called yet.
+        known.sort_by_cached_key(|(_, config, check)| check.has_failed(config));
+        for (position, config, check) in known {
+            match check.rule(config, calls) {
+                Ok(rule) => rules.push((
+                    position,
+                    EnabledRule {
+                        severity: config.severity.unwrap_or(check.info().severity),
+                        weight: config.weight.unwrap_or(check.info().weight),
+                        rule,
+                    },
+                )),
+                Err(error) => failed(position, error)?,
+            }
+        }
+        rules.sort_by_key(|(position, _)| *position);
+        let rules: Vec<EnabledRule> = rules.into_iter().map(|(_, rule)| rule).collect();
         Ok(RuleSet { groups: Group::of(&rules), rules, missing, limits: self.limits.clone() })
     }
 }

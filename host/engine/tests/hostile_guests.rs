@@ -5,7 +5,7 @@ mod guests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use guests::{hostile, load, misbehave, policy, subject};
 use kube_devops_core::CheckResult::{Failed, NotEvaluated, Passed};
@@ -198,6 +198,34 @@ fn creating_a_rule_fails_with_invalid_settings_or_a_misbehaving_check() {
     assert!(error_within(short(), "create-loop").ends_with("it exceeded its time limit of 200ms"));
     let large = hostile(&limits(), &"x".repeat(100_000)).err().unwrap();
     assert!(matches!(large, RuleError::SettingsTooLarge { limit: 65_536, .. }), "{large}");
+}
+
+#[test]
+fn a_check_that_hangs_is_called_once_for_all_policies_and_after_those_that_were_not_called() {
+    let limits = short();
+    let engine = Engine::new(limits.clone()).unwrap();
+    let check = || Arc::new(load(&engine, "hostile").unwrap());
+    let checks = BTreeMap::from([("hang".to_owned(), check()), ("other".to_owned(), check())]);
+    let checks = Checks::new(checks, limits);
+    let mut both = policy(&["hang", "other"], "create-loop");
+    both.rules[1] = policy(&["other"], "fine").rules.remove(0);
+    let within = |time| Instant::now() + time;
+    // The first call takes all the time.
+    let (rules, errors) = checks.possible_rules(&both, within(Duration::from_millis(100)), false);
+    assert!(rules.needs() == Default::default() && errors.len() == 2, "{errors:?}");
+    assert!(errors[0].is_timeout() && errors[1] == RuleError::Deadline { check: "other".to_owned() }, "{errors:?}");
+    // Another policy does not call it again, and the other check is called first when it may be.
+    let minute = Duration::from_secs(60);
+    let again = checks.possible_rules(&policy(&["hang"], "create-loop"), within(minute), false).1;
+    assert_eq!(again, errors[..1]);
+    let (rules, left) = checks.possible_rules(&both, within(minute), false);
+    assert_eq!(left, errors[..1]);
+    assert_eq!(rules.evaluate(&[subject("a")])[0].results, [Passed]);
+    // Other settings are called, but not where all checks have to be prompt.
+    let fine = policy(&["hang"], "fine");
+    let skipped = checks.possible_rules(&fine, within(minute), true).1;
+    assert_eq!(skipped, [RuleError::Deadline { check: "hang".to_owned() }]);
+    assert_eq!(checks.possible_rules(&fine, within(minute), false).1, []);
 }
 
 #[test]

@@ -1,34 +1,22 @@
 //! The policies of each namespace with their rules, kept up to date by a watch: a request never waits for the API server.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Display;
+mod policies;
+
+use std::collections::HashMap;
 use std::ops::BitOr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use kube::runtime::watcher::Event;
-use kube_devops_cluster::crd::DevOpsPolicySpec;
-use kube_devops_cluster::key::ObjectKey;
-use kube_devops_cluster::lenient::{WatchedPolicy, unreadable_spec};
-use kube_devops_cluster::policies::{self, RulesError};
-use kube_devops_cluster::rules::PossibleRules;
+use kube_devops_cluster::lenient::WatchedPolicy;
 use kube_devops_core::Needs;
 use kube_devops_engine::{Checks, RuleSet};
-use kube_devops_runtime::backoff::Backoff;
-use kube_devops_runtime::store::{Store, Watched};
+use kube_devops_runtime::store::Watched;
 use tokio::time::Instant;
 
-use crate::response::{EvaluationFailure, Reason};
+use crate::response::EvaluationFailure;
 
-/// The first and the longest pause before rules are created again.
-const RETRIES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
-/// The most policies whose rules are created again at once, so that requests are served in between.
-const RETRIES_AT_ONCE: usize = 4;
-
-/// The time for the rules of a policy. Each check may take a second; those that were not called by then are called with the next
-/// attempt.
-const CREATION: Duration = Duration::from_secs(5);
+use policies::Policies;
 
 /// A policy of a namespace.
 #[derive(Clone)]
@@ -133,29 +121,34 @@ pub struct Indexer {
 impl Indexer {
     /// An indexer that knows no policies.
     pub fn new(checks: Arc<Checks>, index: Arc<PolicyIndex>) -> Self {
-        let policies = Policies { checks, index, known: BTreeMap::new(), retries: BTreeMap::new() };
-        Self { policies, watched: Watched::default() }
+        Self { policies: Policies::new(checks, index), watched: Watched::default() }
     }
 
     /// The number of policies.
     pub fn count(&self) -> usize {
-        self.policies.known.len()
+        self.policies.count()
     }
 
-    /// Whether rules that could not be created are due to be tried again.
-    pub fn is_retry_due(&self, now: Instant) -> bool {
-        self.policies.retries.values().any(|backoff| backoff.is_over(now))
+    /// Whether there are policies whose checks were replaced, and which still have their previous rules, although creating the new ones
+    /// takes no time.
+    pub fn is_catching_up(&self) -> bool {
+        self.policies.is_catching_up()
     }
 
-    /// Creates rules again that could not be created: a check crashed, or ran out of time or memory.
-    pub fn retry(&mut self, now: Instant) {
-        self.policies.retry(now);
+    /// Whether rules are to be created that do not exist yet, or could not be created.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.policies.is_due(now)
     }
 
-    /// Creates the rules of all policies from other checks. The policies of a namespace change together, so that no request is
-    /// evaluated by some of them.
+    /// Creates rules that do not exist yet, or could not be created, for a second or two.
+    pub fn proceed(&mut self, now: Instant) {
+        self.policies.proceed(now);
+    }
+
+    /// Replaces the checks. The rules are created by [`Indexer::proceed`]; until then, the previous ones apply. The policies of a
+    /// namespace change together, so that no request is evaluated by some of them, unless one of them changes meanwhile.
     pub fn set_checks(&mut self, checks: Arc<Checks>) {
-        self.policies.set_checks(checks, Instant::now());
+        self.policies.set_checks(checks);
     }
 
     /// Applies an event of the watch.
@@ -165,135 +158,10 @@ impl Indexer {
     }
 }
 
-/// The spec of a policy, or the reason why it cannot be read.
-type Spec = Result<DevOpsPolicySpec, String>;
-
-/// The failure of a policy, of which a rule could not be created, or of which the spec cannot be evaluated.
-fn failure(policy: &str, reason: Reason, cause: impl Display) -> EvaluationFailure {
-    let problem = if reason == Reason::InvalidPolicy { " is invalid" } else { "" };
-    EvaluationFailure { reason, text: format!("policy {policy}{problem}: {cause}") }
-}
-
-fn reason(error: &RulesError) -> Reason {
-    match error {
-        RulesError::Spec(_) => Reason::InvalidPolicy,
-        RulesError::Rule(error) => Reason::of_rule(error),
-    }
-}
-
-/// The known policies.
-struct Policies {
-    checks: Arc<Checks>,
-    index: Arc<PolicyIndex>,
-    known: BTreeMap<ObjectKey, (Spec, AppliedPolicy)>,
-    /// The policies whose rules could not be created.
-    retries: BTreeMap<ObjectKey, Backoff>,
-}
-
-impl Policies {
-    fn create_rules(&mut self, key: &ObjectKey, spec: Spec, now: Instant) {
-        // Requests in its namespace are evaluated by its other rules and by the other policies, and the failures are reported.
-        let (rules, failures) = match &spec {
-            Ok(spec) => {
-                let PossibleRules { rules, errors } = self.rules(key, spec, now);
-                (Some(Arc::new(rules)), errors.iter().map(|error| failure(&key.name, reason(error), error)).collect())
-            }
-            Err(error) => {
-                let message = unreadable_spec(error);
-                tracing::warn!(policy = %key, "the policy is not evaluated: {message}");
-                (None, vec![failure(&key.name, Reason::InvalidPolicy, message)])
-            }
-        };
-        let applied = AppliedPolicy { name: key.name.clone(), rules, failures };
-        self.known.insert(key.clone(), (spec, applied));
-    }
-
-    fn rules(&mut self, key: &ObjectKey, spec: &DevOpsPolicySpec, now: Instant) -> PossibleRules {
-        let possible = policies::possible_rules(&key.name, spec, &self.checks, std::time::Instant::now() + CREATION);
-        for error in &possible.errors {
-            let retrying = if error.is_temporary() { ", retrying" } else { "" };
-            tracing::warn!(policy = %key, "failed to create a rule of the policy{retrying}: {error}");
-        }
-        if possible.errors.iter().any(RulesError::is_temporary) {
-            let backoff = self.retries.entry(key.clone());
-            backoff.or_insert_with(|| Backoff::of(key, RETRIES)).failed(now);
-        } else {
-            self.retries.remove(key);
-        }
-        possible
-    }
-
-    fn set_checks(&mut self, checks: Arc<Checks>, now: Instant) {
-        self.checks = checks;
-        let specs: Vec<_> = self.known.iter().map(|(key, (spec, _))| (key.clone(), spec.clone())).collect();
-        for (key, spec) in &specs {
-            self.create_rules(key, spec.clone(), now);
-        }
-        let namespaces: BTreeSet<&Arc<str>> = specs.iter().map(|(key, _)| &key.namespace).collect();
-        namespaces.into_iter().for_each(|namespace| self.publish(namespace));
-    }
-
-    fn retry(&mut self, now: Instant) {
-        let due = self.retries.iter().filter(|(_, backoff)| backoff.is_over(now));
-        let due: Vec<ObjectKey> = due.map(|(key, _)| key.clone()).take(RETRIES_AT_ONCE).collect();
-        for key in due {
-            match self.known.get(&key).map(|(spec, _)| spec.clone()) {
-                Some(spec) => {
-                    self.create_rules(&key, spec, now);
-                    self.publish(&key.namespace);
-                }
-                None => drop(self.retries.remove(&key)),
-            }
-        }
-    }
-
-    fn publish(&self, namespace: &Arc<str>) {
-        let first = ObjectKey { namespace: namespace.clone(), name: "".into() };
-        let policies = self.known.range(first..).take_while(|(key, _)| key.namespace == *namespace);
-        self.index.set(namespace, policies.map(|(_, (_, applied))| applied.clone()).collect());
-    }
-}
-
-impl Store for Policies {
-    type Object = WatchedPolicy;
-
-    fn set(&mut self, policy: WatchedPolicy) -> (ObjectKey, bool) {
-        let (key, spec) = (Self::key(&policy), policy.spec.0);
-        // Its finalizer is that of the operator, which may have to revert what the policy would deny.
-        if policy.metadata.deletion_timestamp.is_some() {
-            let is_known = self.remove(&key);
-            return (key, is_known);
-        }
-        // The operator writes statuses all the time, which change no rule.
-        if self.known.get(&key).is_some_and(|(known, _)| *known == spec) {
-            return (key, false);
-        }
-        self.retries.remove(&key);
-        self.create_rules(&key, spec, Instant::now());
-        self.publish(&key.namespace);
-        (key, true)
-    }
-
-    fn remove(&mut self, key: &ObjectKey) -> bool {
-        self.retries.remove(key);
-        let is_known = self.known.remove(key).is_some();
-        if is_known {
-            self.publish(&key.namespace);
-        }
-        is_known
-    }
-
-    fn key(policy: &WatchedPolicy) -> ObjectKey {
-        ObjectKey::of(&policy.metadata)
-    }
-
-    fn keys(&self) -> Vec<ObjectKey> {
-        self.known.keys().cloned().collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use kube_devops_engine::Limits;
     use serde_json::json;
 
@@ -314,7 +182,9 @@ mod tests {
         };
         assert!(is_invalid());
         indexer.set_checks(checks());
-        assert!(is_invalid());
+        assert!(is_invalid() && indexer.is_catching_up());
+        indexer.proceed(Instant::now());
+        assert!(is_invalid() && !indexer.is_due(Instant::now()));
     }
 
     #[test]

@@ -233,7 +233,26 @@ impl PolicyFollower {
         let mut ticks = interval(READINESS_PERIOD);
         loop {
             tokio::select! {
+                // Events come before the creation of rules, which runs checks.
+                biased;
                 () = &mut drained => return,
+                Ok(()) = self.live.checks.changed() => {
+                    let checks = self.live.checks.borrow_and_update().clone();
+                    self.admission.set_checks(checks.clone());
+                    self.indexer.set_checks(checks);
+                }
+                Some(event) = events.next() => {
+                    if let Some(event) = log.event(event) {
+                        // Other tasks continue on another thread.
+                        tokio::task::block_in_place(|| self.indexer.apply(event));
+                        let count = i64::try_from(self.indexer.count()).unwrap_or(i64::MAX);
+                        self.admission.metrics().policies.set(count);
+                    }
+                }
+                // The loop has to look for events in between.
+                () = std::future::ready(()), if self.indexer.is_catching_up() => {
+                    tokio::task::block_in_place(|| self.indexer.proceed(Instant::now()));
+                }
                 _ = ticks.tick() => {
                     let is_complete = self.index.is_synced()
                         && self.is_certified.load(Ordering::Acquire)
@@ -241,23 +260,8 @@ impl PolicyFollower {
                     if is_complete && !stop.is_cancelled() {
                         readiness.set();
                     }
-                    if self.indexer.is_retry_due(Instant::now()) {
-                        tokio::task::block_in_place(|| self.indexer.retry(Instant::now()));
-                    }
-                }
-                Ok(()) = self.live.checks.changed() => {
-                    let checks = self.live.checks.borrow_and_update().clone();
-                    tokio::task::block_in_place(|| {
-                        self.admission.set_checks(checks.clone());
-                        self.indexer.set_checks(checks);
-                    });
-                }
-                Some(event) = events.next() => {
-                    if let Some(event) = log.event(event) {
-                        // The creation of rules runs their checks, and requests are served at the same time.
-                        tokio::task::block_in_place(|| self.indexer.apply(event));
-                        let count = i64::try_from(self.indexer.count()).unwrap_or(i64::MAX);
-                        self.admission.metrics().policies.set(count);
+                    if self.indexer.is_due(Instant::now()) {
+                        tokio::task::block_in_place(|| self.indexer.proceed(Instant::now()));
                     }
                 }
             }

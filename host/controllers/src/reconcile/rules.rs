@@ -36,7 +36,7 @@ impl Rules {
             return Self::SystemNamespace;
         }
         let (name, deadline) = (object.name_any(), Instant::now() + CREATION);
-        Self::Known(Arc::new(block_in_place(|| policies::possible_rules(&name, &object.spec, checks, deadline))))
+        Self::Known(Arc::new(block_in_place(|| policies::possible_rules(&name, &object.spec, checks, deadline, false))))
     }
 
     /// The rules, if all rules of the policy could be created, except those of checks that do not exist.
