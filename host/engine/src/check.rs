@@ -40,9 +40,23 @@ pub(crate) enum Calls {
 }
 
 impl LoadedCheck {
-    /// Loads a component, and returns all its checks. `digest` identifies the module in errors and logs.
+    /// Loads a component of the program, and returns all its checks. `digest` identifies the module in errors and logs.
+    ///
+    /// # Errors
+    ///
+    /// If it does not implement the contract.
     pub fn load(engine: &Engine, component: &Component, digest: &str) -> Result<Vec<Self>, LoadError> {
-        let (module, infos) = Module::load(engine, component, digest)?;
+        Self::load_module(engine, component, digest, false)
+    }
+
+    /// Like [`LoadedCheck::load`]; `is_added` says that it is no part of the program.
+    pub(crate) fn load_module(
+        engine: &Engine,
+        component: &Component,
+        digest: &str,
+        is_added: bool,
+    ) -> Result<Vec<Self>, LoadError> {
+        let (module, infos) = Module::load(engine, component, digest, is_added)?;
         let check = |info| Self {
             module: module.clone(),
             info: Arc::new(info),

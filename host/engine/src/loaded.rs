@@ -58,7 +58,10 @@ impl LoadedModule {
         // What is linked decides, and not another reading of the same bytes.
         shape.check(grants)?;
         let has_checks = shape.exports("devops:policy/check");
-        let checks = if has_checks { LoadedCheck::load(engine, component, digest)? } else { Vec::new() };
+        let checks = match has_checks {
+            true => LoadedCheck::load_module(engine, component, digest, true)?,
+            false => Vec::new(),
+        };
         let has_bundle = shape.exports("devops:policy/bundle");
         let bundle = if has_bundle { Some(LoadedBundle::load(engine, component, digest)?) } else { None };
         Ok(Self { digest: digest.to_owned(), size: 0, imports: shape.imports, exports: shape.exports, checks, bundle })

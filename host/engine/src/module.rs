@@ -33,15 +33,18 @@ pub struct Module {
     last_used: AtomicU64,
     /// Whether the creation of a rule has ever exceeded the time limit.
     is_slow: AtomicBool,
+    /// Whether it is no part of the program.
+    is_added: bool,
 }
 
 impl Module {
     /// Links a component and calls its `describe`. Returns the metadata of its checks. `digest` identifies the module in errors
-    /// and logs.
+    /// and logs; `is_added` says that it is no part of the program.
     pub(crate) fn load(
         engine: &Engine,
         component: &Component,
         digest: &str,
+        is_added: bool,
     ) -> Result<(Arc<Self>, Vec<CheckInfo>), LoadError> {
         describe::version(engine, component, "check")?;
         let shape = component.component_type();
@@ -64,6 +67,7 @@ impl Module {
             idle: Mutex::default(),
             last_used: AtomicU64::new(0),
             is_slow: AtomicBool::new(false),
+            is_added,
         };
         let time_limit = engine.limits().batch_time;
         let mut instance = module.instantiate(time_limit).map_err(LoadError::Describe)?;
@@ -90,6 +94,11 @@ impl Module {
     /// Returns what one of the checks needs in addition to the usual facts.
     pub(crate) fn needs(&self, check: &CheckInfo) -> Needs {
         Needs { annotations: check.needs_annotations, objects: self.needs_objects }
+    }
+
+    /// Whether it is no part of the program, so that it may take all the time that it gets.
+    pub(crate) fn is_added(&self) -> bool {
+        self.is_added
     }
 
     /// Whether the creation of a rule has ever exceeded the time limit.

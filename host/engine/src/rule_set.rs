@@ -139,6 +139,25 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
+    /// Divides the rules into those of the program and those of added modules, which may take all the time that they get.
+    pub fn by_origin(self) -> (Self, Self) {
+        let Self { rules, missing, groups: _, limits } = self;
+        let (added, built_in): (Vec<_>, Vec<_>) =
+            rules.into_iter().partition(|enabled| enabled.rule.module().is_added());
+        let of = |rules: Vec<EnabledRule>, missing| Self {
+            groups: Group::of(&rules),
+            rules,
+            missing,
+            limits: limits.clone(),
+        };
+        (of(built_in, Vec::new()), of(added, missing))
+    }
+
+    /// Whether there are no rules, and none whose checks do not exist.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.missing.is_empty()
+    }
+
     /// Returns what the rules need in addition to the usual facts. The subjects must have it.
     pub fn needs(&self) -> Needs {
         self.rules.iter().map(|enabled| enabled.rule.needs()).fold(Needs::default(), Needs::bitor)

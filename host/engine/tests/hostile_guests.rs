@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use guests::{hostile, load, misbehave, policy, subject};
 use kube_devops_core::CheckResult::{Failed, NotEvaluated, Passed};
 use kube_devops_core::{CheckOutcome, Report};
-use kube_devops_engine::{Checks, Engine, Limits, LoadError, LoadedCheck, RuleError};
+use kube_devops_engine::{Checks, Engine, Grants, Limits, LoadError, LoadedCheck, LoadedModule, RuleError, RuleSet};
 
 /// The time does not matter here, also on a slow machine.
 fn limits() -> Limits {
@@ -226,6 +226,25 @@ fn a_check_that_hangs_is_called_once_for_all_policies_and_after_those_that_were_
     let skipped = checks.possible_rules(&fine, within(minute), true).1;
     assert_eq!(skipped, [RuleError::Deadline { check: "hang".to_owned() }]);
     assert_eq!(checks.possible_rules(&fine, within(minute), false).1, []);
+}
+
+#[test]
+fn rules_of_added_modules_can_be_evaluated_apart() {
+    let limits = limits();
+    let engine = Engine::new(limits.clone()).unwrap();
+    let added = LoadedModule::compile(&engine, guests::bytes("hostile"), "sha256:added", Grants::default()).unwrap();
+    let built_in = load(&engine, "hostile").unwrap();
+    let checks = [("added", added.checks[0].clone()), ("built-in", built_in)];
+    let checks = checks.map(|(name, check)| (name.to_owned(), Arc::new(check)));
+    let checks = Checks::new(BTreeMap::from(checks), limits);
+    let rules = checks.rule_set(&policy(&["added", "missing", "built-in"], "echo-name")).unwrap();
+    let (built_in, added) = rules.by_origin();
+    let results = |rules: &RuleSet| -> Vec<_> {
+        rules.evaluate(&[subject("a")]).iter().map(|outcome| outcome.results[0]).collect()
+    };
+    assert_eq!((results(&built_in), results(&added)), (vec![Failed], vec![Failed, NotEvaluated]));
+    let (all, none) = built_in.by_origin();
+    assert!(none.is_empty() && !all.is_empty() && !added.is_empty());
 }
 
 #[test]

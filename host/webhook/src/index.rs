@@ -23,8 +23,10 @@ use policies::Policies;
 pub struct AppliedPolicy {
     /// Its name.
     pub name: Arc<str>,
-    /// Its rules; `None` if its spec cannot be read.
+    /// Its rules of the checks of the program; `None` if its spec cannot be read.
     pub rules: Option<Arc<RuleSet>>,
+    /// Its rules of the checks of added modules, if there are any.
+    pub added: Option<Arc<RuleSet>>,
     /// Why its other rules could not be created.
     pub failures: Vec<EvaluationFailure>,
 }
@@ -75,7 +77,7 @@ impl NamespacePolicies {
 
     /// What the rules need in addition to the usual facts.
     pub fn needs(&self) -> Needs {
-        let rules = self.policies.iter().filter_map(|policy| policy.rules.as_ref());
+        let rules = self.policies.iter().flat_map(|policy| [&policy.rules, &policy.added]).flatten();
         rules.map(|rules| rules.needs()).fold(Needs::default(), Needs::bitor)
     }
 }
@@ -206,7 +208,7 @@ mod tests {
     fn slow_evaluations_of_a_namespace_are_limited_across_changes_of_its_policies() {
         let index = PolicyIndex::default();
         let [shop, other] = ["shop", "other"].map(Arc::<str>::from);
-        let policy = || vec![AppliedPolicy { name: "policy".into(), rules: None, failures: Vec::new() }];
+        let policy = || vec![AppliedPolicy { name: "policy".into(), rules: None, added: None, failures: Vec::new() }];
         index.set(&shop, policy());
         index.set(&other, policy());
         let begin = |namespace: &str| index.of(namespace).and_then(|policies| policies.begin_slow_evaluation(2));

@@ -3,20 +3,24 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use kube_devops_core::object::{Context, Extraction, Object, PodStatus, Revision, Templated};
 use kube_devops_core::{Container, ContainerKind, Needs, Subject, Violation, complete_object, evaluations};
+use kube_devops_engine::RuleSet;
 
 use serde_json::value::RawValue;
 
 use super::compare::{Change, WholeObjects, change};
 use super::gate::is_of_controller;
 use super::{Header, Reviewed};
-use crate::index::NamespacePolicies;
+use crate::index::{AppliedPolicy, NamespacePolicies};
 use crate::response::{EvaluationFailure, PolicyViolation, Reason, Verdict};
 use crate::review::Resource;
+
+/// The most parts into which the remaining time is divided: a check of an added module gets some, also if there are many policies.
+const MOST_SHARES: u32 = 4;
 
 /// The verdict about an object, by the policies of its namespace.
 pub fn verdict(
@@ -94,26 +98,54 @@ fn changed(
     Verdict::Evaluated { subject, violations, failures, is_controlled: is_of_controller(request) }
 }
 
-/// Evaluates a subject by every policy.
+/// Evaluates a subject by every policy: first by the checks of the program, which take no time, then by those of added modules, which
+/// may take all of it.
 fn evaluate(
     subject: &Subject,
     policies: &NamespacePolicies,
     deadline: Instant,
 ) -> (Vec<PolicyViolation>, Vec<EvaluationFailure>) {
-    let (mut violations, mut failures) = (Violations::default(), Vec::new());
+    let mut found = Found::default();
     for policy in &policies.policies {
-        failures.extend(policy.failures.iter().cloned());
-        let Some(rules) = &policy.rules else { continue };
+        found.failures.extend(policy.failures.iter().cloned());
+        if let Some(rules) = &policy.rules {
+            found.evaluate(subject, policy, rules, deadline);
+        }
+    }
+    let mut left = policies.policies.iter().filter(|policy| policy.added.is_some()).count();
+    for policy in &policies.policies {
+        if let Some(rules) = &policy.added {
+            let now = Instant::now();
+            found.evaluate(subject, policy, rules, now + share(deadline.saturating_duration_since(now), left));
+            left -= 1;
+        }
+    }
+    (found.violations.list, found.failures)
+}
+
+/// The time for one of `left` policies: what it leaves is for the others.
+fn share(time: Duration, left: usize) -> Duration {
+    time / u32::try_from(left).unwrap_or(MOST_SHARES).clamp(1, MOST_SHARES)
+}
+
+/// What evaluations have found.
+#[derive(Default)]
+struct Found {
+    violations: Violations,
+    failures: Vec<EvaluationFailure>,
+}
+
+impl Found {
+    fn evaluate(&mut self, subject: &Subject, policy: &AppliedPolicy, rules: &RuleSet, deadline: Instant) {
         let outcomes = rules.evaluate_until(&[subject], Some(deadline));
         for error in outcomes.iter().flat_map(|outcome| &outcome.errors) {
             let reason = if error.timed_out { Reason::Timeout } else { Reason::CheckFailed };
-            failures.push(EvaluationFailure { reason, text: error.to_string() });
+            self.failures.push(EvaluationFailure { reason, text: error.to_string() });
         }
         for violation in evaluations(&[subject], &outcomes).into_iter().flat_map(|found| found.violations) {
-            violations.add(PolicyViolation { violation, policy: policy.name.clone() });
+            self.violations.add(PolicyViolation { violation, policy: policy.name.clone() });
         }
     }
-    (violations.list, failures)
 }
 
 /// Reads those objects of a review of which a pod would be malformed, and which are none: only their pod templates count. The error

@@ -181,21 +181,23 @@ impl Policies {
         now: Instant,
     ) -> (AppliedPolicy, bool) {
         // Requests in its namespace are evaluated by its other rules and by the other policies, and the failures are reported.
-        let (rules, failures, is_complete) = match spec {
+        let (rules, added, failures, is_complete) = match spec {
             Ok(spec) => {
                 let PossibleRules { rules, errors } =
                     policies::possible_rules(&key.name, spec, &self.checks, deadline, only_prompt);
                 self.note_errors(key, &errors, now);
                 let failures = errors.iter().map(|error| failure(&key.name, reason(error), error)).collect();
-                (Some(Arc::new(rules)), failures, !errors.iter().any(RulesError::is_not_called))
+                let (rules, added) = rules.by_origin();
+                let added = (!added.is_empty()).then(|| Arc::new(added));
+                (Some(Arc::new(rules)), added, failures, !errors.iter().any(RulesError::is_not_called))
             }
             Err(error) => {
                 let message = unreadable_spec(error);
                 tracing::warn!(policy = %key, "the policy is not evaluated: {message}");
-                (None, vec![failure(&key.name, Reason::InvalidPolicy, message)], true)
+                (None, None, vec![failure(&key.name, Reason::InvalidPolicy, message)], true)
             }
         };
-        (AppliedPolicy { name: key.name.clone(), rules, failures }, is_complete)
+        (AppliedPolicy { name: key.name.clone(), rules, added, failures }, is_complete)
     }
 
     fn note_errors(&mut self, key: &ObjectKey, errors: &[RulesError], now: Instant) {

@@ -153,7 +153,7 @@ fn the_most_severe_of_equal_violations_counts() {
 
 fn invalid() -> AppliedPolicy {
     let failure = EvaluationFailure { reason: Reason::InvalidPolicy, text: "no such check".to_owned() };
-    AppliedPolicy { name: "strict".into(), rules: None, failures: vec![failure] }
+    AppliedPolicy { name: "strict".into(), rules: None, added: None, failures: vec![failure] }
 }
 
 #[test]
@@ -167,6 +167,13 @@ fn an_invalid_policy_is_a_failure_of_the_evaluation() {
     assert_eq!(subject, "Pod (without a name) in namespace shop");
     assert_eq!((failures.len(), found.reason()), (2, Some(Reason::InvalidPolicy)));
     assert_eq!(failures[0].text, "no such check");
+}
+
+#[test]
+fn a_policy_leaves_time_for_those_that_follow() {
+    let second = Duration::from_secs(1);
+    assert_eq!([1, 2, 4, 5, 100].map(|left| share(second, left).as_millis()), [1000, 500, 250, 250, 250]);
+    assert_eq!(share(Duration::ZERO, 1), Duration::ZERO);
 }
 
 #[test]
