@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{Limits, configuration};
 
@@ -56,13 +56,13 @@ fn compile(memory: u64, cpu_time: Duration) -> Result<(), (u8, String)> {
 
 /// Limits this process, and lets it end with its parent.
 fn restrict(memory: u64, cpu_time: Duration) -> io::Result<()> {
-    let limit = |resource, most| setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    let limit = |resource, current, maximum| setrlimit(resource, lower(current, maximum, getrlimit(resource).maximum));
     // What is allocated, also by threads for their stacks; without what is mapped from files, such as the program itself.
-    limit(Resource::Data, memory)?;
+    limit(Resource::Data, memory, memory)?;
     // A hard limit would end the process with SIGKILL, which says nothing about the component.
     let seconds = cpu_time.as_secs();
-    setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum: Some(seconds + 5) })?;
-    limit(Resource::Core, 0)?;
+    limit(Resource::Cpu, seconds, seconds + 5)?;
+    limit(Resource::Core, 0, 0)?;
     #[cfg(target_os = "linux")]
     {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
@@ -70,4 +70,24 @@ fn restrict(memory: u64, cpu_time: Duration) -> io::Result<()> {
         let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     }
     Ok(())
+}
+
+/// A limit that is no higher than the hard limit of this process, which it must not raise.
+fn lower(current: u64, maximum: u64, hard: Option<u64>) -> Rlimit {
+    let maximum = hard.map_or(maximum, |hard| hard.min(maximum));
+    Rlimit { current: Some(current.min(maximum)), maximum: Some(maximum) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_no_higher_than_that_of_the_process() {
+        let limit = |current, maximum| Rlimit { current: Some(current), maximum: Some(maximum) };
+        assert_eq!(lower(60, 65, None), limit(60, 65));
+        assert_eq!(lower(60, 65, Some(100)), limit(60, 65));
+        assert_eq!(lower(60, 65, Some(62)), limit(60, 62));
+        assert_eq!(lower(60, 65, Some(1)), limit(1, 1));
+    }
 }
