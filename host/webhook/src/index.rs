@@ -18,6 +18,9 @@ use crate::response::EvaluationFailure;
 
 use policies::Policies;
 
+/// How many evaluations after a slow one are treated as slow.
+const SLOW_EVALUATIONS: usize = 100;
+
 /// A policy of a namespace.
 #[derive(Clone)]
 pub struct AppliedPolicy {
@@ -36,7 +39,8 @@ pub struct AppliedPolicy {
 pub struct NamespacePolicies {
     /// The policies.
     pub policies: Vec<AppliedPolicy>,
-    is_slow: AtomicBool,
+    /// How many more evaluations are treated as slow.
+    slow: AtomicUsize,
     /// The slow evaluations in progress, also under previous policies of the namespace.
     slow_evaluations: Arc<AtomicUsize>,
 }
@@ -58,14 +62,20 @@ impl FromIterator<AppliedPolicy> for NamespacePolicies {
 }
 
 impl NamespacePolicies {
-    /// Whether an evaluation has ever taken so long that it must not block other requests.
+    /// Whether one of the last evaluations has taken so long that another one must not block other requests.
     pub fn is_slow(&self) -> bool {
-        self.is_slow.load(Ordering::Relaxed)
+        self.slow.load(Ordering::Relaxed) > 0
     }
 
-    /// Marks them as slow.
-    pub fn set_slow(&self) {
-        self.is_slow.store(true, Ordering::Relaxed);
+    /// Notes whether an evaluation was slow. Without a slow one, it changes nothing.
+    pub fn evaluated(&self, was_slow: bool) {
+        let slow = self.slow.load(Ordering::Relaxed);
+        if was_slow {
+            self.slow.store(SLOW_EVALUATIONS, Ordering::Relaxed);
+        } else if slow > 0 {
+            // Of two at the same time, one may not count.
+            self.slow.store(slow - 1, Ordering::Relaxed);
+        }
     }
 
     /// Begins a slow evaluation, unless `most` of the namespace are in progress.
@@ -202,6 +212,18 @@ mod tests {
         assert!(index.of("shop").is_some());
         indexer.apply(Event::Apply(policy(Some("2026-01-01T00:00:00Z"))));
         assert!(index.of("shop").is_none_or(|policies| policies.policies.is_empty()));
+    }
+
+    #[test]
+    fn a_slow_evaluation_counts_until_enough_were_fast() {
+        let policies = NamespacePolicies::default();
+        policies.evaluated(false);
+        assert!(!policies.is_slow());
+        policies.evaluated(true);
+        (1..SLOW_EVALUATIONS).for_each(|_| policies.evaluated(false));
+        assert!(policies.is_slow());
+        policies.evaluated(false);
+        assert!(!policies.is_slow());
     }
 
     #[test]

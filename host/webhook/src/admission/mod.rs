@@ -35,10 +35,12 @@ use crate::response::{Reason, ResponsePolicy, Verdict};
 use crate::review::{Request, Response, ReviewError, parse, parse_raw};
 
 use gate::Gate;
+use workload::Time;
 
-/// Policies whose evaluation once took longer than this are evaluated without blocking other requests.
+/// Policies of which one of the last evaluations took longer than this are evaluated without blocking other requests.
 const SLOW: Duration = Duration::from_millis(20);
-/// The share of all evaluations that slow ones of one namespace may be, so that it cannot use up those of others: an eighth.
+/// The share of all evaluations that slow ones of one namespace by added modules may be, so that it cannot use up those of others: an
+/// eighth.
 const SLOW_SHARE: usize = 8;
 /// The longest value in a log line, in bytes.
 const MAX_LOGGED_LENGTH: usize = 256;
@@ -176,21 +178,16 @@ impl Admission {
             return Verdict::failed(Reason::NotSynced, "the policies have not been listed yet");
         }
         let Some(policies) = self.index.of(&request.namespace) else { return Verdict::Skipped };
-        if policies.is_slow() {
-            let most = (self.options.most_at_once / SLOW_SHARE).max(1);
-            let Some(_evaluation) = policies.begin_slow_evaluation(most) else {
-                let text = format!("more than {} of the namespace at once", number(most, "slow request"));
-                return Verdict::failed(Reason::Overload, text);
-            };
-            // Other requests continue on another thread.
-            let evaluate = || workload::verdict(request, objects, body, &policies, deadline);
-            return self.with_options(tokio::task::block_in_place(evaluate));
-        }
         let started = Instant::now();
-        let verdict = workload::verdict(request, objects, body, &policies, deadline);
-        if started.elapsed() > SLOW {
-            policies.set_slow();
-        }
+        let verdict = if policies.is_slow() {
+            let most = (self.options.most_at_once / SLOW_SHARE).max(1);
+            let time = Time { deadline, most_slow: Some(most) };
+            // Other requests continue on another thread.
+            tokio::task::block_in_place(|| workload::verdict(request, objects, body, &policies, time))
+        } else {
+            workload::verdict(request, objects, body, &policies, Time { deadline, most_slow: None })
+        };
+        policies.evaluated(started.elapsed() > SLOW);
         self.with_options(verdict)
     }
 

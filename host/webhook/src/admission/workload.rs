@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use kube_devops_core::object::{Context, Extraction, Object, PodStatus, Revision, Templated};
+use kube_devops_core::text::number;
 use kube_devops_core::{Container, ContainerKind, Needs, Subject, Violation, complete_object, evaluations};
 use kube_devops_engine::RuleSet;
-
 use serde_json::value::RawValue;
 
 use super::compare::{Change, WholeObjects, change};
@@ -22,13 +22,22 @@ use crate::review::Resource;
 /// The most parts into which the remaining time is divided: a check of an added module gets some, also if there are many policies.
 const MOST_SHARES: u32 = 4;
 
+/// The time for an evaluation.
+#[derive(Debug, Clone, Copy)]
+pub struct Time {
+    /// The deadline.
+    pub deadline: Instant,
+    /// The most evaluations of the namespace by added modules at a time, if they are slow.
+    pub most_slow: Option<usize>,
+}
+
 /// The verdict about an object, by the policies of its namespace.
 pub fn verdict(
     request: &Header<'_>,
     objects: Reviewed,
     body: &[u8],
     policies: &NamespacePolicies,
-    deadline: Instant,
+    time: Time,
 ) -> Verdict {
     let (object, before) = match objects {
         Ok((Some(object), before)) => (object, before),
@@ -67,7 +76,7 @@ pub fn verdict(
         if let Some(before) = &mut before {
             before.object.clone_from(&object_before);
         }
-        verdict = verdict.and(changed(request, change, &now, before.as_ref(), policies, deadline));
+        verdict = verdict.and(changed(request, change, &now, before.as_ref(), policies, time));
     }
     verdict
 }
@@ -79,9 +88,9 @@ fn changed(
     now: &Subject,
     before: Option<&Subject>,
     policies: &NamespacePolicies,
-    deadline: Instant,
+    time: Time,
 ) -> Verdict {
-    let (mut violations, mut failures) = evaluate(now, policies, deadline);
+    let (mut violations, mut failures) = evaluate(now, policies, time);
     let added = match request.sub_resource == "ephemeralcontainers" {
         true => Some(added_containers(before, now)),
         false => (change == Change::Rest).then(HashSet::new),
@@ -89,7 +98,7 @@ fn changed(
     if let (Some(added), Some(before)) = (added, before)
         && !violations.iter().all(|found| is_in(found, &added))
     {
-        let (known, failed) = evaluate(before, policies, deadline);
+        let (known, failed) = evaluate(before, policies, time);
         retain_new(&mut violations, &known, &added);
         failures.extend(failed);
     }
@@ -103,20 +112,28 @@ fn changed(
 fn evaluate(
     subject: &Subject,
     policies: &NamespacePolicies,
-    deadline: Instant,
+    time: Time,
 ) -> (Vec<PolicyViolation>, Vec<EvaluationFailure>) {
     let mut found = Found::default();
     for policy in &policies.policies {
         found.failures.extend(policy.failures.iter().cloned());
         if let Some(rules) = &policy.rules {
-            found.evaluate(subject, policy, rules, deadline);
+            found.evaluate(subject, policy, rules, time.deadline);
         }
+    }
+    let added = policies.policies.iter().any(|policy| policy.added.is_some());
+    // Only added modules can use up the places of other namespaces.
+    let place = time.most_slow.filter(|_| added).map(|most| policies.begin_slow_evaluation(most).ok_or(most));
+    if let Some(Err(most)) = place {
+        let text = format!("more than {} of the namespace at once", number(most, "slow request"));
+        found.failures.push(EvaluationFailure { reason: Reason::Overload, text });
+        return (found.violations.list, found.failures);
     }
     let mut left = policies.policies.iter().filter(|policy| policy.added.is_some()).count();
     for policy in &policies.policies {
         if let Some(rules) = &policy.added {
             let now = Instant::now();
-            found.evaluate(subject, policy, rules, now + share(deadline.saturating_duration_since(now), left));
+            found.evaluate(subject, policy, rules, now + share(time.deadline.saturating_duration_since(now), left));
             left -= 1;
         }
     }

@@ -1,7 +1,10 @@
 //! Tests of the evaluation of workloads.
 #![allow(clippy::unwrap_used)]
 
-use kube_devops_core::{Severity, testing};
+use std::collections::BTreeMap;
+
+use kube_devops_core::{Policy, RuleConfig, Severity, testing};
+use kube_devops_engine::{Checks, Limits};
 use serde_json::{Value, json};
 
 use super::*;
@@ -20,6 +23,10 @@ fn request(operation: &'static str) -> Header<'static> {
         object: None,
         old_object: None,
     }
+}
+
+fn time() -> Time {
+    Time { deadline: Instant::now(), most_slow: None }
 }
 
 fn object(value: Value) -> Object {
@@ -59,7 +66,7 @@ fn an_update_is_skipped_if_the_object_is_being_deleted_before_and_after() {
     };
     let verdict = |operation, now, before| {
         let objects = Ok((Some(pod(now, "nginx")), Some(pod(before, "nginx:1"))));
-        verdict(&request(operation), objects, b"", &policies, Instant::now())
+        verdict(&request(operation), objects, b"", &policies, time())
     };
     assert_eq!(verdict("UPDATE", true, true), Verdict::Skipped);
     for (operation, now, before) in [("UPDATE", true, false), ("UPDATE", false, false), ("CREATE", true, true)] {
@@ -73,11 +80,10 @@ fn an_object_of_another_kind_is_an_error() {
     let deployment = object(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" } }));
     let error = subject(&request("CREATE"), deployment, Needs::default()).unwrap_err();
     assert!(error.contains("about a Pod") && error.contains("a Deployment"), "{error}");
-    let unreadable =
-        verdict(&request("CREATE"), Err("bad".to_owned()), b"", &NamespacePolicies::default(), Instant::now());
+    let unreadable = verdict(&request("CREATE"), Err("bad".to_owned()), b"", &NamespacePolicies::default(), time());
     assert_eq!(unreadable.reason(), Some(Reason::Malformed));
     let empty = Ok((None, None));
-    let verdict = verdict(&request("CREATE"), empty, b"", &NamespacePolicies::default(), Instant::now());
+    let verdict = verdict(&request("CREATE"), empty, b"", &NamespacePolicies::default(), time());
     assert_eq!(verdict.reason(), Some(Reason::Malformed));
 }
 
@@ -94,11 +100,11 @@ fn an_update_of_metadata_alone_is_skipped() {
     let policies = NamespacePolicies::default();
     let update = |now: Object| {
         let objects = Ok((Some(now), Some(pod("1", "nginx:1"))));
-        verdict(&request("UPDATE"), objects, b"", &policies, Instant::now())
+        verdict(&request("UPDATE"), objects, b"", &policies, time())
     };
     assert_eq!(update(pod("2", "nginx:1")), Verdict::Skipped);
     assert!(matches!(update(pod("1", "nginx:2")), Verdict::Evaluated { .. }));
-    let created = verdict(&request("CREATE"), Ok((Some(pod("1", "nginx:1")), None)), b"", &policies, Instant::now());
+    let created = verdict(&request("CREATE"), Ok((Some(pod("1", "nginx:1")), None)), b"", &policies, time());
     let Verdict::Evaluated { subject, .. } = created else { panic!("{created:?}") };
     assert_eq!(subject, "Pod web in namespace shop");
 }
@@ -162,11 +168,30 @@ fn an_invalid_policy_is_a_failure_of_the_evaluation() {
     let pod = object(json!({
         "apiVersion": "v1", "kind": "Pod", "spec": { "containers": [{ "name": "app", "image": "nginx" }] },
     }));
-    let found = verdict(&request("CREATE"), Ok((Some(pod), None)), b"", &policies, Instant::now());
+    let found = verdict(&request("CREATE"), Ok((Some(pod), None)), b"", &policies, time());
     let Verdict::Evaluated { subject, failures, .. } = &found else { panic!("{found:?}") };
     assert_eq!(subject, "Pod (without a name) in namespace shop");
     assert_eq!((failures.len(), found.reason()), (2, Some(Reason::InvalidPolicy)));
     assert_eq!(failures[0].text, "no such check");
+}
+
+#[test]
+fn only_added_modules_need_a_place_among_slow_evaluations() {
+    let checks = Checks::new(BTreeMap::new(), Limits::default());
+    let rules = |check: &str| {
+        let policy = Policy { name: "strict".to_owned(), rules: vec![RuleConfig::default_of(check)] };
+        checks.rule_set(&policy).ok().map(Arc::new)
+    };
+    let policy =
+        AppliedPolicy { name: "strict".into(), rules: rules("built-in"), added: rules("added"), failures: Vec::new() };
+    let policies = NamespacePolicies::from_iter([policy]);
+    let reasons = |most_slow| {
+        let (_, failures) = evaluate(&testing::pod("web"), &policies, Time { most_slow, ..time() });
+        failures.iter().map(|failure| failure.reason).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons(None), [Reason::CheckFailed, Reason::CheckFailed]);
+    assert_eq!(reasons(Some(1)), [Reason::CheckFailed, Reason::CheckFailed]);
+    assert_eq!(reasons(Some(0)), [Reason::CheckFailed, Reason::Overload]);
 }
 
 #[test]
@@ -181,7 +206,7 @@ fn objects_without_pods_are_skipped() {
     let config = object(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a" } }));
     let request = Header { kind: Kind { kind: "ConfigMap".into() }, ..request("CREATE") };
     let policies = NamespacePolicies::default();
-    assert_eq!(verdict(&request, Ok((Some(config), None)), b"", &policies, Instant::now()), Verdict::Skipped);
+    assert_eq!(verdict(&request, Ok((Some(config), None)), b"", &policies, time()), Verdict::Skipped);
 }
 
 #[test]
@@ -191,7 +216,7 @@ fn every_template_of_an_unknown_kind_is_evaluated() {
     let template = json!({ "spec": { "containers": [{ "name": "app", "image": "nginx" }] } });
     let failures = |spec: Value| {
         let any = object(json!({ "apiVersion": "example.com/v1", "kind": "Any", "spec": spec }));
-        match verdict(&request, Ok((Some(any), None)), b"", &policies, Instant::now()) {
+        match verdict(&request, Ok((Some(any), None)), b"", &policies, time()) {
             Verdict::Evaluated { failures, .. } => failures.len(),
             verdict => panic!("{verdict:?}"),
         }
