@@ -18,6 +18,11 @@ pub const MAX_TEXT: usize = 16 * 1024;
 /// The highest weight of a check: the health score cannot express a violation that costs more than 100.
 const MAX_WEIGHT: u32 = 100;
 
+/// The maximum length of all texts of a component, in bytes.
+const MAX_TEXTS: usize = 1024 * 1024;
+/// The maximum length of all schemas and default settings of a component, in bytes. As values, they need up to a hundred times as much
+/// memory.
+const MAX_JSON: usize = 256 * 1024;
 /// The maximum number of checks of a component.
 const MAX_CHECKS: usize = 256;
 /// The version of the contract that the host implements, without its last number: later ones only add to it.
@@ -45,6 +50,9 @@ pub fn checks(infos: Vec<check::Info>) -> Result<Vec<CheckInfo>, LoadError> {
     if infos.is_empty() || infos.len() > MAX_CHECKS {
         return invalid(format!("it describes {} checks; 1 to {MAX_CHECKS} are allowed", infos.len()));
     }
+    // Before anything is parsed: it needs memory of this process.
+    total("texts", &infos, texts, MAX_TEXTS)?;
+    total("schemas and default settings", &infos, json, MAX_JSON)?;
     let infos = infos.into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
     let mut ids: Vec<&str> = infos.iter().map(|info| info.id.as_str()).collect();
     ids.sort_unstable();
@@ -52,6 +60,21 @@ pub fn checks(infos: Vec<check::Info>) -> Result<Vec<CheckInfo>, LoadError> {
         return invalid(format!("it describes check {} twice", pair[0]));
     }
     Ok(infos)
+}
+
+/// Validates the length of a part of all descriptions together.
+fn total(what: &str, infos: &[check::Info], length: fn(&check::Info) -> usize, max: usize) -> Result<(), LoadError> {
+    let total: usize = infos.iter().map(length).sum();
+    if total <= max { Ok(()) } else { invalid(format!("its {what} have {total} bytes; at most {max} are allowed")) }
+}
+
+fn texts(info: &check::Info) -> usize {
+    let texts = [&info.id, &info.title, &info.description, &info.rationale, &info.remedy];
+    texts.into_iter().chain(&info.url).map(String::len).sum()
+}
+
+fn json(info: &check::Info) -> usize {
+    info.settings_schema.len() + info.default_settings.len()
 }
 
 /// Validates the metadata of a check.
@@ -133,4 +156,35 @@ pub fn object(what: &str, text: &str) -> Result<Value, LoadError> {
 
 fn invalid<T>(reason: String) -> Result<T, LoadError> {
     Err(LoadError::Description(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_descriptions_of_a_component_are_limited_together() {
+        let info = |index: usize, text: usize, json: usize| check::Info {
+            id: format!("check-{index}"),
+            title: "Title".to_owned(),
+            description: "x".repeat(text),
+            rationale: "Rationale".to_owned(),
+            remedy: "Remedy".to_owned(),
+            stage: check::Stage::Spec,
+            severity: check::Severity::Low,
+            weight: 1,
+            settings_schema: format!("{{}}{}", " ".repeat(json)),
+            default_settings: "{}".to_owned(),
+            needs_annotations: false,
+            remediates: false,
+            url: None,
+        };
+        let error = |count, text, json| {
+            let infos = (0..count).map(|index| info(index, text, json)).collect();
+            checks(infos).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(error(MAX_CHECKS, 2000, 900), "", "an ordinary component");
+        assert!(error(70, MAX_TEXT, 0).contains("its texts have"), "{}", error(70, MAX_TEXT, 0));
+        assert!(error(17, 1, MAX_TEXT - 2).contains("its schemas and default settings have"));
+    }
 }
