@@ -20,6 +20,7 @@ use kube_devops_files::{Digest, Replacement, create_private_folder, replace};
 use wasmtime::component::Component;
 
 use crate::PrivateFolder;
+use crate::folder::check;
 
 /// A cache of compiled components.
 #[derive(Debug, Clone)]
@@ -48,13 +49,15 @@ impl CompiledCache {
     /// Returns the compiled component, mapped from its file; `None` if there is none.
     pub(crate) fn load(&self, engine: &wasmtime::Engine, component: &[u8]) -> Option<Component> {
         let (file, sum) = self.files(component);
+        // Others may have created them while they could write in the folder of the cache.
+        [&self.root, &self.folder, &file, &sum].into_iter().try_for_each(|path| check(path).map(drop)).ok()?;
         let expected = fs::read_to_string(sum).ok()?;
         if Digest::of_reader(File::open(&file).ok()?).ok()?.hexadecimal() != expected {
             return None;
         }
         // SAFETY: wasmtime requires that the file contains what its compiler has written, and is not modified while it is mapped.
-        // The folder is private: it belongs to the user of this program and other users cannot write in it, which `PrivateFolder`
-        // guarantees. In it, only `finish` creates files with this name, with the content that an engine with the same hash has
+        // The folder of the cache, the folders in it and the file belong to the user of this program, and other users cannot write in
+        // them, which `PrivateFolder` guarantees and `check` above. So no other user has created the file; and only `finish` creates files with this name, with the content that an engine with the same hash has
         // written, in this process or in a child with the same executable. It never changes a file, but replaces it by renaming. The
         // checksum excludes damage by the disk. Wasmtime checks that the code matches the configuration of the engine and the
         // processor.
@@ -64,6 +67,7 @@ impl CompiledCache {
     /// Creates the file for the native code of a component.
     pub(crate) fn create(&self, component: &[u8]) -> io::Result<Replacement> {
         create_private_folder(&self.folder)?;
+        [&self.root, &self.folder].into_iter().try_for_each(|path| check(path).map(drop)).map_err(io::Error::other)?;
         Replacement::of(&self.files(component).0)
     }
 
@@ -124,7 +128,9 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs::Permissions;
     use std::io::Write;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
     use crate::{Limits, configuration};
@@ -159,6 +165,25 @@ mod tests {
         store(&cache, &engine);
         assert!(cache.load(&engine, COMPONENT).is_some());
         fs::remove_file(sum).unwrap();
+        assert!(cache.load(&engine, COMPONENT).is_none());
+    }
+
+    #[test]
+    fn files_and_folders_that_others_can_write_or_that_are_links_are_misses() {
+        let (_folder, engine, cache) = cache();
+        store(&cache, &engine);
+        let (file, sum) = cache.files(COMPONENT);
+        let permit = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        for (path, private) in [(&cache.root, 0o700), (&cache.folder, 0o700), (&file, 0o600), (&sum, 0o600)] {
+            permit(path, private | 0o020);
+            assert!(cache.load(&engine, COMPONENT).is_none(), "{path:?}");
+            assert_eq!(cache.create(COMPONENT).is_ok(), private == 0o600, "{path:?}");
+            permit(path, private);
+        }
+        assert!(cache.load(&engine, COMPONENT).is_some());
+        let other = cache.folder.join("other");
+        fs::rename(&file, &other).unwrap();
+        symlink(&other, &file).unwrap();
         assert!(cache.load(&engine, COMPONENT).is_none());
     }
 

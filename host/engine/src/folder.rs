@@ -29,7 +29,7 @@ pub enum FolderError {
     #[error("the folder {0} belongs to another user; specify one of yours, or remove it")]
     Foreign(PathBuf),
     /// Others can write in it.
-    #[error("other users can write in the folder {0}; remove it, or run `chmod go-w` on it")]
+    #[error("other users can write in the folder {0}; remove it, because they may have written in it already")]
     Shared(PathBuf),
 }
 
@@ -42,16 +42,8 @@ impl PrivateFolder {
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let failed = |error| FolderError::Io { path: path.to_owned(), error };
         create_private_folder(path).map_err(failed)?;
-        // The folder itself and not the target of a link, which others could replace.
-        let metadata = fs::symlink_metadata(path).map_err(failed)?;
-        if !metadata.is_dir() {
+        if !check(path)?.is_dir() {
             return Err(failed(io::Error::from(io::ErrorKind::NotADirectory)));
-        }
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(FolderError::Foreign(path.to_owned()));
-        }
-        if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-            return Err(FolderError::Shared(path.to_owned()));
         }
         Ok(Self(path.to_owned()))
     }
@@ -60,6 +52,27 @@ impl PrivateFolder {
     pub fn path(&self) -> &Path {
         &self.0
     }
+}
+
+/// Checks that a file or folder belongs to the user of this program, that other users cannot write it, and that it is no link, whose
+/// target others could replace.
+///
+/// # Errors
+///
+/// If it is anything else, or does not exist.
+pub fn check(path: &Path) -> Result<fs::Metadata, FolderError> {
+    let failed = |error| FolderError::Io { path: path.to_owned(), error };
+    let metadata = fs::symlink_metadata(path).map_err(failed)?;
+    if metadata.is_symlink() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link")));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(FolderError::Foreign(path.to_owned()));
+    }
+    if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(FolderError::Shared(path.to_owned()));
+    }
+    Ok(metadata)
 }
 
 #[cfg(test)]
