@@ -8,6 +8,7 @@ use kube_devops_cluster::connection::{Connection, ConnectionOptions};
 use kube_devops_core::SystemNamespaces;
 use kube_devops_engine::{Catalog, PrivateFolder};
 use kube_devops_runtime::election::ElectionOptions;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -45,7 +46,7 @@ pub fn run<F: Future<Output = Result<()>>>(
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let options = ConnectionOptions { kubeconfig: cluster.kubeconfig.clone(), context: cluster.context.clone() };
-    runtime.block_on(async {
+    block_on(runtime, async {
         let connection = Connection::open(&options).await?;
         // Errors of requests do not contain the address.
         tracing::info!(server = connection.server, "starting");
@@ -54,6 +55,13 @@ pub fn run<F: Future<Output = Result<()>>>(
         controller(connection, stop).await
     })?;
     Ok(Outcome::Success)
+}
+
+/// Runs a future, and waits for nothing else afterwards: a compilation may take minutes, and its process ends with this one.
+fn block_on<T>(runtime: Runtime, future: impl Future<Output = T>) -> T {
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    result
 }
 
 /// Cancels the token on SIGTERM, which Kubernetes sends, and on SIGINT, which a user sends with Ctrl+C.
@@ -96,5 +104,29 @@ impl ControllerArguments {
     /// Returns the system namespaces, which are excluded.
     pub fn system(&self) -> SystemNamespaces {
         SystemNamespaces::default().and(self.system_namespaces.iter().cloned())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_controller_does_not_wait_for_blocking_work() {
+        let (sender, receiver) = mpsc::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (started, has_started) = mpsc::channel();
+        let work = block_on(runtime, async move {
+            tokio::task::spawn_blocking(move || {
+                let _ = started.send(());
+                receiver.recv_timeout(Duration::from_secs(30))
+            })
+        });
+        has_started.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(!work.is_finished());
+        drop(sender);
     }
 }
