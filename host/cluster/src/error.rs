@@ -104,16 +104,36 @@ pub fn is_too_large(status: &kube::core::Status) -> bool {
     status.code == 413 || status.code == 500 && TOO_LARGE.iter().any(|text| status.message.contains(text))
 }
 
+/// Whether the API server cannot apply anything to an object, because a stored field has another type than in its schema.
+pub fn is_mistyped(status: &kube::core::Status) -> bool {
+    // <https://github.com/kubernetes/kubernetes/blob/v1.33.0/staging/src/k8s.io/apimachinery/pkg/util/managedfields/internal/structuredmerge.go>
+    status.message.contains("failed to create typed live object")
+}
+
 /// Whether the API server did not respond, or not properly, so that another replica may have more success. A request that could not be
 /// built, or whose answer says something about the object, does not say so.
 pub fn is_unavailability(error: &Error) -> bool {
     match error {
-        Error::Api(status) => status.code >= 500 && !is_webhook_failure(status) && !is_too_large(status),
+        Error::Api(status) if status.code == 500 => is_storage_failure(status) || is_of_another_server(status),
+        Error::Api(status) => status.code > 500,
         // The credentials of this replica cannot be read.
         Error::Auth(_) | Error::HyperError(_) | Error::Service(_) => true,
         // It answered, and another replica could not read the answer either, or nothing was sent.
         _ => false,
     }
+}
+
+/// Whether the API server had no answer of etcd. Every other failure that it responds to with 500 says something about the object, or
+/// about what is installed in the cluster: whatever has no status code of its own.
+fn is_storage_failure(status: &kube::core::Status) -> bool {
+    const FAILURES: [&str; 5] =
+        ["etcdserver: ", "rpc error: code = ", "context deadline exceeded", "context canceled", "transport is closing"];
+    FAILURES.iter().any(|text| status.message.contains(text)) && !is_webhook_failure(status) && !is_too_large(status)
+}
+
+/// Whether the answer is that of a proxy: it is no `Status`, and the client makes one.
+fn is_of_another_server(status: &kube::core::Status) -> bool {
+    status.reason == "Failed to parse error data"
 }
 
 /// Whether the API server does not serve the kind of a request, such as a custom resource that is not installed: then the answer has
@@ -164,6 +184,14 @@ mod tests {
             (status(500, "etcdserver: request is too large"), false),
             (status(500, "rpc error: code = ResourceExhausted desc = trying to send message larger than max"), false),
             (status(500, "failed calling webhook \"a\": no endpoints"), false),
+            (status(500, "failed calling webhook \"a\": context deadline exceeded"), false),
+            (
+                status(500, "failed to create typed live object (a/b): .status.violations: expected list, got &{3}"),
+                false,
+            ),
+            (status(500, "conversion webhook for devops.stochastic.io/v1 failed"), false),
+            (Error::Api(Status::failure("<html>", "Failed to parse error data").with_code(500).boxed()), true),
+            (status(502, "Bad Gateway"), true),
             (status(413, "Request entity too large: limit is 3145728"), false),
             (status(403, "forbidden"), false),
             (Error::BuildRequest(invalid), false),

@@ -34,7 +34,10 @@ pub mod policies;
 pub mod policy_file;
 pub mod rules;
 pub mod selector;
+pub mod status;
 pub mod watch;
 
-pub use error::{ClusterError, is_not_served, is_too_large, is_unavailability, is_webhook_failure, request_failure};
+pub use error::{
+    ClusterError, is_mistyped, is_not_served, is_too_large, is_unavailability, is_webhook_failure, request_failure,
+};
 pub use kube::Client;

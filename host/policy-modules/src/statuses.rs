@@ -5,18 +5,12 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
-use kube::api::{ApiResource, PatchParams};
-use kube::{Api, Client, Resource, ResourceExt};
-use kube_devops_cluster::apply_patch::apply_patch;
+use kube::{Client, ResourceExt};
 use kube_devops_cluster::crd::{PolicyModule, PolicyModuleStatus};
-use kube_devops_cluster::install::FIELD_MANAGER;
-use kube_devops_cluster::lenient::LenientObject;
-use kube_devops_cluster::request_failure;
+use kube_devops_cluster::{request_failure, status};
 use kube_devops_runtime::backoff::Backoff;
 use kube_devops_runtime::clock::Now;
 use kube_devops_runtime::election::Action;
-use serde::de::IgnoredAny;
-use serde_json::json;
 use tokio::time::timeout;
 
 /// The timeout of writing a status.
@@ -110,19 +104,10 @@ fn write(
     object: &PolicyModule,
     status: &PolicyModuleStatus,
 ) -> impl Future<Output = Result<(), String>> + use<> {
-    let name = object.name_any();
-    let patch = apply_patch(&json!({
-        "apiVersion": PolicyModule::api_version(&()), "kind": PolicyModule::kind(&()),
-        "metadata": { "name": name, "uid": object.uid() }, "status": status,
-    }));
+    let (object, status) = (object.clone(), status.clone());
     async move {
-        // The answer can contain `managedFields` of any depth.
-        let api: Api<LenientObject<IgnoredAny, IgnoredAny>> =
-            Api::all_with(client, &ApiResource::erase::<PolicyModule>(&()));
-        let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let patched = async { api.patch_status(&name, &parameters, &patch?).await };
-        match timeout(TIMEOUT, patched).await {
-            Ok(Ok(_)) => Ok(()),
+        match timeout(TIMEOUT, status::write(client, &object, &status)).await {
+            Ok(Ok(())) => Ok(()),
             // The module was deleted, or replaced by another one.
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() || status.is_conflict() => Ok(()),
             Ok(Err(error)) => Err(request_failure(&error)),

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::objects::{bad_pod, documents, good_container, good_pod, labelled, restarted, selecting_workload};
-use end_to_end::operator::{Setting, apply, expect_status, get, list, policy};
-use end_to_end::{Controller, Folder, kube_devops, run, service_account, unreachable_kubeconfig};
+use end_to_end::operator::{Setting, apply, expect_module, expect_status, get, list, policy};
+use end_to_end::{Controller, Folder, kube_devops, run, run_with_input, service_account, unreachable_kubeconfig};
 use kube_devops_cluster::permissions::Component;
 use serde_json::{Value, json};
 use test_cluster::{ControlPlane, DEADLINE, Namespace, eventually, pods};
@@ -74,6 +74,97 @@ async fn the_other_checks_of_a_policy_with_rejected_settings_or_an_unknown_bundl
         assert_eq!((condition(&status, "Ready"), &status["healthy"]), (("False", "Invalid"), &json!(false)));
         assert_eq!(condition(&status, "Evaluated"), ("False", "ChecksFailed"));
         assert!(status["message"].as_str().unwrap().contains(reason), "{status}");
+    }
+    Ok(())
+}
+
+/// Replaces the schema of statuses by one that allows any.
+async fn allow_any_status(plane: &ControlPlane) -> Result<()> {
+    let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
+    let patch = json!([{ "op": "replace", "path": path, "value": any }]).to_string();
+    for plural in ["devopspolicies", "policymodules"] {
+        let definition = format!("{plural}.devops.stochastic.io");
+        plane.kubectl(["patch", "crd", &definition, "--type=json", "-p", &patch]).await?;
+    }
+    Ok(())
+}
+
+/// Stores a status as the operator of an earlier version did. The definition of the kind must allow it, which takes effect with a delay.
+async fn store_status(namespace: &Namespace, kind: &str, name: &str, status: &Value) -> Result<()> {
+    let patch = json!({ "status": status }).to_string();
+    eventually(DEADLINE, format!("the status of {name}"), async || {
+        let manager = "--field-manager=kube-devops-operator";
+        namespace.kubectl(["patch", kind, name, "--subresource=status", "--type=merge", manager, "-p", &patch]).await?;
+        let stored = get(namespace, kind, name).await?["status"].take();
+        ensure!(stored == *status, "it is {stored:#}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn statuses_of_an_earlier_version_are_replaced_whatever_their_types_and_owners_are() -> Result<()> {
+    let setting = Setting::start().await?;
+    let namespace = setting.plane.namespace("upgraded").await?;
+    allow_any_status(&setting.plane).await?;
+    let (valid, invalid) = (json!({ "forbidLatestTag": true }), json!({ "bundle": "gone" }));
+    let policies = [
+        ("number", &valid, json!(3)),
+        ("list", &valid, json!(["pod/old: it is old"])),
+        ("invalid-number", &invalid, json!(3)),
+        ("invalid-list", &invalid, json!(["pod/old: it is old"])),
+    ];
+    for (name, spec, violations) in &policies {
+        apply(&namespace, &policy(name, spec)).await?;
+        let old = json!({ "healthScore": 95, "healthy": true, "message": "Healthy (95)", "violations": violations });
+        store_status(&namespace, "devopspolicy", name, &old).await?;
+    }
+    let module = json!({
+        "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": "old" },
+        "spec": { "source": { "configMap": { "name": "gone" } } },
+    });
+    apply(&namespace, &module.to_string()).await?;
+    store_status(&namespace, "policymodule", "old", &json!({ "checks": 3, "bundle": "old" })).await?;
+    run(kube_devops().args(["crd", "install", "--kubeconfig"]).arg(setting.plane.kubeconfig().path())).exits(0);
+    let import = || {
+        let mut command = kube_devops();
+        command.args(["policy", "import", "-", "--force-conflicts", "--kubeconfig"]);
+        run_with_input(command.arg(namespace.kubeconfig().path()), policy("number", &valid))
+    };
+    eventually(DEADLINE, "the API server to use the definitions", async || {
+        let ran = import();
+        ensure!(ran.stderr.contains("the operator of this version replaces it"), "{}", ran.stderr);
+        Ok(())
+    })
+    .await?;
+
+    let operator = setting.operator().await?;
+    for (name, ..) in policies {
+        let is_written =
+            |status: &Value| !condition(status, "Ready").0.is_empty() && status.get("violations").is_none();
+        let status = expect_status(&operator, &namespace, name, "the fields of this version", is_written).await?;
+        if name.starts_with("invalid") {
+            assert_eq!((condition(&status, "Ready"), &status["healthy"]), (("False", "Invalid"), &json!(false)));
+            assert_eq!(status.get("healthScore"), None, "{status}");
+        } else {
+            assert_eq!(condition(&status, "Ready"), ("True", "Valid"));
+            assert_eq!((&status["healthScore"], &status["message"]), (&json!(100), &json!("Healthy")));
+        }
+    }
+    let status = expect_module(&operator, &namespace, "old", "SourceInvalid", "there is no ConfigMap gone").await?;
+    assert_eq!((status.get("checks"), status.get("bundle")), (None, None), "{status}");
+    import().exits(0);
+
+    // From now on, the status follows the pods.
+    apply(&namespace, &bad_pod("bad").to_string()).await?;
+    let is_found = |status: &Value| status["violationsByCheck"]["latest-tag"] == 1;
+    expect_status(&operator, &namespace, "number", "the pod", is_found).await?;
+    namespace.kubectl(["delete", "pod", "bad", "--wait=false"]).await?;
+    let is_gone = |status: &Value| status["violationCount"] == 0 && status.get("violations").is_none();
+    expect_status(&operator, &namespace, "number", "no pod", is_gone).await?;
+    for text in ["failed to write", "stepping down", "another client changes the status"] {
+        assert!(!operator.log().contains(text), "{}", operator.log());
     }
     Ok(())
 }

@@ -10,7 +10,11 @@ use crate::apply_patch::apply_patch;
 use crate::connection::Connection;
 use crate::install::ApplyOutcome;
 use crate::key::ObjectKey;
-use crate::{ClusterError, is_not_served};
+use crate::{ClusterError, is_mistyped, is_not_served};
+
+/// What corrects a stored field that has another type than in the schema.
+const MISTYPED: &str = "the stored status is that of an earlier version, and the operator of this version replaces it: start the operator, \
+                        and run this command again";
 
 /// The options of an apply.
 #[derive(Debug, Clone)]
@@ -161,6 +165,9 @@ fn apply_error(connection: &Connection, key: &ObjectKey, error: Error) -> ApplyE
     match &error {
         Error::Api(status) if status.is_conflict() && message.starts_with("Apply failed") => {
             ApplyError::Conflict(message)
+        }
+        Error::Api(status) if is_mistyped(status) && message.contains(": .status") => {
+            ApplyError::Rejected(format!("{message}\n{MISTYPED}"))
         }
         Error::Api(status) if matches!(status.code, 400 | 422 | 500) && !message.contains("webhook") => {
             ApplyError::Invalid(message)

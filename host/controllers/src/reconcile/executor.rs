@@ -5,22 +5,19 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{ApiResource, DeleteParams, ListParams, ObjectMeta, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::runtime::events::{Event, EventType, Recorder};
-use kube::{Api, Client, Resource, ResourceExt};
-use kube_devops_cluster::apply_patch::apply_patch;
+use kube::{Api, Client, ResourceExt};
 use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
 use kube_devops_cluster::finalizer::{self, FINALIZER};
-use kube_devops_cluster::install::FIELD_MANAGER;
 use kube_devops_cluster::key::ObjectKey;
-use kube_devops_cluster::lenient::WatchedPolicy;
 use kube_devops_cluster::metadata;
 use kube_devops_cluster::owner;
 use kube_devops_cluster::pages::{self, is_expired};
+use kube_devops_cluster::status;
 use kube_devops_cluster::{is_unavailability, request_failure};
 use kube_devops_core::text::{cut, escape_controls};
 use kube_devops_remediation::{Ended, JobResult, check, follow, remediate};
-use serde_json::json;
 use tokio::time::timeout;
 
 use super::audit::FINGERPRINT;
@@ -86,7 +83,7 @@ impl Executor {
         match write {
             Write::AddFinalizer { policy } => none_if_gone(self.add_finalizer(&policy).await),
             Write::RemoveFinalizer { policy } => none_if_gone(self.remove_finalizer(&policy).await),
-            Write::Status { policy, status } => none_if_gone(self.apply_status(&policy, status).await),
+            Write::Status { policy, status } => none_if_gone(self.write_status(&policy, status).await),
             Write::Audit { record, fingerprint, surplus } => self.create_audit(&record, fingerprint, surplus).await,
             Write::Events(events) => {
                 for mut event in events {
@@ -167,25 +164,12 @@ impl Executor {
         Ok(Some(WriteResult::Audit { name: record.name_any(), fingerprint, removed }))
     }
 
-    async fn apply_status(
+    async fn write_status(
         &self,
         policy: &DevOpsPolicy,
         status: Box<DevOpsPolicyStatus>,
     ) -> Result<WriteResult, kube::Error> {
-        let patch = json!({
-            "apiVersion": DevOpsPolicy::api_version(&()),
-            "kind": DevOpsPolicy::kind(&()),
-            // The uid keeps the status of a deleted policy out of a new policy of the same name.
-            "metadata": { "name": policy.name_any(), "uid": policy.uid() },
-            "status": &status,
-        });
-        let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let api: Api<WatchedPolicy> = Api::namespaced_with(
-            self.client.clone(),
-            &policy.namespace().unwrap_or_default(),
-            &ApiResource::erase::<DevOpsPolicy>(&()),
-        );
-        api.patch_status(&policy.name_any(), &parameters, &apply_patch(&patch)?).await?;
+        status::write(self.client.clone(), policy, &*status).await?;
         Ok(WriteResult::Status(status))
     }
 
