@@ -44,6 +44,9 @@ pub enum RulesError {
     /// A rule.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// There are none.
+    #[error("the policy enables no check")]
+    NoChecks,
 }
 
 impl RulesError {
@@ -57,6 +60,7 @@ impl RulesError {
         match self {
             Self::Spec(SpecError::UnknownBundle { .. }) => true,
             Self::Rule(error) => error.is_temporary(),
+            Self::NoChecks => false,
         }
     }
 }
@@ -74,8 +78,10 @@ pub fn possible_rules(
         Ok(rules) => (rules, None),
         Err(error) => (Vec::new(), Some(RulesError::from(error))),
     };
-    let (rules, errors) = checks.possible_rules(&policy_of(name, spec, of_bundle), deadline, only_prompt);
-    let errors = unknown_bundle.into_iter().chain(errors.into_iter().map(RulesError::from)).collect();
+    let policy = policy_of(name, spec, of_bundle);
+    let no_checks = (unknown_bundle.is_none() && policy.rules.is_empty()).then_some(RulesError::NoChecks);
+    let (rules, errors) = checks.possible_rules(&policy, deadline, only_prompt);
+    let errors = unknown_bundle.into_iter().chain(no_checks).chain(errors.into_iter().map(RulesError::from)).collect();
     PossibleRules { rules, errors }
 }
 
@@ -265,6 +271,25 @@ mod tests {
         let subject = testing::pod("web");
         let [evaluation] = &possible.evaluate(&[&subject])[..] else { panic!("one per subject") };
         assert_eq!(evaluation.errors.len(), 2, "what was not evaluated is no pass: {:?}", evaluation.errors);
+    }
+
+    #[test]
+    fn a_policy_that_enables_no_check_evaluates_nothing() {
+        let errors = |spec: Value| {
+            let spec: DevOpsPolicySpec = serde_json::from_value(spec).unwrap();
+            let possible = possible_rules("off", &spec, &checks(), Instant::now(), false);
+            let subject = testing::pod("web");
+            let [evaluation] = &possible.evaluate(&[&subject])[..] else { panic!("one per subject") };
+            assert!(evaluation.compliance.is_empty());
+            possible.errors
+        };
+        for spec in [json!({}), json!({ "forbidLatestTag": false, "requireLivenessProbe": false })] {
+            assert_eq!(errors(spec), [RulesError::NoChecks]);
+        }
+        assert_eq!(errors(json!({ "maxRestartCount": 3 })), [], "it enables a check, whose module is not loaded here");
+        let unknown = SpecError::UnknownBundle { name: "gone".to_owned() };
+        assert_eq!(errors(json!({ "bundle": "gone" })), [RulesError::Spec(unknown)], "it may enable some");
+        assert!(!RulesError::NoChecks.is_temporary());
     }
 
     #[test]

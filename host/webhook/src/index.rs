@@ -26,12 +26,19 @@ const SLOW_EVALUATIONS: usize = 100;
 pub struct AppliedPolicy {
     /// Its name.
     pub name: Arc<str>,
-    /// Its rules of the checks of the program; `None` if its spec cannot be read.
+    /// Its rules of the checks of the program; `None` if its spec cannot be read, or if it enables no check.
     pub rules: Option<Arc<RuleSet>>,
     /// Its rules of the checks of added modules, if there are any.
     pub added: Option<Arc<RuleSet>>,
     /// Why its other rules could not be created.
     pub failures: Vec<EvaluationFailure>,
+}
+
+impl AppliedPolicy {
+    /// Whether it says anything about requests.
+    fn applies(&self) -> bool {
+        self.rules.is_some() || self.added.is_some() || !self.failures.is_empty()
+    }
 }
 
 /// The policies of a namespace, by name.
@@ -224,6 +231,24 @@ mod tests {
         assert!(policies.is_slow());
         policies.evaluated(false);
         assert!(!policies.is_slow());
+    }
+
+    #[test]
+    fn a_policy_that_enables_no_check_does_not_apply() {
+        let index = Arc::new(PolicyIndex::default());
+        let mut indexer = Indexer::new(Arc::new(Checks::new(BTreeMap::new(), Limits::default())), index.clone());
+        let mut set = |name: &str, forbids: bool| {
+            let metadata = json!({ "name": name, "namespace": "shop" });
+            let policy = json!({ "metadata": metadata, "spec": { "forbidLatestTag": forbids } });
+            indexer.apply(Event::Apply(serde_json::from_value(policy).unwrap_or_else(|error| panic!("{error}"))));
+            let policies = index.of("shop");
+            let names = policies.iter().flat_map(|policies| &policies.policies).map(|policy| policy.name.to_string());
+            names.collect::<Vec<String>>()
+        };
+        assert_eq!(set("strict", false), [""; 0]);
+        assert_eq!(set("strict", true), ["strict"]);
+        assert_eq!(set("other", false), ["strict"]);
+        assert_eq!(set("strict", false), [""; 0]);
     }
 
     #[test]

@@ -113,6 +113,8 @@ pub enum Verdict {
     },
     /// It is an invalid policy or module.
     Invalid(String),
+    /// It is a policy that is admitted with a warning.
+    Warned(String),
 }
 
 impl Verdict {
@@ -154,7 +156,7 @@ impl Verdict {
             _ if !allowed => 3,
             Self::Skipped => 0,
             Self::Evaluated { violations, .. } if violations.is_empty() => 1,
-            Self::Evaluated { .. } | Self::Invalid(_) => 2,
+            Self::Evaluated { .. } | Self::Invalid(_) | Self::Warned(_) => 2,
         }
     }
 
@@ -162,7 +164,7 @@ impl Verdict {
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Evaluated { failures, .. } => failures.first().map(|failure| failure.reason),
-            Self::Skipped | Self::Invalid(_) => None,
+            Self::Skipped | Self::Invalid(_) | Self::Warned(_) => None,
         }
     }
 
@@ -176,6 +178,7 @@ impl Verdict {
                 let message = cut(&escape_controls(reason), MAX_LINE_LENGTH);
                 response.status = Some(Denial { code: 422, reason: "Invalid", message });
             }
+            Self::Warned(text) => response.warnings.push(cut(&escape_controls(text), MAX_WARNING_LENGTH)),
             Self::Evaluated { subject, violations, failures, is_controlled } => {
                 let deny = if *is_controlled { None } else { response_policy.deny };
                 response_policy.evaluated(&mut response, subject, violations, failures, deny);

@@ -78,6 +78,27 @@ async fn the_other_checks_of_a_policy_with_rejected_settings_or_an_unknown_bundl
     Ok(())
 }
 
+#[tokio::test]
+async fn a_policy_that_enables_no_check_is_never_healthy() -> Result<()> {
+    let setting = Setting::start().await?;
+    let (operator, namespace) = (setting.operator().await?, setting.plane.namespace("off").await?);
+    apply(&namespace, &policy("switched", &json!({ "forbidLatestTag": true }))).await?;
+    apply(&namespace, &good_pod("good").to_string()).await?;
+    expect_status(&operator, &namespace, "switched", "a score", |status| status["healthScore"] == 100).await?;
+    apply(&namespace, &policy("switched", &json!({ "forbidLatestTag": false }))).await?;
+    let is_off = |status: &Value| condition(status, "Ready") == ("False", "NoChecks");
+    let status = expect_status(&operator, &namespace, "switched", "no check", is_off).await?;
+    assert_eq!((&status["message"], &status["healthy"]), (&json!("Not evaluated"), &json!(false)));
+    assert_eq!(condition(&status, "Evaluated"), ("False", "NoChecks"));
+    for result in ["healthScore", "compliance", "violationCount"] {
+        assert_eq!(status.get(result), None, "{status}");
+    }
+    let series = |name: &str| format!("{name}{{namespace=\"{}\",policy=\"switched\"}}", namespace.name());
+    operator.expect_metric(&series("devopspolicy_evaluation_complete"), Some(0.0)).await?;
+    operator.expect_metric(&series("devopspolicy_health_score"), None).await?;
+    Ok(())
+}
+
 /// Replaces the schema of statuses by one that allows any.
 async fn allow_any_status(plane: &ControlPlane) -> Result<()> {
     let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });

@@ -151,6 +151,30 @@ async fn an_update_is_denied_if_it_changes_the_pods_or_adds_violations() -> Resu
 }
 
 #[tokio::test]
+async fn a_policy_that_enables_no_check_causes_a_warning_and_evaluates_no_request() -> Result<()> {
+    let setting = Setting::start().await?;
+    let webhook = Webhook::start(&setting, &["--fail-closed"]).await?;
+    let namespace = setting.plane.namespace("off").await?;
+    apply_policy(&webhook.process, &namespace, &policy("switched", &json!({ "forbidLatestTag": true }))).await?;
+    let text = warnings(&namespace, &["run", "before", "--image=nginx:latest", "--dry-run=server"]).await?;
+    assert!(text.contains("uses the tag latest"), "{text}");
+    let off = json!({ "spec": { "forbidLatestTag": false } }).to_string();
+    let patch = ["patch", "devopspolicy", "switched", "--type=merge", "-p", &off];
+    assert_eq!(warnings(&namespace, &patch).await?, "Warning: the policy enables no check\n");
+    let allowed = || webhook.process.metric("webhook_requests_total{verdict=\"allowed\"}");
+    let before = allowed()?;
+    eventually(DEADLINE, "no request to be evaluated", async || {
+        let text = warnings(&namespace, &["run", "after", "--image=nginx:latest", "--dry-run=server"]).await?;
+        ensure!(text.is_empty(), "{text}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(allowed()?, before, "it is skipped");
+    assert_eq!(webhook.process.sum("webhook_evaluation_failures_total")?, 0.0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn objects_are_evaluated_under_all_policies_of_their_namespace_only() -> Result<()> {
     let setting = Setting::start().await?;
     let webhook = Webhook::start(&setting, &["--deny-severity", "medium", "--system-namespace", "excluded"]).await?;

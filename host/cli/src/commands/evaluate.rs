@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use kube_devops_cluster::policies;
+use kube_devops_cluster::policies::{self, RulesError};
 use kube_devops_core::report::{Extent, ReportError};
 use kube_devops_core::text::number;
 use kube_devops_core::{CheckInfo, CheckOutcome, Needs, Policy, Report, Stage, Subject, SystemNamespaces};
@@ -119,7 +119,7 @@ fn read_policy(file: &Path, checks: &Checks) -> Result<Policy> {
     let name = object.metadata.name.unwrap_or_default();
     let policy = policies::policy(&name, &object.spec, checks).with_context(|| format!("{place}: invalid policy"))?;
     if policy.rules.is_empty() {
-        bail!("{place}: the policy enables no check");
+        bail!("{place}: {}", RulesError::NoChecks);
     }
     Ok(policy)
 }

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_devops_cluster::crd::condition::{Conditions, ENFORCED, EVALUATED, MAX_MESSAGE_LENGTH, READY};
 use kube_devops_cluster::crd::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, WorkloadStatus};
 use kube_devops_cluster::lenient::unreadable_spec;
+use kube_devops_cluster::policies::RulesError;
 use kube_devops_core::score::Classification;
 use kube_devops_core::text::{cut, escape_controls, number};
 use kube_devops_core::{Severity, Totals, Violation};
@@ -19,6 +20,8 @@ const MAX_VIOLATIONS: usize = 100;
 /// The longest line of them, in bytes.
 const MAX_LINE_LENGTH: usize = 512;
 
+/// The reason of the conditions of a policy that enables no check.
+const NO_CHECKS: &str = "NoChecks";
 /// The reason of the condition `Enforced` of a policy that does not enforce.
 pub const AUDIT: &str = "Audit";
 /// Its reason while there is no audit result.
@@ -125,7 +128,7 @@ impl<'a> PolicyConditions<'a> {
 
     fn ready(&self, found: &Found<'_>) -> Condition {
         if let Some(error) = found.errors.first() {
-            return self.of(READY, false, "Invalid", &and_more(error, found.errors.len() - 1));
+            return self.of(READY, false, reason(error), &and_more(error, found.errors.len() - 1));
         }
         if found.missing.is_empty() {
             return self.of(READY, true, "Valid", "the settings of every check are valid");
@@ -140,15 +143,16 @@ impl<'a> PolicyConditions<'a> {
         let Some(first) = errors.first() else {
             return self.of(EVALUATED, true, "Evaluated", "every check evaluated every pod that it applies to");
         };
-        self.of(EVALUATED, false, "ChecksFailed", &and_more(first, errors.len() - 1))
+        let reason = if found.errors.contains(&RulesError::NoChecks) { NO_CHECKS } else { "ChecksFailed" };
+        self.of(EVALUATED, false, reason, &and_more(first, errors.len() - 1))
     }
 
     fn enforced(&self, mode: EnforcementMode, state: &PolicyState, remediation: &RemediationState) -> Condition {
         if mode == EnforcementMode::Audit {
             return self.of(ENFORCED, false, AUDIT, "enforcementMode is audit: workloads are not changed");
         }
-        if let PolicyState::Evaluated(Found { errors: [_, ..], .. }) = state {
-            return self.of(ENFORCED, false, "Invalid", "the policy is invalid: workloads are not changed");
+        if let PolicyState::Evaluated(Found { errors: [error, ..], .. }) = state {
+            return self.of(ENFORCED, false, reason(error), "the policy is invalid: workloads are not changed");
         }
         if let Some((reason, message)) = remediation.obstacle.map(Obstacle::texts) {
             return self.of(ENFORCED, false, reason, message);
@@ -172,11 +176,21 @@ impl<'a> PolicyConditions<'a> {
     }
 }
 
+/// The reason of the conditions of a policy whose rules have this error.
+fn reason(error: &RulesError) -> &'static str {
+    match error {
+        RulesError::NoChecks => NO_CHECKS,
+        RulesError::Spec(_) | RulesError::Rule(_) => "Invalid",
+    }
+}
+
 /// Adds the numbers and violations to a status.
 fn with_results(found: &Found<'_>, status: DevOpsPolicyStatus) -> DevOpsPolicyStatus {
     let total = found.total();
     let line = |violation: &Violation| cut(&escape_controls(&violation.line()), MAX_LINE_LENGTH);
-    let invalid = found.errors.first().map(|error| cut(&escape_controls(&error.to_string()), MAX_MESSAGE_LENGTH));
+    // The classification of a policy without checks is all there is to say.
+    let invalid = found.errors.first().filter(|error| **error != RulesError::NoChecks);
+    let invalid = invalid.map(|error| cut(&escape_controls(&error.to_string()), MAX_MESSAGE_LENGTH));
     let message = invalid.or_else(|| Some(found.classification()));
     if !found.has_score() {
         return DevOpsPolicyStatus { healthy: Some(false), message, ..status };
@@ -364,6 +378,23 @@ mod tests {
         let without_pods = status(&Ledger::default());
         assert_eq!((without_pods.health_score, without_pods.healthy), (None, Some(false)));
         assert_eq!(without_pods.conditions[1].reason, "ChecksFailed");
+    }
+
+    #[test]
+    fn a_policy_that_enables_no_check_is_not_evaluated_and_never_healthy() {
+        let mut pods = Ledger::default();
+        let errors = vec![RulesError::NoChecks.to_string()];
+        pods.set(&"a".into(), Evaluation { errors, ..Evaluation::default() });
+        let mut policy = policy();
+        policy.spec.enforcement_mode = EnforcementMode::Enforce;
+        for ledger in [Ledger::default(), pods] {
+            let found = Found { ledger: &ledger, missing: Vec::new(), errors: &[RulesError::NoChecks] };
+            let status = status(&policy, &PolicyState::Evaluated(found), RemediationState::default(), now());
+            assert_eq!((status.health_score, status.compliance, status.healthy), (None, None, Some(false)));
+            assert_eq!(status.message.as_deref(), Some("Not evaluated"));
+            let is_none = |condition: &Condition| condition.status == "False" && condition.reason == "NoChecks";
+            assert!(status.conditions.len() == 3 && status.conditions.iter().all(is_none), "{:?}", status.conditions);
+        }
     }
 
     #[test]

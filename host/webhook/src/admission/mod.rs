@@ -262,7 +262,7 @@ fn log(request: &Header<'_>, verdict: &Verdict, response: &Response) {
     if !response.allowed {
         let what = match verdict {
             Verdict::Evaluated { subject, .. } => Cow::Owned(shown(subject)),
-            Verdict::Skipped | Verdict::Invalid(_) => Cow::Borrowed("the policy or module"),
+            Verdict::Skipped | Verdict::Invalid(_) | Verdict::Warned(_) => Cow::Borrowed("the policy or module"),
         };
         let violations = response.audit_annotations.get("violations").map_or("", String::as_str);
         tracing::info!(

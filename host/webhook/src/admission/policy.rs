@@ -38,12 +38,17 @@ pub fn verdict(checks: &Checks, body: &[u8], deadline: Instant) -> Verdict {
 
 fn rules(policy: &DevOpsPolicy, checks: &Checks, deadline: Instant) -> Result<RuleSet, RulesError> {
     let rules = policies::policy(&policy.name_any(), &policy.spec, checks)?;
+    if rules.rules.is_empty() {
+        return Err(RulesError::NoChecks);
+    }
     Ok(checks.rule_set_until(&rules, Some(deadline))?)
 }
 
 /// The verdict about a policy whose rules cannot be created.
 fn rejection(error: &RulesError) -> Verdict {
     let reason = match error {
+        // The API server accepts it as well: it is the way to switch a policy off.
+        RulesError::NoChecks => return Verdict::Warned(error.to_string()),
         // The module of the bundle may not be loaded yet.
         RulesError::Spec(_) => Reason::CheckFailed,
         RulesError::Rule(rule) => Reason::of_rule(rule),
@@ -104,9 +109,9 @@ mod tests {
         let checks = Checks::new(BTreeMap::new(), Limits::default());
         let no_checks = json!({ "metadata": { "name": "empty" }, "spec": {} });
         let verdict = |body: &[u8]| verdict(&checks, body, Instant::now());
-        let valid = verdict(&review(no_checks.clone(), Value::Null));
-        let Verdict::Evaluated { subject, .. } = &valid else { panic!("{valid:?}") };
-        assert_eq!(subject, "DevOpsPolicy empty");
+        let warned = Verdict::Warned("the policy enables no check".to_owned());
+        assert_eq!(verdict(&review(no_checks.clone(), Value::Null)), warned);
+        assert_eq!(verdict(&review(policy(false), Value::Null)), warned);
         let unknown = verdict(&review(policy(true), Value::Null));
         assert_eq!(unknown.reason(), Some(Reason::CheckFailed), "its module may not be loaded yet");
         assert_eq!(verdict(&review(no_checks.clone(), no_checks)), Verdict::Skipped);

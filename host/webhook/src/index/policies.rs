@@ -40,10 +40,12 @@ fn failure(policy: &str, reason: Reason, cause: impl Display) -> EvaluationFailu
     EvaluationFailure { reason, text: format!("policy {policy}{problem}: {cause}") }
 }
 
-fn reason(error: &RulesError) -> Reason {
+/// The reason why requests cannot be evaluated because of this error, if it is one.
+fn reason(error: &RulesError) -> Option<Reason> {
     match error {
-        RulesError::Spec(_) => Reason::InvalidPolicy,
-        RulesError::Rule(error) => Reason::of_rule(error),
+        RulesError::Spec(_) => Some(Reason::InvalidPolicy),
+        RulesError::Rule(error) => Some(Reason::of_rule(error)),
+        RulesError::NoChecks => None,
     }
 }
 
@@ -186,10 +188,12 @@ impl Policies {
                 let PossibleRules { rules, errors } =
                     policies::possible_rules(&key.name, spec, &self.checks, deadline, only_prompt);
                 self.note_errors(key, &errors, now);
-                let failures = errors.iter().map(|error| failure(&key.name, reason(error), error)).collect();
+                let failures = errors.iter().filter_map(|error| Some(failure(&key.name, reason(error)?, error)));
                 let (rules, added) = rules.by_origin();
                 let added = (!added.is_empty()).then(|| Arc::new(added));
-                (Some(Arc::new(rules)), added, failures, !errors.iter().any(RulesError::is_not_called))
+                // Without checks, there is nothing that could not be evaluated.
+                let rules = (!errors.contains(&RulesError::NoChecks)).then(|| Arc::new(rules));
+                (rules, added, failures.collect(), !errors.iter().any(RulesError::is_not_called))
             }
             Err(error) => {
                 let message = unreadable_spec(error);
@@ -204,7 +208,7 @@ impl Policies {
         let called = || errors.iter().filter(|error| !error.is_not_called());
         for error in called() {
             let retrying = if error.is_temporary() { ", retrying" } else { "" };
-            tracing::warn!(policy = %key, "failed to create a rule of the policy{retrying}: {error}");
+            tracing::warn!(policy = %key, "not every rule of the policy is evaluated{retrying}: {error}");
         }
         if called().any(RulesError::is_temporary) {
             let backoff = self.retries.entry(key.clone());
@@ -216,7 +220,8 @@ impl Policies {
 
     fn publish(&self, namespace: &Arc<str>) {
         let policies = self.known.range(first_of(namespace)..).take_while(|(key, _)| key.namespace == *namespace);
-        self.index.set(namespace, policies.map(|(_, (_, applied))| applied.clone()).collect());
+        let policies = policies.map(|(_, (_, applied))| applied).filter(|applied| applied.applies());
+        self.index.set(namespace, policies.cloned().collect());
     }
 }
 

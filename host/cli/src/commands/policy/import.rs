@@ -10,7 +10,8 @@ use kube_devops_cluster::gitops::prune::Deleted;
 use kube_devops_cluster::gitops::{self, Applied, ApplyError, ApplyOptions, prune};
 use kube_devops_cluster::install::ApplyOutcome;
 use kube_devops_cluster::key::ObjectKey;
-use kube_devops_cluster::{policies, policy_file};
+use kube_devops_cluster::policies::{self, RulesError};
+use kube_devops_cluster::policy_file;
 use kube_devops_core::text::number;
 
 use super::files::{self, DeclaredPolicy, PolicyFiles};
@@ -134,7 +135,7 @@ fn warning(policy: &DeclaredPolicy, outcome: ApplyOutcome) -> Option<String> {
     let reason = match policy_file::check(&policy.value) {
         // The custom resources of the cluster are of another version.
         Err(reason) if outcome != ApplyOutcome::Unchanged => reason.to_string(),
-        Ok(read) if policies::enables_no_check(&read.spec) => "the policy enables no check".to_owned(),
+        Ok(read) if policies::enables_no_check(&read.spec) => RulesError::NoChecks.to_string(),
         _ => return None,
     };
     Some(format!("{}: DevOpsPolicy {}: {reason}", policy.place, policy.key))
