@@ -2,10 +2,10 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use end_to_end::{Folder, Ran, kube_devops, root, run};
 use serde_json::{Value, json};
-use test_cluster::{Builder, ControlPlane};
+use test_cluster::{Builder, ControlPlane, DEADLINE, eventually};
 use tokio::sync::OnceCell;
 
 const NAMES: [&str; 3] = [
@@ -370,6 +370,34 @@ async fn a_status_update_changes_neither_the_spec_nor_the_generation() -> Result
     let object: Value = serde_json::from_str(&plane.kubectl(["get", "dop", "status", "-o", "json"]).await?)?;
     assert_eq!(object["spec"]["forbidLatestTag"], true);
     assert_eq!((&object["metadata"]["generation"], &object["status"]["healthScore"]), (&json!(1), &json!(50)));
+    Ok(())
+}
+
+/// A definition of an earlier version accepted quantities that cannot be parsed.
+#[tokio::test]
+async fn a_stored_quantity_that_cannot_be_parsed_does_not_prevent_status_updates() -> Result<()> {
+    let plane = api_server().start().await?;
+    install(&plane).exits(0);
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/defaultResources";
+    let any = json!({ "type": "object", "additionalProperties": { "type": "string" } });
+    let patch = json!([{ "op": "replace", "path": path, "value": any }]).to_string();
+    plane.kubectl(["patch", "crd", NAMES[0], "--type=json", "-p", &patch]).await?;
+    let resources = json!({ "cpuRequest": "100m", "cpuLimit": "lots", "memoryRequest": "much", "memoryLimit": "1Gi" });
+    let spec = json!({ "forbidLatestTag": true, "defaultResources": resources });
+    eventually(DEADLINE, "the API server to accept any quantity", async || create(&plane, &policy("old", &spec)).await)
+        .await?;
+    install(&plane).exits(0);
+    eventually(DEADLINE, "the API server to reject it", async || {
+        let rejected = create(&plane, &policy("new", &spec)).await;
+        if rejected.is_ok() {
+            plane.kubectl(["delete", "dop", "new"]).await?;
+        }
+        ensure!(rejected.is_err(), "it was created");
+        Ok(())
+    })
+    .await?;
+    let status = json!({ "status": { "healthScore": 50 } }).to_string();
+    plane.kubectl(["patch", "dop", "old", "--subresource=status", "--type=merge", "-p", &status]).await?;
     Ok(())
 }
 

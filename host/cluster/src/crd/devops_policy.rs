@@ -185,12 +185,15 @@ pub struct DefaultProbe {
 /// The requests and limits that enforcement adds.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
+// A rule that fails on a stored value, instead of being false, would also reject changes of the status.
 #[x_kube(
     validation = Rule::new(
-        "!has(self.cpuRequest) || !has(self.cpuLimit) || quantity(self.cpuRequest).compareTo(quantity(self.cpuLimit)) <= 0"
+        "!has(self.cpuRequest) || !has(self.cpuLimit) || !isQuantity(self.cpuRequest) || \
+         !isQuantity(self.cpuLimit) || quantity(self.cpuRequest).compareTo(quantity(self.cpuLimit)) <= 0"
     ).message(CPU_OVER_LIMIT),
     validation = Rule::new(
-        "!has(self.memoryRequest) || !has(self.memoryLimit) || quantity(self.memoryRequest).compareTo(quantity(self.memoryLimit)) <= 0"
+        "!has(self.memoryRequest) || !has(self.memoryLimit) || !isQuantity(self.memoryRequest) || \
+         !isQuantity(self.memoryLimit) || quantity(self.memoryRequest).compareTo(quantity(self.memoryLimit)) <= 0"
     ).message(MEMORY_OVER_LIMIT),
     validation = Rule::new(
         "has(self.cpuRequest) || has(self.cpuLimit) || has(self.memoryRequest) || has(self.memoryLimit)"
