@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::apply_patch::apply_patch;
 use crate::connection::Connection;
+use crate::outdated::outdated;
 use crate::{ClusterError, crd};
 
 /// The field manager of this program.
@@ -126,50 +127,13 @@ pub async fn check(connection: &Connection) -> Result<Result<(), String>, Cluste
         let found = api.get_opt(&name).await.map_err(|error| connection.error(error, &format!("read {name}")))?;
         let missing = match found {
             None => Some(format!("{name} does not exist")),
-            Some(found) => missing(&definition, &found).map(|field| format!("{name} is outdated: {field} is missing")),
+            Some(found) => outdated(&definition, &found).map(|reason| format!("{name} is outdated: {reason}")),
         };
         if let Some(missing) = missing {
             return Ok(Err(format!("{missing}; run `kube-devops crd install`")));
         }
     }
     Ok(Ok(()))
-}
-
-/// The first field of a definition that the installed one does not have. API servers drop such fields without an error. A later
-/// definition has all of them.
-fn missing(definition: &CustomResourceDefinition, installed: &CustomResourceDefinition) -> Option<String> {
-    definition.spec.versions.iter().find_map(|version| {
-        let Some(found) = installed.spec.versions.iter().find(|found| found.name == version.name && found.served)
-        else {
-            return Some(format!("the version {}", version.name));
-        };
-        let [expected, found] =
-            [version, found].map(|version| serde_json::to_value(&version.schema).unwrap_or_default());
-        missing_property(&expected["openAPIV3Schema"], &found["openAPIV3Schema"], "")
-    })
-}
-
-/// The path of the first property of a schema that another one does not have.
-fn missing_property(expected: &Value, found: &Value, path: &str) -> Option<String> {
-    for (name, property) in expected["properties"].as_object().into_iter().flatten() {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        match found["properties"].get(name) {
-            None => return Some(path),
-            Some(found) => {
-                if let Some(missing) = missing_property(property, found, &path) {
-                    return Some(missing);
-                }
-            }
-        }
-    }
-    for (below, suffix) in [("items", "[]"), ("additionalProperties", ".*")] {
-        if let Some(expected) = expected.get(below)
-            && let Some(missing) = missing_property(expected, &found[below], &format!("{path}{suffix}"))
-        {
-            return Some(missing);
-        }
-    }
-    None
 }
 
 async fn wait_until_established(
@@ -235,34 +199,5 @@ mod tests {
         let only = json!([{ "manager": "helm", "operation": "Apply", "fieldsV1": { "f:spec": {} } }]);
         assert_eq!(without_owners(&entries(only)), None, "an empty list would be ignored");
         assert_eq!(without_owners(&[]), None);
-    }
-
-    #[test]
-    fn a_definition_is_outdated_if_it_lacks_a_field_at_any_depth_or_a_version() {
-        for definition in crd::definitions() {
-            assert_eq!(missing(&definition, &definition), None);
-            let mut other = definition.clone();
-            other.spec.versions[0].name = "v0".to_owned();
-            let version = &definition.spec.versions[0].name;
-            assert_eq!(missing(&definition, &other), Some(format!("the version {version}")));
-        }
-        let leaf = json!({ "type": "string" });
-        let expected = json!({ "properties": { "spec": { "properties": {
-            "a": leaf,
-            "list": { "items": { "properties": { "b": leaf } } },
-            "map": { "additionalProperties": { "properties": { "c": leaf } } },
-        } } } });
-        let without = |pointer: &str, name: &str| {
-            let mut found = expected.clone();
-            found.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(name);
-            missing_property(&expected, &found, "")
-        };
-        assert_eq!(without("/properties/spec/properties", "a").unwrap(), "spec.a");
-        assert_eq!(without("/properties/spec/properties/list/items/properties", "b").unwrap(), "spec.list[].b");
-        let map = "/properties/spec/properties/map/additionalProperties/properties";
-        assert_eq!(without(map, "c").unwrap(), "spec.map.*.c");
-        let later = json!({ "properties": { "spec": { "properties": { "a": leaf, "d": leaf } } } });
-        let earlier = json!({ "properties": { "spec": { "properties": { "a": leaf } } } });
-        assert_eq!(missing_property(&earlier, &later, ""), None, "a later definition");
     }
 }

@@ -26,6 +26,7 @@ pub mod key;
 pub mod lenient;
 pub mod managed_fields;
 pub mod metadata;
+mod outdated;
 pub mod owner;
 pub mod pages;
 pub mod permissions;

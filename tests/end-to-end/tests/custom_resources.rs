@@ -123,6 +123,13 @@ async fn the_check_of_an_installation_reports_outdated_and_missing_definitions()
     let text = check();
     let outdated = format!("resources   FAILED: {} is outdated: spec.grants is missing{advice}", NAMES[2]);
     assert!(text.starts_with(&outdated), "{text}");
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/maxRestartCount";
+    let string = json!([{ "op": "replace", "path": path, "value": { "type": "string" } }]).to_string();
+    plane.kubectl(["patch", "crd", NAMES[0], "--type=json", "-p", &string]).await?;
+    let text = check();
+    let reason = "spec.maxRestartCount has the type string instead of integer";
+    let outdated = format!("resources   FAILED: {} is outdated: {reason}{advice}", NAMES[0]);
+    assert!(text.starts_with(&outdated), "{text}");
     Ok(())
 }
 
