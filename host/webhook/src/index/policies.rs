@@ -156,8 +156,10 @@ impl Policies {
     }
 
     fn create_again(&mut self, key: &ObjectKey, deadline: std::time::Instant, only_prompt: bool, now: Instant) {
-        let Some((spec, _)) = self.known.get(key) else { return drop(self.retries.remove(key)) };
-        let spec = spec.clone();
+        let Some((spec, _)) = self.known.get(key).cloned() else {
+            self.retries.remove(key);
+            return;
+        };
         let (applied, is_complete) = self.create(key, &spec, deadline, only_prompt, now);
         if !is_complete {
             self.queue.add_slow(key);
