@@ -1,5 +1,5 @@
 //! The next patch, which is recorded in the status of the policy before it is applied: a leader that ends right after a patch could not
-//! write the status any more, and nobody would monitor the rollout.
+//! write the status any more, and the rollout would not be monitored.
 
 use chrono::{DateTime, Utc};
 use kube_devops_cluster::crd::{WorkloadState, WorkloadStatus};

@@ -303,7 +303,7 @@ async fn added_resources_that_a_team_has_copied_in_another_notation_are_not_rele
     let mut manifest = bare_workload("Deployment", "web", &json!({}));
     apply(&namespace, &manifest.to_string()).await?;
     let resources = json!({
-        "enforcementMode": "enforce",
+        "enforcementMode": "enforce", "forbidLatestTag": true,
         "defaultResources": { "cpuRequest": "0.1", "cpuLimit": "1000m", "memoryLimit": "1024Mi" },
     });
     apply(&namespace, &policy("enforcing", &resources)).await?;

@@ -119,6 +119,10 @@ impl LocalWebhook {
             self.indexer.apply(Event::InitApply(serde_json::from_value(object)?));
         }
         self.indexer.apply(Event::InitDone);
+        // Checks of a module that has ever hung are called later.
+        while self.indexer.is_due(tokio::time::Instant::now()) {
+            self.indexer.proceed(tokio::time::Instant::now());
+        }
         Ok(self)
     }
 

@@ -404,7 +404,7 @@ fn an_unreachable_server_is_named() {
     for command in [&["check"][..], &["analyze"], &["list", "pods"], &["crd", "install"]] {
         let ran = call(&folder.path().join("kubeconfig"), command).exits(2);
         assert_eq!(ran.stdout, "");
-        ran.complains(&["error: https://127.0.0.1:1 cannot be reached: ", "refused", "--context"]);
+        ran.complains(&["error: https://127.0.0.1:1 cannot be reached: ", "refused", "is this the right context"]);
     }
 }
 

@@ -120,10 +120,11 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let (started, has_started) = mpsc::channel();
         let work = block_on(runtime, async move {
-            tokio::task::spawn_blocking(move || {
+            let work = tokio::task::spawn_blocking(move || {
                 let _ = started.send(());
                 receiver.recv_timeout(Duration::from_secs(30))
-            })
+            });
+            work.abort_handle()
         });
         has_started.recv_timeout(Duration::from_secs(30)).unwrap();
         assert!(!work.is_finished());
