@@ -240,6 +240,9 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         positions: &[usize],
         limits: &Limits,
     ) -> Result<Vec<Result<Vec<Finding>, CallError>>, CallError> {
+        if findings.is_empty() {
+            return Ok((0..rules).map(|_| Ok(Vec::new())).collect());
+        }
         let mut by_rule: Vec<Result<Listed, CallError>> = (0..rules).map(|_| Ok(Listed::default())).collect();
         let limit = |subject| (self.facts.containers(subject) + 1).saturating_mul(limits.findings_for_each_container);
         for finding in findings {

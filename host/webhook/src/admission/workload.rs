@@ -121,15 +121,14 @@ fn evaluate(
             found.evaluate(subject, policy, rules, time.deadline);
         }
     }
-    let added = policies.policies.iter().any(|policy| policy.added.is_some());
+    let mut left = policies.policies.iter().filter(|policy| policy.added.is_some()).count();
     // Only added modules can use up the places of other namespaces.
-    let place = time.most_slow.filter(|_| added).map(|most| policies.begin_slow_evaluation(most).ok_or(most));
+    let place = time.most_slow.filter(|_| left > 0).map(|most| policies.begin_slow_evaluation(most).ok_or(most));
     if let Some(Err(most)) = place {
         let text = format!("more than {} of the namespace at once", number(most, "slow request"));
         found.failures.push(EvaluationFailure { reason: Reason::Overload, text });
         return (found.violations.list, found.failures);
     }
-    let mut left = policies.policies.iter().filter(|policy| policy.added.is_some()).count();
     for policy in &policies.policies {
         if let Some(rules) = &policy.added {
             let now = Instant::now();
