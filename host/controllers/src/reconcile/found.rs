@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use kube_devops_cluster::policies::RulesError;
+use kube_devops_cluster::rules::PolicyRules;
 use kube_devops_core::score::Classification;
 use kube_devops_core::{Ledger, Totals};
 #[cfg(test)]
@@ -21,6 +22,11 @@ pub struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
+    /// The evaluations by the rules of a policy.
+    pub fn by(rules: &'a dyn PolicyRules, ledger: &'a Ledger) -> Self {
+        Self { ledger, missing: rules.missing(), errors: rules.errors() }
+    }
+
     /// The totals of the evaluations.
     pub fn total(&self) -> &'a Totals {
         self.ledger.total()

@@ -53,15 +53,13 @@ impl Rules {
     /// The evaluations by the rules.
     pub fn found<'a>(&'a self, ledger: &'a Ledger) -> Option<Found<'a>> {
         let Self::Known(rules) = self else { return None };
-        Some(Found { ledger, missing: rules.missing(), errors: rules.errors() })
+        Some(Found::by(&**rules, ledger))
     }
 
     /// The state of the policy, with its evaluations.
     pub fn state<'a>(&'a self, ledger: &'a Ledger) -> PolicyState<'a> {
         match self {
-            Self::Known(rules) => {
-                PolicyState::Evaluated(Found { ledger, missing: rules.missing(), errors: rules.errors() })
-            }
+            Self::Known(rules) => PolicyState::Evaluated(Found::by(&**rules, ledger)),
             Self::Unreadable(reason) => PolicyState::Unreadable(reason),
             Self::SystemNamespace => PolicyState::SystemNamespace,
         }
