@@ -123,8 +123,8 @@ pub fn is_unavailability(error: &Error) -> bool {
     }
 }
 
-/// Whether the API server had no answer of etcd. Every other failure that it responds to with 500 says something about the object, or
-/// about what is installed in the cluster: whatever has no status code of its own.
+/// Whether the API server had no answer of etcd. Every other failure without a specific status code, to which it responds with 500, says
+/// something about the object, or about the components of the cluster.
 fn is_storage_failure(status: &kube::core::Status) -> bool {
     const FAILURES: [&str; 5] =
         ["etcdserver: ", "rpc error: code = ", "context deadline exceeded", "context canceled", "transport is closing"];

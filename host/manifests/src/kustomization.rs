@@ -24,7 +24,7 @@ pub(crate) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", 
 /// The fields with charts that kustomize renders with Helm.
 const CHARTS: [&str; 2] = ["helmCharts", "helmChartInflationGenerator"];
 
-/// The kind of a generator that is a chart, in a file of its own.
+/// The kind of a generator that is a chart, in a separate file.
 const CHART_GENERATOR: &str = "HelmChartInflationGenerator";
 
 /// The maximum length of a URL in messages, in bytes.
