@@ -99,7 +99,7 @@ pub fn remediation(
         return decision;
     }
     let patch = plan::patch(workload, &plan.additions, &job.policy);
-    Decision::Patch { patch, result: JobResult::Patched(patched(workload, &plan.additions, template)) }
+    Decision::Patch { patch, result: JobResult::Patched(patched(&plan.additions, template)) }
 }
 
 /// Decides about a pod template without missing fields, although a pod has violations.
@@ -158,7 +158,7 @@ fn foreign_given_up(workload: &Value) -> Option<Decision> {
 
 /// The patch of a previous leader, or one whose response was lost, by the added fields of the workload.
 fn adopted(workload: &Value, template: String) -> Patched {
-    Patched { what: String::new(), ..patched(workload, &plan::additions(workload), template) }
+    Patched { what: String::new(), ..patched(&plan::additions(workload), template) }
 }
 
 /// Decides about a workload that was patched because of `policy`.
@@ -177,6 +177,7 @@ pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>
     if !is_rolling_out {
         return superseded(workload, failure.as_ref());
     }
+    let rolled_out = || JobResult::RolledOut(settle(workload));
     let reason = match (rollout(workload), failure) {
         (Rollout::Failed(reason), _) | (_, Some(RolloutFailure::Restarted(reason))) => reason,
         _ if step == Step::Adopt => return Decision::Done(JobResult::Patched(adopted(workload, template))),
@@ -189,7 +190,9 @@ pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>
             return Decision::Done(JobResult::InProgress(progress));
         }
         (Rollout::InProgress(progress), _) => return given_up(workload, JobResult::InProgress(progress)),
-        (Rollout::Complete, _) if step == Step::Complete => {
+        // The settle time is that of the fields which the template has now: another policy may have added more of them, or a client
+        // may have edited an added probe.
+        (Rollout::Complete, _) if step == Step::Complete(settle(workload)) => {
             // Another policy has added fields since, and completes the rollout when it has monitored these, too.
             if annotation(workload, PATCHED_BY).is_some_and(|by| by != plan::by(policy)) {
                 return Decision::Done(JobResult::Completed);
@@ -197,10 +200,10 @@ pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>
             let complete = || Decision::Patch { patch: plan::complete(workload), result: JobResult::Completed };
             return match give_up(workload) {
                 None => complete(),
-                Some(_) => foreign_given_up(workload).unwrap_or_else(|| given_up(workload, JobResult::RolledOut)),
+                Some(_) => foreign_given_up(workload).unwrap_or_else(|| given_up(workload, rolled_out())),
             };
         }
-        (Rollout::Complete, _) => return given_up(workload, JobResult::RolledOut),
+        (Rollout::Complete, _) => return given_up(workload, rolled_out()),
     };
     Decision::Revert(reason)
 }
@@ -235,17 +238,18 @@ fn subject(workload: &Value, now: DateTime<Utc>) -> Option<Subject> {
     Some(Subject { object: Some(complete_object(workload.clone())), ..subject })
 }
 
-fn patched(workload: &Value, additions: &[Addition], template: String) -> Patched {
-    Patched {
-        what: description(additions),
-        fields: additions.to_vec(),
-        template,
-        settle: additions.iter().filter_map(|addition| settle(workload, addition)).max().unwrap_or_default(),
-    }
+fn patched(additions: &[Addition], template: String) -> Patched {
+    Patched { what: description(additions), fields: additions.to_vec(), template }
+}
+
+/// How long new pods are watched after a rollout for restarts: the longest time that an added field of the template needs.
+fn settle(workload: &Value) -> Duration {
+    let additions = plan::additions(workload);
+    additions.iter().filter_map(|addition| settle_of(workload, addition)).max().unwrap_or_default()
 }
 
 /// How long new pods are watched because of an added field.
-fn settle(workload: &Value, addition: &Addition) -> Option<Duration> {
+fn settle_of(workload: &Value, addition: &Addition) -> Option<Duration> {
     // The kubelet restarts a container after three failures by default.
     const FAILURES: u64 = 3;
     const MARGIN: u64 = 5;
@@ -256,9 +260,8 @@ fn settle(workload: &Value, addition: &Addition) -> Option<Duration> {
     let seconds = match addition.field.as_str() {
         "/livenessProbe" => {
             let container = containers(workload).iter().find(|container| container["name"] == *addition.container);
-            // Another client may have changed an added probe.
-            let probe = container.map(|container| &container["livenessProbe"]).filter(|probe| probe.is_object());
-            let probe = probe.unwrap_or(&addition.value);
+            // Another client may have changed a part of an added probe.
+            let probe = container.map_or(&addition.value, |container| &container["livenessProbe"]);
             let seconds = |field: &str, default: u64| probe[field].as_u64().unwrap_or(default);
             let period = seconds("periodSeconds", 10).max(seconds("timeoutSeconds", 1));
             // The first probe is sent within a period.

@@ -33,9 +33,8 @@ pub struct Follow {
     progress: Progress,
     /// When there was progress last.
     progressed: Instant,
-    settle: Duration,
-    /// When all pods had been replaced.
-    complete: Option<Instant>,
+    /// When all pods had been replaced, and how long they are watched from then on.
+    complete: Option<(Instant, Duration)>,
     next: Instant,
     fields: Vec<Addition>,
     /// Whether the added fields are not known: the rollout was started by a previous leader.
@@ -49,12 +48,7 @@ pub struct Follow {
 impl Follow {
     /// Follows the rollout of a patch.
     pub fn new(patched: &Patched, options: &EnforceOptions, now: Instant) -> Self {
-        Self {
-            settle: patched.settle,
-            fields: patched.fields.clone(),
-            is_restored: false,
-            ..Self::restored(options, now)
-        }
+        Self { fields: patched.fields.clone(), is_restored: false, ..Self::restored(options, now) }
     }
 
     /// Follows a rollout that a previous leader started, until the added fields are known.
@@ -63,7 +57,6 @@ impl Follow {
             rollout_deadline: options.rollout_deadline,
             progress: Progress::default(),
             progressed: now,
-            settle: Duration::ZERO,
             complete: None,
             next: now,
             fields: Vec::new(),
@@ -93,12 +86,12 @@ impl Follow {
         let limit = progress.deadline.map_or(self.rollout_deadline, |deadline| deadline + MARGIN).min(longest);
         let is_late = self.complete.is_none() && now.saturating_duration_since(self.progressed) >= limit;
         let stalled = is_late.then_some(RolloutFailure::Stalled { progress, limit });
-        let is_settled = self.complete.is_some_and(|at| now.saturating_duration_since(at) >= self.settle.min(longest));
-        let step = match (self.is_restored, is_settled) {
+        let is_over = |(at, settle): &(Instant, Duration)| now.saturating_duration_since(*at) >= (*settle).min(longest);
+        let step = match (self.is_restored, self.complete.filter(is_over)) {
             (true, _) => Step::Adopt,
-            (false, false) if now < self.give_up => Step::Watch,
-            (false, false) => Step::Check,
-            (false, true) => Step::Complete,
+            (false, None) if now < self.give_up => Step::Watch,
+            (false, None) => Step::Check,
+            (false, Some((_, settle))) => Step::Complete(settle),
         };
         (self.restarted(key, pods).map(RolloutFailure::Restarted).or(stalled), step)
     }
@@ -115,8 +108,9 @@ impl Follow {
                 }
                 Some(self)
             }
-            JobResult::RolledOut => {
-                self.complete.get_or_insert(now);
+            JobResult::RolledOut(settle) => {
+                // With another settle time, the added fields have changed, and the pods were replaced since the last check.
+                self.complete = self.complete.filter(|(_, known)| known == settle).or(Some((now, *settle)));
                 Some(self)
             }
             JobResult::Reverting => Some(self),

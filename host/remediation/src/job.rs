@@ -68,8 +68,8 @@ pub enum Step {
     Check,
     /// Check whether all pods have been replaced. To give up the added fields was denied, and is tried again later.
     Watch,
-    /// Complete the rollout if all pods have been replaced: they were watched for long enough.
-    Complete,
+    /// Complete the rollout if all pods have been replaced: they were watched for this settle time.
+    Complete(Duration),
 }
 
 /// A job that adds missing fields to a workload.
@@ -125,8 +125,8 @@ pub enum JobResult {
     Denied(String),
     /// Fields were added, and the pods are being replaced.
     Patched(Patched),
-    /// All pods have been replaced and are available.
-    RolledOut,
+    /// All pods have been replaced and are available. They are watched for restarts for this settle time.
+    RolledOut(Duration),
     /// All pods have been replaced and were watched for long enough.
     Completed,
     /// The pods are still being replaced.
@@ -188,8 +188,6 @@ pub struct Patched {
     pub fields: Vec<Addition>,
     /// The fingerprint of the pod template without the added fields.
     pub template: String,
-    /// How long the new pods are watched after the rollout for restarts.
-    pub settle: Duration,
 }
 
 /// Whether the workload is a ReplicaSet, which a Deployment may control.

@@ -351,7 +351,7 @@ impl Remediations {
             JobResult::Conflict(reason) => (WorkloadState::Conflict, reason.as_str()),
             JobResult::Denied(reason) => (WorkloadState::Denied, reason.as_str()),
             JobResult::Patched(patched) => (WorkloadState::RollingOut, patched.what.as_str()),
-            JobResult::InProgress(_) | JobResult::NotGivenUp(_) | JobResult::RolledOut | JobResult::Reverting => {
+            JobResult::InProgress(_) | JobResult::NotGivenUp(_) | JobResult::RolledOut(_) | JobResult::Reverting => {
                 (WorkloadState::RollingOut, "")
             }
             JobResult::Completed => (WorkloadState::Patched, ""),

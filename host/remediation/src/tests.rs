@@ -67,7 +67,6 @@ fn patched(what: &str) -> JobResult {
         what: what.to_owned(),
         fields: vec![Addition { container: "app".to_owned(), field: "/livenessProbe".to_owned(), value: json!({}) }],
         template: "template".to_owned(),
-        settle: seconds(20),
     })
 }
 
@@ -88,6 +87,14 @@ fn due_in(mut remediations: Remediations, names: &[&str], now: Now) -> Remediati
         remediations.evaluated(&pod, &violation("liveness"), &owner(name), &["liveness"], None, now);
     }
     remediations
+}
+
+/// The settle time of an added field.
+const SETTLE: Duration = Duration::from_secs(20);
+
+/// All pods have been replaced.
+fn rolled_out() -> JobResult {
+    JobResult::RolledOut(SETTLE)
 }
 
 fn in_progress(updated: i64) -> JobResult {

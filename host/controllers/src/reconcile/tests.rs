@@ -307,7 +307,6 @@ fn the_deletion_of_a_policy_waits_for_its_rollout_and_for_nothing_else() {
         what: "app: livenessProbe".to_owned(),
         fields: Vec::new(),
         template: "template".to_owned(),
-        settle: Duration::ZERO,
     });
     policy.job_done(result(patched), &options().enforce, now);
     finalized.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);

@@ -13,18 +13,35 @@ fn a_rollout_is_checked_every_two_seconds_until_it_has_settled() {
     remediations.followed(key("web"), &in_progress(1), &options(), now);
     assert_eq!(next(&mut remediations, now + seconds(1)), None);
     assert_eq!(next(&mut remediations, now + seconds(2)), follow(Step::Check));
-    remediations.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(2));
+    remediations.followed(key("web"), &rolled_out(), &options(), now + seconds(2));
     assert_eq!(state(&remediations), Some(WorkloadState::RollingOut));
 
     // The settle time starts with the complete rollout.
     assert_eq!(next(&mut remediations, now + seconds(21)), follow(Step::Check));
-    remediations.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(21));
-    assert_eq!(next(&mut remediations, now + seconds(23)), follow(Step::Complete));
+    remediations.followed(key("web"), &rolled_out(), &options(), now + seconds(21));
+    assert_eq!(next(&mut remediations, now + seconds(23)), follow(Step::Complete(SETTLE)));
     remediations.followed(key("web"), &JobResult::Completed, &options(), now + seconds(23));
     let statuses = remediations.statuses();
     assert_eq!((statuses[0].state, statuses[0].message.as_str()), (WorkloadState::Patched, "app: livenessProbe"));
     assert_eq!(statuses[0].time, (now + seconds(23)).utc);
     assert_eq!(next(&mut remediations, now + seconds(60)), None);
+}
+
+#[test]
+fn the_settle_time_starts_again_when_the_added_fields_change() {
+    let now = start();
+    let mut remediations = rolling_out(now);
+    next(&mut remediations, now);
+    remediations.followed(key("web"), &rolled_out(), &options(), now);
+    // Another policy has added a field, or a client has edited an added probe, and the pods were replaced within a period.
+    let later = now + seconds(19);
+    next(&mut remediations, later);
+    let longer = seconds(90);
+    remediations.followed(key("web"), &JobResult::RolledOut(longer), &options(), later);
+    let follow = |step| Some(NextJob::Follow { key: key("web"), failure: None, step });
+    assert_eq!(next(&mut remediations, later + seconds(89)), follow(Step::Check));
+    remediations.followed(key("web"), &JobResult::RolledOut(longer), &options(), later + seconds(89));
+    assert_eq!(next(&mut remediations, later + seconds(91)), follow(Step::Complete(longer)));
 }
 
 #[test]
@@ -103,17 +120,14 @@ fn the_deletion_of_a_policy_does_not_wait_for_the_deadlines_of_workloads() {
     assert_eq!(failure(next(&mut remediations, now)), Some(RolloutFailure::Stalled { progress, limit: seconds(600) }));
 
     // Nor for the time that containers may take to stop.
-    let JobResult::Patched(patched) = patched("app") else { panic!("not patched") };
-    let patched = JobResult::Patched(Patched { settle: seconds(2_000_000_000), ..patched });
-    remediations.followed(key("web"), &patched, &options(), now);
-    next(&mut remediations, now);
-    remediations.followed(key("web"), &JobResult::RolledOut, &options(), now);
-    for (after, expected) in [(599, Step::Check), (602, Step::Complete)] {
+    let long = seconds(2_000_000_000);
+    remediations.followed(key("web"), &JobResult::RolledOut(long), &options(), now);
+    for (after, expected) in [(599, Step::Check), (602, Step::Complete(long))] {
         let Some(NextJob::Follow { step, failure: None, .. }) = next(&mut remediations, now + seconds(after)) else {
             panic!("not followed")
         };
         assert_eq!(step, expected);
-        remediations.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(after));
+        remediations.followed(key("web"), &JobResult::RolledOut(long), &options(), now + seconds(after));
     }
 }
 
@@ -123,7 +137,7 @@ fn the_time_without_progress_starts_when_pods_of_a_complete_rollout_become_unava
     let mut remediations = rolling_out(now);
     next(&mut remediations, now);
     remediations.followed(key("web"), &in_progress(1), &options(), now);
-    for result in [JobResult::RolledOut, in_progress(1)] {
+    for result in [rolled_out(), in_progress(1)] {
         now = now + seconds(599);
         assert_eq!(failure(next(&mut remediations, now)), None, "{result:?}");
         remediations.followed(key("web"), &result, &options(), now);
@@ -283,10 +297,10 @@ fn a_new_leader_follows_the_rollouts_of_the_status() {
     // The restarts and the settle time are those of the added fields.
     let restarted = failure(after.next(&options(), true, [pod("web-0", 1)].iter(), now));
     assert!(matches!(restarted, Some(RolloutFailure::Restarted(_))), "{restarted:?}");
-    after.followed(key("web"), &JobResult::RolledOut, &options(), now);
+    after.followed(key("web"), &rolled_out(), &options(), now);
     assert_eq!(next(&mut after, now + seconds(19)), follow(Step::Check));
-    after.followed(key("web"), &JobResult::RolledOut, &options(), now + seconds(19));
-    assert_eq!(next(&mut after, now + seconds(21)), follow(Step::Complete));
+    after.followed(key("web"), &rolled_out(), &options(), now + seconds(19));
+    assert_eq!(next(&mut after, now + seconds(21)), follow(Step::Complete(SETTLE)));
     after.followed(key("web"), &JobResult::Completed, &options(), now + seconds(21));
     assert_eq!(state(&after), Some(WorkloadState::Patched));
     // A patched workload stays listed while its template is up to date.

@@ -6,6 +6,13 @@ fn restarted() -> Option<RolloutFailure> {
     Some(RolloutFailure::Restarted("it restarted".to_owned()))
 }
 
+/// The step after the settle time of a workload without added fields.
+const COMPLETE: Step = Step::Complete(Duration::ZERO);
+
+fn rolled_out() -> JobResult {
+    JobResult::RolledOut(Duration::ZERO)
+}
+
 /// A workload whose patch is rolling out, with the ownership of the added fields.
 fn owned() -> Value {
     let mut workload = rolling_out();
@@ -36,8 +43,8 @@ fn the_added_fields_are_given_up_when_the_start_of_the_rollout_is_recorded() {
 
     // An apply without the added fields would remove them.
     workload["status"]["updatedReplicas"] = json!(1);
-    let decision = follow_up(&workload, None, Step::Complete);
-    assert!(matches!(decision, Decision::GiveUp { result: JobResult::RolledOut, .. }), "{decision:?}");
+    let decision = follow_up(&workload, None, COMPLETE);
+    assert!(matches!(decision, Decision::GiveUp { result: JobResult::RolledOut(_), .. }), "{decision:?}");
 }
 
 #[test]
@@ -54,7 +61,7 @@ fn fields_that_another_client_applied_under_the_name_of_the_operator_are_given_u
         assert!(reason.contains("for spec.template.spec.automountServiceAccountToken; "), "{reason}");
     };
     assert_given_up(decide(&foreign(workload()), &job()));
-    assert_given_up(follow_up(&foreign(rolling_out()), None, Step::Complete));
+    assert_given_up(follow_up(&foreign(rolling_out()), None, COMPLETE));
     let dry_run = RemediationJob { dry_run: true, ..job() };
     assert!(matches!(result(&foreign(workload()), &dry_run), JobResult::WouldPatch(_)), "nothing is applied");
 }
@@ -79,9 +86,8 @@ fn the_added_fields_are_given_up_when_another_client_changed_the_template() {
 
 #[test]
 fn a_rollout_that_another_client_stops_is_not_completed() {
-    let complete = |workload: &Value| {
-        !matches!(follow_up(workload, None, Step::Complete), Decision::Done(JobResult::InProgress(_)))
-    };
+    let complete =
+        |workload: &Value| !matches!(follow_up(workload, None, COMPLETE), Decision::Done(JobResult::InProgress(_)));
     let mut set = rolling_out();
     set["kind"] = json!("StatefulSet");
     set["status"]["readyReplicas"] = json!(1);
@@ -115,20 +121,20 @@ fn a_rollout_without_progress_is_reverted() {
     let progressed = follow_up(&workload, stalled(), Step::Check);
     assert!(matches!(progressed, Decision::Done(JobResult::InProgress(_))), "{progressed:?}");
     let complete = follow_up(&rolling_out(), stalled(), Step::Check);
-    assert_eq!(complete, Decision::Done(JobResult::RolledOut), "no check was possible in between");
+    assert_eq!(complete, Decision::Done(rolled_out()), "no check was possible in between");
 }
 
 #[test]
 fn a_rollout_is_awaited_completed_and_reverted_when_it_fails() {
     let mut workload = rolling_out();
-    assert_eq!(follow_up(&workload, None, Step::Check), Decision::Done(JobResult::RolledOut));
-    let completed = follow_up(&workload, None, Step::Complete);
+    assert_eq!(follow_up(&workload, None, Step::Check), Decision::Done(rolled_out()));
+    let completed = follow_up(&workload, None, COMPLETE);
     let Decision::Patch { patch, result: JobResult::Completed } = completed else { panic!("{completed:?}") };
     assert!(patch["metadata"]["annotations"].get(ROLLING_OUT).is_none());
     let revert = |reason: &str| Decision::Revert(reason.to_owned());
-    assert_eq!(follow_up(&workload, restarted(), Step::Complete), revert("it restarted"));
+    assert_eq!(follow_up(&workload, restarted(), COMPLETE), revert("it restarted"));
     workload["status"]["availableReplicas"] = json!(0);
-    let in_progress = follow_up(&workload, None, Step::Complete);
+    let in_progress = follow_up(&workload, None, COMPLETE);
     assert!(matches!(in_progress, Decision::Done(JobResult::InProgress(_))), "{in_progress:?}");
     workload["status"]["conditions"] =
         json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "no progress" }]);
@@ -136,11 +142,37 @@ fn a_rollout_is_awaited_completed_and_reverted_when_it_fails() {
 }
 
 #[test]
+fn pods_are_watched_for_as_long_as_an_added_field_of_any_policy_needs_with_the_edits_of_users() {
+    let mut workload = rolling_out();
+    let probe = json!({ "tcpSocket": { "port": 80 }, "periodSeconds": 10 });
+    let container = &mut workload["spec"]["template"]["spec"]["containers"][0];
+    container["livenessProbe"] = probe.clone();
+    container["resources"] = json!({ "limits": { "cpu": "1" } });
+    // The patch of this policy is the limit alone.
+    let added = |added: Value| record(&[added]).into();
+    let limits = json!({ "limits": { "cpu": "1" } });
+    workload["metadata"]["annotations"] = json!({ PATCHED_BY: plan::by("strict") });
+    workload["metadata"]["annotations"][ADDED_FIELDS] =
+        added(json!({ "name": "app", "livenessProbe": probe, "resources": limits }));
+    workload["metadata"]["annotations"][ROLLING_OUT] = plan::own_template(&workload).into();
+    let seconds = Duration::from_secs;
+    let decide = |workload: &Value, watched| follow_up(workload, None, Step::Complete(seconds(watched)));
+    let is_completed = |decision| matches!(decision, Decision::Patch { result: JobResult::Completed, .. });
+    assert_eq!(decide(&workload, 60), Decision::Done(JobResult::RolledOut(seconds(4 * 10 + 30 + 5))));
+    assert!(is_completed(decide(&workload, 75)));
+
+    // A user gives the containers more time, by which the rollout remains that of the patch.
+    workload["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]["initialDelaySeconds"] = json!(120);
+    assert_eq!(decide(&workload, 75), Decision::Done(JobResult::RolledOut(seconds(120 + 75))));
+    assert!(is_completed(decide(&workload, 195)));
+}
+
+#[test]
 fn only_the_policy_that_patched_a_workload_last_completes_its_rollout() {
     let complete = |by: &str| {
         let mut workload = rolling_out();
         workload["metadata"]["annotations"][PATCHED_BY] = by.into();
-        follow_up(&workload, None, Step::Complete)
+        follow_up(&workload, None, COMPLETE)
     };
     assert!(matches!(complete("kube-devops/strict"), Decision::Patch { result: JobResult::Completed, .. }));
     assert_eq!(complete("kube-devops/other"), Decision::Done(JobResult::Completed));
@@ -155,7 +187,9 @@ fn a_rollout_of_a_previous_leader_is_watched_like_a_new_one() {
     workload["metadata"]["annotations"][ADDED_FIELDS] = record(&[added]).into();
     let adopted = follow_up(&workload, None, Step::Adopt);
     let Decision::Done(JobResult::Patched(adopted)) = &adopted else { panic!("{adopted:?}") };
-    assert_eq!((adopted.what.as_str(), adopted.settle), ("", Duration::from_secs(4 * 7 + 30 + 5)));
+    assert_eq!(adopted.what, "");
+    let settle = JobResult::RolledOut(Duration::from_secs(4 * 7 + 30 + 5));
+    assert_eq!(follow_up(&workload, None, Step::Check), Decision::Done(settle));
     assert_eq!(fields(adopted), [("app", "/livenessProbe")]);
     // The response to the patch was lost.
     assert_eq!(result(&workload, &job()), JobResult::Patched(adopted.clone()));
@@ -168,15 +202,14 @@ fn the_rollout_of_another_client_is_never_reverted() {
     let mut workload = rolling_out();
     workload["spec"]["template"]["spec"]["containers"][0]["image"] = json!("broken:2");
     workload["status"]["conditions"] = json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded" }]);
-    let Decision::GiveUp { patch, result: JobResult::Superseded } = follow_up(&workload, restarted(), Step::Complete)
-    else {
+    let Decision::GiveUp { patch, result: JobResult::Superseded } = follow_up(&workload, restarted(), COMPLETE) else {
         panic!("not superseded")
     };
     let over = |annotations| json!({ "metadata": { "resourceVersion": "7", "annotations": annotations } });
     assert_eq!(patch, over(json!({ ROLLING_OUT: null })));
     let mut completed = with("/metadata/annotations", json!({}));
     completed["status"]["availableReplicas"] = json!(0);
-    assert_eq!(follow_up(&completed, restarted(), Step::Complete), Decision::Done(JobResult::Superseded));
+    assert_eq!(follow_up(&completed, restarted(), COMPLETE), Decision::Done(JobResult::Superseded));
 
     // The added fields remain, with their record.
     let added = json!({ "name": "app", "livenessProbe": { "tcpSocket": { "port": 80 } } });
@@ -201,12 +234,12 @@ fn a_revert_ends_when_the_stuck_pods_of_a_stateful_set_are_deleted() {
     let annotations = json!({ REVERTED: plan::own_template(&workload()), REVERTED_BECAUSE: "it restarted" });
     let mut reverted = with("/metadata/annotations", annotations);
     let done = JobResult::Reverted("it restarted".to_owned());
-    assert_eq!(follow_up(&reverted, None, Step::Complete), Decision::Done(done));
+    assert_eq!(follow_up(&reverted, None, COMPLETE), Decision::Done(done));
     let mut patched_again = reverted.clone();
     patched_again["metadata"]["annotations"][ROLLING_OUT] = reverted["metadata"]["annotations"][REVERTED].clone();
-    assert_eq!(follow_up(&patched_again, None, Step::Check), Decision::Done(JobResult::RolledOut));
+    assert_eq!(follow_up(&patched_again, None, Step::Check), Decision::Done(rolled_out()));
     reverted["kind"] = json!("StatefulSet");
-    assert_eq!(follow_up(&reverted, None, Step::Complete), Decision::DeleteStuckPods("it restarted".to_owned()));
+    assert_eq!(follow_up(&reverted, None, COMPLETE), Decision::DeleteStuckPods("it restarted".to_owned()));
     reverted["metadata"]["generation"] = json!(2);
-    assert_eq!(follow_up(&reverted, None, Step::Complete), Decision::Done(JobResult::Reverting));
+    assert_eq!(follow_up(&reverted, None, COMPLETE), Decision::Done(JobResult::Reverting));
 }
