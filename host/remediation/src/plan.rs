@@ -234,6 +234,11 @@ pub fn complete(workload: &Value) -> Value {
     patch
 }
 
+/// Whether a workload has annotations of a patch.
+pub fn has_annotations(workload: &Value) -> bool {
+    OF_PATCH.iter().any(|name| workload["metadata"]["annotations"].get(*name).is_some())
+}
+
 /// Returns the merge patch after which the operator no longer follows a rollout, because another client has changed the template;
 /// `None` if nothing is left of it. The annotations remain for as long as there are added fields.
 pub fn abandon(workload: &Value) -> Option<Value> {

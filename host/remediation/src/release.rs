@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::added::added;
 use super::job::{Rejection, WorkloadKey};
-use super::requests::{api, get, revert};
+use super::plan::{self, has_annotations};
+use super::requests::{api, get, merge, revert};
 
 /// The number of attempts if other clients change the workload at the same time.
 const ATTEMPTS: usize = 5;
@@ -19,13 +20,16 @@ const REASON: &str = "released by `kube-devops release`";
 pub enum Released {
     /// The fields that were removed, per container, such as `container app: livenessProbe`.
     Fields(Vec<String>),
+    /// No field was removed, because other clients have set all added fields since: only the annotations were.
+    Annotations,
     /// The workload has no added fields.
     Nothing,
     /// There is no such workload.
     NotFound,
 }
 
-/// Removes all added fields of a workload. The operator adds them again only after another client has changed the pod template.
+/// Removes all added fields of a workload, with the annotations of their patches. The operator adds them again only after another client
+/// has changed the pod template.
 ///
 /// # Errors
 ///
@@ -38,12 +42,15 @@ pub async fn release(connection: &Connection, namespace: &str, key: &WorkloadKey
         let workload = get(&api, &key.name).await.map_err(|error| connection.error(error, &what))?;
         let Some(workload) = workload else { return Ok(Released::NotFound) };
         let added = lines(&workload);
-        if added.is_empty() {
+        let (removed, released) = if !added.is_empty() {
+            (revert(&api, &key.name, &workload, REASON).await, Released::Fields(added))
+        } else if let Some(patch) = plan::abandon(&workload).filter(|_| has_annotations(&workload)) {
+            (merge(&api, &key.name, &patch).await.map(|result| result.map(drop)), Released::Annotations)
+        } else {
             return Ok(Released::Nothing);
-        }
-        let reverted = revert(&api, &key.name, &workload, REASON).await;
-        match reverted.map_err(|error| connection.error(error, &what))? {
-            Ok(()) => return Ok(Released::Fields(added)),
+        };
+        match removed.map_err(|error| connection.error(error, &what))? {
+            Ok(()) => return Ok(released),
             Err(Rejection::Changed) => {}
             Err(Rejection::Gone) => return Ok(Released::NotFound),
             Err(Rejection::Denied(reason)) => return Err(failed(denied(&reason))),

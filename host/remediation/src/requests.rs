@@ -108,8 +108,7 @@ async fn carry_out(
             Ok(apply(api, &key.name, &patch).await?.map_or_else(JobResult::from, |_| result))
         }
         Decision::GiveUp { patch, result } => {
-            let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            Ok(match (write(api, &key.name, &parameters, &Patch::Merge(&patch)).await?, result) {
+            Ok(match (merge(api, &key.name, &patch).await?, result) {
                 // The rollout is monitored nevertheless. The fields are given up at the latest before it is completed.
                 (Err(Rejection::Denied(reason) | Rejection::Invalid(reason)), JobResult::InProgress(progress)) => {
                     tracing::warn!(name = key.name, "failed to give up added fields, retrying: {reason}");
@@ -243,6 +242,15 @@ pub async fn revert(
         Err(Rejection::Invalid(reason)) => Err(Rejection::Denied(reason)),
         result => result.map(|_| ()),
     })
+}
+
+/// Sends a JSON merge patch. Returns the workload; the inner error is a result and no failure.
+pub async fn merge(
+    api: &Api<DynamicObject>,
+    name: &str,
+    patch: &Value,
+) -> Result<Result<Value, Rejection>, kube::Error> {
+    write(api, name, &by_operator(), &Patch::Merge(patch)).await
 }
 
 /// The parameters of a patch that is no apply.

@@ -296,6 +296,29 @@ async fn added_probes_that_a_team_has_copied_into_its_manifest_are_not_released(
 }
 
 #[tokio::test]
+async fn a_release_without_added_fields_removes_the_annotations_without_a_rollout() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("taken-over").await?;
+    let mut manifest = bare_workload("Deployment", "web", &json!({}));
+    apply(&namespace, &manifest.to_string()).await?;
+    apply(&namespace, &policy("enforcing", &without_restarts())).await?;
+    expect_state(&operator, &namespace, "enforcing", "web", "Patched").await?;
+    manifest["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] =
+        json!({ "tcpSocket": { "port": 8080 }, "periodSeconds": 1 });
+    apply(&namespace, &manifest.to_string()).await?;
+    let before = get(&namespace, "deployment", "web").await?;
+    let released = "deployment/web has no added fields: other clients have set them since; removed the annotations of the operator\n";
+    assert_eq!(release_web(&namespace), released);
+    let after = get(&namespace, "deployment", "web").await?;
+    let annotations = after["metadata"]["annotations"].as_object().unwrap();
+    assert!(!annotations.keys().any(|key| key.starts_with("devops.stochastic.io/")), "{after:#}");
+    assert_eq!(after["spec"], before["spec"]);
+    assert_eq!(release_web(&namespace), "deployment/web has no added fields\n");
+    Ok(())
+}
+
+#[tokio::test]
 async fn added_resources_that_a_team_has_copied_in_another_notation_are_not_released() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;

@@ -18,6 +18,9 @@ pub fn run(cluster: &ClusterArguments, arguments: &ReleaseArguments) -> Result<O
                     let fields: String = fields.iter().map(|field| format!("  {field}\n")).collect();
                     print(&format!("{workload} released; removed fields:\n{fields}"))?;
                 }
+                Released::Annotations => drop(print(&format!(
+                    "{workload} has no added fields: other clients have set them since; removed the annotations of the operator\n"
+                ))?),
                 Released::Nothing => drop(print(&format!("{workload} has no added fields\n"))?),
                 Released::NotFound => bail!(
                     "{workload} does not exist in the namespace {namespace}; to list all: kubectl get {}s -n {namespace}",
