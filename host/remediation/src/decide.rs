@@ -177,10 +177,23 @@ pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>
     if !is_rolling_out {
         return superseded(workload, failure.as_ref());
     }
+    let is_of_other = annotation(workload, PATCHED_BY).is_some_and(|by| by != plan::by(policy));
     let rolled_out = || JobResult::RolledOut(settle(workload));
     let reason = match (rollout(workload), failure) {
         (Rollout::Failed(reason), _) | (_, Some(RolloutFailure::Restarted(reason))) => reason,
         _ if step == Step::Adopt => return Decision::Done(JobResult::Patched(adopted(workload, template))),
+        (Rollout::InProgress(progress), Some(RolloutFailure::Overdue { updated, limit }))
+            if progress.updated <= updated =>
+        {
+            // Another policy has added fields since, and monitors its rollout.
+            if is_of_other {
+                return Decision::Done(JobResult::Completed);
+            }
+            let limit = number(limit.as_secs() as usize, "second");
+            format!(
+                "the policy is being deleted, and not all pods became available within {limit} after the last one was replaced"
+            )
+        }
         (Rollout::InProgress(progress), Some(RolloutFailure::Stalled { progress: known, limit }))
             if progress == known =>
         {
@@ -192,14 +205,15 @@ pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>
         (Rollout::InProgress(progress), _) => return given_up(workload, JobResult::InProgress(progress)),
         // The settle time is that of the fields which the template has now: another policy may have added more of them, or a client
         // may have edited an added probe.
-        (Rollout::Complete, _) if step == Step::Complete(settle(workload)) => {
+        (Rollout::Complete, failure)
+            if step == Step::Complete(settle(workload)) || matches!(failure, Some(RolloutFailure::Overdue { .. })) =>
+        {
             // Another policy has added fields since, and completes the rollout when it has monitored these, too.
-            if annotation(workload, PATCHED_BY).is_some_and(|by| by != plan::by(policy)) {
+            if is_of_other {
                 return Decision::Done(JobResult::Completed);
             }
-            let complete = || Decision::Patch { patch: plan::complete(workload), result: JobResult::Completed };
             return match give_up(workload) {
-                None => complete(),
+                None => Decision::Patch { patch: plan::complete(workload), result: JobResult::Completed },
                 Some(_) => foreign_given_up(workload).unwrap_or_else(|| given_up(workload, rolled_out())),
             };
         }
@@ -210,7 +224,7 @@ pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>
 
 /// Decides about a workload whose template was changed by another client during the rollout of the patch.
 fn superseded(workload: &Value, failure: Option<&RolloutFailure>) -> Decision {
-    let is_stalled = matches!(failure, Some(RolloutFailure::Stalled { .. }));
+    let is_stalled = matches!(failure, Some(RolloutFailure::Stalled { .. } | RolloutFailure::Overdue { .. }));
     match rollout(workload) {
         // The added fields are given up when the rollout of the other client is recorded.
         Rollout::InProgress(progress) if give_up(workload).is_some() && !is_recorded(workload) && !is_stalled => {

@@ -33,6 +33,10 @@ pub struct Follow {
     progress: Progress,
     /// When there was progress last.
     progressed: Instant,
+    /// The most pods of the newest template, and whether all pods were available since.
+    furthest: (i64, bool),
+    /// When the rollout got that far. Unlike other progress, this cannot go on forever.
+    advanced: Instant,
     /// When all pods had been replaced, and how long they are watched from then on.
     complete: Option<(Instant, Duration)>,
     next: Instant,
@@ -57,6 +61,8 @@ impl Follow {
             rollout_deadline: options.rollout_deadline,
             progress: Progress::default(),
             progressed: now,
+            furthest: (0, false),
+            advanced: now,
             complete: None,
             next: now,
             fields: Vec::new(),
@@ -71,8 +77,9 @@ impl Follow {
         self.next
     }
 
-    /// Starts a check. The deletion of a policy does not wait longer than for a workload without a deadline: a client that can change the
-    /// workload chooses its deadline and its grace period. Returns a reason to revert that is not visible in the workload, and the next step.
+    /// Starts a check. The deletion of a policy waits neither for pods that become unavailable again and again nor longer than for a
+    /// workload without a deadline: a client that can change the workload chooses its deadline and its grace period. Returns a reason to
+    /// revert that is not visible in the workload, and the next step.
     pub fn start<'a>(
         &mut self,
         key: &WorkloadKey,
@@ -82,18 +89,20 @@ impl Follow {
     ) -> (Option<RolloutFailure>, Step) {
         self.next = now + PERIOD;
         let progress = self.progress;
-        let longest = if is_policy_deleted { self.rollout_deadline } else { Duration::MAX };
-        let limit = progress.deadline.map_or(self.rollout_deadline, |deadline| deadline + MARGIN).min(longest);
+        let limit = progress.deadline.map_or(self.rollout_deadline, |deadline| deadline + MARGIN);
         let is_late = self.complete.is_none() && now.saturating_duration_since(self.progressed) >= limit;
         let stalled = is_late.then_some(RolloutFailure::Stalled { progress, limit });
-        let is_over = |(at, settle): &(Instant, Duration)| now.saturating_duration_since(*at) >= (*settle).min(longest);
+        let is_overdue = is_policy_deleted && now.saturating_duration_since(self.advanced) >= self.rollout_deadline;
+        let overdue = RolloutFailure::Overdue { updated: self.furthest.0, limit: self.rollout_deadline };
+        let overdue = is_overdue.then_some(overdue);
+        let is_over = |(at, settle): &(Instant, Duration)| now.saturating_duration_since(*at) >= *settle;
         let step = match (self.is_restored, self.complete.filter(is_over)) {
             (true, _) => Step::Adopt,
             (false, None) if now < self.give_up => Step::Watch,
             (false, None) => Step::Check,
             (false, Some((_, settle))) => Step::Complete(settle),
         };
-        (self.restarted(key, pods).map(RolloutFailure::Restarted).or(stalled), step)
+        (self.restarted(key, pods).map(RolloutFailure::Restarted).or(overdue).or(stalled), step)
     }
 
     /// The follow-up after the result of a check; `None` if the rollout is over.
@@ -106,11 +115,13 @@ impl Follow {
                 if self.complete.take().is_some() || *progress != self.progress {
                     (self.progress, self.progressed) = (*progress, now);
                 }
+                self.advance((progress.updated, false), now);
                 Some(self)
             }
             JobResult::RolledOut(settle) => {
                 // With another settle time, the added fields have changed, and the pods were replaced since the last check.
                 self.complete = self.complete.filter(|(_, known)| known == settle).or(Some((now, *settle)));
+                self.advance((self.furthest.0, true), now);
                 Some(self)
             }
             JobResult::Reverting => Some(self),
@@ -121,6 +132,12 @@ impl Follow {
                 Some(self)
             }
             _ => None,
+        }
+    }
+
+    fn advance(&mut self, to: (i64, bool), now: Instant) {
+        if to > self.furthest {
+            (self.furthest, self.advanced) = (to, now);
         }
     }
 

@@ -57,6 +57,14 @@ pub enum RolloutFailure {
         /// The longest time without progress.
         limit: Duration,
     },
+    /// The policy is being deleted, and for as long as `limit`, no more pods were replaced, nor all pods available for the first time.
+    /// It ends a rollout whose pods are available now.
+    Overdue {
+        /// The most pods that were seen of the newest template.
+        updated: i64,
+        /// The longest time that the deletion waits.
+        limit: Duration,
+    },
 }
 
 /// The next step of a rollout.

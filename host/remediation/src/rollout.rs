@@ -18,7 +18,7 @@ pub enum Rollout {
 /// How far a rollout is. A different value is progress.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The number of pods of the newest template.
+    /// The number of pods of the newest template; zero until the controller of the workload has seen the template.
     pub updated: i64,
     /// The number of ready pods.
     pub ready: i64,
@@ -45,7 +45,7 @@ pub fn rollout(workload: &Value) -> Rollout {
     .map(status);
     let progress = Progress { updated, ready, available, pods, deadline: progress_deadline(workload) };
     if !is_observed(workload) {
-        return Rollout::InProgress(progress);
+        return Rollout::InProgress(Progress { updated: 0, ..progress });
     }
     if let Some(stuck) = conditions(workload).find(is_stuck) {
         return Rollout::Failed(stuck["message"].as_str().unwrap_or("the progress deadline was exceeded").to_owned());
@@ -203,6 +203,10 @@ mod tests {
             status[field] = value.into();
             assert!(is_in_progress(&deployment(status)), "{field}");
         }
+        // The numbers are those of the previous template.
+        let unseen = json!({ "observedGeneration": 1, "updatedReplicas": 2 });
+        let progress = Progress { updated: 0, deadline: Some(Duration::from_secs(600)), ..Progress::default() };
+        assert_eq!(rollout(&deployment(unseen)), Rollout::InProgress(progress));
         let mut stuck = done;
         stuck["conditions"] = json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "m" }]);
         assert_eq!(rollout(&deployment(stuck)), Rollout::Failed("m".to_owned()));

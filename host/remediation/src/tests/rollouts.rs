@@ -117,18 +117,44 @@ fn the_deletion_of_a_policy_does_not_wait_for_the_deadlines_of_workloads() {
     remediations.followed(key("web"), &JobResult::InProgress(progress), &options(), now);
     remediations.set_policy_deleted(true);
     now = now + seconds(2);
-    assert_eq!(failure(next(&mut remediations, now)), Some(RolloutFailure::Stalled { progress, limit: seconds(600) }));
+    assert_eq!(
+        failure(next(&mut remediations, now)),
+        Some(RolloutFailure::Overdue { updated: 0, limit: seconds(600) })
+    );
 
     // Nor for the time that containers may take to stop.
     let long = seconds(2_000_000_000);
     remediations.followed(key("web"), &JobResult::RolledOut(long), &options(), now);
-    for (after, expected) in [(599, Step::Check), (602, Step::Complete(long))] {
-        let Some(NextJob::Follow { step, failure: None, .. }) = next(&mut remediations, now + seconds(after)) else {
-            panic!("not followed")
-        };
-        assert_eq!(step, expected);
+    for (after, is_overdue) in [(599, false), (602, true)] {
+        assert_eq!(failure(next(&mut remediations, now + seconds(after))).is_some(), is_overdue, "{after}");
         remediations.followed(key("web"), &JobResult::RolledOut(long), &options(), now + seconds(after));
     }
+}
+
+#[test]
+fn the_deletion_of_a_policy_does_not_wait_for_pods_that_become_unavailable_again_and_again() {
+    let start = start();
+    let mut now = start;
+    let mut remediations = rolling_out(now);
+    remediations.set_policy_deleted(true);
+    let mut check = |result: JobResult| {
+        now = now + seconds(590);
+        let found = failure(next(&mut remediations, now));
+        remediations.followed(key("web"), &result, &options(), now);
+        found
+    };
+    // Pods are replaced, and then all available for the first time.
+    for result in [in_progress(1), in_progress(2), rolled_out()] {
+        assert_eq!(check(result.clone()), None, "{result:?}");
+    }
+    assert_eq!(check(in_progress(1)), None);
+    let overdue = Some(RolloutFailure::Overdue { updated: 2, limit: seconds(600) });
+    for result in [rolled_out(), in_progress(2), in_progress(1), rolled_out()] {
+        assert_eq!(check(result.clone()), overdue, "{result:?}");
+    }
+    // Without the deletion, each of these is progress.
+    remediations.set_policy_deleted(false);
+    assert_eq!(failure(next(&mut remediations, now + seconds(590))), None);
 }
 
 #[test]

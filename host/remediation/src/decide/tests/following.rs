@@ -125,6 +125,29 @@ fn a_rollout_without_progress_is_reverted() {
 }
 
 #[test]
+fn a_rollout_that_the_deletion_of_its_policy_awaits_no_longer_is_completed_or_reverted() {
+    let overdue = |updated| Some(RolloutFailure::Overdue { updated, limit: Duration::from_secs(600) });
+    let available = rolling_out();
+    let completed = follow_up(&available, overdue(1), Step::Check);
+    assert!(matches!(completed, Decision::Patch { result: JobResult::Completed, .. }), "{completed:?}");
+    let mut flapping = rolling_out();
+    flapping["status"]["availableReplicas"] = json!(0);
+    let reason = "the policy is being deleted, and not all pods became available within 600 seconds after the last one was replaced";
+    assert_eq!(follow_up(&flapping, overdue(1), Step::Check), Decision::Revert(reason.to_owned()));
+    let progressed = follow_up(&flapping, overdue(0), Step::Check);
+    assert!(matches!(progressed, Decision::Done(JobResult::InProgress(_))), "no check was possible in between");
+    // The other policy is not deleted.
+    for mut workload in [available, flapping] {
+        workload["metadata"]["annotations"][PATCHED_BY] = plan::by("other").into();
+        assert_eq!(follow_up(&workload, overdue(1), Step::Check), Decision::Done(JobResult::Completed));
+    }
+    let mut superseded = owned();
+    superseded["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:2");
+    let decision = follow_up(&superseded, overdue(1), Step::Check);
+    assert!(matches!(decision, Decision::GiveUp { result: JobResult::Superseded, .. }), "{decision:?}");
+}
+
+#[test]
 fn a_rollout_is_awaited_completed_and_reverted_when_it_fails() {
     let mut workload = rolling_out();
     assert_eq!(follow_up(&workload, None, Step::Check), Decision::Done(rolled_out()));
