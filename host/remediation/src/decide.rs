@@ -99,7 +99,9 @@ pub fn remediation(
         return decision;
     }
     let patch = plan::patch(workload, &plan.additions, &job.policy);
-    Decision::Patch { patch, result: JobResult::Patched(patched(&plan.additions, template)) }
+    let fields = recognizing(&plan.additions);
+    let what = description(&plan.additions);
+    Decision::Patch { patch, result: JobResult::Patched(Patched { what, fields, template }) }
 }
 
 /// Decides about a pod template without missing fields, although a pod has violations.
@@ -158,7 +160,8 @@ fn foreign_given_up(workload: &Value) -> Option<Decision> {
 
 /// The patch of a previous leader, or one whose response was lost, by the added fields of the workload.
 fn adopted(workload: &Value, template: String) -> Patched {
-    Patched { what: String::new(), ..patched(&plan::additions(workload), template) }
+    // Old pods may have the probes of an earlier patch.
+    Patched { what: String::new(), fields: plan::additions(workload), template }
 }
 
 /// Decides about a workload that was patched because of `policy`.
@@ -252,8 +255,12 @@ fn subject(workload: &Value, now: DateTime<Utc>) -> Option<Subject> {
     Some(Subject { object: Some(complete_object(workload.clone())), ..subject })
 }
 
-fn patched(additions: &[Addition], template: String) -> Patched {
-    Patched { what: description(additions), fields: additions.to_vec(), template }
+/// The added fields by which new pods are recognized. If the template had none of the added probes before, old pods have none either, and
+/// no other admission controller changes probes. A vertical autoscaler changes the requests and limits of pods.
+fn recognizing(additions: &[Addition]) -> Vec<Addition> {
+    let is_probe = |addition: &&Addition| !addition.field.starts_with("/resources/");
+    let probes: Vec<Addition> = additions.iter().filter(is_probe).cloned().collect();
+    if probes.is_empty() { additions.to_vec() } else { probes }
 }
 
 /// How long new pods are watched after a rollout for restarts: the longest time that an added field of the template needs.

@@ -255,8 +255,10 @@ fn the_settle_time_depends_on_the_added_fields() {
         default_resources: Some(resources),
         ..DevOpsPolicySpec::default()
     };
-    let (patch, _) = patched_by(&RemediationJob { spec: Box::new(spec), ..job() });
+    let (patch, patched) = patched_by(&RemediationJob { spec: Box::new(spec), ..job() });
     assert_eq!(settle(&applied(&patch)), Duration::from_secs(60));
+    assert_eq!(patched.what, "container app: livenessProbe, resources/limits/memory");
+    assert_eq!(fields(&patched), [("app", "/livenessProbe")], "an autoscaler changes the limits of pods");
 }
 
 #[test]
