@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ApiResource, DeleteParams, ListParams};
 use kube::core::NamespaceResourceScope;
@@ -30,6 +29,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Waits until no component holds its Lease. Returns a description of those that still do after `wait`.
 ///
+/// A component renews its Lease. Whether it does is observed, for at most the lease duration: the clock of its machine may differ.
+///
 /// # Errors
 ///
 /// If a request fails.
@@ -41,27 +42,51 @@ pub async fn wait_for_components(
 ) -> Result<Vec<String>, ClusterError> {
     let deadline = Instant::now() + wait;
     let leases: Api<Lease> = Api::namespaced(connection.client.clone(), namespace);
+    let mut observed =
+        [&names.watch_lease, &names.reconcile_lease, &names.webhook_lease].map(|name| (name, Renewals::default()));
     loop {
         let mut held = Vec::new();
-        for name in [&names.watch_lease, &names.reconcile_lease, &names.webhook_lease] {
+        let mut is_known = true;
+        for (name, renewals) in &mut observed {
             let lease = leases.get_opt(name).await;
             let lease = lease.map_err(|error| connection.error(error, &format!("get lease/{name} in {namespace}")))?;
-            let holder = lease.and_then(|lease| holder(&lease, Utc::now()));
-            held.extend(holder.map(|holder| format!("lease/{name} is held by {holder}")));
+            if let Some(holder) = renewals.holder(lease.and_then(|lease| lease.spec), Instant::now()) {
+                is_known &= renewals.is_renewed;
+                held.push(format!("lease/{name} is held by {holder}"));
+            }
         }
-        if held.is_empty() || Instant::now() >= deadline {
+        if held.is_empty() || is_known && Instant::now() >= deadline {
             return Ok(held);
         }
         sleep(PERIOD).await;
     }
 }
 
-/// The holder of a Lease that has not expired.
-fn holder(lease: &Lease, now: DateTime<Utc>) -> Option<String> {
-    let spec = lease.spec.as_ref()?;
-    let holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty())?;
-    let expiry = spec.renew_time.as_ref()?.0.as_second() + i64::from(spec.lease_duration_seconds.unwrap_or(0));
-    (now.timestamp() < expiry).then_some(holder)
+/// The renewals of a Lease, as they are observed.
+#[derive(Default)]
+struct Renewals {
+    /// The Lease, and since when it is like this.
+    last: Option<(LeaseSpec, Instant)>,
+    /// Whether the Lease was renewed while it was observed.
+    is_renewed: bool,
+}
+
+impl Renewals {
+    /// The holder of a Lease, unless it was not renewed for as long as the lease duration.
+    fn holder(&mut self, lease: Option<LeaseSpec>, now: Instant) -> Option<String> {
+        let lease = lease?;
+        let holder = lease.holder_identity.clone().filter(|holder| !holder.is_empty())?;
+        let duration = Duration::from_secs(lease.lease_duration_seconds.unwrap_or(0).try_into().unwrap_or(0));
+        let since = match &self.last {
+            Some((last, since)) if *last == lease => *since,
+            last => {
+                self.is_renewed |= last.is_some();
+                self.last = Some((lease, now));
+                now
+            }
+        };
+        (now.saturating_duration_since(since) < duration).then_some(holder)
+    }
 }
 
 /// Finds the operators of other installations that are running, whose rollouts the finalizers of policies protect. Returns a description
@@ -165,14 +190,15 @@ where
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
     use serde_json::json;
 
     use super::*;
 
-    fn lease(holder: &str, renewed: i64) -> Lease {
+    fn lease(holder: &str, renewed: i64) -> Option<LeaseSpec> {
         let time = DateTime::from_timestamp(renewed, 0).unwrap_or_default().to_rfc3339();
         let spec = json!({ "holderIdentity": holder, "renewTime": time, "leaseDurationSeconds": 15 });
-        serde_json::from_value(json!({ "metadata": {}, "spec": spec })).unwrap_or_default()
+        serde_json::from_value(spec).ok()
     }
 
     #[test]
@@ -188,11 +214,26 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_held_until_it_is_released_or_expires() {
-        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default();
-        assert_eq!(holder(&lease("operator-1", 1_799_999_990), now).as_deref(), Some("operator-1"));
-        assert_eq!(holder(&lease("operator-1", 1_799_999_980), now), None);
-        assert_eq!(holder(&lease("", 1_800_000_000), now), None);
-        assert_eq!(holder(&Lease::default(), now), None);
+    fn a_lease_is_held_until_it_is_released_or_no_longer_renewed_by_any_clock() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        for renewed in [0, 1_800_000_000, 9_000_000_000] {
+            let mut renewals = Renewals::default();
+            let mut holder = |lease, seconds| {
+                let holder = renewals.holder(lease, after(seconds));
+                (holder.is_some(), renewals.is_renewed)
+            };
+            assert_eq!(holder(lease("operator-1", renewed), 0), (true, false));
+            assert_eq!(holder(lease("operator-1", renewed), 14), (true, false));
+            assert_eq!(holder(lease("operator-1", renewed + 2), 15), (true, true));
+            assert_eq!(holder(lease("operator-1", renewed + 2), 29), (true, true));
+            assert_eq!(holder(lease("operator-1", renewed + 2), 30), (false, true));
+            assert_eq!(holder(lease("operator-2", renewed + 2), 31), (true, true), "another replica");
+            assert_eq!(holder(lease("", renewed), 32), (false, true));
+        }
+        let mut renewals = Renewals::default();
+        assert_eq!(renewals.holder(lease("operator-1", 0), start).as_deref(), Some("operator-1"));
+        assert_eq!(renewals.holder(None, start), None);
+        assert_eq!(renewals.holder(Some(LeaseSpec::default()), start), None);
     }
 }

@@ -294,9 +294,11 @@ async fn cleanup_keeps_the_finalizers_while_an_operator_runs_in_another_namespac
     assert_ne!(refused.code, Some(0), "{refused:#?}");
     assert!(refused.stderr.contains(&format!("an operator is running elsewhere: {operator}")), "{refused:#?}");
 
-    // The objects of an installation are removed although another one remains.
+    // The objects of an installation are removed although another one remains, also those of a component whose clock was wrong.
+    let killed =
+        json!({ "holderIdentity": "watch-1", "leaseDurationSeconds": 1, "renewTime": "2099-01-01T00:00:00.000000Z" });
     let lease = json!({
-        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "kube-devops-watch" },
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "kube-devops-watch" }, "spec": killed,
     });
     apply(&namespace, &lease.to_string()).await?;
     let partly = cleanup(&["--namespace", namespace.name()]).exits(0).stdout;
@@ -316,6 +318,26 @@ async fn cleanup_keeps_the_finalizers_while_an_operator_runs_in_another_namespac
     .await?;
     cleanup(&[]).exits(0);
     assert_eq!(finalizers().await?, Value::Null);
+    Ok(())
+}
+
+#[tokio::test]
+async fn cleanup_fails_until_a_component_no_longer_renews_its_lease() -> Result<()> {
+    let setting = Setting::start().await?;
+    let mut operator = setting.operator().await?;
+    let cleanup = || {
+        let kubeconfig = setting.plane.kubeconfig();
+        let arguments = ["cleanup", "--namespace", setting.namespace().name(), "--kubeconfig"];
+        run(kube_devops().args(arguments).arg(kubeconfig.path()))
+    };
+    let lease = ["get", "lease", "kube-devops-reconcile", "-n", setting.namespace().name()];
+    eventually(DEADLINE, "a leader", async || setting.plane.kubectl(lease).await.map(drop)).await?;
+    let refused = cleanup();
+    assert_ne!(refused.code, Some(0), "{refused:#?}");
+    assert!(refused.stderr.contains("still running: lease/kube-devops-reconcile is held by"), "{refused:#?}");
+    operator.kill()?;
+    let removed = format!("lease/kube-devops-reconcile in {} removed\n", setting.namespace().name());
+    assert_eq!(cleanup().exits(0).stdout, removed);
     Ok(())
 }
 
