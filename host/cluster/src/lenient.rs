@@ -162,6 +162,7 @@ pub fn unreadable_spec(reason: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use kube::core::{ObjectList, WatchEvent};
+    use kube_devops_engine::Limits;
     use serde_json::{Value, json};
 
     use super::*;
@@ -213,13 +214,20 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_are_nested_too_deeply_are_an_error_of_their_policy() {
-        let list = format!(r#"{{"metadata":{{}},"items":[{},{}]}}"#, nested(200, 1), nested(1, 1));
-        let list: ObjectList<WatchedPolicy> = serde_json::from_str(&list).unwrap();
-        let [deep, valid] = <[WatchedPolicy; 2]>::try_from(list.items).unwrap();
-        assert_eq!(deep.metadata.name.as_deref(), Some("deep"));
-        assert!(policy(deep).1.unwrap().contains("recursion limit"));
-        assert_eq!(policy(valid).1, None);
+    fn settings_that_are_nested_too_deeply_hide_no_other_check_of_their_policy() {
+        let limit = Limits::default().settings_depth;
+        let depth = |settings: &Value| {
+            std::iter::successors(Some(settings), |value| value.get("f:a")).filter(|value| value.is_object()).count()
+        };
+        for (levels, remaining) in [(limit - 1, limit), (limit, limit + 1), (200, limit + 2), (9000, limit + 2)] {
+            let list = format!(r#"{{"metadata":{{}},"items":[{},{}]}}"#, nested(levels, 1), nested(1, 1));
+            let list: ObjectList<WatchedPolicy> = serde_json::from_str(&list).unwrap();
+            let [deep, valid] = <[WatchedPolicy; 2]>::try_from(list.items).unwrap();
+            let (deep, unreadable) = policy(deep);
+            let settings = deep.spec.checks[0].settings.as_ref().map(depth);
+            assert_eq!((unreadable, settings), (None, Some(remaining)), "the engine rejects more than {limit} levels");
+            assert_eq!(policy(valid).1, None);
+        }
     }
 
     #[test]

@@ -85,8 +85,13 @@ fn read(object: &Value) -> Result<DevOpsPolicy, PolicyFileError> {
         let field = FieldPath::from(error.path());
         PolicyFileError::Invalid(vec![FieldError { field, message: error.into_inner().to_string() }])
     })?;
-    // The types were read above.
-    unknown.retain(|field| ![FieldPath::of("apiVersion"), FieldPath::of("kind")].contains(field));
+    // The types were read above. Settings are of the check, and what is nested too deeply in them is not read.
+    let is_known = |field: &FieldPath| {
+        let pointer = field.pointer();
+        matches!(&*pointer, "/apiVersion" | "/kind")
+            || pointer.starts_with("/spec/checks/") && pointer.split('/').nth(4) == Some("settings")
+    };
+    unknown.retain(|field| !is_known(field));
     if unknown.is_empty() { Ok(policy) } else { Err(PolicyFileError::UnknownFields(unknown)) }
 }
 
@@ -165,6 +170,12 @@ mod tests {
             let error = result(&text);
             assert!(error.contains(": metadata.") && error.contains(": invalid type"), "{metadata}: {error}");
         }
+    }
+
+    #[test]
+    fn settings_of_any_depth_are_left_to_the_engine() {
+        let nested = format!("{}{{}}{}", "{a: ".repeat(110), "}".repeat(110));
+        assert_eq!(result(&format!("{POLICY}  checks: [{{check: labels, settings: {nested}}}]\n")), "accepted");
     }
 
     #[test]

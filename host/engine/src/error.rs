@@ -183,6 +183,14 @@ pub enum RuleError {
         /// The limit.
         limit: usize,
     },
+    /// The settings are nested too deeply.
+    #[error("the settings of check {check} are nested more than {limit} levels deep")]
+    SettingsTooDeep {
+        /// The check.
+        check: String,
+        /// The limit.
+        limit: usize,
+    },
     /// The check rejects the settings.
     #[error("check {check} rejects the settings {settings}: {reason}")]
     Settings {

@@ -30,6 +30,8 @@ pub struct Limits {
     pub answer: usize,
     /// The maximum size of the settings of a rule, in bytes. Default: 64 KiB.
     pub settings: usize,
+    /// The maximum nesting of objects and lists in the settings of a rule. Default: 100.
+    pub settings_depth: usize,
     /// The maximum size of a module, in bytes. Default: 32 MiB.
     pub module: usize,
     /// The maximum size of the native code of a module, in bytes. Default: 128 MiB; a component in Python has about 35 MB.
@@ -73,6 +75,7 @@ impl Default for Limits {
             message: 1024,
             answer: 32 * MIB,
             settings: 64 * 1024,
+            settings_depth: 100,
             module: 32 * MIB,
             native_code: 128 * MIB,
             compile_time: Duration::from_secs(180),

@@ -11,7 +11,7 @@ use crate::bindings::check::devops::policy::types;
 use crate::instance::{CreateError, RuleSpec};
 use crate::module::Module;
 use crate::object::CompleteObject;
-use crate::{CallError, RuleError};
+use crate::{CallError, Limits, RuleError};
 
 /// The id of the next rule.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -33,9 +33,12 @@ impl Rule {
         time_limit: Duration,
     ) -> Result<Arc<Self>, RuleError> {
         let id = check.id.clone();
-        let (limit, longest) = (module.engine().limits().settings, module.engine().limits().message);
+        let Limits { settings: limit, settings_depth, message: longest, .. } = *module.engine().limits();
         if settings.len() > limit {
             return Err(RuleError::SettingsTooLarge { check: id, size: settings.len(), limit });
+        }
+        if depth(&settings) > settings_depth {
+            return Err(RuleError::SettingsTooDeep { check: id, limit: settings_depth });
         }
         let spec = RuleSpec { id: NEXT.fetch_add(1, Ordering::Relaxed), check, settings };
         let created = module.with_instance(time_limit, |instance| instance.create(&spec));
@@ -98,5 +101,38 @@ impl Rule {
         let check = &self.spec.check.id;
         let edit = |types::Edit { container, field, value }| Edit { check: check.clone(), container, field, value };
         Ok(edits.into_iter().map(edit).collect())
+    }
+}
+
+/// The nesting of objects and lists in a JSON text.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut is_text, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'{' | b'[' if !is_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !is_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_in_texts_are_no_nesting() {
+        for (json, expected) in
+            [("5", 0), ("{}", 1), (r#"{"a":[1,{"b":[]}],"c":[[]]}"#, 4), (r#"{"[[[":"{\"[{","\\":[]}"#, 2)]
+        {
+            assert_eq!(depth(json), expected, "{json}");
+        }
     }
 }

@@ -198,6 +198,16 @@ fn creating_a_rule_fails_with_invalid_settings_or_a_misbehaving_check() {
     assert!(error_within(short(), "create-loop").ends_with("it exceeded its time limit of 200ms"));
     let large = hostile(&limits(), &"x".repeat(100_000)).err().unwrap();
     assert!(matches!(large, RuleError::SettingsTooLarge { limit: 65_536, .. }), "{large}");
+    let nested = |levels| (0..levels).fold(serde_json::json!({}), |settings, _| serde_json::json!({ "a": settings }));
+    let deep = |levels| {
+        let engine = Engine::new(limits()).unwrap();
+        let checks = BTreeMap::from([("hostile".to_owned(), Arc::new(load(&engine, "hostile").unwrap()))]);
+        let mut deep = policy(&["hostile"], "");
+        deep.rules[0].settings = nested(levels);
+        Checks::new(checks, limits()).rule_set(&deep).err().unwrap()
+    };
+    assert!(matches!(deep(99), RuleError::Settings { .. }), "the check decides");
+    assert_eq!(deep(100).to_string(), "the settings of check hostile are nested more than 100 levels deep");
 }
 
 #[test]

@@ -114,9 +114,10 @@ impl LocalWebhook {
     fn with_policies(mut self, specs: &[Value]) -> Result<Self> {
         self.indexer.apply(Event::Init);
         for (index, spec) in specs.iter().enumerate() {
-            let mut object: Value = serde_json::from_str(&policy(&format!("policy-{index}"), spec))?;
-            object["metadata"]["namespace"] = "shop".into();
-            self.indexer.apply(Event::InitApply(serde_json::from_value(object)?));
+            // As an API server sends it: with settings of any depth.
+            let object = policy(&format!("policy-{index}"), spec);
+            let object = object.replacen(r#""metadata":{"#, r#""metadata":{"namespace":"shop","#, 1);
+            self.indexer.apply(Event::InitApply(serde_json::from_str(&object)?));
         }
         self.indexer.apply(Event::InitDone);
         // Checks of a module that has ever hung are called later.
@@ -171,10 +172,18 @@ fn the_webhook_fails_open_with_a_warning_if_a_check_crashes() -> Result<()> {
 fn the_other_checks_of_a_policy_apply_if_one_fails_to_process_its_settings() -> Result<()> {
     let hostile = |behaviour: &str| json!([{ "check": "latest-tag", "settings": { "behaviour": behaviour } }]);
     let of_check = |behaviour: &str| json!({ "requireLivenessProbe": true, "checks": hostile(behaviour) });
+    let nested = (0..200).fold(json!({}), |settings, _| json!({ "a": settings }));
+    let mut deep = of_check("deep");
+    deep["checks"][0]["settings"] = nested;
     for (spec, reason, text) in [
         (of_check("create-trap"), "check_failed", "policy policy-0: check hostile"),
         (of_check("create-loop"), "timeout", "policy policy-0: check hostile"),
         (of_check("create-reject"), "invalid_policy", "policy policy-0 is invalid: check hostile"),
+        (
+            deep,
+            "invalid_policy",
+            "policy policy-0 is invalid: the settings of check hostile are nested more than 100 levels",
+        ),
         (json!({ "requireLivenessProbe": true, "bundle": "gone" }), "invalid_policy", "there is no bundle gone"),
     ] {
         let webhook = LocalWebhook::new(false, LONG, 64)?.with_policies(std::slice::from_ref(&spec))?;

@@ -240,14 +240,18 @@ async fn a_policy_that_can_no_longer_be_read_keeps_no_results() -> Result<()> {
     apply(&namespace, &bad_pod("bad").to_string()).await?;
     let is_found = |status: &Value| status["violationsByCheck"]["latest-tag"] == 1;
     expect_status(&operator, &namespace, "strict", "the pod", is_found).await?;
-    // The API server accepts settings that are nested more deeply than the operator reads.
-    let settings = format!("{}{{}}{}", r#"{"a":"#.repeat(200), "}".repeat(200));
-    let patch = format!(r#"{{"spec":{{"checks":[{{"check":"labels","settings":{settings}}}]}}}}"#);
-    namespace.kubectl(["patch", "devopspolicy", "strict", "--type=merge", "-p", &patch]).await?;
+    // The API server accepts what a later version defines.
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/enforcementMode/enum/-";
+    let later = json!([{ "op": "add", "path": path, "value": "later" }]).to_string();
+    let definition = "devopspolicies.devops.stochastic.io";
+    namespace.kubectl(["patch", "customresourcedefinition", definition, "--type=json", "-p", &later]).await?;
+    eventually(DEADLINE, "the API server to accept the later value", async || {
+        let patch = r#"{"spec":{"enforcementMode":"later"}}"#;
+        namespace.kubectl(["patch", "devopspolicy", "strict", "--type=merge", "-p", patch]).await
+    })
+    .await?;
     let status = eventually(DEADLINE, "the status says that the spec cannot be read", async || {
-        // The object as a whole is nested too deeply for this program, too.
-        let status = namespace.kubectl(["get", "devopspolicy", "strict", "-o", "jsonpath={.status}"]).await?;
-        let status: Value = serde_json::from_str(&status)?;
+        let status = get(&namespace, "devopspolicy", "strict").await?["status"].take();
         ensure!(condition(&status, "Ready") == ("False", "Unreadable"), "it is {status:#}");
         Ok(status)
     })
@@ -260,9 +264,35 @@ async fn a_policy_that_can_no_longer_be_read_keeps_no_results() -> Result<()> {
     let series = |name: &str| format!("{name}{{namespace=\"{}\",policy=\"strict\"}}", namespace.name());
     operator.expect_metric(&series("devopspolicy_evaluation_complete"), Some(0.0)).await?;
     operator.expect_metric(&series("devopspolicy_health_score"), None).await?;
-    apply(&namespace, &policy("strict", &json!({ "forbidLatestTag": true, "checks": [] }))).await?;
+    apply(&namespace, &policy("strict", &json!({ "forbidLatestTag": true, "enforcementMode": "audit" }))).await?;
     expect_status(&operator, &namespace, "strict", "the pod again", is_found).await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn settings_that_are_nested_too_deeply_fail_their_check_alone() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("nested").await?;
+    apply(&namespace, &bad_pod("bad").to_string()).await?;
+    // The API server accepts settings of any depth.
+    let settings = format!("{}{{}}{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+    let checks = format!(r#""forbidLatestTag":true,"checks":[{{"check":"missing-liveness","settings":{settings}}}]"#);
+    let deep = policy("deep", &json!({})).replacen("\"spec\":{", &format!("\"spec\":{{{checks}"), 1);
+    let path = format!("/apis/devops.stochastic.io/v1/namespaces/{}/devopspolicies", namespace.name());
+    namespace.kubectl_with_input(["create", "--raw", &path, "-f", "-"], &deep).await?;
+    eventually(DEADLINE, "the status of the other check", async || {
+        // The object as a whole is nested too deeply for this program.
+        let status = namespace.kubectl(["get", "devopspolicy", "deep", "-o", "jsonpath={.status}"]).await?;
+        let status: Value = serde_json::from_str(&status)?;
+        let expected = "the settings of check missing-liveness are nested more than 100 levels deep";
+        ensure!(condition(&status, "Ready") == ("False", "Invalid"), "it is {status:#}");
+        ensure!(status.to_string().contains(expected), "it is {status:#}");
+        ensure!(status["violationsByCheck"] == json!({ "latest-tag": 1 }), "it is {status:#}");
+        Ok(())
+    })
+    .await
+    .with_context(|| operator.log())
 }
 
 /// The Deployment of an operator, with the labels of the chart.

@@ -5,6 +5,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::settings::settings;
+
 /// The pattern of the id of a check and of the name of a bundle.
 pub const NAME: &str = "^[a-z0-9]+(-[a-z0-9]+)*$";
 
@@ -16,7 +18,7 @@ pub struct CheckRule {
     #[schemars(regex(pattern = NAME), length(min = 1, max = 63))]
     pub check: String,
     /// The settings, which the check validates. Default: those of the check.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "settings")]
     #[schemars(schema_with = "settings_schema")]
     pub settings: Option<Value>,
     /// The severity of its violations. Default: that of the check.

@@ -9,6 +9,7 @@ pub mod condition;
 mod devops_policy;
 mod policy_module;
 mod policy_rules;
+mod settings;
 pub(crate) mod stored;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
