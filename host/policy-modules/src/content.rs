@@ -1,6 +1,6 @@
 //! The bytes of a module in a ConfigMap.
 
-use std::io::Read;
+use std::io::{Read, Take};
 
 use flate2::read::GzDecoder;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -60,15 +60,33 @@ pub enum ContentError {
 ///
 /// If there is none.
 pub fn content(name: &str, map: Option<&ConfigMap>, key: Option<&str>, most: usize) -> Result<Content, ContentError> {
+    component(stored(name, map, key)?, most)
+}
+
+/// Returns the digest of the module in a ConfigMap, without holding the module in memory. `most` is the limit of its size.
+///
+/// # Errors
+///
+/// If there is none.
+pub fn digest_of(name: &str, map: Option<&ConfigMap>, key: Option<&str>, most: usize) -> Result<String, ContentError> {
+    let mut limited = limited(stored(name, map, key)?, most);
+    let digest = Digest::of_reader(&mut limited).map_err(|error| ContentError::Gzip(error.to_string()))?;
+    if limited.limit() == 0 { Err(ContentError::TooLarge(most)) } else { Ok(digest.to_string()) }
+}
+
+/// The data of a module in a ConfigMap, as it is stored.
+fn stored<'a>(name: &str, map: Option<&'a ConfigMap>, key: Option<&str>) -> Result<&'a [u8], ContentError> {
     let map = map.ok_or_else(|| ContentError::NoConfigMap(name.to_owned()))?;
     let data = map.binary_data.as_ref().filter(|data| !data.is_empty()).ok_or(ContentError::NoBinaryData)?;
     let known = || data.keys().cloned().collect::<Vec<_>>().join(", ");
-    let stored = match (key, data.len()) {
-        (Some(key), _) => &data.get(key).ok_or_else(|| ContentError::NoKey { key: key.to_owned(), known: known() })?.0,
-        (None, 1) => &data.values().next().ok_or(ContentError::NoBinaryData)?.0,
-        (None, _) => return Err(ContentError::SeveralKeys(known())),
-    };
-    component(stored, most)
+    match (key, data.len()) {
+        (Some(key), _) => {
+            let found = data.get(key).ok_or_else(|| ContentError::NoKey { key: key.to_owned(), known: known() })?;
+            Ok(&found.0)
+        }
+        (None, 1) => Ok(&data.values().next().ok_or(ContentError::NoBinaryData)?.0),
+        (None, _) => Err(ContentError::SeveralKeys(known())),
+    }
 }
 
 /// Returns the component in data that may be compressed with gzip. `most` is the limit of its size.
@@ -77,20 +95,19 @@ pub fn content(name: &str, map: Option<&ConfigMap>, key: Option<&str>, most: usi
 ///
 /// If it is too large, or not valid gzip.
 pub fn component(stored: &[u8], most: usize) -> Result<Content, ContentError> {
-    let bytes = if stored.starts_with(&GZIP) { uncompressed(stored, most)? } else { stored.to_vec() };
-    if bytes.len() > most {
+    let (mut bytes, mut limited) = (Vec::new(), limited(stored, most));
+    limited.read_to_end(&mut bytes).map_err(|error| ContentError::Gzip(error.to_string()))?;
+    if limited.limit() == 0 {
         return Err(ContentError::TooLarge(most));
     }
     Ok(Content { digest: digest(&bytes), bytes })
 }
 
-/// Never returns more than `most` bytes: a few bytes of gzip can stand for gigabytes.
-fn uncompressed(stored: &[u8], most: usize) -> Result<Vec<u8>, ContentError> {
-    let mut bytes = Vec::new();
-    let limit = most as u64 + 1;
-    let read = GzDecoder::new(stored).take(limit).read_to_end(&mut bytes);
-    read.map_err(|error| ContentError::Gzip(error.to_string()))?;
-    if bytes.len() > most { Err(ContentError::TooLarge(most)) } else { Ok(bytes) }
+/// Reads data that may be compressed. Never reads more than a byte above `most`: a few bytes of gzip can stand for gigabytes.
+fn limited(stored: &[u8], most: usize) -> Take<Box<dyn Read + '_>> {
+    let read: Box<dyn Read + '_> =
+        if stored.starts_with(&GZIP) { Box::new(GzDecoder::new(stored)) } else { Box::new(stored) };
+    read.take(most as u64 + 1)
 }
 
 /// Returns the digest that identifies a module.
@@ -121,7 +138,10 @@ mod tests {
     }
 
     fn found(map: Option<&ConfigMap>, key: Option<&str>) -> Result<Vec<u8>, String> {
-        content("checks", map, key, 1000).map(|content| content.bytes).map_err(|error| error.to_string())
+        let digest = digest_of("checks", map, key, 1000);
+        let found = content("checks", map, key, 1000);
+        assert_eq!(found.clone().map(|content| content.digest), digest, "the digest is the same without the bytes");
+        found.map(|content| content.bytes).map_err(|error| error.to_string())
     }
 
     #[test]

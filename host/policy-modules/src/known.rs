@@ -6,42 +6,17 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube_devops_cluster::crd::condition::{Conditions, LOADED, READY, RESOLVED, VERIFIED, time};
 use kube_devops_cluster::crd::{Grant, OciSource, PolicyModule, PolicyModuleStatus};
-use kube_devops_engine::{Grants, LoadError, LoadedModule};
-use kube_devops_oci::fetch::Reserved;
+use kube_devops_engine::{Grants, LoadedModule};
 use kube_devops_oci::{Digest, OciError, Reference};
 use kube_devops_runtime::clock::Now;
 use tokio::time::Instant;
 
 use super::content::{Content, ContentError};
+use super::load::{Load, LoadFailure, Next, Target};
 use super::oci::{Identity, Origin, Progress, View};
 
 /// The time after which a status says that a module waits. Most modules are fetched sooner, and need no write.
 const NOTICE: Duration = Duration::from_secs(5);
-
-/// A version to load.
-#[derive(Debug)]
-pub struct Load {
-    /// The name of the PolicyModule.
-    pub module: String,
-    /// The object that it is loaded for. The result is ignored if there is another one.
-    pub identity: Identity,
-    /// The component.
-    pub content: Content,
-    /// What it may import.
-    pub grants: Grants,
-    /// Its place in a registry.
-    pub origin: Option<(Origin, Digest)>,
-    /// The memory for the component in the budget of all modules.
-    #[expect(dead_code, reason = "its drop returns the memory")]
-    pub reserved: Option<Reserved>,
-}
-
-impl Load {
-    /// Whether it is the last good version, and not the current one.
-    pub fn is_fallback(&self) -> bool {
-        self.origin.as_ref().is_some_and(|(origin, _)| origin.is_fallback)
-    }
-}
 
 /// The reason why the current version is not active.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,31 +29,6 @@ pub struct Failure {
     pub message: String,
     /// The manifest that is not signed as required.
     pub unsigned: Option<Digest>,
-}
-
-/// The reason why a version cannot be loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoadFailure {
-    /// The reason of the condition.
-    pub reason: &'static str,
-    /// What is wrong.
-    pub message: String,
-    /// Whether the same bytes may be loaded later.
-    pub is_temporary: bool,
-}
-
-impl From<&LoadError> for LoadFailure {
-    fn from(error: &LoadError) -> Self {
-        let (reason, is_temporary) = match error {
-            // There may be more memory later.
-            LoadError::CompileMemory(_) => ("MemoryLimit", true),
-            LoadError::CompileTime(_) | LoadError::CompilerKilled | LoadError::Compiler(_) | LoadError::Engine(_) => {
-                ("LoadInterrupted", true)
-            }
-            _ => ("LoadFailed", false),
-        };
-        Self { reason, message: error.to_string(), is_temporary }
-    }
 }
 
 impl Failure {
@@ -133,7 +83,7 @@ pub struct Known {
     /// What the source contained last; `None` if it is not known yet.
     pub resolved: Option<Result<String, Failure>>,
     /// The version to load.
-    pub next: Option<Load>,
+    pub next: Option<Next>,
     /// The newest version that was loaded.
     pub newest: Option<Version>,
     /// The active version.
@@ -189,6 +139,12 @@ impl Known {
         let grants = Grants { object: self.object.spec.grants.contains(&Grant::Object) };
         let (module, identity) = (self.object.name_any(), Identity::of(&self.object));
         Load { module, identity, content, grants, origin: None, reserved: None }
+    }
+
+    /// Whether a version is still needed: its object and its source have not changed.
+    pub fn needs(&self, target: &Target) -> bool {
+        let is_current = || matches!(&self.resolved, Some(Ok(resolved)) if *resolved == target.version);
+        target.identity == Identity::of(&self.object) && (target.is_fallback || is_current())
     }
 
     /// When the object was created, in seconds.
@@ -251,7 +207,7 @@ impl Known {
                 self.progress.interrupted(now);
                 self.revoke_distrusted();
                 // A ConfigMap is not fetched again.
-                self.next = self.next.take().or_else(|| self.oci().is_none().then_some(load));
+                self.next = self.next.take().or_else(|| self.oci().is_none().then_some(Next::InConfigMap));
             }
             Err(LoadFailure { reason, message, is_temporary: false }) => {
                 self.failure = Some(Failure::of_load(reason, message));

@@ -20,6 +20,7 @@ pub mod content;
 mod fetch;
 mod fetches;
 mod known;
+mod load;
 mod manager;
 mod metrics;
 mod oci;

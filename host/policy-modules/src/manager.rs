@@ -31,7 +31,7 @@ use super::fetches::Fetches;
 use super::metrics::Metrics;
 use super::oci::Fetch;
 use super::statuses::StatusWriter;
-use super::store::{Capacity, Failure, Load, LoadFailure, ModuleStore, Used};
+use super::store::{Capacity, Failure, Load, LoadFailure, ModuleStore, Target, Used};
 
 /// The longest time that a controller waits for its modules before it is ready.
 const START: Duration = Duration::from_secs(10);
@@ -42,6 +42,12 @@ type WatchedModule = LenientObject<PolicyModuleSpec, PolicyModuleStatus>;
 pub(super) type FetchResult = (Fetch, Result<Fetched, Failure>);
 /// The result of loading a version.
 type LoadResult = (Load, Result<Arc<LoadedModule>, LoadFailure>);
+
+/// The loading of a version.
+pub(super) struct Loading {
+    target: Target,
+    task: JoinHandle<LoadResult>,
+}
 
 /// Loads modules. One task owns it.
 pub(super) struct Manager {
@@ -64,7 +70,7 @@ pub(super) struct Manager {
     /// The handles of the watches, by the name of the ConfigMap.
     pub(super) followed: BTreeMap<String, AbortHandle>,
     pub(super) sender: mpsc::Sender<(String, Source)>,
-    pub(super) loading: Option<JoinHandle<LoadResult>>,
+    pub(super) loading: Option<Loading>,
     /// The removal of unused versions from the cache.
     pub(super) reducing: Option<JoinHandle<()>>,
     pub(super) statuses: StatusWriter,
@@ -94,8 +100,8 @@ impl Manager {
                         self.store.set_status(&object, status);
                     }
                 }
-                finished = join(&mut self.loading) => self.loaded(finished),
-                finished = join(&mut self.reducing) => self.reduced(finished),
+                finished = join(self.loading.as_mut().map(|loading| &mut loading.task)) => self.loaded(finished),
+                finished = join(self.reducing.as_mut()) => self.reduced(finished),
                 Some(fetched) = self.fetches.next() => self.fetched(fetched),
                 Some(Err(error)) = self.followers.join_next() => resume_panic(error),
                 () = &mut deadline, if !*self.started.borrow() => {
@@ -145,7 +151,7 @@ impl Manager {
         let capacity = self.capacity(now);
         let version = self.store.wait(self.is_leader(), capacity, now);
         let slot = self.fetches.wait(now.instant).filter(|_| !capacity.fetch);
-        let status = self.statuses.wait(now).filter(|_| self.is_leader() && self.loading.is_none());
+        let status = self.statuses.wait(now).filter(|_| self.is_leader());
         [version, slot, status].into_iter().flatten().min()
     }
 
@@ -181,10 +187,12 @@ impl Manager {
             && let Some(load) = self.store.next_load(Now::read())
         {
             let engine = self.catalog.engine().clone();
-            self.loading = Some(tokio::task::spawn_blocking(move || {
+            let target = load.target();
+            let task = tokio::task::spawn_blocking(move || {
                 let result = compile(&engine, &load);
                 (load, result)
-            }));
+            });
+            self.loading = Some(Loading { target, task });
         }
         if let Some(checks) = self.store.activate(&self.catalog, &mut self.active) {
             tracing::info!(modules = ?self.active, "the checks have changed");
@@ -197,11 +205,11 @@ impl Manager {
             self.started.send_if_modified(|started| !std::mem::replace(started, true));
             self.reduce_cache();
         }
-        if self.loading.is_none()
-            && self.statuses.may_write(Now::read())
+        if self.statuses.may_write(Now::read())
             && let Some(action) = self.options.leadership.as_ref().and_then(Leadership::act)
         {
-            self.statuses.start(self.store.statuses(Now::read()), action);
+            let loading = self.loading.as_ref().map(|loading| &loading.target);
+            self.statuses.start(self.store.statuses(loading, Now::read()), action);
         }
     }
 
@@ -304,7 +312,7 @@ async fn sleep(wait: Option<Duration>) {
 }
 
 /// Waits for a task, if there is one.
-async fn join<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+async fn join<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, JoinError> {
     match task {
         Some(task) => task.await,
         None => std::future::pending().await,

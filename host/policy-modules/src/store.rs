@@ -12,9 +12,11 @@ use kube_devops_engine::{Catalog, Checks, LoadedModule, NameConflict};
 use kube_devops_oci::{Digest, Fetched};
 use kube_devops_runtime::clock::Now;
 
-use super::content::{Content, ContentError, content};
+use super::content::{Content, ContentError, content, digest_of};
+pub use super::known::Failure;
 use super::known::Known;
-pub use super::known::{Failure, Load, LoadFailure};
+use super::load::Next;
+pub use super::load::{Load, LoadFailure, Target};
 use super::oci::{Fetch, Identity, View};
 
 /// All modules, by name.
@@ -148,19 +150,16 @@ impl ModuleStore {
         let Some(known) = self.modules.get_mut(name) else { return };
         let Some(source) = &known.object.spec.source.config_map else { return };
         let Some(map) = self.maps.get(&source.name) else { return };
-        let found = content(&source.name, map.as_ref(), source.key.as_deref(), self.most);
-        let digest = found.as_ref().map(|content| content.digest.clone()).map_err(Failure::from);
+        let digest = digest_of(&source.name, map.as_ref(), source.key.as_deref(), self.most);
+        let digest = digest.map_err(|error| Failure::from(&error));
         if known.resolved.as_ref() == Some(&digest) {
             return;
         }
-        known.resolved = Some(digest);
-        known.next = None;
+        known.next = digest.is_ok().then_some(Next::InConfigMap);
         known.progress.restart();
-        match found {
-            Ok(content) => {
-                known.next = Some(known.load(content));
-            }
-            Err(error) => known.fail(Failure::from(&error)),
+        match digest {
+            Ok(_) => known.resolved = Some(digest),
+            Err(failure) => known.fail(failure),
         }
     }
 
@@ -229,7 +228,7 @@ impl ModuleStore {
                 if !load.is_fallback() {
                     known.resolved = resolved;
                 }
-                known.next = Some(load);
+                known.next = Some(Next::Fetched(Box::new(load)));
             }
             Err(failure) => {
                 known.progress.failed(&fetch.origin, now);
@@ -247,9 +246,23 @@ impl ModuleStore {
 
     /// The next version to load, once.
     pub fn next_load(&mut self, now: Now) -> Option<Load> {
+        let (maps, most) = (&self.maps, self.most);
         let may_load =
-            |known: &&mut Known| known.progress.may_load(now) || known.next.as_ref().is_some_and(Load::is_fallback);
-        self.modules.values_mut().filter(may_load).find_map(|known| known.next.take())
+            |known: &&mut Known| known.progress.may_load(now) || known.next.as_ref().is_some_and(Next::is_fallback);
+        self.modules.values_mut().filter(may_load).find_map(|known| match known.next.take()? {
+            Next::Fetched(load) => Some(*load),
+            Next::InConfigMap => {
+                let source = known.object.spec.source.config_map.as_ref()?;
+                let map = maps.get(&source.name)?.as_ref();
+                match content(&source.name, map, source.key.as_deref(), most) {
+                    Ok(content) => Some(known.load(content)),
+                    Err(error) => {
+                        known.fail(Failure::from(&error));
+                        None
+                    }
+                }
+            }
+        })
     }
 
     /// Whether the ConfigMap of every module was read, and no version is left to fetch or load.
@@ -260,15 +273,8 @@ impl ModuleStore {
 
     /// Enters the result of loading a version. It is ignored if there is a newer one.
     pub fn loaded(&mut self, load: Load, result: Result<Arc<LoadedModule>, LoadFailure>, now: Now) {
-        let Some(known) = self.modules.get_mut(&load.module) else { return };
-        let current = match &load.origin {
-            Some((_, manifest)) => manifest.to_string(),
-            None => load.content.digest.clone(),
-        };
-        if load.identity != Identity::of(&known.object) {
-            return;
-        }
-        if load.is_fallback() || matches!(&known.resolved, Some(Ok(resolved)) if *resolved == current) {
+        let known = self.modules.get_mut(&load.module).filter(|known| known.needs(&load.target()));
+        if let Some(known) = known {
             known.loaded(load, result, now);
         }
     }
@@ -357,14 +363,18 @@ impl ModuleStore {
         self.modules.iter().map(|(name, known)| (name.clone(), known.is_ready())).collect()
     }
 
-    /// The statuses that differ from those of the objects.
-    pub fn statuses(&self, now: Now) -> Vec<(PolicyModule, PolicyModuleStatus)> {
+    /// The statuses that differ from those of the objects, while a version is being loaded.
+    pub fn statuses(&self, loading: Option<&Target>, now: Now) -> Vec<(PolicyModule, PolicyModuleStatus)> {
+        let is_loading =
+            |name: &String, known: &Known| loading.is_some_and(|target| target.module == *name && known.needs(target));
         // What is about to be loaded has no status yet, unless it is loaded again after a failure.
-        let is_pending = |known: &Known| known.next.is_some() && known.progress.may_load(now);
-        let is_known = |known: &Known| known.resolved.is_some() && !is_pending(known);
-        let known = self.modules.values().filter(|known| is_known(known) || known.notice(now).is_some());
+        let is_pending = |name: &String, known: &Known| {
+            is_loading(name, known) || known.next.is_some() && known.progress.may_load(now)
+        };
+        let is_known = |name: &String, known: &Known| known.resolved.is_some() && !is_pending(name, known);
+        let known = self.modules.iter().filter(|(name, known)| is_known(name, known) || known.notice(now).is_some());
         known
-            .map(|known| (known.object.clone(), known.status(now)))
+            .map(|(_, known)| (known.object.clone(), known.status(now)))
             .filter(|(object, status)| object.status.as_ref() != Some(status))
             .collect()
     }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::*;
 
+mod loading;
 mod names;
 
 const ALL: Capacity = Capacity { fetch: true, load: true };
@@ -41,7 +42,7 @@ fn catalog() -> Catalog {
 
 /// The status, the reason and the message of the condition Ready, and the active digest.
 fn ready(store: &ModuleStore) -> Vec<(String, String, Option<String>)> {
-    let statuses = store.statuses(now()).into_iter();
+    let statuses = store.statuses(None, now()).into_iter();
     let ready = statuses.filter_map(|(_, status)| {
         let condition = status.conditions.into_iter().find(|condition| condition.type_ == READY)?;
         Some((condition.reason, condition.message, status.digest))
@@ -69,7 +70,7 @@ fn a_module_is_loaded_when_its_source_is_known_and_when_it_changes() {
     let (base, mut active) = (catalog(), BTreeMap::new());
     let mut store = ModuleStore::new(100);
     store.set(object("labels", "checks"));
-    assert!(!store.is_settled() && store.next_load(now()).is_none() && store.statuses(now()).is_empty());
+    assert!(!store.is_settled() && store.next_load(now()).is_none() && store.statuses(None, now()).is_empty());
     store.set_config_map("checks", map("one"));
     let one = load(&mut store, Ok(()));
     assert!(store.is_settled() && !is_ready(&store));
@@ -171,7 +172,7 @@ fn a_version_that_cannot_be_loaded_now_is_tried_again_after_growing_pauses() {
         let failure = LoadFailure { reason: "MemoryLimit", message: "too large".to_owned(), is_temporary: true };
         store.loaded(load, Err(failure), time);
         assert!(store.next_load(time).is_none());
-        let statuses = store.statuses(time);
+        let statuses = store.statuses(None, time);
         let condition = statuses[0].1.conditions.iter().find(|condition| condition.type_ == READY);
         assert_eq!(condition.map(|condition| condition.reason.as_str()), Some("MemoryLimit"));
         let pause = store.wait(true, ALL, time).unwrap_or_default();
@@ -213,13 +214,13 @@ fn a_status_that_was_written_is_known_before_the_watch_reports_it() {
     store.set_config_map("checks", map("one"));
     load(&mut store, Ok(()));
     store.activate(&catalog(), &mut BTreeMap::new());
-    let (object, status) = store.statuses(now()).remove(0);
+    let (object, status) = store.statuses(None, now()).remove(0);
     let mut other = object.clone();
     other.metadata.uid = Some("other".to_owned());
     store.set_status(&other, status.clone());
-    assert_eq!(store.statuses(now()).len(), 1, "the status of a deleted module of this name");
+    assert_eq!(store.statuses(None, now()).len(), 1, "the status of a deleted module of this name");
     store.set_status(&object, status);
-    assert!(store.statuses(now()).is_empty());
+    assert!(store.statuses(None, now()).is_empty());
 }
 
 #[test]
@@ -280,10 +281,10 @@ fn a_status_is_written_once() {
     let mut store = ModuleStore::new(100);
     store.set(object("labels", "checks"));
     store.set_config_map("checks", None);
-    let (mut written, status) = store.statuses(now()).remove(0);
+    let (mut written, status) = store.statuses(None, now()).remove(0);
     written.status = Some(status);
     store.set(written);
-    assert!(store.statuses(Now { utc: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1), ..now() }).is_empty());
+    assert!(store.statuses(None, Now { utc: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1), ..now() }).is_empty());
 }
 
 #[test]
@@ -295,16 +296,16 @@ fn a_module_whose_spec_cannot_be_read_is_not_used_and_says_so_once() {
     load(&mut store, Ok(()));
     store.activate(&base, &mut active);
     let mut unreadable = PolicyModule::new("labels", PolicyModuleSpec::default());
-    unreadable.status = store.statuses(now()).pop().map(|(_, status)| status);
+    unreadable.status = store.statuses(None, now()).pop().map(|(_, status)| status);
     store.set_unreadable(unreadable.clone(), "unknown variant");
     assert!(store.activate(&base, &mut active).is_some() && active.is_empty());
     assert!(store.is_settled() && store.ready() == BTreeMap::from([("labels".to_owned(), false)]));
     assert_eq!(ready(&store), [("Unreadable".to_owned(), "unknown variant".to_owned(), None)]);
-    let (_, status) = store.statuses(now()).remove(0);
+    let (_, status) = store.statuses(None, now()).remove(0);
     assert!(status.conditions.iter().all(|condition| condition.status == "False"));
     unreadable.status = Some(status);
     store.set_unreadable(unreadable, "unknown variant");
-    assert!(store.statuses(now()).is_empty(), "the status is written once");
+    assert!(store.statuses(None, now()).is_empty(), "the status is written once");
 
     store.set(object("labels", "checks"));
     load(&mut store, Ok(()));
@@ -340,17 +341,17 @@ fn a_module_that_waits_long_says_so() {
     let (mut store, time) = (ModuleStore::new(100), now());
     let later = time + Duration::from_secs(5);
     let reasons = |store: &ModuleStore, now| {
-        let conditions = store.statuses(now).into_iter().flat_map(|(_, status)| status.conditions);
+        let conditions = store.statuses(None, now).into_iter().flat_map(|(_, status)| status.conditions);
         conditions.map(|condition| condition.reason).collect::<Vec<_>>()
     };
     store.set(remote("labels"));
     store.note_waiting(true, FULL, time);
-    assert!(store.statuses(time).is_empty(), "most modules are fetched sooner");
+    assert!(store.statuses(None, time).is_empty(), "most modules are fetched sooner");
     assert_eq!(store.wait(true, FULL, time), Some(Duration::from_secs(5)));
     store.note_waiting(true, FULL, later);
     assert_eq!(reasons(&store, later), ["Busy"; 3]);
     assert_eq!(store.wait(true, FULL, later), None);
-    let (object, busy) = store.statuses(later).remove(0);
+    let (object, busy) = store.statuses(None, later).remove(0);
     store.set_status(&object, busy);
 
     let Some(fetch) = store.next_fetch(true, later) else { panic!("there is a version") };
@@ -365,11 +366,11 @@ fn a_module_that_waits_long_says_so() {
 fn a_status_that_describes_the_spec_is_kept_after_a_restart() {
     let (mut store, time) = (ModuleStore::new(100), now());
     failed(&mut store, "labels", time);
-    let (described, status) = store.statuses(time).remove(0);
+    let (described, status) = store.statuses(None, time).remove(0);
     let mut store = ModuleStore::new(100);
     store.set(PolicyModule { status: Some(status), ..described });
     let later = time + Duration::from_secs(60);
     store.note_waiting(true, FULL, time);
     store.note_waiting(true, FULL, later);
-    assert!(store.statuses(later).is_empty());
+    assert!(store.statuses(None, later).is_empty());
 }
