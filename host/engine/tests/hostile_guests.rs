@@ -89,6 +89,15 @@ fn more_findings_than_are_listed_remain_violations() {
 fn a_too_large_returned_value_is_rejected() {
     let outcome = misbehave(&limits(), "huge-answer", &["a"]);
     assert_eq!(cause(&outcome), "it returned more than 33554432 bytes");
+    // Another rule of the same module, in the same call.
+    let engine = Engine::new(limits()).unwrap();
+    let check = Arc::new(load(&engine, "hostile").unwrap());
+    let checks = BTreeMap::from([("hostile".to_owned(), check.clone()), ("other".to_owned(), check)]);
+    let mut mixed = policy(&["hostile", "other"], "huge-answer");
+    mixed.rules[1] = policy(&["other"], "echo-name").rules.remove(0);
+    let outcomes = Checks::new(checks, limits()).rule_set(&mixed).unwrap().evaluate(&[subject("a"), subject("b")]);
+    assert_eq!(outcomes[0].results, [NotEvaluated, NotEvaluated]);
+    assert_eq!(outcomes[1].results, [Failed, Failed], "{:?}", outcomes[1]);
 }
 
 #[test]

@@ -152,6 +152,17 @@ impl Controller {
         Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
     }
 
+    /// Returns the processes that it has started, and that still run.
+    pub fn children(&self) -> Result<Vec<Pid>> {
+        let mut children = Vec::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread may have ended in between.
+            let ids = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+            children.extend(ids.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)));
+        }
+        Ok(children)
+    }
+
     /// Kills the process.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;

@@ -7,10 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use end_to_end::guests::guest;
 use end_to_end::objects::good_pod;
-use end_to_end::operator::{Setting, apply, expect_module, policy};
+use end_to_end::operator::{Setting, apply, expect_module, get, policy};
 use end_to_end::webhook::{Webhook, denial};
 use end_to_end::{Folder, kube_devops, run};
-use serde_json::json;
+use rustix::process::{Signal, kill_process};
+use serde_json::{Value, json};
 use test_cluster::{DEADLINE, Namespace, eventually};
 
 /// The most memory of a compilation, in MiB: enough for a component of the SDK.
@@ -46,16 +47,20 @@ fn expensive() -> Vec<u8> {
     [&b"\0asm\x0d\0\x01\0"[..], &section(1, &module), &instance, &section(11, &export)].concat()
 }
 
+/// A PolicyModule with the component in a ConfigMap of the same name.
+fn module(name: &str) -> Value {
+    json!({
+        "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": name },
+        "spec": { "source": { "configMap": { "name": name } } },
+    })
+}
+
 /// Creates a PolicyModule, and the ConfigMap with its component.
 async fn create(namespace: &Namespace, name: &str, component: &[u8]) -> Result<()> {
     let folder = Folder::new();
     let file = format!("--from-file={}", folder.write("module.wasm", component).display());
     namespace.kubectl(["create", "configmap", name, &file]).await?;
-    let object = json!({
-        "apiVersion": "devops.stochastic.io/v1alpha1", "kind": "PolicyModule", "metadata": { "name": name },
-        "spec": { "source": { "configMap": { "name": name } } },
-    });
-    apply(namespace, &object.to_string()).await
+    apply(namespace, &module(name).to_string()).await
 }
 
 #[tokio::test]
@@ -86,6 +91,25 @@ async fn a_module_that_needs_too_much_memory_affects_no_other() -> Result<()> {
     })
     .await
     .with_context(|| webhook.process.log())
+}
+
+#[tokio::test]
+async fn other_modules_have_a_status_while_one_is_being_compiled() -> Result<()> {
+    let setting = Setting::start().await?;
+    let (operator, system) = (setting.operator().await?, setting.namespace());
+    create(system, "expensive", &expensive()).await?;
+    let compiler = eventually(DEADLINE, "the compilation", async || {
+        operator.children()?.pop().context("no module is being compiled")
+    })
+    .await?;
+    kill_process(compiler, Signal::STOP)?;
+    apply(system, &module("missing").to_string()).await?;
+    expect_module(&operator, system, "missing", "SourceInvalid", "there is no ConfigMap missing").await?;
+    let status = get(system, "policymodule", "expensive").await?["status"].take();
+    ensure!(status.is_null(), "it was compiled already: {status:#}");
+    kill_process(compiler, Signal::CONT)?;
+    expect_module(&operator, system, "expensive", "LoadFailed", "does not have export `describe`").await?;
+    Ok(())
 }
 
 #[test]
