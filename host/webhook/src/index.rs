@@ -48,18 +48,6 @@ pub struct NamespacePolicies {
     pub policies: Vec<AppliedPolicy>,
     /// How many more evaluations are treated as slow.
     slow: AtomicUsize,
-    /// The slow evaluations in progress, also under previous policies of the namespace.
-    slow_evaluations: Arc<AtomicUsize>,
-}
-
-/// A slow evaluation in progress, until it is dropped.
-#[derive(Debug)]
-pub struct SlowEvaluation(Arc<AtomicUsize>);
-
-impl Drop for SlowEvaluation {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl FromIterator<AppliedPolicy> for NamespacePolicies {
@@ -85,11 +73,9 @@ impl NamespacePolicies {
         }
     }
 
-    /// Begins a slow evaluation, unless `most` of the namespace are in progress.
-    pub fn begin_slow_evaluation(&self, most: usize) -> Option<SlowEvaluation> {
-        let begun = SlowEvaluation(self.slow_evaluations.clone());
-        // Dropping it ends it again.
-        (self.slow_evaluations.fetch_add(1, Ordering::Relaxed) < most).then_some(begun)
+    /// Whether there are checks of added modules.
+    pub fn have_added(&self) -> bool {
+        self.policies.iter().any(|policy| policy.added.is_some())
     }
 
     /// What the rules need in addition to the usual facts.
@@ -118,15 +104,12 @@ impl PolicyIndex {
         self.namespaces.read().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned()
     }
 
-    fn set(&self, namespace: &Arc<str>, policies: Vec<AppliedPolicy>) {
+    pub(crate) fn set(&self, namespace: &Arc<str>, policies: Vec<AppliedPolicy>) {
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         if policies.is_empty() {
             namespaces.remove(namespace);
         } else {
-            let slow_evaluations =
-                namespaces.get(namespace).map(|before| before.slow_evaluations.clone()).unwrap_or_default();
-            let policies = NamespacePolicies { policies, slow_evaluations, ..NamespacePolicies::default() };
-            namespaces.insert(namespace.clone(), Arc::new(policies));
+            namespaces.insert(namespace.clone(), Arc::new(policies.into_iter().collect()));
         }
     }
 }
@@ -249,23 +232,5 @@ mod tests {
         assert_eq!(set("strict", true), ["strict"]);
         assert_eq!(set("other", false), ["strict"]);
         assert_eq!(set("strict", false), [""; 0]);
-    }
-
-    #[test]
-    fn slow_evaluations_of_a_namespace_are_limited_across_changes_of_its_policies() {
-        let index = PolicyIndex::default();
-        let [shop, other] = ["shop", "other"].map(Arc::<str>::from);
-        let policy = || vec![AppliedPolicy { name: "policy".into(), rules: None, added: None, failures: Vec::new() }];
-        index.set(&shop, policy());
-        index.set(&other, policy());
-        let begin = |namespace: &str| index.of(namespace).and_then(|policies| policies.begin_slow_evaluation(2));
-        let begun = [begin("shop"), begin("shop")];
-        assert!(begun.iter().all(Option::is_some));
-        assert!(begin("shop").is_none() && begin("shop").is_none());
-        index.set(&shop, policy());
-        assert!(begin("shop").is_none(), "a change of the policies does not add places");
-        assert!(begin("other").is_some());
-        drop(begun);
-        assert!(begin("shop").is_some());
     }
 }

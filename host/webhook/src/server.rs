@@ -110,7 +110,7 @@ async fn validate(State(served): State<Served>, request: Request) -> Response {
     };
     let Unread { reason, status, text, head } = match read(&served, request, arrived).await {
         Ok(body) => {
-            return match admission.answer(&body.bytes, arrived) {
+            return match admission.answer(&body.bytes, arrived).await {
                 Ok(response) => json(&response),
                 Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
             };
@@ -230,7 +230,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_review_is_evaluated_while_many_others_do_not_arrive() {
-        let mut router = router(Arc::new(admission(options())), MAX_SIZE);
+        let mut router = router(Arc::new(admission(options(), &[])), MAX_SIZE);
         let mut slow: Vec<_> = (0..200).map(|_| router.call(post(incomplete(0, 256 * 1024)))).collect();
         for request in &mut slow {
             assert!(futures::poll!(request).is_pending());
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn only_large_requests_are_denied_for_lack_of_memory() {
-        let admission = admission(options());
+        let admission = admission(options(), &[]);
         let denied = |busy| {
             let unread = rejection(BodyError::Busy(busy), MAX_SIZE, admission.deadline());
             assert_eq!((unread.reason, unread.status), (Reason::Overload, StatusCode::SERVICE_UNAVAILABLE));

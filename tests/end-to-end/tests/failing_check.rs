@@ -87,6 +87,7 @@ async fn the_operator_reports_a_failed_check_until_it_succeeds() -> Result<()> {
 
 /// The admission logic of the webhook without its server, with policies in the namespace `shop`.
 struct LocalWebhook {
+    runtime: tokio::runtime::Runtime,
     admission: Arc<Admission>,
     indexer: Indexer,
     registry: Registry,
@@ -107,7 +108,8 @@ impl LocalWebhook {
             deny_controller_pods: false,
         };
         let admission = Arc::new(Admission::new(checks.clone(), index.clone(), options, &registry)?);
-        Ok(Self { admission, indexer: Indexer::new(checks, index), registry })
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
+        Ok(Self { runtime, admission, indexer: Indexer::new(checks, index), registry })
     }
 
     /// Sets the policies.
@@ -128,7 +130,12 @@ impl LocalWebhook {
     }
 
     fn answer(&self, object: &Value) -> Result<Response> {
-        Ok(self.admission.answer(review_of(object, "shop").to_string().as_bytes(), Instant::now())?)
+        self.review(&review_of(object, "shop"))
+    }
+
+    fn review(&self, review: &Value) -> Result<Response> {
+        let body = review.to_string();
+        Ok(self.runtime.block_on(self.admission.answer(body.as_bytes(), Instant::now()))?)
     }
 
     fn failed_open(&self, reason: &str) -> f64 {
@@ -257,13 +264,13 @@ fn unsynced_and_invalid_policies_fail_open_and_are_counted() -> Result<()> {
     object["metadata"]["namespace"] = "shop".into();
     let mut review = review_of(&object, "shop");
     review["request"]["resource"]["resource"] = "devopspolicies".into();
-    let answer = webhook.admission.answer(review.to_string().as_bytes(), Instant::now())?;
+    let answer = webhook.review(&review)?;
     let status = answer.status.unwrap();
     assert!(!answer.allowed && status.code == 422, "{status:?}");
     assert!(status.message.contains("rejects the settings {\"threshold\":3}"), "{}", status.message);
     // Updates of an existing invalid policy, such as those of the operator, are admitted.
     review["request"]["operation"] = "UPDATE".into();
     review["request"]["oldObject"] = review["request"]["object"].clone();
-    assert!(webhook.admission.answer(review.to_string().as_bytes(), Instant::now())?.allowed);
+    assert!(webhook.review(&review)?.allowed);
     Ok(())
 }

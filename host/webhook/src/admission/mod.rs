@@ -11,6 +11,7 @@ mod changed;
 mod compare;
 mod gate;
 mod module;
+mod places;
 mod policy;
 #[cfg(test)]
 pub mod testing;
@@ -26,7 +27,6 @@ use kube_devops_core::text::{cut, escape_controls, number};
 use kube_devops_core::{Severity, SystemNamespaces};
 use kube_devops_engine::Checks;
 use prometheus::Registry;
-use tokio::sync::Semaphore;
 
 use crate::index::PolicyIndex;
 use crate::metrics::Metrics;
@@ -35,13 +35,11 @@ use crate::response::{Reason, ResponsePolicy, Verdict};
 use crate::review::{Request, Response, ReviewError, parse, parse_raw};
 
 use gate::Gate;
+use places::Places;
 use workload::Time;
 
 /// Policies of which one of the last evaluations took longer than this are evaluated without blocking other requests.
 const SLOW: Duration = Duration::from_millis(20);
-/// The share of all evaluations that slow ones of one namespace by added modules may be, so that it cannot use up those of others: an
-/// eighth.
-const SLOW_SHARE: usize = 8;
 /// The longest value in a log line, in bytes.
 const MAX_LOGGED_LENGTH: usize = 256;
 
@@ -69,7 +67,7 @@ pub struct Admission {
     current: RwLock<Arc<Current>>,
     index: Arc<PolicyIndex>,
     options: AdmissionOptions,
-    places: Semaphore,
+    places: Places,
     metrics: Metrics,
 }
 
@@ -105,7 +103,7 @@ impl Admission {
     ) -> Result<Self, ClusterError> {
         let current = RwLock::new(Arc::new(Current::new(checks, &options)));
         let metrics = Metrics::new(registry, options.fail_closed)?;
-        let places = Semaphore::new(options.most_at_once.max(1));
+        let places = Places::new(options.most_at_once);
         Ok(Self { current, index, places, metrics, options })
     }
 
@@ -136,7 +134,7 @@ impl Admission {
     ///
     /// If the body is not a review with a uid, to which a response is possible.
     #[tracing::instrument(level = "debug", skip_all, fields(bytes = body.len()))]
-    pub fn answer(&self, body: &[u8], arrived: Instant) -> Result<Response, ReviewError> {
+    pub async fn answer(&self, body: &[u8], arrived: Instant) -> Result<Response, ReviewError> {
         let (request, objects) = match read(body) {
             Ok(read) => read,
             Err(error) => {
@@ -156,7 +154,7 @@ impl Admission {
                 // The creation of rules runs their checks, and other requests continue on another thread.
                 tokio::task::block_in_place(|| policy::verdict(&current.checks, body, deadline))
             }),
-            Gate::Workload => self.limited(|| self.workload(&request, objects, body, deadline)),
+            Gate::Workload => self.workload(&request, objects, body, deadline).await,
         };
         let response = verdict.response(&request.uid, &self.current().response_policy);
         log(&request, &verdict, &response);
@@ -166,28 +164,35 @@ impl Admission {
 
     /// Evaluates, unless too many requests are being evaluated.
     fn limited(&self, evaluate: impl FnOnce() -> Verdict) -> Verdict {
-        let Ok(_place) = self.places.try_acquire() else {
+        let Some(_place) = self.places.any() else {
             let text = format!("more than {} at once", number(self.options.most_at_once, "request"));
             return Verdict::failed(Reason::Overload, text);
         };
         evaluate()
     }
 
-    fn workload(&self, request: &Header<'_>, objects: Reviewed, body: &[u8], deadline: Instant) -> Verdict {
+    async fn workload(&self, request: &Header<'_>, objects: Reviewed, body: &[u8], deadline: Instant) -> Verdict {
         if !self.index.is_synced() {
             return Verdict::failed(Reason::NotSynced, "the policies have not been listed yet");
         }
         let Some(policies) = self.index.of(&request.namespace) else { return Verdict::Skipped };
-        let started = Instant::now();
-        let verdict = if policies.is_slow() {
-            let most = (self.options.most_at_once / SLOW_SHARE).max(1);
-            let time = Time { deadline, most_slow: Some(most) };
-            // Other requests continue on another thread.
-            tokio::task::block_in_place(|| workload::verdict(request, objects, body, &policies, time))
-        } else {
-            workload::verdict(request, objects, body, &policies, Time { deadline, most_slow: None })
+        let is_slow = policies.is_slow();
+        // Only added modules can use up the places of other namespaces. A request that waits for one holds no other place.
+        let slow = match is_slow && policies.have_added() {
+            true => self.places.slow(&request.namespace, body.len(), deadline).await.map(Some),
+            false => Ok(None),
         };
-        policies.evaluated(started.elapsed() > SLOW);
+        let time = Time { deadline, no_place: slow.as_ref().err().copied() };
+        let verdict = self.limited(|| {
+            let started = Instant::now();
+            let evaluate = || workload::verdict(request, objects, body, &policies, time);
+            // Other requests continue on another thread.
+            let verdict = if is_slow { tokio::task::block_in_place(evaluate) } else { evaluate() };
+            if time.no_place.is_none() {
+                policies.evaluated(started.elapsed() > SLOW);
+            }
+            verdict
+        });
         self.with_options(verdict)
     }
 
@@ -276,23 +281,53 @@ fn log(request: &Header<'_>, verdict: &Verdict, response: &Response) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use kube_devops_core::Needs;
+    use futures::FutureExt;
     use kube_devops_core::object::{Context, Extraction};
+    use kube_devops_core::{Needs, Policy, RuleConfig};
+
+    use crate::index::AppliedPolicy;
 
     use super::testing::{admission, options, review};
     use super::*;
 
-    #[test]
-    fn excluded_requests_are_admitted_while_too_many_are_being_evaluated() {
-        let admission = admission(AdmissionOptions { fail_closed: true, most_at_once: 1, ..options() });
-        let is_allowed = |namespace: &str| {
-            admission.answer(&review(namespace), Instant::now()).is_ok_and(|response| response.allowed)
+    #[tokio::test]
+    async fn excluded_requests_are_admitted_while_too_many_are_being_evaluated() {
+        let admission = admission(AdmissionOptions { fail_closed: true, ..options() }, &["kube-system", "shop"]);
+        let answer = async |namespace: &str| {
+            let mut response = admission.answer(&review(namespace), Instant::now()).await.unwrap();
+            (response.allowed, response.audit_annotations.remove("not_evaluated").unwrap_or_default())
         };
-        assert!(is_allowed("kube-system") && is_allowed("shop"));
-        let _evaluation = admission.places.try_acquire();
-        assert!(is_allowed("kube-system"), "the namespace is excluded");
-        assert!(!is_allowed("shop"), "it would have to be evaluated");
+        let admitted = (true, String::new());
+        assert_eq!(answer("kube-system").await, admitted);
+        assert_eq!(answer("shop").await, (false, "check_failed".to_owned()), "its module is not loaded");
+        let _evaluation = admission.places.any();
+        assert_eq!(answer("kube-system").await, admitted, "the namespace is excluded");
+        assert_eq!(answer("other").await, admitted, "the namespace has no policies");
+        assert_eq!(answer("shop").await, (false, "overload".to_owned()));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_slow_request_waits_for_others_of_its_namespace() {
+        let admission = admission(AdmissionOptions { most_at_once: 8, ..options() }, &["other"]);
+        let policy = Policy { name: "strict".to_owned(), rules: vec![RuleConfig::default_of("added")] };
+        let added = admission.current().checks.rule_set(&policy).ok().map(Arc::new);
+        let policy = AppliedPolicy { name: "strict".into(), rules: None, added, failures: Vec::new() };
+        admission.index.set(&"shop".into(), vec![policy]);
+        for namespace in ["shop", "other"] {
+            admission.index.of(namespace).unwrap().evaluated(true);
+        }
+        let not_evaluated = async |namespace: &str| {
+            let mut response = admission.answer(&review(namespace), Instant::now()).await.unwrap();
+            response.audit_annotations.remove("not_evaluated")
+        };
+        let slow = admission.places.slow("shop", 1, Instant::now()).await;
+        let mut waiting = Box::pin(not_evaluated("shop"));
+        assert!(waiting.as_mut().now_or_never().is_none(), "it waits");
+        assert_eq!(not_evaluated("other").await.as_deref(), Some("check_failed"), "it has no added modules");
+        drop(slow);
+        assert_eq!(waiting.await.as_deref(), Some("check_failed"), "it was evaluated: its module is not loaded");
     }
 
     #[test]

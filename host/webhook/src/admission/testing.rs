@@ -30,12 +30,17 @@ pub fn options() -> AdmissionOptions {
     }
 }
 
-/// Admission of a cluster without policies.
-pub fn admission(options: AdmissionOptions) -> Admission {
+/// Admission of a cluster with a policy in each of these namespaces, whose check is not loaded.
+pub fn admission(options: AdmissionOptions, namespaces: &[&str]) -> Admission {
     let checks = Arc::new(Checks::new(BTreeMap::new(), Limits::default()));
     let index = Arc::new(PolicyIndex::default());
     let mut indexer = Indexer::new(checks.clone(), index.clone());
     indexer.apply(Event::Init);
+    for namespace in namespaces {
+        let metadata = json!({ "name": "strict", "namespace": namespace });
+        let policy = json!({ "metadata": metadata, "spec": { "forbidLatestTag": true } });
+        indexer.apply(Event::InitApply(serde_json::from_value(policy).unwrap()));
+    }
     indexer.apply(Event::InitDone);
     Admission::new(checks, index, options, &Registry::new()).unwrap()
 }

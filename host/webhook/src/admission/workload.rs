@@ -27,8 +27,8 @@ const MOST_SHARES: u32 = 4;
 pub struct Time {
     /// The deadline.
     pub deadline: Instant,
-    /// The most evaluations of the namespace by added modules at a time, if they are slow.
-    pub most_slow: Option<usize>,
+    /// The number of places for slow evaluations of the namespace by added modules, if none of them is free.
+    pub no_place: Option<usize>,
 }
 
 /// The verdict about an object, by the policies of its namespace.
@@ -122,9 +122,7 @@ fn evaluate(
         }
     }
     let mut left = policies.policies.iter().filter(|policy| policy.added.is_some()).count();
-    // Only added modules can use up the places of other namespaces.
-    let place = time.most_slow.filter(|_| left > 0).map(|most| policies.begin_slow_evaluation(most).ok_or(most));
-    if let Some(Err(most)) = place {
+    if let Some(most) = time.no_place {
         let text = format!("more than {} of the namespace at once", number(most, "slow request"));
         found.failures.push(EvaluationFailure { reason: Reason::Overload, text });
         return (found.violations.list, found.failures);
