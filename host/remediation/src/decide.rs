@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::added::{added, containers, foreign, give_up};
 use super::job::{JobResult, PatchCount, Patched, RemediationJob, RolloutFailure, Step};
 use super::plan::{self, Addition, IGNORE, PATCHED_BY, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
-use super::rollout::{Progress, Rollout, is_observed, is_recorded, reason_to_skip, rollout};
+use super::rollout::{Furthest, Progress, Rollout, is_observed, is_recorded, reason_to_skip, rollout};
 
 /// The patches of one template after which another client is assumed to remove the fields.
 const MAX_PATCHES: u32 = 2;
@@ -185,17 +185,15 @@ pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>
     let reason = match (rollout(workload), failure) {
         (Rollout::Failed(reason), _) | (_, Some(RolloutFailure::Restarted(reason))) => reason,
         _ if step == Step::Adopt => return Decision::Done(JobResult::Patched(adopted(workload, template))),
-        (Rollout::InProgress(progress), Some(RolloutFailure::Overdue { updated, limit }))
-            if progress.updated <= updated =>
+        (Rollout::InProgress(progress), Some(RolloutFailure::Overdue { furthest, limit, is_final: true }))
+            if Furthest::from(progress) <= furthest =>
         {
             // Another policy has added fields since, and monitors its rollout.
             if is_of_other {
                 return Decision::Done(JobResult::Completed);
             }
             let limit = number(limit.as_secs() as usize, "second");
-            format!(
-                "the policy is being deleted, and not all pods became available within {limit} after the last one was replaced"
-            )
+            format!("the policy is being deleted, and not all pods became available within {limit}")
         }
         (Rollout::InProgress(progress), Some(RolloutFailure::Stalled { progress: known, limit }))
             if progress == known =>

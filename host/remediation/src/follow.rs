@@ -11,7 +11,7 @@ use super::EnforceOptions;
 use super::added::quantity;
 use super::job::{JobResult, Patched, RolloutFailure, Step, WorkloadKey};
 use super::plan::Addition;
-use super::rollout::Progress;
+use super::rollout::{Furthest, Progress};
 
 /// The period of the checks of a rollout.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -33,9 +33,8 @@ pub struct Follow {
     progress: Progress,
     /// When there was progress last.
     progressed: Instant,
-    /// The most pods of the newest template, and whether all pods were available since.
-    furthest: (i64, bool),
-    /// When the rollout got that far. Unlike other progress, this cannot go on forever.
+    furthest: Furthest,
+    /// When the rollout got that far.
     advanced: Instant,
     /// When all pods had been replaced, and how long they are watched from then on.
     complete: Option<(Instant, Duration)>,
@@ -61,7 +60,7 @@ impl Follow {
             rollout_deadline: options.rollout_deadline,
             progress: Progress::default(),
             progressed: now,
-            furthest: (0, false),
+            furthest: Furthest::default(),
             advanced: now,
             complete: None,
             next: now,
@@ -92,9 +91,7 @@ impl Follow {
         let limit = progress.deadline.map_or(self.rollout_deadline, |deadline| deadline + MARGIN);
         let is_late = self.complete.is_none() && now.saturating_duration_since(self.progressed) >= limit;
         let stalled = is_late.then_some(RolloutFailure::Stalled { progress, limit });
-        let is_overdue = is_policy_deleted && now.saturating_duration_since(self.advanced) >= self.rollout_deadline;
-        let overdue = RolloutFailure::Overdue { updated: self.furthest.0, limit: self.rollout_deadline };
-        let overdue = is_overdue.then_some(overdue);
+        let overdue = self.overdue(now).filter(|_| is_policy_deleted);
         let is_over = |(at, settle): &(Instant, Duration)| now.saturating_duration_since(*at) >= *settle;
         let step = match (self.is_restored, self.complete.filter(is_over)) {
             (true, _) => Step::Adopt,
@@ -115,13 +112,13 @@ impl Follow {
                 if self.complete.take().is_some() || *progress != self.progress {
                     (self.progress, self.progressed) = (*progress, now);
                 }
-                self.advance((progress.updated, false), now);
+                self.advance((*progress).into(), now);
                 Some(self)
             }
             JobResult::RolledOut(settle) => {
                 // With another settle time, the added fields have changed, and the pods were replaced since the last check.
                 self.complete = self.complete.filter(|(_, known)| known == settle).or(Some((now, *settle)));
-                self.advance((self.furthest.0, true), now);
+                self.advance(Furthest { available: Furthest::ALL, ..self.furthest }, now);
                 Some(self)
             }
             JobResult::Reverting => Some(self),
@@ -135,10 +132,19 @@ impl Follow {
         }
     }
 
-    fn advance(&mut self, to: (i64, bool), now: Instant) {
+    fn advance(&mut self, to: Furthest, now: Instant) {
         if to > self.furthest {
             (self.furthest, self.advanced) = (to, now);
         }
+    }
+
+    /// The reason to end the rollout if its policy is deleted.
+    fn overdue(&self, now: Instant) -> Option<RolloutFailure> {
+        let (furthest, limit) = (self.furthest, self.rollout_deadline);
+        let since = now.saturating_duration_since(self.advanced);
+        // Pods that were available may be unavailable for another reason, such as a drained node.
+        let is_final = furthest.available != Furthest::ALL || since >= 2 * limit;
+        (since >= limit).then_some(RolloutFailure::Overdue { furthest, limit, is_final })
     }
 
     /// A message about the first new pod with a restarted container.

@@ -10,7 +10,7 @@ use kube_devops_cluster::rules::PolicyRules;
 use kube_devops_core::workload::Workload;
 
 use super::plan::Addition;
-use super::rollout::Progress;
+use super::rollout::{Furthest, Progress};
 
 /// The key of a workload within a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,13 +57,14 @@ pub enum RolloutFailure {
         /// The longest time without progress.
         limit: Duration,
     },
-    /// The policy is being deleted, and for as long as `limit`, no more pods were replaced, nor all pods available for the first time.
-    /// It ends a rollout whose pods are available now.
+    /// The policy is being deleted, and for as long as `limit`, the rollout has not advanced. It ends if all pods are available now.
     Overdue {
-        /// The most pods that were seen of the newest template.
-        updated: i64,
-        /// The longest time that the deletion waits.
+        /// How far the rollout was.
+        furthest: Furthest,
+        /// The longest time without an advance.
         limit: Duration,
+        /// Whether the rollout also ends if pods are unavailable. If all were available before, they may become so again.
+        is_final: bool,
     },
 }
 

@@ -30,6 +30,27 @@ pub struct Progress {
     pub deadline: Option<Duration>,
 }
 
+/// How far a rollout has got: the most pods of the newest template, and of all pods the most that were available since then. Unlike
+/// progress, this cannot go on forever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Furthest {
+    /// The number of pods of the newest template.
+    pub updated: i64,
+    /// The number of available pods; [`Furthest::ALL`] if all were.
+    pub available: i64,
+}
+
+impl Furthest {
+    /// All pods.
+    pub const ALL: i64 = i64::MAX;
+}
+
+impl From<Progress> for Furthest {
+    fn from(progress: Progress) -> Self {
+        Self { updated: progress.updated, available: progress.available }
+    }
+}
+
 /// Returns the state of the rollout of a Deployment, StatefulSet or DaemonSet, by the criteria of `kubectl rollout status`, except
 /// that pods of the previous template and a workload without pods do not complete a rollout: nothing shows that the new template
 /// works.

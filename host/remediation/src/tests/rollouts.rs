@@ -119,7 +119,7 @@ fn the_deletion_of_a_policy_does_not_wait_for_the_deadlines_of_workloads() {
     now = now + seconds(2);
     assert_eq!(
         failure(next(&mut remediations, now)),
-        Some(RolloutFailure::Overdue { updated: 0, limit: seconds(600) })
+        Some(RolloutFailure::Overdue { furthest: Furthest::default(), limit: seconds(600), is_final: true })
     );
 
     // Nor for the time that containers may take to stop.
@@ -143,14 +143,17 @@ fn the_deletion_of_a_policy_does_not_wait_for_pods_that_become_unavailable_again
         remediations.followed(key("web"), &result, &options(), now);
         found
     };
-    // Pods are replaced, and then all available for the first time.
-    for result in [in_progress(1), in_progress(2), rolled_out()] {
+    // Pods are replaced, then more of them are available, and then all for the first time.
+    let available = JobResult::InProgress(Progress { updated: 2, available: 1, ..Progress::default() });
+    for result in [in_progress(1), in_progress(2), available, rolled_out()] {
         assert_eq!(check(result.clone()), None, "{result:?}");
     }
     assert_eq!(check(in_progress(1)), None);
-    let overdue = Some(RolloutFailure::Overdue { updated: 2, limit: seconds(600) });
-    for result in [rolled_out(), in_progress(2), in_progress(1), rolled_out()] {
-        assert_eq!(check(result.clone()), overdue, "{result:?}");
+    let furthest = Furthest { updated: 2, available: Furthest::ALL };
+    let overdue = |is_final| Some(RolloutFailure::Overdue { furthest, limit: seconds(600), is_final });
+    assert_eq!(check(rolled_out()), overdue(false), "pods that were available may become so again");
+    for result in [in_progress(2), in_progress(1), rolled_out()] {
+        assert_eq!(check(result.clone()), overdue(true), "{result:?}");
     }
     // Without the deletion, each of these is progress.
     remediations.set_policy_deleted(false);

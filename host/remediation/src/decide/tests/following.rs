@@ -126,16 +126,24 @@ fn a_rollout_without_progress_is_reverted() {
 
 #[test]
 fn a_rollout_that_the_deletion_of_its_policy_awaits_no_longer_is_completed_or_reverted() {
-    let overdue = |updated| Some(RolloutFailure::Overdue { updated, limit: Duration::from_secs(600) });
+    let overdue_at = |updated, is_final| {
+        let furthest = Furthest { updated, available: 0 };
+        Some(RolloutFailure::Overdue { furthest, limit: Duration::from_secs(600), is_final })
+    };
+    let overdue = |updated| overdue_at(updated, true);
     let available = rolling_out();
     let completed = follow_up(&available, overdue(1), Step::Check);
     assert!(matches!(completed, Decision::Patch { result: JobResult::Completed, .. }), "{completed:?}");
     let mut flapping = rolling_out();
     flapping["status"]["availableReplicas"] = json!(0);
-    let reason = "the policy is being deleted, and not all pods became available within 600 seconds after the last one was replaced";
+    let reason = "the policy is being deleted, and not all pods became available within 600 seconds";
     assert_eq!(follow_up(&flapping, overdue(1), Step::Check), Decision::Revert(reason.to_owned()));
     let progressed = follow_up(&flapping, overdue(0), Step::Check);
     assert!(matches!(progressed, Decision::Done(JobResult::InProgress(_))), "no check was possible in between");
+    let drained = follow_up(&flapping, overdue_at(1, false), Step::Check);
+    assert!(matches!(drained, Decision::Done(JobResult::InProgress(_))), "they may become available again");
+    let completed = follow_up(&available, overdue_at(1, false), Step::Check);
+    assert!(matches!(completed, Decision::Patch { result: JobResult::Completed, .. }), "{completed:?}");
     // The other policy is not deleted.
     for mut workload in [available, flapping] {
         workload["metadata"]["annotations"][PATCHED_BY] = plan::by("other").into();
