@@ -24,12 +24,15 @@ use crate::{ClusterError, is_not_served};
 /// The labels of the Deployment of an operator, by the chart.
 const OPERATOR: &str = "app.kubernetes.io/part-of=kube-devops,app.kubernetes.io/component=reconcile";
 
+/// The longest observation of a Lease. Its duration is what its holder has written, and operators have 15 seconds.
+const MAX_OBSERVATION: Duration = Duration::from_secs(60);
 /// The period of reading the Leases.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Waits until no component holds its Lease. Returns a description of those that still do after `wait`.
 ///
-/// A component renews its Lease. Whether it does is observed, for at most the lease duration: the clock of its machine may differ.
+/// A component renews its Lease. Whether it does is observed, for at most the lease duration and a minute: the clock of its machine may
+/// differ.
 ///
 /// # Errors
 ///
@@ -41,6 +44,7 @@ pub async fn wait_for_components(
     wait: Duration,
 ) -> Result<Vec<String>, ClusterError> {
     let deadline = Instant::now() + wait;
+    let latest = Instant::now() + MAX_OBSERVATION;
     let leases: Api<Lease> = Api::namespaced(connection.client.clone(), namespace);
     let mut observed =
         [&names.watch_lease, &names.reconcile_lease, &names.webhook_lease].map(|name| (name, Renewals::default()));
@@ -55,7 +59,7 @@ pub async fn wait_for_components(
                 held.push(format!("lease/{name} is held by {holder}"));
             }
         }
-        if held.is_empty() || is_known && Instant::now() >= deadline {
+        if held.is_empty() || Instant::now() >= if is_known { deadline } else { deadline.max(latest) } {
             return Ok(held);
         }
         sleep(PERIOD).await;
