@@ -6,6 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSche
 use kube::api::ObjectMeta;
 use kube::{CustomResourceExt, Resource};
 use kube_devops_core::names::is_subdomain;
+use kube_devops_engine::Limits;
 use serde_json::Value;
 
 use crate::crd::{DevOpsPolicy, bounds, stored};
@@ -79,20 +80,36 @@ fn check_kind(api_version: String, kind: String) -> Result<(), PolicyFileError> 
 /// Reads a policy, of which every field must exist.
 fn read(object: &Value) -> Result<DevOpsPolicy, PolicyFileError> {
     let mut unknown = Vec::new();
-    let mut ignored = |path: serde_ignored::Path<'_>| unknown.push(FieldPath::from(&path));
+    let mut ignored = |path: serde_ignored::Path<'_>| {
+        if !is_cut_off(&path) {
+            unknown.push(FieldPath::from(&path));
+        }
+    };
     let document = serde_ignored::Deserializer::new(object, &mut ignored);
     let policy: DevOpsPolicy = serde_path_to_error::deserialize(document).map_err(|error| {
         let field = FieldPath::from(error.path());
         PolicyFileError::Invalid(vec![FieldError { field, message: error.into_inner().to_string() }])
     })?;
-    // The types were read above. Settings are of the check, and what is nested too deeply in them is not read.
-    let is_known = |field: &FieldPath| {
-        let pointer = field.pointer();
-        matches!(&*pointer, "/apiVersion" | "/kind")
-            || pointer.starts_with("/spec/checks/") && pointer.split('/').nth(4) == Some("settings")
-    };
-    unknown.retain(|field| !is_known(field));
+    // The types were read above.
+    unknown.retain(|field| !matches!(&*field.pointer(), "/apiVersion" | "/kind"));
     if unknown.is_empty() { Ok(policy) } else { Err(PolicyFileError::UnknownFields(unknown)) }
+}
+
+/// Whether a value is nested so deeply that it can only be one of settings, of which the rest is not read. There may be millions of them.
+fn is_cut_off(path: &serde_ignored::Path<'_>) -> bool {
+    std::iter::successors(Some(path), |path| parent(path)).nth(Limits::default().settings_depth).is_some()
+}
+
+fn parent<'p>(path: &'p serde_ignored::Path<'p>) -> Option<&'p serde_ignored::Path<'p>> {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => None,
+        Path::Seq { parent, .. }
+        | Path::Map { parent, .. }
+        | Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => Some(parent),
+    }
 }
 
 /// Returns the error of the name, which the API server checks for every object.
