@@ -13,7 +13,8 @@ use serde_json::Value;
 use super::added::{added, containers, foreign, give_up};
 use super::job::{JobResult, PatchCount, Patched, RemediationJob, RolloutFailure, Step};
 use super::plan::{self, Addition, IGNORE, PATCHED_BY, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
-use super::rollout::{Furthest, Progress, Rollout, is_observed, is_recorded, reason_to_skip, rollout};
+use super::progress::{Furthest, Progress};
+use super::rollout::{Rollout, is_observed, is_recorded, reason_to_skip, rollout};
 
 /// The patches of one template after which another client is assumed to remove the fields.
 const MAX_PATCHES: u32 = 2;

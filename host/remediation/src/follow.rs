@@ -11,7 +11,7 @@ use super::EnforceOptions;
 use super::added::quantity;
 use super::job::{JobResult, Patched, RolloutFailure, Step, WorkloadKey};
 use super::plan::Addition;
-use super::rollout::{Furthest, Progress};
+use super::progress::{Furthest, Progress};
 
 /// The period of the checks of a rollout.
 const PERIOD: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use kube_devops_cluster::rules::PolicyRules;
 use kube_devops_core::workload::Workload;
 
 use super::plan::Addition;
-use super::rollout::{Furthest, Progress};
+use super::progress::{Furthest, Progress};
 
 /// The key of a workload within a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

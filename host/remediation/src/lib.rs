@@ -23,6 +23,7 @@ mod job;
 mod left;
 mod pending;
 mod plan;
+mod progress;
 mod recent;
 mod release;
 mod requests;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::progress::Progress;
+
 /// The state of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rollout {
@@ -13,42 +15,6 @@ pub enum Rollout {
     InProgress(Progress),
     /// The progress deadline was exceeded, with the message of Kubernetes.
     Failed(String),
-}
-
-/// How far a rollout is. A different value is progress.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// The number of pods of the newest template; zero until the controller of the workload has seen the template.
-    pub updated: i64,
-    /// The number of ready pods.
-    pub ready: i64,
-    /// The number of pods that have been ready for `minReadySeconds`.
-    pub available: i64,
-    /// The number of pods of all templates.
-    pub pods: i64,
-    /// How long Kubernetes waits for progress, if the workload has a deadline.
-    pub deadline: Option<Duration>,
-}
-
-/// How far a rollout has got: the most pods of the newest template, and of all pods the most that were available since then. Unlike
-/// progress, this cannot go on forever.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Furthest {
-    /// The number of pods of the newest template.
-    pub updated: i64,
-    /// The number of available pods; [`Furthest::ALL`] if all were.
-    pub available: i64,
-}
-
-impl Furthest {
-    /// All pods.
-    pub const ALL: i64 = i64::MAX;
-}
-
-impl From<Progress> for Furthest {
-    fn from(progress: Progress) -> Self {
-        Self { updated: progress.updated, available: progress.available }
-    }
 }
 
 /// Returns the state of the rollout of a Deployment, StatefulSet or DaemonSet, by the criteria of `kubectl rollout status`, except

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::job::{Existence, Patched, RolloutFailure, Step};
 use super::plan::Addition;
-use super::rollout::{Furthest, Progress};
+use super::progress::{Furthest, Progress};
 use super::{EnforceOptions, JobResult, NextJob, Remediations, WorkloadKey};
 
 fn start() -> Now {
