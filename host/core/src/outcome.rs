@@ -86,6 +86,12 @@ pub(crate) fn of_module(module: &str) -> String {
 }
 
 impl CheckOutcome {
+    /// Reserves memory for outcomes that are appended. Repeated growth would copy them, and need twice the memory at the end.
+    pub fn reserve<'a>(&mut self, others: impl Iterator<Item = &'a Self> + Clone) {
+        self.results.reserve_exact(others.clone().map(|other| other.results.len()).sum());
+        self.findings.reserve_exact(others.map(|other| other.findings.len()).sum());
+    }
+
     /// Appends the outcome of the same check for further subjects.
     pub fn append(&mut self, other: Self) {
         let first = self.results.len();

@@ -216,6 +216,9 @@ impl RuleSet {
         }
         .into_iter();
         let mut total = outcomes.next().unwrap_or_default();
+        for (position, total) in total.iter_mut().enumerate() {
+            total.reserve(outcomes.as_slice().iter().filter_map(|batch| batch.get(position)));
+        }
         for outcome in outcomes {
             total.iter_mut().zip(outcome).for_each(|(total, outcome)| total.append(outcome));
         }

@@ -2,13 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use memchr::memchr;
+use rayon::prelude::*;
 
 use crate::options::Limits;
 use crate::problem::Problem;
+
+/// The size in bytes from which a file is read on all cores: most of the time is needed for new pages of memory.
+const LARGE: usize = 1 << 20;
 
 /// A file or standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +30,13 @@ pub(crate) fn text(input: &Input, limits: &Limits) -> Result<String, Problem> {
         None => bounded(io::stdin().lock(), 0, limits),
         Some(path) => File::open(path).and_then(|file| {
             let size = file.metadata().map_or(0, |metadata| metadata.len());
-            if size > limits.file_bytes { Ok(None) } else { bounded(file, size, limits) }
+            if size > limits.file_bytes {
+                return Ok(None);
+            }
+            match in_parts(&file, size)? {
+                Some(bytes) => Ok(Some(bytes)),
+                None => bounded(file, size, limits),
+            }
         }),
     };
     match bytes {
@@ -38,6 +49,21 @@ pub(crate) fn text(input: &Input, limits: &Limits) -> Result<String, Problem> {
             Some(path) => Problem::of_path(path, &error),
             None => Problem::new(format!("failed to read standard input: {error}")),
         }),
+    }
+}
+
+/// Returns the bytes of a large file, read on all cores; `None` if the file is small, or does not have this size any longer.
+fn in_parts(file: &File, size: u64) -> io::Result<Option<Vec<u8>>> {
+    let Some(length) = usize::try_from(size).ok().filter(|length| *length >= LARGE) else { return Ok(None) };
+    let mut bytes = vec![0; length];
+    let part = length.div_ceil(rayon::current_num_threads());
+    let parts = bytes.par_chunks_mut(part).enumerate();
+    let read = parts.try_for_each(|(number, bytes)| file.read_exact_at(bytes, (number * part) as u64));
+    match read.and_then(|()| file.read_at(&mut [0], size)) {
+        Ok(0) => Ok(Some(bytes)),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -89,4 +115,22 @@ fn utf_16(bytes: &[u8]) -> Option<Result<String, Problem>> {
 /// Returns the line of the byte at `position`, from 1.
 pub(crate) fn line_at(bytes: &[u8], position: usize) -> usize {
     1 + memchr::memchr_iter(b'\n', &bytes[..position.min(bytes.len())]).count()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_file_is_read_in_parts_unless_its_size_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.yaml");
+        let content: Vec<u8> = (0..LARGE + 1001).map(|position| (position % 251) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let read = |size: usize| in_parts(&File::open(&path).unwrap(), size as u64).unwrap();
+        assert!(read(content.len()).is_some_and(|bytes| bytes == content));
+        assert!(read(content.len() - 1).is_none() && read(content.len() + 1).is_none(), "its size has changed");
+        assert!(read(LARGE - 1).is_none(), "it is small");
+    }
 }
