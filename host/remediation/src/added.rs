@@ -101,6 +101,11 @@ pub fn containers(workload: &Value) -> &[Value] {
     workload.pointer(CONTAINERS).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// The request or limit of the whole pod.
+pub fn of_pod<'a>(workload: &'a Value, list: &str, resource: &str) -> Option<&'a Value> {
+    workload.pointer("/spec/template/spec/resources")?.get(list)?.get(resource)
+}
+
 /// The containers of a workload, by their keys in a set of fields.
 fn by_key(workload: &Value) -> Value {
     let by_key = containers(workload).iter().filter_map(|container| {

@@ -8,7 +8,7 @@ use kube_devops_core::quantity::Quantity;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::added::{ADDED_FIELDS, PROBES, added, containers, exceeds, give_up, record};
+use super::added::{ADDED_FIELDS, PROBES, added, containers, exceeds, give_up, of_pod, record};
 
 /// The policy whose enforcement added fields.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
@@ -71,7 +71,8 @@ pub fn plan(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Plan
         let name = container.clone().unwrap_or_default();
         let is_missing = found.pointer(field).is_none_or(Value::is_null);
         let is_new = !plan.additions.iter().any(|known| known.container == name && known.field == *field);
-        if !is_missing || !is_new {
+        let is_of_pod = resource(field).is_some_and(|resource| is_set_for_pod(workload, resource));
+        if !is_missing || !is_new || is_of_pod {
             continue;
         }
         match if is_probe(field) { probe(&value, found, policy.default_probe.as_ref()) } else { Some(value) } {
@@ -81,7 +82,7 @@ pub fn plan(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Plan
         }
     }
     if let Some(resources) = &policy.default_resources {
-        containers.iter().for_each(|container| add_resources(container, resources, &mut plan.additions));
+        containers.iter().for_each(|container| add_resources(workload, container, resources, &mut plan.additions));
     }
     plan
 }
@@ -89,18 +90,29 @@ pub fn plan(workload: &Value, policy: &DevOpsPolicySpec, edits: &[Edit]) -> Plan
 /// Whether a check may set a field to this value: a TCP probe, as a whole, or a request or limit. Checks are not trusted, and a
 /// probe with another handler would run a command in the container, or send requests to another host.
 fn is_remediable(field: &str, value: &Value) -> bool {
-    match field.split('/').collect::<Vec<_>>().as_slice() {
-        ["", "resources", "requests" | "limits", "cpu" | "memory"] => match value {
+    if resource(field).is_some() {
+        return match value {
             Value::String(text) => Quantity::parse(text).is_some(),
             value => value.is_u64(),
-        },
-        ["", _] if is_probe(field) => {
-            let handlers =
-                value.as_object().into_iter().flat_map(Map::keys).filter(|key| !TIMES.contains(&key.as_str()));
-            handlers.eq(["tcpSocket"])
-        }
-        _ => false,
+        };
     }
+    let handlers = value.as_object().into_iter().flat_map(Map::keys).filter(|key| !TIMES.contains(&key.as_str()));
+    is_probe(field) && handlers.eq(["tcpSocket"])
+}
+
+/// The resource of which a field is the request or the limit, if it can be added.
+fn resource(field: &str) -> Option<&str> {
+    match field.split('/').collect::<Vec<_>>().as_slice() {
+        ["", "resources", "requests" | "limits", resource @ ("cpu" | "memory")] => Some(resource),
+        _ => None,
+    }
+}
+
+/// Whether the request or the limit of a resource is set for the whole pod. The containers share it: a limit of a container would take
+/// a part of it away, and the API server rejects values that exceed those of the pod.
+/// <https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/>
+fn is_set_for_pod(workload: &Value, resource: &str) -> bool {
+    ["requests", "limits"].iter().any(|list| of_pod(workload, list, resource).is_some_and(|value| !value.is_null()))
 }
 
 fn is_probe(field: &str) -> bool {
@@ -141,13 +153,14 @@ fn tcp_port(container: &Value, of_policy: Option<i32>) -> Option<i64> {
     }
 }
 
-/// Adds missing requests and limits, unless a request would exceed its limit.
-fn add_resources(container: &Value, resources: &DefaultResources, additions: &mut Vec<Addition>) {
+/// Adds missing requests and limits, unless a request would exceed its limit, or those of the whole pod are set.
+fn add_resources(workload: &Value, container: &Value, resources: &DefaultResources, additions: &mut Vec<Addition>) {
     let Some(name) = container["name"].as_str() else { return };
-    for (resource, request, limit) in [
+    let defaults = [
         ("cpu", &resources.cpu_request, &resources.cpu_limit),
         ("memory", &resources.memory_request, &resources.memory_limit),
-    ] {
+    ];
+    for (resource, request, limit) in defaults.into_iter().filter(|(name, ..)| !is_set_for_pod(workload, name)) {
         let existing =
             |list: &str| container.pointer(&format!("/resources/{list}/{resource}")).filter(|value| !value.is_null());
         let mut add = |list: &str, quantity: &str| {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use kube_devops_core::pointer::escape;
 use serde_json::Value;
 
-use super::added::{CONTAINERS, PROBES, added, containers, exceeds};
+use super::added::{CONTAINERS, PROBES, added, containers, exceeds, of_pod};
 use super::plan::PATCHED_BY;
 
 /// The fields of a probe that say how the container is asked.
@@ -96,11 +96,6 @@ fn get<'a>(value: &'a Value, field: &[&str]) -> Option<&'a Value> {
 fn exceeds_limit(container: &Value, resource: &str) -> bool {
     let [request, limit] = ["requests", "limits"].map(|list| &container["resources"][list][resource]);
     exceeds(request, limit) == Some(true)
-}
-
-/// The request or limit of the whole pod.
-fn of_pod<'a>(workload: &'a Value, list: &str, resource: &str) -> Option<&'a Value> {
-    workload.pointer("/spec/template/spec/resources")?.get(list)?.get(resource)
 }
 
 #[cfg(test)]

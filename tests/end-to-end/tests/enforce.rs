@@ -468,6 +468,31 @@ async fn workloads_that_must_not_be_patched_are_skipped_with_a_reason() -> Resul
 }
 
 #[tokio::test]
+async fn resources_of_the_whole_pod_are_not_cut_by_those_of_its_containers() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("pod-resources").await?;
+    let workload = |name: &str, memory: &str| {
+        let mut workload = bare_workload("Deployment", name, &json!({}));
+        workload["spec"]["template"]["spec"]["resources"] = json!({ "limits": { "memory": memory } });
+        workload
+    };
+    apply(&namespace, &documents(&[workload("large", "1Gi"), workload("small", "64Mi")])).await?;
+    let mut spec = enforcing();
+    spec["defaultResources"] = json!({ "cpuRequest": "100m", "memoryRequest": "128Mi", "memoryLimit": "256Mi" });
+    apply(&namespace, &policy("enforcing", &spec)).await?;
+    for (name, memory) in [("large", "1Gi"), ("small", "64Mi")] {
+        expect_state(&operator, &namespace, "enforcing", name, "Patched").await?;
+        let workload = get(&namespace, "deployment", name).await?;
+        assert_eq!(workload["spec"]["template"]["spec"]["resources"]["limits"]["memory"], memory, "{workload:#}");
+        let container = container(&workload);
+        assert_eq!(container["resources"], json!({ "requests": { "cpu": "100m" } }), "{workload:#}");
+        assert_eq!(container["livenessProbe"]["tcpSocket"]["port"], 8080, "{workload:#}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn fields_of_another_field_manager_are_preserved() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;

@@ -153,6 +153,41 @@ fn added_requests_never_exceed_limits() {
 }
 
 #[test]
+fn requests_and_limits_of_a_resource_that_the_whole_pod_has_are_not_added() {
+    let text = |text: &str| Some(text.to_owned());
+    let policy = DevOpsPolicySpec {
+        default_resources: Some(DefaultResources {
+            cpu_request: text("100m"),
+            cpu_limit: text("500m"),
+            memory_request: text("128Mi"),
+            memory_limit: text("256Mi"),
+        }),
+        ..DevOpsPolicySpec::default()
+    };
+    let of_checks = ["cpu", "memory"]
+        .map(|resource| Edit { value: "1".to_owned(), ..edit("app", &format!("/resources/limits/{resource}")) });
+    let added = |of_pod: Value, policy: &DevOpsPolicySpec, edits: &[Edit]| {
+        let mut workload = workload(json!([{ "name": "app" }]));
+        workload["spec"]["template"]["spec"]["resources"] = of_pod;
+        let Plan { additions, rejected, .. } = plan(&workload, policy, edits);
+        assert!(rejected.is_empty(), "{rejected:?}");
+        additions.iter().map(|addition| addition.field.replace("/resources/", "")).collect::<Vec<_>>()
+    };
+    let (cpu, memory) = (["requests/cpu", "limits/cpu"], ["requests/memory", "limits/memory"]);
+    for (of_pod, expected) in [
+        (json!({ "limits": { "memory": "1Gi" } }), &cpu[..]),
+        (json!({ "requests": { "memory": "64Mi" } }), &cpu),
+        (json!({ "limits": { "cpu": "1" }, "requests": { "cpu": 1 } }), &memory),
+        (json!({ "limits": { "cpu": "1" }, "requests": { "memory": "1Gi" } }), &[]),
+        (json!({ "limits": { "cpu": null, "hugepages-2Mi": "4Mi" } }), &[cpu, memory].concat()),
+    ] {
+        assert_eq!(added(of_pod.clone(), &policy, &[]), expected, "{of_pod}");
+        let expected: Vec<_> = expected.iter().filter(|field| field.starts_with("limits")).copied().collect();
+        assert_eq!(added(of_pod.clone(), &DevOpsPolicySpec::default(), &of_checks), expected, "{of_pod}");
+    }
+}
+
+#[test]
 fn a_patch_contains_the_fields_that_were_added_before() {
     let mut workload = workload(json!([
         { "name": "app", "livenessProbe": { "tcpSocket": { "port": 1 }, "timeoutSeconds": 1 } },
