@@ -9,9 +9,7 @@
 
 use kube_devops_cluster::gitops::LAST_APPLIED;
 use kube_devops_cluster::install::FIELD_MANAGER;
-use kube_devops_cluster::managed_fields::{
-    self, applied, extract, is_applied_by, of_others, paths, set_of, subtract, union,
-};
+use kube_devops_cluster::managed_fields::{self, applied, extract, is_applied_by, of_others, paths, set_of, subtract};
 use kube_devops_core::quantity::Quantity;
 use serde_json::{Map, Value, json};
 
@@ -48,46 +46,46 @@ pub fn added(workload: &Value) -> Vec<Value> {
 }
 
 /// The recorded fields of the containers. Anyone who can change the workload can change the annotation: fields that the operator
-/// never adds are ignored.
+/// never adds are ignored, and so are containers whose key is in another notation, because sets are compared by the text of the keys.
 fn recorded(workload: &Value) -> Value {
     let recorded = workload["metadata"]["annotations"][ADDED_FIELDS].as_str();
     let recorded: Value = recorded.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let mut set = union(json!({}), &recorded);
-    for container in set.as_object_mut().into_iter().flat_map(|set| set.values_mut()) {
-        for probe in PROBES {
-            retain(container, probe, &|fields| {
-                fields.retain(|key, _| {
-                    key.strip_prefix("f:").is_some_and(|key| key == "tcpSocket" || TIMES.contains(&key))
-                });
-            });
-        }
-        retain(container, "resources", &|fields| {
-            fields.retain(|key, _| matches!(key.as_str(), "f:requests" | "f:limits"));
-            for list in fields.values_mut().filter_map(Value::as_object_mut) {
-                list.retain(|key, _| matches!(key.as_str(), "f:cpu" | "f:memory"));
-            }
-            fields.retain(|_, list| list.as_object().is_some_and(|list| !list.is_empty()));
-        });
-        if let Some(fields) = container.as_object_mut() {
-            let is_remediable = |key: &str| key == "resources" || PROBES.contains(&key);
-            fields.retain(|key, _| key.strip_prefix("f:").is_some_and(is_remediable));
-        }
-    }
-    if let Some(set) = set.as_object_mut() {
-        set.retain(|key, _| key.starts_with("k:"));
-    }
-    set
+    let addable = addable();
+    let containers = recorded.as_object().into_iter().flatten().filter(|(key, _)| is_key_of_container(key));
+    let containers = containers.filter_map(|(key, fields)| Some((key.clone(), limited(fields, &addable)?)));
+    containers.collect::<Map<_, _>>().into()
 }
 
-/// Retains fields below a field, and removes the field itself if none remains.
-fn retain(container: &mut Value, field: &str, retain: &dyn Fn(&mut Map<String, Value>)) {
-    let Some(container) = container.as_object_mut() else { return };
-    let key = format!("f:{field}");
-    let Some(fields) = container.get_mut(&key).and_then(Value::as_object_mut) else { return };
-    retain(fields);
-    if fields.is_empty() {
-        container.remove(&key);
+/// Returns the set of all fields that can be added to a container.
+fn addable() -> Value {
+    let mut probe: Map<String, Value> = TIMES.map(|field| (field.to_owned(), Value::Null)).into_iter().collect();
+    probe.insert("tcpSocket".to_owned(), json!({ "port": null }));
+    let quantities = json!({ "cpu": null, "memory": null });
+    let mut container = json!({ "resources": { "requests": quantities, "limits": quantities } });
+    for name in PROBES {
+        container[name] = probe.clone().into();
     }
+    set_of(&container)
+}
+
+/// Returns the fields of `limits` without fields below them that are in a set; `None` if there are none.
+fn limited(set: &Value, limits: &Value) -> Option<Value> {
+    let (set, limits) = (set.as_object()?, limits.as_object()?);
+    let both = limits.iter().filter_map(|(key, limits)| Some((key.clone(), limited(set.get(key)?, limits)?)));
+    let both: Map<_, _> = both.collect();
+    (limits.is_empty() || !both.is_empty()).then(|| both.into())
+}
+
+/// Whether a key is that of a container, as the API server writes it.
+fn is_key_of_container(key: &str) -> bool {
+    let names: Option<Value> = key.strip_prefix("k:").and_then(|names| serde_json::from_str(names).ok());
+    let name = names.as_ref().and_then(|names| names["name"].as_str());
+    name.is_some_and(|name| key == key_of(name))
+}
+
+/// The key of a container in a set of fields.
+fn key_of(name: impl Into<Value>) -> String {
+    format!("k:{}", json!({ "name": name.into() }))
 }
 
 /// The manifest that `kubectl apply` applied last, or null.
@@ -108,10 +106,9 @@ pub fn of_pod<'a>(workload: &'a Value, list: &str, resource: &str) -> Option<&'a
 
 /// The containers of a workload, by their keys in a set of fields.
 fn by_key(workload: &Value) -> Value {
-    let by_key = containers(workload).iter().filter_map(|container| {
-        let key = json!({ "name": container.get("name")? });
-        Some((format!("k:{key}"), container.clone()))
-    });
+    let by_key = containers(workload)
+        .iter()
+        .filter_map(|container| Some((key_of(container.get("name")?.clone()), container.clone())));
     by_key.collect::<Map<_, _>>().into()
 }
 
@@ -204,182 +201,4 @@ pub fn foreign(workload: &Value) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn workload(recorded: &Value, entries: &Value) -> Value {
-        json!({
-            "metadata": {
-                "resourceVersion": "7", "annotations": { ADDED_FIELDS: recorded.to_string() }, "managedFields": entries,
-            },
-            "spec": { "template": { "spec": { "containers": [
-                {
-                    "name": "app", "image": "web:1",
-                    "livenessProbe": { "tcpSocket": { "port": 80 }, "periodSeconds": 10, "timeoutSeconds": 1 },
-                    "resources": { "limits": { "cpu": "1" } },
-                },
-                { "name": "side", "image": "side:1", "resources": { "limits": { "cpu": "2" } } },
-            ] } } },
-        })
-    }
-
-    fn in_container(name: &str, fields: &Value) -> Value {
-        json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": { format!("k:{{\"name\":\"{name}\"}}"): fields } } } } })
-    }
-
-    fn app() -> Value {
-        json!({
-            "name": "app", "livenessProbe": { "tcpSocket": { "port": 80 }, "periodSeconds": 10 },
-            "resources": { "limits": { "cpu": "1" } },
-        })
-    }
-
-    fn own(fields: &Value) -> Value {
-        json!({ "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields })
-    }
-
-    #[test]
-    fn recorded_fields_were_added_and_others_were_not_even_if_they_have_the_field_manager() {
-        let recorded: Value = serde_json::from_str(&record(&[app()])).unwrap_or_default();
-        assert_eq!(added(&workload(&recorded, &json!([]))), [app()]);
-        let limits = in_container("side", &json!({ "f:resources": { "f:limits": { "f:cpu": {} } } }));
-        assert_eq!(added(&workload(&recorded, &json!([own(&limits)]))), [app()]);
-        assert_eq!(added(&workload(&Value::Null, &json!([own(&limits)]))), Vec::<Value>::new());
-    }
-
-    #[test]
-    fn fields_that_another_manager_has_set_are_no_longer_added() {
-        let recorded: Value = serde_json::from_str(&record(&[app()])).unwrap_or_default();
-        let theirs = json!({
-            ".": {}, "f:image": {}, "f:resources": {}, "f:livenessProbe": { "f:periodSeconds": {}, "f:httpGet": {} },
-        });
-        let others = json!([{ "manager": "helm", "operation": "Apply", "fieldsV1": in_container("app", &theirs) }]);
-        let mut expected = app();
-        expected["livenessProbe"] = json!({ "tcpSocket": { "port": 80 } });
-        assert_eq!(added(&workload(&recorded, &others)), [expected]);
-        let all = set_of(&app());
-        for manager in ["helm", FIELD_MANAGER] {
-            let others = json!([{ "manager": manager, "operation": "Update", "fieldsV1": in_container("app", &all) }]);
-            assert_eq!(added(&workload(&recorded, &others)), Vec::<Value>::new(), "{manager}");
-        }
-    }
-
-    #[test]
-    fn fields_in_the_manifest_of_kubectl_apply_are_no_longer_added() {
-        let recorded: Value = serde_json::from_str(&record(&[app()])).unwrap_or_default();
-        let added_with = |container: Value| {
-            let mut workload = workload(&recorded, &json!([]));
-            let manifest = json!({ "spec": { "template": { "spec": { "containers": [container] } } } });
-            workload["metadata"]["annotations"][LAST_APPLIED] = manifest.to_string().into();
-            added(&workload)
-        };
-        let mut copied = app();
-        copied["image"] = json!("web:1");
-        assert_eq!(added_with(copied.clone()), Vec::<Value>::new());
-        copied["resources"]["limits"]["cpu"] = json!(1);
-        assert_eq!(added_with(copied.clone()), Vec::<Value>::new(), "the API server returns text");
-        copied["livenessProbe"] = json!({ "periodSeconds": 10, "timeoutSeconds": 1 });
-        let probe = json!({ "name": "app", "livenessProbe": { "tcpSocket": { "port": 80 } } });
-        assert_eq!(added_with(copied), [probe]);
-        let before = json!({ "name": "app", "livenessProbe": { "tcpSocket": { "port": 81 } } });
-        assert_eq!(added_with(before), [app()], "the manifest was applied before the patch");
-        assert_eq!(added_with(json!({ "name": "side", "image": "side:1" })), [app()]);
-    }
-
-    #[test]
-    fn quantities_in_the_manifest_of_kubectl_apply_are_compared_as_such() {
-        let is_added = |list: &str, resource: &str, applied: Value, live: &str| {
-            let with = |quantity: Value| json!({ "name": "app", "resources": { list: { resource: quantity } } });
-            let live = with(live.into());
-            let manifest = json!({ "spec": { "template": { "spec": { "containers": [with(applied)] } } } });
-            let workload = json!({
-                "metadata": { "annotations": {
-                    ADDED_FIELDS: record(std::slice::from_ref(&live)), LAST_APPLIED: manifest.to_string(),
-                } },
-                "spec": { "template": { "spec": { "containers": [live] } } },
-            });
-            !added(&workload).is_empty()
-        };
-        assert!(!is_added("limits", "cpu", json!("1000m"), "1"));
-        assert!(!is_added("requests", "cpu", json!("0.5"), "500m"));
-        assert!(!is_added("requests", "cpu", json!(0.5), "500m"));
-        assert!(!is_added("limits", "memory", json!("1024Mi"), "1Gi"));
-        assert!(!is_added("requests", "memory", json!("0.5Gi"), "512Mi"));
-        assert!(is_added("limits", "cpu", json!("1001m"), "1"));
-        assert!(is_added("limits", "memory", json!("1G"), "1Gi"));
-        assert!(is_added("limits", "memory", json!("lots"), "1Gi"));
-        let port = |port: Value| json!({ "k:app": { "livenessProbe": { "tcpSocket": { "port": port } } } });
-        assert_eq!(common(&port(json!("1k")), &port(json!(1000))), None, "the name of a port is no quantity");
-    }
-
-    #[test]
-    fn a_forged_record_names_no_other_fields() {
-        let forged = json!({
-            "k:{\"name\":\"app\"}": {
-                "f:image": {}, "f:livenessProbe": { "f:timeoutSeconds": {}, "f:exec": {}, "f:terminationGracePeriodSeconds": {} },
-                "f:resources": { "f:limits": { "f:cpu": {}, "f:nvidia.com/gpu": {} }, "f:claims": {} },
-            },
-            "k:{\"name\":\"side\"}": { "f:resources": {}, "f:livenessProbe": {} },
-            "x": 1,
-        });
-        let expected = json!({ "name": "app", "livenessProbe": { "timeoutSeconds": 1 }, "resources": { "limits": { "cpu": "1" } } });
-        assert_eq!(added(&workload(&forged, &json!([]))), [expected]);
-        for forged in [json!([]), json!("x"), json!({ "k:x": { "f:resources": {} } }), json!({ "f:name": {} })] {
-            assert_eq!(added(&workload(&forged, &json!([]))), Vec::<Value>::new(), "{forged}");
-        }
-    }
-
-    #[test]
-    fn everything_but_the_annotations_of_the_operator_is_given_up() {
-        let annotations = json!({ "f:metadata": { "f:annotations": { format!("f:{ADDED_FIELDS}"): {} } } });
-        let mut fields = union(in_container("app", &json!({ "f:resources": {} })), &annotations);
-        let other = json!({ "manager": "helm", "operation": "Apply", "fieldsV1": in_container("app", &json!({})) });
-        let given_up = |fields: &Value| give_up(&workload(&Value::Null, &json!([other, own(fields)])));
-        let expected =
-            |left: &Value| Some(json!({ "metadata": { "resourceVersion": "7", "managedFields": [other, own(left)] } }));
-        assert_eq!(given_up(&fields), expected(&annotations));
-        fields["f:metadata"]["f:labels"] = json!({ "f:team": {} });
-        fields["f:metadata"]["f:annotations"]["f:note"] = json!({});
-        assert_eq!(given_up(&fields), expected(&annotations));
-        assert_eq!(given_up(&json!({ "f:spec": { "f:replicas": {} } })), expected(&json!({})));
-        assert_eq!(given_up(&annotations), None);
-        let mut reverted = workload(&Value::Null, &json!([own(&fields)]));
-        reverted["metadata"]["annotations"][REVERTED] = own_template(&reverted).into();
-        let annotations_of = |workload: &Value| give_up(workload).map(|patch| patch["metadata"]["annotations"].clone());
-        assert_eq!(annotations_of(&reverted), Some(Value::Null));
-        reverted["metadata"]["annotations"][REVERTED] = "another template".into();
-        assert_eq!(annotations_of(&reverted), Some(json!({ REVERTED: null, REVERTED_BECAUSE: null })));
-        assert_eq!(given_up(&json!({})), None);
-        assert_eq!(give_up(&workload(&Value::Null, &json!([other]))), None);
-    }
-
-    #[test]
-    fn fields_that_another_client_applied_under_the_name_of_the_operator_are_foreign() {
-        let recorded: Value = serde_json::from_str(&record(&[app()])).unwrap_or_default();
-        let foreign = |fields: &Value| foreign(&workload(&recorded, &json!([own(fields)])));
-        let annotations = json!({ "f:metadata": { "f:annotations": { format!("f:{ADDED_FIELDS}"): {} } } });
-        let patch = set_of(&json!({ "spec": { "template": { "spec": { "containers": [app()] } } } }));
-        let mut patch = union(patch, &annotations);
-        patch["f:spec"]["f:template"]["f:spec"]["f:containers"]["k:{\"name\":\"app\"}"]["."] = json!({});
-        assert_eq!(foreign(&patch), Vec::<String>::new());
-        assert_eq!(foreign(&annotations), Vec::<String>::new());
-
-        let theirs = json!({
-            "f:securityContext": { "f:runAsNonRoot": {} }, "f:livenessProbe": { "f:tcpSocket": { "f:port": {}, "f:host": {} } },
-        });
-        let theirs = union(in_container("app", &theirs), &in_container("side", &json!({ ".": {}, "f:name": {} })));
-        let theirs = union(theirs, &json!({ "f:metadata": { "f:labels": { "f:team": {} } } }));
-        let container = |field: &str| format!("spec.template.spec.containers{field}");
-        let expected = [
-            "metadata.labels.team".to_owned(),
-            container("[app].livenessProbe.tcpSocket.host"),
-            container("[app].securityContext.runAsNonRoot"),
-            container("[side].name"),
-        ];
-        assert_eq!(foreign(&union(patch, &theirs)), expected);
-        assert_eq!(
-            super::foreign(&workload(&Value::Null, &json!([own(&in_container("app", &set_of(&app())))]))).len(),
-            4
-        );
-    }
-}
+mod tests;
