@@ -11,7 +11,7 @@ use super::EnforceOptions;
 use super::added::quantity;
 use super::job::{JobResult, Patched, RolloutFailure, Step, WorkloadKey};
 use super::plan::Addition;
-use super::progress::{Furthest, Progress};
+use super::progress::{Best, Furthest, Progress};
 
 /// The period of the checks of a rollout.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -31,6 +31,7 @@ pub struct Follow {
     /// The longest time without progress of a workload without a deadline.
     rollout_deadline: Duration,
     progress: Progress,
+    best: Best,
     /// When there was progress last.
     progressed: Instant,
     furthest: Furthest,
@@ -59,6 +60,7 @@ impl Follow {
         Self {
             rollout_deadline: options.rollout_deadline,
             progress: Progress::default(),
+            best: Best::default(),
             progressed: now,
             furthest: Furthest::default(),
             advanced: now,
@@ -109,8 +111,14 @@ impl Follow {
                 if matches!(result, JobResult::NotGivenUp(_)) {
                     self.give_up = now + DENIED_PERIOD;
                 }
-                if self.complete.take().is_some() || *progress != self.progress {
-                    (self.progress, self.progressed) = (*progress, now);
+                // Pods of a complete rollout may be replaced for another reason, such as a drained node. Kubernetes, too, gives a
+                // rollout that was paused the whole time again.
+                if self.complete.take().is_some() || progress.deadline != self.progress.deadline {
+                    (self.best, self.progressed) = (Best::default(), now);
+                }
+                self.progress = *progress;
+                if self.best.improve(*progress) {
+                    self.progressed = now;
                 }
                 self.advance((*progress).into(), now);
                 Some(self)

@@ -155,7 +155,7 @@ fn the_deletion_of_a_policy_does_not_wait_for_pods_that_become_unavailable_again
     for result in [in_progress(2), in_progress(1), rolled_out()] {
         assert_eq!(check(result.clone()), overdue(true), "{result:?}");
     }
-    // Without the deletion, each of these is progress.
+    // Without the deletion, pods that were all available have the time again.
     remediations.set_policy_deleted(false);
     assert_eq!(failure(next(&mut remediations, now + seconds(590))), None);
 }
@@ -172,6 +172,42 @@ fn the_time_without_progress_starts_when_pods_of_a_complete_rollout_become_unava
         remediations.followed(key("web"), &result, &options(), now);
     }
     assert_eq!(failure(next(&mut remediations, now + seconds(2))), None);
+}
+
+#[test]
+fn other_pods_and_changes_of_the_size_do_not_delay_the_revert_of_a_rollout_without_progress() {
+    let start = start();
+    let stuck = Progress { updated: 1, ready: 3, available: 3, pods: 4, deadline: Some(seconds(60)) };
+    let flapping = [Progress { ready: 2, available: 2, ..stuck }, Progress { updated: 0, ..stuck }, stuck];
+    let resized = [Progress { ready: 2, pods: 3, ..stuck }, Progress { pods: 9, ..stuck }, stuck];
+    for results in [flapping, resized] {
+        let mut remediations = rolling_out(start);
+        let mut failures = Vec::new();
+        // Of the resized one, fewer old pods are progress once, and then more ready ones.
+        for (second, progress) in (0..=118).step_by(2).zip([stuck].iter().chain(results.iter().cycle())) {
+            let now = start + seconds(second);
+            failures.extend(failure(next(&mut remediations, now)).map(|failure| (second, failure)));
+            remediations.followed(key("web"), &JobResult::InProgress(*progress), &options(), now);
+        }
+        let expected = if results == flapping { 90 } else { 94 };
+        assert_eq!(failures.first().map(|(second, _)| *second), Some(expected), "{results:?}");
+        assert!(failures.iter().all(|(_, failure)| matches!(failure, RolloutFailure::Stalled { .. })), "{failures:?}");
+    }
+}
+
+#[test]
+fn a_rollout_has_its_whole_time_again_when_its_deadline_changes() {
+    let start = start();
+    let mut remediations = rolling_out(start);
+    let progress =
+        |deadline| JobResult::InProgress(Progress { deadline: Some(seconds(deadline)), ..Progress::default() });
+    for (second, result) in [(0, progress(3600)), (1800, progress(600))] {
+        assert_eq!(failure(next(&mut remediations, start + seconds(second))), None);
+        remediations.followed(key("web"), &result, &options(), start + seconds(second));
+    }
+    assert_eq!(failure(next(&mut remediations, start + seconds(1800 + 629))), None);
+    remediations.followed(key("web"), &progress(600), &options(), start + seconds(1800 + 629));
+    assert!(failure(next(&mut remediations, start + seconds(1800 + 631))).is_some());
 }
 
 #[test]
