@@ -196,6 +196,17 @@ pub fn patch(workload: &Value, additions: &[Addition], policy: &str) -> Value {
     patch
 }
 
+/// Returns the apply with the fingerprint of the pod template of `admitted`; `None` if it has this one.
+pub fn with_template(patch: &Value, admitted: &Value) -> Option<Value> {
+    let template = own_template(admitted);
+    if patch["metadata"]["annotations"][ROLLING_OUT] == template {
+        return None;
+    }
+    let mut patch = patch.clone();
+    patch["metadata"]["annotations"][ROLLING_OUT] = template.into();
+    Some(patch)
+}
+
 /// The value of [`PATCHED_BY`] of a policy.
 pub fn by(policy: &str) -> String {
     format!("{PATCHED_BY_PREFIX}{policy}")

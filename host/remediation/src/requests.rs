@@ -105,7 +105,11 @@ async fn carry_out(
     match decision {
         Decision::Done(result) => Ok(result),
         Decision::Patch { patch, result } => {
-            Ok(apply(api, &key.name, &patch).await?.map_or_else(JobResult::from, |_| result))
+            let applied = match result {
+                JobResult::Patched(_) => apply_as_admitted(api, &key.name, patch).await?,
+                _ => apply(api, &key.name, &patch).await?,
+            };
+            Ok(applied.map_or_else(JobResult::from, |_| result))
         }
         Decision::GiveUp { patch, result } => {
             Ok(match (merge(api, &key.name, &patch).await?, result) {
@@ -262,6 +266,30 @@ fn by_operator() -> PatchParams {
 /// result and no failure.
 async fn apply(api: &Api<DynamicObject>, name: &str, patch: &Value) -> Result<Result<Value, Rejection>, kube::Error> {
     write(api, name, &PatchParams::apply(FIELD_MANAGER), &apply_patch(patch)?).await
+}
+
+/// Starts a rollout, with the fingerprint of the admitted pod template: a mutating webhook or policy may change the template in this
+/// request, which would look like the change of another client. A dry run shows the template. With a correction after the patch, a
+/// leader that ends in between would leave a rollout that is not monitored.
+async fn apply_as_admitted(
+    api: &Api<DynamicObject>,
+    name: &str,
+    mut patch: Value,
+) -> Result<Result<Value, Rejection>, kube::Error> {
+    let dry_run = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER) };
+    // The second attempt shows whether the template that admission makes is always the same.
+    for _ in 0..2 {
+        let admitted = match write(api, name, &dry_run, &apply_patch(&patch)?).await? {
+            Ok(admitted) => admitted,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        match plan::with_template(&patch, &admitted) {
+            None => return apply(api, name, &patch).await,
+            Some(corrected) => patch = corrected,
+        }
+    }
+    let reason = "a mutating webhook or policy changes its pod template in each update, so that its rollout cannot be monitored";
+    Ok(Err(Rejection::Invalid(reason.to_owned())))
 }
 
 /// Patches a workload. Returns it; the inner error is a result and no failure.

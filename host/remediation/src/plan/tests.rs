@@ -225,6 +225,24 @@ fn a_patch_contains_the_fields_that_were_added_before() {
     assert_ne!(own_template(&workload), own_template(&bare));
 }
 
+#[test]
+fn the_fingerprint_of_a_patch_is_that_of_the_admitted_template() {
+    let workload = workload(json!([{ "name": "app" }]));
+    let added = json!({ "tcpSocket": { "port": 80 } });
+    let addition =
+        Addition { container: "app".to_owned(), field: "/livenessProbe".to_owned(), value: added.clone() };
+    let patch = patch(&workload, &[addition], "strict");
+    let mut admitted = workload.clone();
+    admitted["metadata"]["annotations"] = patch["metadata"]["annotations"].clone();
+    admitted["spec"]["template"]["spec"]["containers"][0]["livenessProbe"] = added;
+    assert_eq!(with_template(&patch, &admitted), None, "nothing but the added fields has changed");
+    admitted["spec"]["template"]["metadata"]["labels"]["injected"] = json!("true");
+    let Some(corrected) = with_template(&patch, &admitted) else { panic!("not corrected") };
+    assert_eq!(corrected["metadata"]["annotations"][ROLLING_OUT], own_template(&admitted));
+    assert_eq!(corrected["spec"], patch["spec"]);
+    assert_eq!(with_template(&corrected, &admitted), None);
+}
+
 /// A workload of one container with an added probe, request and limit, and with these fields that another client has set since.
 fn edited(theirs: &Value) -> Value {
     let probe = json!({ "tcpSocket": { "port": 80 }, "periodSeconds": 10 });
