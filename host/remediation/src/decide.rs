@@ -70,7 +70,9 @@ pub fn remediation(
     let template = plan::own_template(workload);
     if annotation(workload, REVERTED) == Some(&template) {
         let reason = annotation(workload, REVERTED_BECAUSE).unwrap_or("the new pods did not become available");
-        return done(JobResult::Reverted(reason.to_owned()));
+        let result = JobResult::Reverted(reason.to_owned());
+        // An earlier version did not give up the fields in a revert.
+        return if job.dry_run { done(result) } else { given_up(workload, result) };
     }
     if let Some(reason) = reason_to_skip(workload, job.spec.remediate_daemon_sets.unwrap_or_default()) {
         return done(JobResult::Skipped(reason));

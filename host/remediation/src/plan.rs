@@ -281,15 +281,16 @@ pub fn abandon(workload: &Value) -> Option<Value> {
     Some(patch)
 }
 
-/// Returns the strategic merge patch that removes all added fields, with the reason. Unlike an apply, it removes those of any
-/// owner, and nothing else. The API server rejects it if another client has changed the workload.
+/// Returns the strategic merge patch that removes all added fields and gives up all ownership, with the reason. Unlike an apply, it
+/// removes fields of any owner, and nothing else. The API server rejects it if another client has changed the workload.
 pub fn revert(workload: &Value, reason: &str) -> Value {
     let containers: Vec<Value> = added(workload).iter().map(removal).collect();
     let mut annotations: Map<String, Value> = OF_PATCH.map(|name| (name.to_owned(), Value::Null)).into_iter().collect();
     annotations.insert(REVERTED.to_owned(), own_template(workload).into());
     annotations.insert(REVERTED_BECAUSE.to_owned(), reason.into());
     let version = &workload["metadata"]["resourceVersion"];
-    let mut patch = json!({ "metadata": { "resourceVersion": version, "annotations": annotations } });
+    let mut patch = give_up(workload).unwrap_or_else(|| json!({ "metadata": { "resourceVersion": version } }));
+    patch["metadata"]["annotations"] = annotations.into();
     if !containers.is_empty() {
         patch["spec"] = json!({ "template": { "spec": { "containers": containers } } });
     }

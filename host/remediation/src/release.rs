@@ -44,8 +44,10 @@ pub async fn release(connection: &Connection, namespace: &str, key: &WorkloadKey
         let added = lines(&workload);
         let (removed, released) = if !added.is_empty() {
             (revert(&api, &key.name, &workload, REASON).await, Released::Fields(added))
-        } else if let Some(patch) = plan::abandon(&workload).filter(|_| has_annotations(&workload)) {
-            (merge(&api, &key.name, &patch).await.map(|result| result.map(drop)), Released::Annotations)
+        } else if let Some(patch) = plan::abandon(&workload) {
+            // Without annotations, only the ownership of fields is left, by which a container could not be removed.
+            let released = if has_annotations(&workload) { Released::Annotations } else { Released::Nothing };
+            (merge(&api, &key.name, &patch).await.map(|result| result.map(drop)), released)
         } else {
             return Ok(Released::Nothing);
         };

@@ -118,6 +118,10 @@ async fn carry_out(
                     tracing::warn!(name = key.name, "failed to give up added fields, retrying: {reason}");
                     JobResult::NotGivenUp(progress)
                 }
+                (Err(Rejection::Denied(reason) | Rejection::Invalid(reason)), result @ JobResult::Reverted(_)) => {
+                    tracing::warn!(name = key.name, "failed to give up reverted fields, retrying: {reason}");
+                    result
+                }
                 (Err(rejection), _) => rejection.into(),
                 (Ok(_), result) => result,
             })
@@ -288,7 +292,8 @@ async fn apply_as_admitted(
             Some(corrected) => patch = corrected,
         }
     }
-    let reason = "a mutating webhook or policy changes its pod template in each update, so that its rollout cannot be monitored";
+    let reason =
+        "a mutating webhook or policy changes its pod template in each update, so that its rollout cannot be monitored";
     Ok(Err(Rejection::Invalid(reason.to_owned())))
 }
 

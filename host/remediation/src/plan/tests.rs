@@ -1,5 +1,7 @@
 //! Tests of the fields that are added.
 
+use kube_devops_cluster::install::FIELD_MANAGER;
+
 use super::super::added::CONTAINERS;
 use super::*;
 
@@ -229,8 +231,7 @@ fn a_patch_contains_the_fields_that_were_added_before() {
 fn the_fingerprint_of_a_patch_is_that_of_the_admitted_template() {
     let workload = workload(json!([{ "name": "app" }]));
     let added = json!({ "tcpSocket": { "port": 80 } });
-    let addition =
-        Addition { container: "app".to_owned(), field: "/livenessProbe".to_owned(), value: added.clone() };
+    let addition = Addition { container: "app".to_owned(), field: "/livenessProbe".to_owned(), value: added.clone() };
     let patch = patch(&workload, &[addition], "strict");
     let mut admitted = workload.clone();
     admitted["metadata"]["annotations"] = patch["metadata"]["annotations"].clone();
@@ -277,6 +278,23 @@ fn a_revert_removes_the_added_fields_and_probes_without_a_handler() {
     });
     assert_eq!(patch["metadata"], json!({ "resourceVersion": "7", "annotations": annotations }));
     assert_eq!(revert(&workload(json!([{ "name": "app" }])), "x").get("spec"), None);
+}
+
+#[test]
+fn a_revert_gives_up_the_container_so_that_another_client_can_remove_it() {
+    let mut workload = edited(&json!({}));
+    let owned = json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": {
+        "k:{\"name\":\"app\"}": { ".": {}, "f:name": {}, "f:livenessProbe": { "f:periodSeconds": {} } },
+    } } } } });
+    let entry = |fields: Value| json!({ "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields });
+    workload["metadata"]["managedFields"] = json!([entry(owned)]);
+    workload["metadata"]["annotations"][REVERTED] = "another template".into();
+    let patch = revert(&workload, "it restarted");
+    assert_eq!(patch["metadata"]["managedFields"], json!([entry(json!({}))]));
+    assert_eq!(patch["metadata"]["resourceVersion"], "7");
+    assert_eq!(patch["metadata"]["annotations"][REVERTED], own_template(&workload));
+    assert_eq!(patch["metadata"]["annotations"][ROLLING_OUT], Value::Null);
+    assert_eq!(patch.pointer(CONTAINERS).map(|containers| &containers[0]["livenessProbe"]), Some(&Value::Null));
 }
 
 #[test]

@@ -48,6 +48,22 @@ fn the_added_fields_are_given_up_when_the_start_of_the_rollout_is_recorded() {
 }
 
 #[test]
+fn fields_that_an_earlier_version_did_not_give_up_in_a_revert_are_given_up() {
+    let mut reverted = owned();
+    reverted["metadata"]["annotations"] = json!({ REVERTED_BECAUSE: "it restarted" });
+    let template = plan::own_template(&reverted);
+    reverted["metadata"]["annotations"][REVERTED] = template.into();
+    reverted["status"]["updatedReplicas"] = json!(1);
+    let result_of = JobResult::Reverted("it restarted".to_owned());
+    let Decision::GiveUp { patch, result: found } = decide(&reverted, &job()) else { panic!("not given up") };
+    assert_eq!(patch["metadata"]["managedFields"][0]["fieldsV1"], json!({}));
+    assert_eq!(found, result_of);
+    assert_eq!(result(&reverted, &RemediationJob { dry_run: true, ..job() }), result_of);
+    reverted["metadata"]["managedFields"] = patch["metadata"]["managedFields"].clone();
+    assert_eq!(result(&reverted, &job()), result_of);
+}
+
+#[test]
 fn fields_that_another_client_applied_under_the_name_of_the_operator_are_given_up_before_an_apply() {
     let foreign = |mut workload: Value| {
         let fields = json!({ "f:spec": { "f:template": { "f:spec": { "f:automountServiceAccountToken": {} } } } });
