@@ -12,7 +12,7 @@ use kube_devops_core::workload::Workload;
 use kube_devops_core::{ContainerKind, Subject};
 use tokio::time::Instant;
 
-use super::job::{JobResult, is_replica_set};
+use super::job::{JobResult, WorkloadKey, is_replica_set};
 use super::state::MAX_MESSAGE_LENGTH;
 
 /// The time until a workload that could not be patched is tried again. It doubles with each attempt.
@@ -24,7 +24,11 @@ const WAIT_FOR: Duration = Duration::from_secs(10);
 
 /// The controllers of pods with violations, by uid.
 #[derive(Debug, Default)]
-pub struct DueOwners(BTreeMap<String, Due>);
+pub struct DueOwners {
+    due: BTreeMap<String, Due>,
+    /// The controllers of the workloads that were patched. Old pods are due again only if they change.
+    patched: BTreeMap<WorkloadKey, Arc<ObjectReference>>,
+}
 
 #[derive(Debug)]
 struct Due {
@@ -40,32 +44,32 @@ impl DueOwners {
     pub fn add(&mut self, owner: &Arc<ObjectReference>, now: Instant) {
         let Some(uid) = &owner.uid else { return };
         let due = || Due { owner: owner.clone(), at: now, attempts: 0, denial: None };
-        self.0.entry(uid.clone()).or_insert_with(due);
+        self.due.entry(uid.clone()).or_insert_with(due);
     }
 
     /// The controller that has waited longest, if any is due.
     pub fn next(&self, now: Instant) -> Option<&Arc<ObjectReference>> {
-        let next = self.0.values().filter(|due| due.at <= now).min_by_key(|due| due.at)?;
+        let next = self.due.values().filter(|due| due.at <= now).min_by_key(|due| due.at)?;
         Some(&next.owner)
     }
 
     /// A controller, if it is due.
     pub fn get(&self, uid: &str, now: Instant) -> Option<&Arc<ObjectReference>> {
-        self.0.get(uid).filter(|due| due.at <= now).map(|due| &due.owner)
+        self.due.get(uid).filter(|due| due.at <= now).map(|due| &due.owner)
     }
 
     /// Makes a controller due immediately.
     pub fn start(&mut self, uid: &str, now: Instant) {
-        if let Some(due) = self.0.get_mut(uid) {
+        if let Some(due) = self.due.get_mut(uid) {
             due.at = now;
         }
     }
 
-    /// An attempt ended. `is_known`: whether the workload is known. `is_followed`: whether its rollout is followed.
-    pub fn ended(&mut self, uid: &str, result: &JobResult, is_known: bool, is_followed: bool, now: Instant) {
-        let Some(due) = self.0.get_mut(uid) else { return };
+    /// An attempt ended. `key` is the workload, if it is known. `is_followed`: whether its rollout is followed.
+    pub fn ended(&mut self, uid: &str, result: &JobResult, key: Option<&WorkloadKey>, is_followed: bool, now: Instant) {
+        let Some(due) = self.due.get_mut(uid) else { return };
         due.denial = match result {
-            JobResult::Denied(reason) if !is_known => Some(cut(&escape_controls(reason), MAX_MESSAGE_LENGTH)),
+            JobResult::Denied(reason) if key.is_none() => Some(cut(&escape_controls(reason), MAX_MESSAGE_LENGTH)),
             _ => None,
         };
         let retry = match result {
@@ -78,13 +82,27 @@ impl DueOwners {
         due.attempts += u32::from(!matches!(result, JobResult::Waiting(_) | JobResult::Unprotected(_)));
         match retry {
             Some(pause) => due.at = now + pause,
-            None => drop(self.0.remove(uid)),
+            None => {
+                let ended = self.due.remove(uid);
+                if let (JobResult::Patched(_), Some(key), Some(Due { owner, .. })) = (result, key, ended) {
+                    self.patched.insert(key.clone(), owner);
+                }
+            }
+        }
+    }
+
+    /// The rollout of a workload is not followed any longer. If another client has replaced the patch, its pods may still have violations.
+    pub fn followed(&mut self, key: &WorkloadKey, result: &JobResult, now: Instant) {
+        if let Some(owner) = self.patched.remove(key)
+            && *result == JobResult::Superseded
+        {
+            self.add(&owner, now);
         }
     }
 
     /// The requests of an attempt failed.
     pub fn failed(&mut self, uid: &str, now: Instant) {
-        if let Some(due) = self.0.get_mut(uid) {
+        if let Some(due) = self.due.get_mut(uid) {
             due.at = now + WAIT_FOR * 2u32.pow(due.attempts.min(MAX_DOUBLINGS));
             due.attempts += 1;
         }
@@ -93,26 +111,26 @@ impl DueOwners {
     /// Removes the controllers without pods, of which `uids` are those that have some. Jobs of deleted pods would be tried again
     /// forever if they fail.
     pub fn keep<'a>(&mut self, uids: impl Iterator<Item = &'a str>) {
-        if self.0.is_empty() {
+        if self.due.is_empty() {
             return;
         }
         let mut kept = BTreeMap::new();
         for uid in uids {
-            if let Some((uid, due)) = self.0.remove_entry(uid) {
+            if let Some((uid, due)) = self.due.remove_entry(uid) {
                 kept.insert(uid, due);
             }
         }
-        self.0 = kept;
+        self.due = kept;
     }
 
     /// Whether a controller is known.
     pub fn contains(&self, uid: &str) -> bool {
-        self.0.contains_key(uid)
+        self.due.contains_key(uid)
     }
 
     /// The reasons why workloads could not be read, one per controller.
     pub fn denials(&self) -> impl Iterator<Item = &str> {
-        self.0.values().filter_map(|due| due.denial.as_deref())
+        self.due.values().filter_map(|due| due.denial.as_deref())
     }
 }
 
@@ -160,7 +178,7 @@ mod tests {
         due.add(&owner("web"), now);
         due.failed("web", now);
         due.keep(["web", "web", "other"].into_iter());
-        assert_eq!(due.0.len(), 1);
+        assert_eq!(due.due.len(), 1);
         assert_eq!(uid(&due, now), None, "the backoff of the others remains");
         assert_eq!(uid(&due, now + WAIT_FOR), Some("web"));
         due.keep([].into_iter());
@@ -173,11 +191,12 @@ mod tests {
         let mut due = DueOwners::default();
         due.add(&owner("web"), now);
         let denied = JobResult::Denied(format!("forbidden\n{}", "a".repeat(60_000)));
-        due.ended("web", &denied, false, false, now);
+        due.ended("web", &denied, None, false, now);
         let denials: Vec<_> = due.denials().collect();
         assert!(denials.len() == 1 && denials[0].len() <= MAX_MESSAGE_LENGTH && !denials[0].contains('\n'));
         assert_eq!(uid(&due, now + RETRY_AFTER), Some("web"), "it is tried again");
-        due.ended("web", &denied, true, false, now);
+        let web = WorkloadKey { kind: "Deployment".to_owned(), name: "web".to_owned() };
+        due.ended("web", &denied, Some(&web), false, now);
         assert_eq!(due.denials().count(), 0, "the state of the workload shows it");
     }
 }

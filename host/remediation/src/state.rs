@@ -201,7 +201,7 @@ impl Remediations {
         let pending = self.pending.take_if(|pending| pending.uid == uid);
         let is_followed =
             key.as_ref().and_then(|key| self.workloads.get(key)).is_some_and(|entry| entry.follow.is_some());
-        self.due.ended(&uid, result, key.is_some(), is_followed, now.instant);
+        self.due.ended(&uid, result, key.as_ref(), is_followed, now.instant);
         let Some(key) = key else { return false };
         if let JobResult::Unprotected(what) = result {
             self.pending = Some(Pending::new(&uid, key, what, pending, options, now.utc));
@@ -258,7 +258,10 @@ impl Remediations {
                 entry.follow = Some(follow);
                 false
             }
-            _ => self.enter(key, result, None, now),
+            _ => {
+                self.due.followed(&key, result, now.instant);
+                self.enter(key, result, None, now)
+            }
         }
     }
 

@@ -28,6 +28,28 @@ fn a_rollout_is_checked_every_two_seconds_until_it_has_settled() {
 }
 
 #[test]
+fn a_workload_whose_patch_another_client_replaced_is_remediated_again() {
+    let now = start();
+    let ended = |result: &JobResult| {
+        let mut remediations = rolling_out(now);
+        next(&mut remediations, now);
+        remediations.followed(key("web"), &in_progress(1), &options(), now);
+        assert!(matches!(next(&mut remediations, now + seconds(2)), Some(NextJob::Follow { .. })));
+        remediations.followed(key("web"), result, &options(), now + seconds(2));
+        (next(&mut remediations, now + seconds(2)), remediations)
+    };
+    let (job, mut remediations) = ended(&JobResult::Superseded);
+    assert_eq!(job, Some(NextJob::Remediate { owner: owner("web") }), "its old pods do not change");
+    let waiting = JobResult::Waiting("not all of its pods are up to date and available".to_owned());
+    remediations.remediated(&owner("web"), Some(key("web")), &waiting, &options(), now + seconds(2));
+    assert_eq!(state(&remediations), Some(WorkloadState::Waiting));
+    assert_eq!(remediations.patches().get(&key("web")).map(|patches| patches.count), Some(1));
+    for result in [JobResult::Completed, JobResult::Reverted("it restarted".to_owned()), JobResult::Gone] {
+        assert_eq!(ended(&result).0, None, "{result:?}");
+    }
+}
+
+#[test]
 fn the_settle_time_starts_again_when_the_added_fields_change() {
     let now = start();
     let mut remediations = rolling_out(now);
