@@ -572,6 +572,115 @@ async fn a_patch_that_breaks_pods_is_reverted_and_not_retried() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_failing_patch_whose_template_admission_changes_is_reverted() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("mutated").await?;
+    let more = failing_probes(json!({ "progressDeadlineSeconds": 10 }));
+    apply(&namespace, &bare_workload("Deployment", "web", &more).to_string()).await?;
+    namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
+    let of = |kind: &str, spec: Value| {
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
+            "metadata": { "name": "inject" }, "spec": spec,
+        })
+    };
+    let expression = r#"Object{spec: Object.spec{template: Object.spec.template{metadata: Object.spec.template.metadata{labels: {"injected": "true"}}}}}"#;
+    let injecting = json!({
+        "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+        "matchConstraints": { "resourceRules": [
+            { "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"] },
+        ] },
+        "mutations": [{ "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": expression } }],
+    });
+    let objects = [
+        of("MutatingAdmissionPolicy", injecting),
+        of("MutatingAdmissionPolicyBinding", json!({ "policyName": "inject" })),
+    ];
+    apply(&namespace, &documents(&objects)).await?;
+    let label = |workload: &Value| workload["spec"]["template"]["metadata"]["labels"]["injected"].clone();
+    eventually(DEADLINE, "the injection to be active", async || {
+        let labels = r#"{"metadata":{"labels":{"x":"y"}}}"#;
+        let dry_run = ["patch", "deployment", "web", "--type=merge", "-p", labels, "--dry-run=server", "-o", "json"];
+        let web: Value = serde_json::from_str(&namespace.kubectl(dry_run).await?)?;
+        ensure!(label(&web) == "true", "it is {web:#}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(label(&get(&namespace, "deployment", "web").await?), Value::Null);
+
+    apply(&namespace, &policy("enforcing", &without_restarts())).await?;
+    expect_state(&operator, &namespace, "enforcing", "web", "Reverted").await?;
+    let web = get(&namespace, "deployment", "web").await?;
+    assert!(is_unchanged(&web) && label(&web) == "true", "{web:#}");
+    Ok(())
+}
+
+/// The part of the pod template that a field manager of the operator owns.
+async fn owned_by_operator(namespace: &Namespace, name: &str) -> Result<Value> {
+    let arguments = ["get", "deployment", name, "-o", "json", "--show-managed-fields"];
+    let workload: Value = serde_json::from_str(&namespace.kubectl(arguments).await?)?;
+    let entries = workload["metadata"]["managedFields"].as_array().context("a list")?;
+    let own = entries.iter().filter(|entry| entry["manager"] == "kube-devops");
+    Ok(own.filter_map(|entry| entry["fieldsV1"].get("f:spec").cloned()).collect())
+}
+
+#[tokio::test]
+async fn a_container_of_a_patch_that_was_reverted_at_once_can_be_renamed() -> Result<()> {
+    let setting = Setting::start().await?;
+    let namespace = setting.plane.namespace("renamed").await?;
+    let server_side = async |manager: &str, object: &Value| {
+        let manager = format!("--field-manager={manager}");
+        namespace.kubectl_with_input(["apply", "--server-side", &manager, "-f", "-"], &object.to_string()).await
+    };
+    let manifest = |container: &str| {
+        let mut object = bare_workload("Deployment", "web", &json!({}));
+        object["spec"]["template"]["spec"]["containers"][0]["name"] = container.into();
+        object
+    };
+    server_side("team", &manifest("app")).await?;
+    // The operator was ended before it gave up the added fields.
+    let added = json!({ "k:{\"name\":\"app\"}": { "f:livenessProbe": { "f:tcpSocket": { "f:port": {} } } } });
+    let with_probe = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "web", "annotations": {
+            "devops.stochastic.io/patched-by": "kube-devops/enforcing",
+            "devops.stochastic.io/added-fields": added.to_string(), "devops.stochastic.io/rolling-out": "x",
+        } },
+        "spec": { "template": { "spec": {
+            "containers": [{ "name": "app", "livenessProbe": { "tcpSocket": { "port": 8080 } } }],
+        } } },
+    });
+    server_side("kube-devops", &with_probe).await?;
+    assert_ne!(owned_by_operator(&namespace, "web").await?, json!([]));
+    assert!(release_web(&namespace).contains("container app: livenessProbe"));
+    assert!(is_unchanged(&get(&namespace, "deployment", "web").await?));
+    assert_eq!(owned_by_operator(&namespace, "web").await?, json!([]));
+    server_side("team", &manifest("renamed")).await?;
+    server_side("team", &manifest("app")).await?;
+
+    // What an earlier version left behind is given up by a release, and by the operator.
+    let left = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+        "spec": { "template": { "spec": { "containers": [{ "name": "app" }] } } },
+    });
+    server_side("kube-devops", &left).await?;
+    assert_eq!(release_web(&namespace), "deployment/web has no added fields\n");
+    assert_eq!(owned_by_operator(&namespace, "web").await?, json!([]));
+    server_side("kube-devops", &left).await?;
+    let operator = setting.operator().await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    expect_state(&operator, &namespace, "enforcing", "web", "Reverted").await?;
+    eventually(DEADLINE, "the operator to own nothing", async || {
+        let owned = owned_by_operator(&namespace, "web").await?;
+        ensure!(owned == json!([]), "it owns {owned:#}");
+        Ok(())
+    })
+    .await
+    .with_context(|| operator.log())
+}
+
 /// Changes of a workload with this spec, by which new pods with a probe are never ready.
 fn failing_probes(mut spec: Value) -> Value {
     spec["template"] = json!({ "metadata": { "labels": { pods::LABEL: pods::FAILING_PROBES } } });
