@@ -198,8 +198,8 @@ pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>
             let limit = number(limit.as_secs() as usize, "second");
             format!("the policy is being deleted, and not all pods became available within {limit}")
         }
-        (Rollout::InProgress(progress), Some(RolloutFailure::Stalled { progress: known, limit }))
-            if progress == known =>
+        (Rollout::InProgress(progress), Some(RolloutFailure::Stalled { best, deadline, limit }))
+            if progress.deadline == deadline && !best.is_improved_by(progress) =>
         {
             format!("no progress for {}", number(limit.as_secs() as usize, "second"))
         }

@@ -89,10 +89,10 @@ impl Follow {
         now: Instant,
     ) -> (Option<RolloutFailure>, Step) {
         self.next = now + PERIOD;
-        let progress = self.progress;
-        let limit = progress.deadline.map_or(self.rollout_deadline, |deadline| deadline + MARGIN);
+        let (best, deadline) = (self.best, self.progress.deadline);
+        let limit = deadline.map_or(self.rollout_deadline, |deadline| deadline + MARGIN);
         let is_late = self.complete.is_none() && now.saturating_duration_since(self.progressed) >= limit;
-        let stalled = is_late.then_some(RolloutFailure::Stalled { progress, limit });
+        let stalled = is_late.then_some(RolloutFailure::Stalled { best, deadline, limit });
         let overdue = self.overdue(now).filter(|_| is_policy_deleted);
         let is_over = |(at, settle): &(Instant, Duration)| now.saturating_duration_since(*at) >= *settle;
         let step = match (self.is_restored, self.complete.filter(is_over)) {

@@ -10,7 +10,7 @@ use kube_devops_cluster::rules::PolicyRules;
 use kube_devops_core::workload::Workload;
 
 use super::plan::Addition;
-use super::progress::{Furthest, Progress};
+use super::progress::{Best, Furthest, Progress};
 
 /// The key of a workload within a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +53,9 @@ pub enum RolloutFailure {
     /// For as long as `limit`, the rollout was not seen further than this.
     Stalled {
         /// How far the rollout was.
-        progress: Progress,
+        best: Best,
+        /// How long Kubernetes waits for progress. With another value, the time starts again.
+        deadline: Option<Duration>,
         /// The longest time without progress.
         limit: Duration,
     },

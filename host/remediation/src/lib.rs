@@ -26,6 +26,7 @@ mod plan;
 mod progress;
 mod recent;
 mod release;
+mod removal;
 mod requests;
 mod rollout;
 mod state;

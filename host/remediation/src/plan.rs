@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::added::{ADDED_FIELDS, PROBES, added, containers, exceeds, give_up, of_pod, record};
+use super::removal::is_whole_probe;
 
 /// The policy whose enforcement added fields.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
@@ -24,7 +25,7 @@ pub const REVERTED: &str = "devops.stochastic.io/reverted";
 pub const REVERTED_BECAUSE: &str = "devops.stochastic.io/reverted-because";
 
 /// The annotations of a workload with added fields.
-const OF_PATCH: [&str; 3] = [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS];
+pub const OF_PATCH: [&str; 3] = [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS];
 /// The annotations that the operator sets.
 pub const OWN_ANNOTATIONS: [&str; 5] = [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS, REVERTED, REVERTED_BECAUSE];
 
@@ -279,45 +280,6 @@ pub fn abandon(workload: &Value) -> Option<Value> {
         patch["metadata"]["annotations"][name] = value;
     }
     Some(patch)
-}
-
-/// Returns the strategic merge patch that removes all added fields and gives up all ownership, with the reason. Unlike an apply, it
-/// removes fields of any owner, and nothing else. The API server rejects it if another client has changed the workload.
-pub fn revert(workload: &Value, reason: &str) -> Value {
-    let containers: Vec<Value> = added(workload).iter().map(removal).collect();
-    let mut annotations: Map<String, Value> = OF_PATCH.map(|name| (name.to_owned(), Value::Null)).into_iter().collect();
-    annotations.insert(REVERTED.to_owned(), own_template(workload).into());
-    annotations.insert(REVERTED_BECAUSE.to_owned(), reason.into());
-    let version = &workload["metadata"]["resourceVersion"];
-    let mut patch = give_up(workload).unwrap_or_else(|| json!({ "metadata": { "resourceVersion": version } }));
-    patch["metadata"]["annotations"] = annotations.into();
-    if !containers.is_empty() {
-        patch["spec"] = json!({ "template": { "spec": { "containers": containers } } });
-    }
-    patch
-}
-
-/// Returns the part of a strategic merge patch that removes the added fields of a container.
-fn removal(added: &Value) -> Value {
-    let mut removal = json!({ "name": added["name"] });
-    for (key, value) in added.as_object().into_iter().flatten().filter(|(key, _)| *key != "name") {
-        removal[key] = if is_whole_probe(key, value) { Value::Null } else { nulls(value) };
-    }
-    removal
-}
-
-/// Whether the handler of a probe was added. What another client has set in such a probe is nothing without its handler.
-fn is_whole_probe(field: &str, added: &Value) -> bool {
-    PROBES.contains(&field) && added["tcpSocket"].is_object()
-}
-
-fn nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(entries) => {
-            entries.iter().map(|(key, value)| (key.clone(), nulls(value))).collect::<Map<_, _>>().into()
-        }
-        _ => Value::Null,
-    }
 }
 
 /// Returns the fields of every apply. With the resource version, the apply fails if another client has changed the workload.

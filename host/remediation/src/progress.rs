@@ -72,6 +72,11 @@ impl Best {
         }
         *self != before
     }
+
+    /// Whether there is progress, without entering it.
+    pub fn is_improved_by(mut self, progress: Progress) -> bool {
+        self.improve(progress)
+    }
 }
 
 #[cfg(test)]

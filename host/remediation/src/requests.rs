@@ -22,7 +22,7 @@ use tokio::task::block_in_place;
 
 use super::decide::{Decision, follow_up, remediation};
 use super::job::{Existence, JobResult, Rejection, RemediationJob, RolloutFailure, Step, WorkloadKey};
-use super::plan;
+use super::{plan, removal};
 
 /// The workload of a job, and the result.
 #[derive(Debug)]
@@ -244,7 +244,7 @@ pub async fn revert(
     workload: &Value,
     reason: &str,
 ) -> Result<Result<(), Rejection>, kube::Error> {
-    let patch = plan::revert(workload, reason);
+    let patch = removal::revert(workload, reason);
     Ok(match write(api, name, &by_operator(), &Patch::Strategic(&patch)).await? {
         // It may be accepted after a change of the workload, and is reported until then.
         Err(Rejection::Invalid(reason)) => Err(Rejection::Denied(reason)),

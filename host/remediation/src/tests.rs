@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::job::{Existence, Patched, RolloutFailure, Step};
 use super::plan::Addition;
-use super::progress::{Furthest, Progress};
+use super::progress::{Best, Furthest, Progress};
 use super::{EnforceOptions, JobResult, NextJob, Remediations, WorkloadKey};
 
 fn start() -> Now {
@@ -99,6 +99,12 @@ fn rolled_out() -> JobResult {
 
 fn in_progress(updated: i64) -> JobResult {
     JobResult::InProgress(Progress { updated, ..Progress::default() })
+}
+
+fn stalled(progress: Progress, limit: u64) -> RolloutFailure {
+    let mut best = Best::default();
+    best.improve(progress);
+    RolloutFailure::Stalled { best, deadline: progress.deadline, limit: seconds(limit) }
 }
 
 fn next(remediations: &mut Remediations, now: Now) -> Option<NextJob> {

@@ -103,7 +103,7 @@ mod tests {
                 "annotations": {
                     "devops.stochastic.io/patched-by": "kube-devops/policy",
                     "devops.stochastic.io/added-fields":
-                        json!({ "k:{\"name\":\"app\"}": { "f:livenessProbe": { "f:tcpSocket": {} } } }).to_string(),
+                        json!({ "k:{\"name\":\"app\"}": { "f:livenessProbe": { "f:tcpSocket": { "f:port": {} } } } }).to_string(),
                 },
             },
             "spec": { "template": { "spec": { "containers": [

@@ -12,7 +12,7 @@ use kube_devops_core::{Edit, Evaluation, EvaluationError, Needs};
 use serde_json::json;
 
 use super::super::added::{ADDED_FIELDS, record};
-use super::super::progress::Progress;
+use super::super::progress::Best;
 use super::*;
 use crate::WorkloadKey;
 

@@ -3,6 +3,7 @@
 use kube_devops_cluster::install::FIELD_MANAGER;
 
 use super::super::added::CONTAINERS;
+use super::super::removal::revert;
 use super::*;
 
 fn workload(containers: Value) -> Value {

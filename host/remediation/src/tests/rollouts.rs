@@ -103,7 +103,7 @@ fn a_rollout_may_take_long_but_not_without_progress() {
     }
     now = now + seconds(600);
     let progress = Progress { updated: 4, ..Progress::default() };
-    assert_eq!(failure(next(&mut slow, now)), Some(RolloutFailure::Stalled { progress, limit: seconds(600) }));
+    assert_eq!(failure(next(&mut slow, now)), Some(stalled(progress, 600)));
 
     // Kubernetes has time to report it first.
     let progress = Progress { deadline: Some(seconds(3600)), ..Progress::default() };
@@ -117,14 +117,14 @@ fn a_rollout_may_take_long_but_not_without_progress() {
     deployment.followed(key("web"), &JobResult::InProgress(progress), &options(), now);
     now = now + seconds(2);
     let mut restored = Remediations::restore(&deployment.statuses(), true, &options(), now);
-    assert_eq!(failure(next(&mut deployment, now)), Some(RolloutFailure::Stalled { progress, limit }));
+    assert_eq!(failure(next(&mut deployment, now)), Some(stalled(progress, 3630)));
 
     // It is the same for a new leader, from when it knows the added fields.
     assert_eq!(failure(next(&mut restored, now)), None);
     restored.followed(key("web"), &patched(""), &options(), now);
     next(&mut restored, now);
     restored.followed(key("web"), &JobResult::InProgress(progress), &options(), now);
-    assert_eq!(failure(next(&mut restored, now + limit)), Some(RolloutFailure::Stalled { progress, limit }));
+    assert_eq!(failure(next(&mut restored, now + limit)), Some(stalled(progress, 3630)));
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn fields_that_another_client_applied_under_the_name_of_the_operator_are_given_u
 fn the_added_fields_are_given_up_when_another_client_changed_the_template() {
     let mut workload = owned();
     workload["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:2");
-    let stalled = RolloutFailure::Stalled { progress: Progress::default(), limit: Duration::from_secs(90) };
+    let stalled = RolloutFailure::Stalled { best: Best::default(), deadline: None, limit: Duration::from_secs(90) };
     let decide = |workload: &Value, failure| follow_up(workload, failure, Step::Check);
     assert!(matches!(decide(&workload, restarted()), Decision::Done(JobResult::InProgress(_))), "it is not recorded");
     let is_given_up = |decision| matches!(decision, Decision::GiveUp { result: JobResult::Superseded, .. });
@@ -127,13 +127,20 @@ fn a_rollout_that_another_client_stops_is_not_completed() {
 fn a_rollout_without_progress_is_reverted() {
     let mut workload = rolling_out();
     workload["status"]["availableReplicas"] = json!(0);
+    workload["status"]["readyReplicas"] = json!(0);
     let Decision::Done(JobResult::InProgress(progress)) = follow_up(&workload, None, Step::Check) else {
         panic!("not in progress")
     };
-    let stalled = || Some(RolloutFailure::Stalled { progress, limit: Duration::from_secs(90) });
+    let mut best = Best::default();
+    best.improve(progress);
+    let deadline = progress.deadline;
+    let stalled = || Some(RolloutFailure::Stalled { best, deadline, limit: Duration::from_secs(90) });
     let reverted = Decision::Revert("no progress for 90 seconds".to_owned());
     assert_eq!(follow_up(&workload, stalled(), Step::Check), reverted);
     workload["status"]["replicas"] = json!(2);
+    assert_eq!(follow_up(&workload, stalled(), Step::Check), reverted, "a pod that was not replaced is no progress");
+    workload["status"]["replicas"] = json!(1);
+    workload["status"]["readyReplicas"] = json!(1);
     let progressed = follow_up(&workload, stalled(), Step::Check);
     assert!(matches!(progressed, Decision::Done(JobResult::InProgress(_))), "{progressed:?}");
     let complete = follow_up(&rolling_out(), stalled(), Step::Check);
