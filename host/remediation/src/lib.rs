@@ -30,6 +30,7 @@ mod removal;
 mod requests;
 mod rollout;
 mod state;
+mod stuck;
 #[cfg(test)]
 mod tests;
 mod yielding;

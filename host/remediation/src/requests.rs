@@ -3,25 +3,22 @@
 use std::fmt::Debug;
 
 use chrono::Utc;
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodCondition};
-use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, Preconditions,
-};
-use kube::{Api, Client, ResourceExt};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::{Api, Client};
 use kube_devops_cluster::apply_patch::apply_patch;
 use kube_devops_cluster::install::FIELD_MANAGER;
-use kube_devops_cluster::lenient::LenientObject;
 use kube_devops_cluster::metadata;
 use kube_devops_cluster::owner;
 use kube_devops_cluster::{is_too_large, is_webhook_failure};
 use kube_devops_core::workload::Workload;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::task::block_in_place;
 
 use super::decide::{Decision, follow_up, remediation};
 use super::job::{Existence, JobResult, Rejection, RemediationJob, RolloutFailure, Step, WorkloadKey};
+use super::stuck::delete_stuck_pods;
 use super::{plan, removal};
 
 /// The workload of a job, and the result.
@@ -130,7 +127,7 @@ async fn carry_out(
             Ok(revert(api, &key.name, workload, &reason).await?.map_or_else(JobResult::from, |()| JobResult::Reverting))
         }
         Decision::DeleteStuckPods(reason) => {
-            delete_stuck_pods(client, namespace, workload).await?;
+            delete_stuck_pods(client, namespace, &uid(workload).unwrap_or_default(), workload).await?;
             Ok(JobResult::Reverted(reason))
         }
     }
@@ -157,41 +154,6 @@ fn unreadable(error: &serde_json::Error) -> Rejection {
 pub async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, kube::Error> {
     let workload = api.get_opt(name).await?;
     workload.map(|workload| serde_json::to_value(workload).map_err(kube::Error::SerdeError)).transpose()
-}
-
-/// The part of the status of a pod that says whether it is ready.
-#[derive(Debug, Clone, Deserialize)]
-struct PodConditions {
-    conditions: Option<Vec<PodCondition>>,
-}
-
-/// Deletes pods that are not ready and not of the current revision, which a StatefulSet otherwise waits for forever:
-/// <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>
-async fn delete_stuck_pods(client: &Client, namespace: &str, workload: &Value) -> Result<(), kube::Error> {
-    const REVISION: &str = "controller-revision-hash";
-    let Some(revision) = workload.pointer("/status/updateRevision").and_then(Value::as_str) else { return Ok(()) };
-    let api: Api<LenientObject<IgnoredAny, PodConditions>> =
-        Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Pod>(&()));
-    let pods = api.list(&ListParams::default().labels(&format!("{REVISION},{REVISION}!={revision}"))).await?;
-    let uid = uid(workload).unwrap_or_default();
-    for pod in pods.items {
-        let is_ours = pod.owner_references().iter().any(|owner| owner.uid == uid);
-        let status = pod.status.as_ref().and_then(|status| status.0.as_ref().ok());
-        let conditions = status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let is_ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        if is_ours && !is_ready {
-            // The pods of a StatefulSet keep their names: another one may have taken the place of the listed one.
-            let is_listed = Preconditions { uid: pod.uid(), ..Preconditions::default() };
-            let parameters = DeleteParams { preconditions: Some(is_listed), ..DeleteParams::default() };
-            match api.delete(&pod.name_any(), &parameters).await {
-                Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
-                // The answer contains the deleted pod, whose `managedFields` may be nested too deeply.
-                Err(kube::Error::SerdeError(_)) => {}
-                result => drop(result?),
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The workload of a controller of pods.
