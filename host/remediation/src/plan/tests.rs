@@ -128,10 +128,10 @@ fn the_default_probe_of_the_policy_is_applied() {
     assert_eq!(additions[0].value, expected);
 }
 
-#[test]
-fn added_requests_never_exceed_limits() {
+/// A policy that defines all requests and limits.
+fn with_default_resources() -> DevOpsPolicySpec {
     let quantity = |text: &str| Some(text.to_owned());
-    let policy = DevOpsPolicySpec {
+    DevOpsPolicySpec {
         default_resources: Some(DefaultResources {
             cpu_request: quantity("100m"),
             cpu_limit: quantity("500m"),
@@ -139,7 +139,12 @@ fn added_requests_never_exceed_limits() {
             memory_limit: quantity("256Mi"),
         }),
         ..DevOpsPolicySpec::default()
-    };
+    }
+}
+
+#[test]
+fn added_requests_never_exceed_limits() {
+    let policy = with_default_resources();
     let added = |resources: Value| {
         let workload = workload(json!([{ "name": "app", "resources": resources }]));
         let additions = plan(&workload, &policy, &[]).additions;
@@ -157,16 +162,7 @@ fn added_requests_never_exceed_limits() {
 
 #[test]
 fn requests_and_limits_of_a_resource_that_the_whole_pod_has_are_not_added() {
-    let text = |text: &str| Some(text.to_owned());
-    let policy = DevOpsPolicySpec {
-        default_resources: Some(DefaultResources {
-            cpu_request: text("100m"),
-            cpu_limit: text("500m"),
-            memory_request: text("128Mi"),
-            memory_limit: text("256Mi"),
-        }),
-        ..DevOpsPolicySpec::default()
-    };
+    let policy = with_default_resources();
     let of_checks = ["cpu", "memory"]
         .map(|resource| Edit { value: "1".to_owned(), ..edit("app", &format!("/resources/limits/{resource}")) });
     let added = |of_pod: Value, policy: &DevOpsPolicySpec, edits: &[Edit]| {

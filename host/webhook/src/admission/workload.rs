@@ -121,12 +121,12 @@ fn evaluate(
             found.evaluate(subject, policy, rules, time.deadline);
         }
     }
-    let mut left = policies.policies.iter().filter(|policy| policy.added.is_some()).count();
     if let Some(most) = time.no_place {
         let text = format!("more than {} of the namespace at once", number(most, "slow request"));
         found.failures.push(EvaluationFailure { reason: Reason::Overload, text });
         return (found.violations.list, found.failures);
     }
+    let mut left = policies.policies.iter().filter(|policy| policy.added.is_some()).count();
     for policy in &policies.policies {
         if let Some(rules) = &policy.added {
             let now = Instant::now();
