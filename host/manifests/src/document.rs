@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::found::Found;
+use crate::found::{Found, Parts};
 use crate::list::Item as ListItem;
 use crate::options::Limits;
 use crate::problem::Problem;
@@ -17,15 +17,22 @@ use crate::{json, list, split, walk, yaml};
 pub(crate) const BATCH: usize = 16;
 
 impl Reader<'_> {
-    /// Reads the document.
-    pub fn read(&self) -> Found {
+    /// Reads the document, and adds the results to `parts`.
+    pub fn read(&self, parts: &mut Parts) {
         let text = &self.text[self.document.range.clone()];
         match &self.document.notation {
-            Notation::Invalid(problem) => self.problem(Problem::clone(problem)),
-            Notation::Json => self.read_json(text),
-            Notation::Yaml { as_json } => {
-                self.read_yaml_list(text).unwrap_or_else(|| self.read_whole_yaml(text, as_json.as_deref()))
-            }
+            Notation::Invalid(problem) => parts.add(self.problem(Problem::clone(problem))),
+            Notation::Json => match json::List::of(text) {
+                Some(list) => parts.append(self.read_json_list(text, &list)),
+                None => {
+                    let line = self.document.line;
+                    parts.add(self.read_tree(json::parse(text, line), Parent::default(), line, false));
+                }
+            },
+            Notation::Yaml { as_json } => match self.read_yaml_list(text) {
+                Some(list) => parts.append(list),
+                None => parts.add(self.read_whole_yaml(text, as_json.as_deref())),
+            },
         }
     }
 
@@ -35,22 +42,19 @@ impl Reader<'_> {
         self.read_tree(tree, Parent::default(), self.document.content_line, false)
     }
 
-    fn read_json(&self, text: &str) -> Found {
+    fn read_json_list(&self, text: &str, list: &json::List<'_>) -> Parts {
         let line = self.document.line;
-        let Some(list) = json::List::of(text) else {
-            return self.read_tree(json::parse(text, line), Parent::default(), line, false);
-        };
         let parent = Parent::default().items_of(&list.api_version, &list.kind);
         let mut lines = LineCount::new(text, line);
         let items: Vec<_> =
             list.items.iter().map(|item| (item.get(), lines.line_of(item.get()).unwrap_or(line))).collect();
         let read = |&(item, line): &(&str, usize)| self.read_tree(json::parse(item, line), parent, line, false);
-        sum(items.par_chunks(BATCH).map(|items| read_each(items, read)).collect())
+        items.par_chunks(BATCH).map(|items| read_each(items, read)).collect()
     }
 
     /// Reads a list in YAML item by item, or as a whole if the items depend on each other. Returns `None` if the text
     /// cannot be split.
-    fn read_yaml_list(&self, text: &str) -> Option<Found> {
+    fn read_yaml_list(&self, text: &str) -> Option<Parts> {
         let limits = &self.options.limits;
         let list = list::split(text)?;
         let rest = yaml::parse(&list.rest, self.document.line, limits).ok()?;
@@ -61,13 +65,15 @@ impl Reader<'_> {
             let tree = yaml::parse(&text[item.range.clone()], line, limits);
             self.read_tree(tree, parent, line, true)
         };
-        let found = sum(list.items.par_chunks(BATCH).map(|items| read_each(items, read)).collect());
+        let parts: Parts = list.items.par_chunks(BATCH).map(|items| read_each(items, read)).collect();
         // An item that is invalid on its own may be valid as a part of the list: for example, it can use anchors of
         // other items.
-        let whole = if found.is_broken { yaml::parse(text, self.document.line, limits).ok() } else { None };
+        let whole = if parts.are_broken() { yaml::parse(text, self.document.line, limits).ok() } else { None };
         Some(match whole {
-            Some(tree) => self.read_tree(Ok(tree), Parent::default(), self.document.content_line, false),
-            None => found,
+            Some(tree) => {
+                Parts::from_iter([self.read_tree(Ok(tree), Parent::default(), self.document.content_line, false)])
+            }
+            None => parts,
         })
     }
 
@@ -119,18 +125,10 @@ fn whole_yaml(text: &str, line: usize, as_json: Option<&Problem>, limits: &Limit
 }
 
 /// Reads each of the items.
-fn read_each<T>(items: &[T], read: impl Fn(&T) -> Found) -> Found {
-    let mut found = Found::default();
-    items.iter().for_each(|item| found.add(read(item)));
-    found
-}
-
-/// Combines the results of all parts of a file.
-pub(crate) fn sum(parts: Vec<Found>) -> Found {
-    let mut found = Found::default();
-    found.subjects.reserve_exact(parts.iter().map(|part| part.subjects.len()).sum());
-    parts.into_iter().for_each(|part| found.add(part));
-    found
+fn read_each<T>(items: &[T], read: impl Fn(&T) -> Found) -> Parts {
+    let mut parts = Parts::default();
+    items.iter().for_each(|item| parts.add(read(item)));
+    parts
 }
 
 /// Reports whether a text starts like JSON: with a quoted key, or a list of such maps.

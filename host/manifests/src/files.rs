@@ -7,8 +7,8 @@ use kube_devops_core::report::{Extent, ReportError};
 use kube_devops_core::{Source, Subject};
 use rayon::prelude::*;
 
-use crate::document::{self, BATCH};
-use crate::found::Found;
+use crate::document::BATCH;
+use crate::found::{Found, Parts};
 use crate::input::{self, Input};
 use crate::options::ReadOptions;
 use crate::paths::{self, Inputs};
@@ -52,12 +52,13 @@ pub fn read(paths: &[PathBuf], rendered: &[Rendered], options: &ReadOptions) -> 
         read_text(name, text, Origins::Specified(folder.as_deref()), options, None)
     }));
     let mut manifests = Manifests::default();
-    let mut found = Found::default();
+    let mut parts = Parts::default();
     for read in files {
         manifests.files += usize::from(read.is_file);
         manifests.documents += read.documents;
-        found.add(read.found);
+        parts.append(read.parts);
     }
+    let found = parts.sum();
     manifests.extent = Extent {
         scaled_to_zero: found.scaled_to_zero,
         patches: inputs.patches,
@@ -86,7 +87,7 @@ pub(crate) struct Read {
     is_file: bool,
     documents: usize,
     /// Its content.
-    pub found: Found,
+    pub parts: Parts,
 }
 
 fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions, wanted: Wanted<'_>) -> Read {
@@ -102,7 +103,8 @@ fn read_input(input: Result<Input, (Arc<str>, Problem)>, options: &ReadOptions, 
         Err(problem) => {
             let source = Source { file: name, document: 1, line: problem.line, object_line: problem.line };
             let error = ReportError { source: Some(source), ..ReportError::new(problem.message) };
-            Read { found: Found { errors: vec![error], ..Found::default() }, ..Read::default() }
+            let parts = Parts::from_iter([Found { errors: vec![error], ..Found::default() }]);
+            Read { parts, ..Read::default() }
         }
     }
 }
@@ -119,28 +121,27 @@ enum Origins<'a> {
 /// Reads the documents of a text.
 fn read_text(name: &Arc<str>, text: &str, origins: Origins<'_>, options: &ReadOptions, wanted: Wanted<'_>) -> Read {
     let documents = split::documents(text);
-    let parts: Vec<Found> = documents
+    let parts: Parts = documents
         .par_chunks(BATCH)
         .enumerate()
         .map(|(batch, documents)| {
-            let mut found = Found::default();
+            let mut parts = Parts::default();
             for (index, document) in documents.iter().enumerate() {
                 let number = batch * BATCH + index + 1;
                 let origin = match origins {
                     Origins::File => None,
                     Origins::Specified(folder) => origin::of(&text[document.range.clone()], folder),
                 };
-                let part = match origin {
+                match origin {
                     Some(origin) => {
                         let (file, document) = (&origin, &document.starting_at_content(text));
-                        Reader { text, file, document, number, options, wanted }.read()
+                        Reader { text, file, document, number, options, wanted }.read(&mut parts);
                     }
-                    None => Reader { text, file: name, document, number, options, wanted }.read(),
-                };
-                found.add(part);
+                    None => Reader { text, file: name, document, number, options, wanted }.read(&mut parts),
+                }
             }
-            found
+            parts
         })
         .collect();
-    Read { is_file: true, documents: documents.len(), found: document::sum(parts) }
+    Read { is_file: true, documents: documents.len(), parts }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use kube_devops_core::report::ReportError;
 
 use crate::files::read_paths;
-use crate::found::{Found, ManifestObject, SkippedObject};
+use crate::found::{ManifestObject, Parts, SkippedObject};
 use crate::options::ReadOptions;
 
 /// The objects of manifests.
@@ -29,8 +29,9 @@ pub struct Objects {
 /// as [`read`](crate::read).
 pub fn read_objects(paths: &[PathBuf], kinds: &[(&str, &str)], options: &ReadOptions) -> Objects {
     let (inputs, files) = read_paths(paths, options, Some(kinds));
-    let mut found = Found::default();
-    files.into_iter().for_each(|read| found.add(read.found));
+    let mut parts = Parts::default();
+    files.into_iter().for_each(|read| parts.append(read.parts));
+    let found = parts.sum();
     Objects {
         objects: found.objects,
         skipped: found.skipped,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::found::Found;
+use crate::found::{Found, Parts};
 use crate::reader::Reader;
 use crate::{list, split, yaml};
 
@@ -12,15 +12,15 @@ const POD: &str = "- {kind: Pod, metadata: {name: p}, spec: {containers: [{name:
 /// Reads the documents of a text, with or without splitting lists.
 fn found(text: &str, is_split: bool) -> Found {
     let (options, file) = (options(), "a.yaml".into());
-    let mut found = Found::default();
+    let mut parts = Parts::default();
     for document in &split::documents(text) {
         let reader = Reader { text, file: &file, document, number: 1, options: &options, wanted: None };
-        found.add(match is_split {
-            true => reader.read(),
-            false => reader.read_whole_yaml(&text[document.range.clone()], None),
-        });
+        match is_split {
+            true => reader.read(&mut parts),
+            false => parts.add(reader.read_whole_yaml(&text[document.range.clone()], None)),
+        }
     }
-    found
+    parts.sum()
 }
 
 /// Returns the names, lines and images of the subjects, the errors with their lines, and the numbers of other objects.
