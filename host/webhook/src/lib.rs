@@ -32,8 +32,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use chrono::Utc;
 use futures::StreamExt;
 use kube::Client;
@@ -172,19 +170,20 @@ pub async fn run(
     let admission = Arc::new(Admission::new(checks.clone(), index.clone(), options.admission, &registry)?);
     let readiness = Readiness::default();
     let initial = options.certificate.initial()?;
-    let tls = RustlsConfig::from_config(initial.config.clone());
+    let (tls, current_tls) = watch::channel(initial.config.clone());
     let is_certified = Arc::new(AtomicBool::new(false));
     let take_up = {
-        let (tls, admission, is_certified) = (tls.clone(), admission.clone(), is_certified.clone());
+        let (admission, is_certified) = (admission.clone(), is_certified.clone());
         move |certificate: ServerCertificate| {
-            tls.reload_from_config(certificate.config);
+            tls.send_replace(certificate.config);
             admission.metrics().certificate_expiry.set(certificate.expiry.timestamp());
             is_certified.store(true, Ordering::Release);
         }
     };
-    let handle = Handle::new();
+    let stop_serving = CancellationToken::new();
     let router = endpoints(readiness.clone(), registry).merge(server::router(admission.clone(), options.largest_body));
-    let (_, mut served) = server::serve(options.address, tls, router, readiness.clone(), handle.clone()).await?;
+    let (_, mut served) =
+        server::serve(options.address, current_tls, router, readiness.clone(), stop_serving.clone()).await?;
     let client = connection.client.clone();
     let mut certificates = tokio::spawn(options.certificate.follow(client, initial, take_up, finished.clone()));
 
@@ -199,7 +198,7 @@ pub async fn run(
         }
     };
     let result = supervise(follower, ended, &stop).await;
-    handle.graceful_shutdown(Some(GRACE));
+    stop_serving.cancel();
     if !served.is_finished() {
         let _ = served.await;
     }

@@ -11,29 +11,29 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use http_body_util::BodyExt;
 use kube_devops_cluster::ClusterError;
 use kube_devops_runtime::server::{Readiness, listen};
-use tokio::sync::Semaphore;
+use rustls::ServerConfig;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::body::{BodyBudget, BodyError, BudgetedBody, Busy};
 use crate::configuration::{MUTATE_PATH, VALIDATE_PATH};
-use crate::connection::LimitedAcceptor;
+use crate::connection::{self, ServerLimits, Shared};
 use crate::response::Reason;
 
-/// The timeout of the TLS handshake, and of the first request of a connection.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The idle timeout of a connection. API servers close theirs earlier, so that they never use one that is being closed.
-const IDLE: Duration = Duration::from_secs(120);
-/// The most connections at a time. An API server opens one per concurrent request.
-const MAX_CONNECTIONS: usize = 2048;
-/// The most bytes of a connection that are buffered before they are processed.
-const READ_BUFFER: usize = 16 * 1024;
+/// An API server opens a connection per concurrent request, and closes idle ones after 90 seconds, so that it never uses one that is being
+/// closed.
+const LIMITS: ServerLimits = ServerLimits {
+    connections: 2048,
+    handshake: Duration::from_secs(10),
+    first_request: Duration::from_secs(10),
+    idle: Duration::from_secs(120),
+    grace: Duration::from_secs(10),
+};
 /// The most updates of remediated workloads that are processed at a time.
 const MAX_MUTATIONS: usize = 8;
 
@@ -70,33 +70,22 @@ async fn discard(body: &mut Body, served: &Served, arrived: Instant) {
     let _ = tokio::time::timeout(left, rest).await;
 }
 
-/// Listens on `address` (port 0 means any free port), and serves in the background until `handle` shuts it down. Returns the
-/// address that it listens on, and the task.
+/// Listens on `address` (port 0 means any free port), and serves in the background until `stop`, with the current certificate of `tls`.
+/// Returns the address that it listens on, and the task.
 ///
 /// # Errors
 ///
 /// If the address is in use.
 pub async fn serve(
     address: SocketAddr,
-    tls: RustlsConfig,
+    tls: watch::Receiver<Arc<ServerConfig>>,
     router: Router,
     readiness: Readiness,
-    handle: Handle<SocketAddr>,
+    stop: CancellationToken,
 ) -> Result<(SocketAddr, JoinHandle<()>), ClusterError> {
     let (listener, address) = listen(address).await?;
-    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIMEOUT).acceptor(NoDelayAcceptor::new());
-    let acceptor = LimitedAcceptor::new(acceptor, MAX_CONNECTIONS, readiness);
-    let mut server = axum_server::Server::from_listener(listener)
-        .acceptor(acceptor)
-        .handle(handle)
-        .http1_only()
-        .first_request_timeout(HANDSHAKE_TIMEOUT);
-    server.http_builder().http1().header_read_timeout(IDLE).max_buf_size(READ_BUFFER);
-    let served = tokio::spawn(async move {
-        if let Err(error) = server.serve(router.into_make_service()).await {
-            tracing::error!("the HTTPS server ended: {error}");
-        }
-    });
+    let shared = Shared { tls, router, readiness };
+    let served = tokio::spawn(connection::serve(listener, shared, LIMITS, stop));
     Ok((address, served))
 }
 

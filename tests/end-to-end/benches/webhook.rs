@@ -15,8 +15,6 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
-use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use end_to_end::guests::guest;
 use end_to_end::http::{Connection, Http, Trust};
 use end_to_end::operator::{Setting, policy};
@@ -31,6 +29,8 @@ use kube_devops_webhook::{Indexer, PolicyIndex, review, server};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use test_cluster::ControlPlane;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// The allocator of the program.
 #[global_allocator]
@@ -235,10 +235,11 @@ fn within_one_server(admission: &Arc<Admission>, runtime: &tokio::runtime::Runti
     let issued = issue(&names, chrono::Utc::now(), chrono::Duration::days(1))?;
     let certificate = ServerCertificate::new(issued.certificate.as_bytes(), issued.key.as_bytes())?;
     let router = Router::new().route("/allow-all", post(allow_all)).merge(server::router(admission.clone(), 8 << 20));
-    let handle = Handle::new();
+    let stop = CancellationToken::new();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let tls = RustlsConfig::from_config(certificate.config);
-    let (address, served) = runtime.block_on(server::serve(any, tls, router, Default::default(), handle.clone()))?;
+    let (_tls, current_tls) = watch::channel(certificate.config);
+    let (address, served) =
+        runtime.block_on(server::serve(any, current_tls, router, Default::default(), stop.clone()))?;
     let http = Http { address, trust: Trust::Any };
     let mut measured = [
         Measured::new("allow-all in the same server", "/allow-all", "free"),
@@ -257,7 +258,7 @@ fn within_one_server(admission: &Arc<Admission>, runtime: &tokio::runtime::Runti
         }
     }
     report(&measured);
-    handle.graceful_shutdown(Some(Duration::from_secs(1)));
+    stop.cancel();
     Ok(runtime.block_on(served)?)
 }
 

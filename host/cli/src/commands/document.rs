@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use anyhow::Result;
+use diffy::DiffOptions;
 use kube_devops_manifests::{Limits, parse_document};
 use serde::Serialize;
 use serde_json::Value;
@@ -27,6 +28,13 @@ pub fn document(object: &Value) -> String {
     let mut text = String::new();
     write(object, 0, &mut text);
     text
+}
+
+/// Returns the unified diff of two documents, each with its name and text.
+pub fn unified_diff(before: (String, &str), after: (String, &str)) -> String {
+    let mut options = DiffOptions::new();
+    options.set_original_filename(before.0).set_modified_filename(after.0);
+    options.create_patch(before.1, after.1).to_string()
 }
 
 /// Writes a value on separate lines.

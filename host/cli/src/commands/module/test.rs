@@ -7,9 +7,8 @@ use anyhow::{Result, ensure};
 use kube_devops_core::text::number;
 use kube_devops_engine::{Catalog, Checks};
 use quick_xml::escape::escape;
-use similar::TextDiff;
 
-use super::super::document::ordered_document;
+use super::super::document::{ordered_document, unified_diff};
 use super::super::report_file;
 use super::cases::{self, Case};
 use super::{Outcome, build, print};
@@ -59,8 +58,7 @@ fn result(case: &Case, checks: &Checks, update: bool) -> Result<Option<String>> 
         return Ok(None);
     }
     let (expected, found) = (ordered_document(&expected)?, ordered_document(&found)?);
-    let diff = TextDiff::from_lines(&expected, &found).unified_diff().header("expected", "found").to_string();
-    Ok(Some(diff))
+    Ok(Some(unified_diff(("expected".to_owned(), &expected), ("found".to_owned(), &found))))
 }
 
 fn text(results: &[CaseResult], update: bool) -> String {

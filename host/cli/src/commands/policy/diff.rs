@@ -10,9 +10,8 @@ use kube_devops_cluster::gitops::{self, ApplyError, Compared, without_server_fie
 use kube_devops_cluster::key::ObjectKey;
 use kube_devops_core::text::number;
 use serde_json::Value;
-use similar::TextDiff;
 
-use super::super::document::document;
+use super::super::document::{document, unified_diff};
 use super::files::{self, DeclaredPolicy, PolicyFiles};
 use super::import::{failure, terminating};
 use super::{Outcome, PARALLEL, export, print, stored_beside};
@@ -117,8 +116,7 @@ fn difference(key: &ObjectKey, live: Option<(&str, &Value)>, merged: Option<(&st
     if before == after {
         return String::new();
     }
-    let diff = TextDiff::from_lines(&before, &after);
-    diff.unified_diff().header(&label(live), &label(merged)).to_string()
+    unified_diff((label(live), &before), (label(merged), &after))
 }
 
 #[cfg(test)]
