@@ -35,7 +35,7 @@ const PROFILE: &str = "component";
 /// The profile is optimized for speed, which makes components about 20% larger than for size, and has no unwinding,
 /// because the instance ends after a panic. It is passed to cargo here, so that the workspaces of custom checks need
 /// not define it.
-const PROFILE_SETTINGS: [&str; 11] = [
+const PROFILE_SETTINGS: [&str; 13] = [
     r#"profile.component.inherits="release""#,
     "profile.component.opt-level=3",
     r#"profile.component.lto="fat""#,
@@ -49,6 +49,8 @@ const PROFILE_SETTINGS: [&str; 11] = [
     // The workspace optimizes these crates for the program; here only macros use them.
     "profile.component.package.wasm-encoder.opt-level=0",
     "profile.component.package.wasmparser.opt-level=0",
+    "profile.component.package.wit-component.opt-level=0",
+    "profile.component.package.wit-parser.opt-level=0",
 ];
 
 /// A built component.
