@@ -170,3 +170,25 @@ fn the_release_profile_names_the_crates_of_the_build_script() {
     let missing: Vec<_> = used.difference(&named).collect();
     assert!(missing.is_empty(), "add these crates to [profile.release.package] in Cargo.toml: {missing:?}");
 }
+
+/// The owner of an action can move a tag, and thereby change a release.
+#[test]
+fn workflows_use_actions_of_a_commit() {
+    let mut count = 0;
+    for entry in WalkDir::new(root().join(".github/workflows")) {
+        let entry = entry.unwrap();
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        for line in fs::read_to_string(entry.path()).unwrap().lines() {
+            let Some((_, action)) = line.split_once("uses: ").filter(|(_, action)| !action.starts_with("./")) else {
+                continue;
+            };
+            count += 1;
+            let commit = action.split_once('@').and_then(|(_, reference)| reference.split_once(" # v"));
+            let is_commit = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            assert!(commit.is_some_and(|(commit, _)| is_commit(commit)), "{}: {action}", entry.path().display());
+        }
+    }
+    assert!(count > 10, "only {count} actions were found");
+}
