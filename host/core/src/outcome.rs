@@ -10,9 +10,9 @@ pub struct Finding {
     /// The index of the subject in the evaluated list.
     pub subject: usize,
     /// The index of the container in the subject, or `None` for the whole pod.
-    pub container: Option<usize>,
+    pub container: Option<u32>,
     /// The JSON Pointer relative to the container, or to the spec of the pod.
-    pub field: Option<String>,
+    pub field: Option<Arc<str>>,
     /// The message: one sentence.
     pub message: Arc<str>,
     /// The factor for the weight of the check.

@@ -79,7 +79,7 @@ impl CheckOutcome {
         subject: &Subject,
         fields: &mut Fields,
     ) -> Violation {
-        let container = finding.container.and_then(|index| subject.containers.get(index));
+        let container = finding.container.and_then(|index| subject.containers.get(index as usize));
         let field = match (container, &finding.field) {
             (Some(container), field) => {
                 let field = field.as_deref().unwrap_or_default();

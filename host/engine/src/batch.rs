@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube_devops_core::text::cut;
 use kube_devops_core::{CheckOutcome, CheckResult, EvaluationError, Finding, Severity, Stage, Subject};
 
 use crate::bindings::check::devops::policy::types;
@@ -250,7 +251,7 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
                 return Err(CallError::UnknownRule { rule: finding.rule, count: rules });
             };
             if let Ok(list) = found {
-                match self.validated(finding, positions, limits) {
+                match self.validated(finding, positions, limits, list.last()) {
                     Ok(finding) => list.add(finding, self.subjects.len(), limit),
                     Err(cause) => *found = Err(cause),
                 }
@@ -259,18 +260,26 @@ impl<'a, S: Borrow<Subject>> Batch<'a, S> {
         Ok(by_rule.into_iter().map(|found| found.map(|list| list.into_findings(limit))).collect())
     }
 
-    fn validated(&self, finding: types::Finding, positions: &[usize], limits: &Limits) -> Result<Finding, CallError> {
+    /// `last` is the last finding of the same rule. Most findings of a rule have the same texts, which they share.
+    fn validated(
+        &self,
+        finding: types::Finding,
+        positions: &[usize],
+        limits: &Limits,
+        last: Option<&Finding>,
+    ) -> Result<Finding, CallError> {
         let unknown = CallError::UnknownSubject { subject: finding.subject, container: finding.container };
         let Some(&subject) = positions.get(finding.subject as usize) else { return Err(unknown) };
         let containers = self.facts.containers(subject);
         if finding.container.is_some_and(|container| container as usize >= containers) {
             return Err(unknown);
         }
+        let field = finding.field.filter(|field| is_pointer(field));
         Ok(Finding {
             subject,
-            container: finding.container.map(|container| container as usize),
-            field: finding.field.filter(|field| is_pointer(field)),
-            message: kube_devops_core::text::cut(&finding.message, limits.message).into(),
+            container: finding.container,
+            field: field.map(|field| shared(&field, last.and_then(|last| last.field.as_ref()))),
+            message: shared(&cut(&finding.message, limits.message), last.map(|last| &last.message)),
             magnitude: finding.magnitude,
         })
     }
@@ -327,8 +336,26 @@ impl Run<'_> {
     }
 }
 
+/// Returns a text, which shares the memory of the last one if they are equal.
+fn shared(text: &str, last: Option<&Arc<str>>) -> Arc<str> {
+    last.filter(|last| ***last == *text).map_or_else(|| text.into(), Arc::clone)
+}
+
 /// Reports whether a text can be a JSON Pointer to a field; other texts are dropped from findings.
 fn is_pointer(field: &str) -> bool {
     const MAX_LENGTH: usize = 512;
     field.starts_with('/') && field.len() <= MAX_LENGTH && !field.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_of_consecutive_findings_share_their_memory() {
+        let first = shared("has no probe", None);
+        let second = shared("has no probe", Some(&first));
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(&*shared("is pending", Some(&second)), "is pending");
+    }
 }

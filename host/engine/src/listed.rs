@@ -30,6 +30,11 @@ impl Listed {
         }
     }
 
+    /// Returns the last of the listed findings.
+    pub fn last(&self) -> Option<&Finding> {
+        self.findings.last()
+    }
+
     /// Returns the findings, with one more for each subject that has more than are listed.
     pub fn into_findings(self, limit: impl Fn(usize) -> usize) -> Vec<Finding> {
         let Self { mut findings, counts } = self;
