@@ -19,8 +19,9 @@ fn run(arguments: &[&str], file: Option<&Path>) {
 
 fn process(criterion: &mut Criterion) {
     let Ok(folder) = tempfile::tempdir() else { return };
-    let (one, many) = (folder.path().join("one.yaml"), folder.path().join("many.yaml"));
-    if std::fs::write(&one, corpus::deployment(0)).and(std::fs::write(&many, corpus::documents())).is_err() {
+    let [one, many, pods] = ["one.yaml", "many.yaml", "pods.json"].map(|name| folder.path().join(name));
+    let files = [(&one, corpus::deployment(0)), (&many, corpus::documents()), (&pods, corpus::pods())];
+    if files.iter().any(|(path, text)| std::fs::write(path, text).is_err()) {
         return;
     }
     let mut group = criterion.benchmark_group("process");
@@ -34,6 +35,8 @@ fn process(criterion: &mut Criterion) {
             bencher.iter(|| run(&["analyze", "-o", format], Some(&many)));
         });
     }
+    group.throughput(Throughput::Elements(corpus::PODS as u64));
+    group.bench_function("analyze a list of 100,000 pods", |bencher| bencher.iter(|| run(&["analyze"], Some(&pods))));
     group.finish();
 }
 

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 /// The number of deployments.
 pub const DEPLOYMENTS: usize = 10_000;
+/// The number of pods.
+pub const PODS: usize = 100_000;
 
 /// The probes of a container.
 const PROBES: &str = "        livenessProbe:
@@ -114,4 +116,19 @@ pub fn json() -> String {
         })
         .collect();
     format!("{{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [\n{}\n]}}\n", items.join(",\n"))
+}
+
+/// Returns a list of pods as JSON. Of each ten pods, three use the tag `latest`; none has probes.
+pub fn pods() -> String {
+    let pod = |index: usize| {
+        let (namespace, service) = (index / 2500, index / 200);
+        let tag = if index % 10 < 3 { "latest" } else { "1.4.0" };
+        format!(
+            r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"service-{service}-{index}","namespace":"team-{namespace}",
+"labels":{{"app":"service-{service}","tier":"web"}}}},"spec":{{"serviceAccountName":"service-{service}","containers":[
+{{"name":"app","image":"registry.example.com/shop/app:{tag}","ports":[{{"containerPort":8080}}]}}]}}}}"#
+        )
+    };
+    let items: Vec<String> = (0..PODS).map(pod).collect();
+    format!(r#"{{"apiVersion":"v1","kind":"List","items":[{}]}}"#, items.join(","))
 }
