@@ -25,7 +25,7 @@ pub struct Subject {
     /// The name of the object.
     pub name: Arc<str>,
     /// The labels of the pod, sorted by key.
-    pub labels: Vec<(String, String)>,
+    pub labels: Arc<[(String, String)]>,
     /// The annotations of the pod, sorted by key; empty unless a check needs them.
     pub annotations: Vec<(String, String)>,
     /// The object that controls the pod.
@@ -51,7 +51,7 @@ pub struct Subject {
     /// The complete object; `None` unless a check needs it.
     pub object: Option<Arc<Value>>,
     /// The part of the object that could not be read; `None` if all facts are known.
-    pub unreadable: Option<Unreadable>,
+    pub unreadable: Option<Box<Unreadable>>,
 }
 
 /// A part of an object that could not be read. Checks that need it do not evaluate the subject.
@@ -91,6 +91,20 @@ pub fn complete_object(mut object: Value) -> Arc<Value> {
 }
 
 impl Subject {
+    /// Shares the memory of the texts that are equal to those of another subject. Most consecutive objects of a list are pods of the
+    /// same workload.
+    pub fn share_texts(&mut self, other: &Self) {
+        share(&mut self.kind, &other.kind);
+        share(&mut self.namespace, &other.namespace);
+        share(&mut self.labels, &other.labels);
+        share(&mut self.pod.service_account, &other.pod.service_account);
+        for (container, other) in self.containers.iter_mut().zip(&other.containers) {
+            share(&mut container.name, &other.name);
+            share(&mut container.image, &other.image);
+            share(&mut container.ports, &other.ports);
+        }
+    }
+
     /// Returns the line of the field at a JSON Pointer into the object, or of the closest enclosing value if there is
     /// no such field.
     pub fn line_of(&self, pointer: &str) -> Option<usize> {
@@ -122,7 +136,7 @@ pub struct Container {
     /// The kind of the container.
     pub kind: ContainerKind,
     /// The image reference as written; empty if there is none.
-    pub image: String,
+    pub image: Arc<str>,
     /// Whether there is a liveness probe.
     pub has_liveness_probe: bool,
     /// Whether there is a readiness probe.
@@ -130,7 +144,7 @@ pub struct Container {
     /// Whether there is a startup probe.
     pub has_startup_probe: bool,
     /// The declared container ports, in order.
-    pub ports: Vec<u16>,
+    pub ports: Arc<[u16]>,
     /// Whether any resource request is set.
     pub has_resource_requests: bool,
     /// Whether any resource limit is set.
@@ -228,5 +242,33 @@ impl Source {
     /// Returns the part of the location that identifies the object.
     pub fn object(&self) -> (&str, usize, usize) {
         (&self.file, self.document, self.object_line)
+    }
+}
+
+/// Replaces a value with an equal one.
+fn share<T: PartialEq + ?Sized>(value: &mut Arc<T>, other: &Arc<T>) {
+    if **value == **other {
+        value.clone_from(other);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn equal_texts_are_shared_and_others_are_kept() {
+        let pod = |name: &str, containers: &[&str]| Subject {
+            containers: containers.iter().map(|name| testing::container(name)).collect(),
+            ..testing::pod(name)
+        };
+        let (first, mut second) = (pod("web-1", &["app"]), pod("web-2", &["app", "proxy"]));
+        let unshared = second.clone();
+        second.share_texts(&first);
+        assert_eq!(second, unshared);
+        assert!(Arc::ptr_eq(&first.namespace, &second.namespace));
+        assert!(Arc::ptr_eq(&first.containers[0].image, &second.containers[0].image));
+        assert!(!Arc::ptr_eq(&first.containers[0].image, &second.containers[1].image));
     }
 }

@@ -36,5 +36,5 @@ pub fn pod(name: &str) -> Subject {
 
 /// An app container.
 pub fn container(name: &str) -> Container {
-    Container { name: name.into(), image: "nginx".to_owned(), ..Container::default() }
+    Container { name: name.into(), image: "nginx".into(), ..Container::default() }
 }

@@ -50,7 +50,7 @@ pub fn subject(subject: &Subject, has_annotations: bool) -> types::Subject {
         kind: subject.kind.to_string(),
         namespace: subject.namespace.to_string(),
         name: subject.name.to_string(),
-        labels: subject.labels.clone(),
+        labels: subject.labels.to_vec(),
         annotations: if has_annotations { subject.annotations.clone() } else { Vec::new() },
         controller: subject
             .controller
@@ -90,11 +90,11 @@ fn container(container: &Container) -> types::Container {
             ContainerKind::Sidecar => types::ContainerKind::Sidecar,
             ContainerKind::Ephemeral => types::ContainerKind::Ephemeral,
         },
-        image: container.image.clone(),
+        image: container.image.to_string(),
         has_liveness_probe: container.has_liveness_probe,
         has_readiness_probe: container.has_readiness_probe,
         has_startup_probe: container.has_startup_probe,
-        ports: container.ports.clone(),
+        ports: container.ports.to_vec(),
         has_resource_requests: container.has_resource_requests,
         has_resource_limits: container.has_resource_limits,
         requests: quantities(container.requests),

@@ -47,7 +47,7 @@ fn container() -> impl Strategy<Value = Container> {
     (text(), text(), kind, flags, quantities(), quantities(), security(), ports, any::<Option<u32>>()).prop_map(
         |(name, image, kind, flags, requests, limits, security_context, ports, restart_count)| Container {
             name: name.into(),
-            image,
+            image: image.into(),
             kind,
             has_liveness_probe: flags[0],
             has_readiness_probe: flags[1],
@@ -57,7 +57,7 @@ fn container() -> impl Strategy<Value = Container> {
             requests,
             limits,
             security_context,
-            ports,
+            ports: ports.into(),
             restart_count,
             ..Container::default()
         },
@@ -85,7 +85,7 @@ fn subject() -> impl Strategy<Value = Subject> {
                 kind: names.0.into(),
                 namespace: names.1.into(),
                 name: names.2.into(),
-                labels,
+                labels: labels.into(),
                 annotations,
                 controller: controller.map(|(kind, name)| Arc::new(Controller { kind, name, ..Controller::default() })),
                 restart_policy,

@@ -62,8 +62,8 @@ fn every_check_of_a_pack_is_evaluated() {
 #[test]
 fn a_part_that_could_not_be_read_is_an_error_of_the_checks_that_need_it() {
     let unreadable = |stage, status| {
-        let unreadable = Some(Unreadable { stage, cause: "failed to read it".into() });
-        Subject { unreadable, status, ..running("odd") }
+        let unreadable = Unreadable { stage, cause: "failed to read it".into() };
+        Subject { unreadable: Some(Box::new(unreadable)), status, ..running("odd") }
     };
     let subjects = [unreadable(Stage::Spec, running("").status), unreadable(Stage::Runtime, None), running("other")];
     for (index, outcome) in rules(&limits(), 0, "").evaluate(&subjects).iter().enumerate() {

@@ -80,9 +80,14 @@ pub(crate) struct Parts(Vec<Found>);
 
 impl Parts {
     /// Adds the results of something small.
-    pub fn add(&mut self, found: Found) {
+    pub fn add(&mut self, mut found: Found) {
         match self.0.last_mut() {
-            Some(last) => last.add(found),
+            Some(last) => {
+                if let (Some(last), Some(subject)) = (last.subjects.last(), found.subjects.first_mut()) {
+                    subject.share_texts(last);
+                }
+                last.add(found);
+            }
             None => self.0.push(found),
         }
     }

@@ -166,6 +166,8 @@ fn is_created_from_a_template(group: &str, kind: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use kube_devops_core::subject::{Phase, Status};
 
     use super::*;
@@ -257,20 +259,20 @@ mod tests {
     }
 
     fn container(image: &str) -> Container {
-        Container { name: "web".into(), image: image.to_owned(), ..Container::default() }
+        Container { name: "web".into(), image: image.into(), ..Container::default() }
     }
 
     #[test]
     fn objects_that_differ_from_the_template_of_their_owner_are_evaluated() {
         let owner = || Subject {
             containers: vec![container("nginx:1")],
-            labels: vec![("app".to_owned(), "web".to_owned())],
+            labels: [("app".to_owned(), "web".to_owned())].into(),
             ..subject("ReplicaSet", "web-1", None)
         };
         let owned = || Subject {
             labels: [("app", "web"), ("pod-template-hash", "1")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .to_vec(),
+                .into(),
             kind: "Pod".into(),
             group: String::new(),
             name: "web-1-x".into(),
@@ -285,11 +287,11 @@ mod tests {
             assert_eq!(evaluated(vec![same, owner()]), ["web-1"]);
         }
         let changes: [fn(&mut Subject); 10] = [
-            |subject| subject.containers[0].image = "nginx:latest".to_owned(),
+            |subject| subject.containers[0].image = "nginx:latest".into(),
             |subject| subject.containers[0].security_context.privileged = true,
             |subject| subject.containers.push(container("nginx:1")),
             |subject| subject.containers.clear(),
-            |subject| subject.labels[0].1 = "other".to_owned(),
+            |subject| Arc::make_mut(&mut subject.labels)[0].1 = "other".to_owned(),
             |subject| subject.pod.host_network = true,
             |subject| subject.pod.service_account = "admin".into(),
             |subject| subject.pod.volume_types = vec!["hostPath".into()],

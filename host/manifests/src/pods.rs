@@ -253,7 +253,7 @@ impl Containers<'_, '_> {
         let mut container = read.container(kind, place);
         if container.image.is_empty() {
             // The defaults of all steps: https://tekton.dev/docs/pipelines/tasks/#specifying-a-step-template
-            container.image = self.item.at("stepTemplate.image").and_then(Item::text).unwrap_or_default().to_owned();
+            container.image = self.item.at("stepTemplate.image").and_then(Item::text).unwrap_or_default().into();
         }
         self.containers.push(container);
         Ok(())
@@ -297,7 +297,7 @@ fn fill_in_images(object: Item<'_>, header: &Header, containers: &mut [Container
         let names: Vec<&str> =
             parameters.get("containerNames").into_iter().flat_map(Item::items).filter_map(Item::text).collect();
         for container in containers.iter_mut().filter(|container| names.contains(&&*container.name)) {
-            container.image = format!("{name}@{UNKNOWN}");
+            container.image = format!("{name}@{UNKNOWN}").into();
         }
     }
 }

@@ -82,13 +82,15 @@ impl WatchedPod {
                 let (facts, lifetime) = (PodFacts::default(), Lifetime::ByRestartPolicy);
                 let subject = header.subject(facts, lifetime, &status, "/spec".into(), Lines::default(), &context);
                 let unreadable = unreadable(Stage::Spec, "spec", error);
-                return Extraction::Subject(Box::new(Subject { unreadable, ..subject }));
+                return Extraction::Subject(Box::new(Subject { unreadable: unreadable.map(Box::new), ..subject }));
             }
         };
         match extracted {
-            Ok(Extraction::Subject(subject)) => {
-                Extraction::Subject(Box::new(Subject { unreadable: unread, object: self.object, ..*subject }))
-            }
+            Ok(Extraction::Subject(subject)) => Extraction::Subject(Box::new(Subject {
+                unreadable: unread.map(Box::new),
+                object: self.object,
+                ..*subject
+            })),
             Ok(extraction) => extraction,
             Err(error) => {
                 // The API server has no pods without containers.

@@ -205,7 +205,7 @@ impl Header {
             kind: self.kind.into(),
             namespace: namespace.into(),
             name: if name.is_empty() { generate_name } else { name }.into(),
-            labels: labels.0,
+            labels: labels.0.into(),
             annotations: annotations.0,
             controller: controller.map(|owner| {
                 let group = group(&owner.api_version).to_owned();
@@ -340,7 +340,7 @@ impl ContainerSpec {
             kind,
             restart_count: None,
             name: self.name.into(),
-            image: self.image,
+            image: self.image.into(),
             has_liveness_probe: self.liveness_probe.is_some_and(|Fields(probe)| probe.has_handler()),
             has_readiness_probe: self.readiness_probe.is_some_and(|Fields(probe)| probe.has_handler()),
             has_startup_probe: self.startup_probe.is_some_and(|Fields(probe)| probe.has_handler()),

@@ -190,7 +190,7 @@ fn the_template_of_a_revision_is_a_subject() {
         let template = json!({ "$patch": "replace", "spec": { list: container } });
         let subject = extracted(json!({ "spec": { "template": template } })).expect(list);
         assert_eq!((&*subject.kind, &*subject.spec_pointer), ("ControllerRevision", "/data/spec/template/spec"));
-        assert_eq!(subject.containers[0].image, "nginx:latest");
+        assert_eq!(&*subject.containers[0].image, "nginx:latest");
     }
     // It is a patch, which need not name the containers.
     let host_network = json!({ "spec": { "template": { "spec": { "hostNetwork": true } } } });

@@ -66,7 +66,7 @@ pub fn subject(name: &str) -> Subject {
         kind: "Pod".into(),
         namespace: "default".into(),
         name: name.into(),
-        containers: vec![Container { name: "app".into(), image: "nginx".to_owned(), ..Container::default() }],
+        containers: vec![Container { name: "app".into(), image: "nginx".into(), ..Container::default() }],
         spec_pointer: "/spec".into(),
         ..Subject::default()
     }

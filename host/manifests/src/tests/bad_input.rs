@@ -114,7 +114,7 @@ fn an_alias_refers_to_the_last_anchor_before_it() {
     let text = "kind: Pod\na: &x {containers: [{image: 'a:1'}]}\nc: &x {containers: [{image: 'b:2'}]}\nspec: *x\nd: &x {e: f}\n";
     let manifests = read_text(text);
     assert_eq!(manifests.errors, []);
-    assert_eq!(manifests.subjects[0].containers[0].image, "b:2");
+    assert_eq!(&*manifests.subjects[0].containers[0].image, "b:2");
     let key = "kind: Pod\nmetadata: {&k name: a}\nx: *k\nspec: {containers: [{*k : c, image: 'a:1'}]}\n";
     let manifests = read_text(key);
     assert_eq!(manifests.errors, []);
@@ -159,7 +159,7 @@ spec:
         .containers
         .iter()
         .map(|container| {
-            (&*container.name, container.image.as_str(), container.has_liveness_probe, container.has_resource_limits)
+            (&*container.name, &*container.image, container.has_liveness_probe, container.has_resource_limits)
         })
         .collect();
     let expected = [
@@ -308,5 +308,5 @@ fn syntax_that_the_yaml_library_of_kubectl_rejects_is_an_error() {
         assert_eq!(read_text(format!("a: b\nx: {value}\n")).errors, [], "{value}");
     }
     let image = "kind: Pod\nspec: {containers: [{image: !!binary YXBwOjE=}]}\n";
-    assert_eq!(read_text(image).subjects[0].containers[0].image, "app:1");
+    assert_eq!(&*read_text(image).subjects[0].containers[0].image, "app:1");
 }

@@ -82,7 +82,7 @@ fn sequences_of_json_values_are_read() {
 fn json_after_the_start_of_a_file_is_yaml() {
     let json = r#"{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"image": "a:1"}]}}"#;
     let escaped = json.replace("a:1", "x\\/a:1");
-    assert_eq!(read_text(&escaped).subjects[0].containers[0].image, "x/a:1");
+    assert_eq!(&*read_text(&escaped).subjects[0].containers[0].image, "x/a:1");
     for (text, errors) in [
         (format!("{json}\n---\n{escaped}"), vec![(2, 3)]),
         (format!("---\n{escaped}"), vec![(1, 2)]),

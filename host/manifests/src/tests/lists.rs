@@ -111,7 +111,7 @@ fn anchors_are_resolved_across_items() {
     assert_eq!(manifests.errors, []);
     assert_eq!(manifests.subjects.len(), 401);
     let b = &manifests.subjects[201];
-    assert_eq!((b.containers[0].image.as_str(), source(b).line), ("a:1", 4 + 2000 + 5));
+    assert_eq!((&*b.containers[0].image, source(b).line), ("a:1", 4 + 2000 + 5));
     assert_eq!(line_of(b, "/spec/containers/0"), 4 + 2000 + 7);
 }
 

@@ -60,7 +60,7 @@ fn items_within_a_scalar_are_not_items() {
     let manifests = read_text(text);
     assert_eq!(manifests.errors, []);
     assert_eq!(names(&manifests), ["bad"]);
-    assert_eq!(manifests.subjects[0].containers[0].image, "nginx:latest");
+    assert_eq!(&*manifests.subjects[0].containers[0].image, "nginx:latest");
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn duplicate_labels_are_errors() {
     let large = "v".repeat(1 << 20);
     let manifests =
         read_text(format!("kind: Pod\nspec: {{containers: [{{}}]}}\nmetadata: {{labels: {{a: {large}}}}}\n"));
-    assert_eq!(manifests.subjects[0].labels, [("a".to_owned(), large)]);
+    assert_eq!(*manifests.subjects[0].labels, [("a".to_owned(), large)]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn floats_without_a_fraction_are_integers() {
         r#"{"kind": "Pod", "spec": {"containers": [{"ports": [{"containerPort": 8e1}, {"containerPort": 443.0}]}]}}"#;
     let manifests = read_text(json);
     assert_eq!(manifests.errors, []);
-    assert_eq!(manifests.subjects[0].containers[0].ports, [80, 443]);
+    assert_eq!(*manifests.subjects[0].containers[0].ports, [80, 443]);
 }
 
 #[test]

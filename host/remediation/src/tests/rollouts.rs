@@ -270,7 +270,11 @@ fn only_pods_that_the_workload_controls_count() {
         next(&mut remediations, now);
         remediations.remediated(&owner("web"), Some(key), &patched("app: livenessProbe"), &options(), now);
         let labels = vec![("app".to_owned(), "web".to_owned()), ("pod-template-hash".to_owned(), hash.to_owned())];
-        let pod = Arc::new(Subject { labels, controller: Some(controller), ..Subject::clone(&pod("web-0", 1)) });
+        let pod = Arc::new(Subject {
+            labels: labels.into(),
+            controller: Some(controller),
+            ..Subject::clone(&pod("web-0", 1))
+        });
         failure(remediations.next(&options(), true, [&pod].into_iter(), now)).is_some()
     };
     for (kind, group, controller_kind, name, hash, counts) in [

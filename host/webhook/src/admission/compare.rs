@@ -185,9 +185,9 @@ mod tests {
     fn labels_of_a_template_are_a_change_of_its_pods_and_those_of_a_pod_are_not() {
         let subject = |kind: &str, label: &str, annotation: &str, image: &str| Subject {
             kind: kind.into(),
-            labels: vec![("team".to_owned(), label.to_owned())],
+            labels: [("team".to_owned(), label.to_owned())].into(),
             annotations: vec![("restarted".to_owned(), annotation.to_owned())],
-            containers: vec![Container { image: image.to_owned(), ..testing::container("app") }],
+            containers: vec![Container { image: image.into(), ..testing::container("app") }],
             ..testing::pod("web")
         };
         let before = subject("Deployment", "a", "1", "nginx");
