@@ -25,8 +25,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-/// The age from which on a connection is closed after a response, so that API servers spread over the replicas.
-const MAX_AGE: Duration = Duration::from_secs(300);
 /// The most bytes of a connection that are buffered before they are processed.
 const READ_BUFFER: usize = 16 * 1024;
 
@@ -41,6 +39,10 @@ pub struct ServerLimits {
     pub first_request: Duration,
     /// The time that a connection may be idle.
     pub idle: Duration,
+    /// The age from which on a connection is closed after a response, so that API servers spread over the replicas.
+    pub age: Duration,
+    /// The age at which a connection is closed in any case: a client may never read its responses.
+    pub highest_age: Duration,
     /// The time for open requests to end at the shutdown.
     pub grace: Duration,
 }
@@ -115,7 +117,7 @@ async fn connection(
         let readiness = &shared.readiness;
         async move {
             let mut response = response.await?;
-            if is_over(accepted, readiness, Instant::now()) {
+            if readiness.is_draining() || accepted.elapsed() >= limits.age {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
@@ -125,6 +127,7 @@ async fn connection(
     builder.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(READ_BUFFER);
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut first_request = pin!(sleep(limits.first_request));
+    let mut overdue = pin!(sleep(limits.highest_age));
     let (mut is_stopping, mut is_first) = (false, true);
     loop {
         tokio::select! {
@@ -139,6 +142,7 @@ async fn connection(
                 is_stopping = true;
                 served.as_mut().graceful_shutdown();
             }
+            () = overdue.as_mut() => return tracing::debug!("a connection was older than {:?}", limits.highest_age),
             () = first_request.as_mut(), if is_first => {
                 is_first = false;
                 if !has_request.load(Ordering::Relaxed) {
@@ -147,11 +151,6 @@ async fn connection(
             }
         }
     }
-}
-
-/// Whether a connection is closed after the response that is sent now.
-fn is_over(accepted: Instant, readiness: &Readiness, now: Instant) -> bool {
-    readiness.is_draining() || now.saturating_duration_since(accepted) >= MAX_AGE
 }
 
 #[cfg(test)]
@@ -176,6 +175,8 @@ mod tests {
         handshake: Duration::from_secs(600),
         first_request: Duration::from_secs(600),
         idle: Duration::from_secs(600),
+        age: Duration::from_secs(600),
+        highest_age: Duration::from_secs(600),
         grace: Duration::from_secs(600),
     };
 
@@ -243,16 +244,28 @@ mod tests {
         String::from_utf8(rest).unwrap()
     }
 
-    #[test]
-    fn connections_are_closed_when_they_are_old_or_the_server_drains() {
-        let readiness = Readiness::default();
-        let accepted = Instant::now();
-        assert!(!is_over(accepted, &readiness, accepted), "a server that is not ready yet keeps connections");
-        readiness.set();
-        assert!(!is_over(accepted, &readiness, accepted + MAX_AGE - Duration::from_millis(1)));
-        assert!(is_over(accepted, &readiness, accepted + MAX_AGE));
-        readiness.unset();
-        assert!(is_over(accepted, &readiness, accepted));
+    #[tokio::test]
+    async fn connections_are_closed_after_a_response_when_they_are_old_or_the_server_drains() {
+        let server = Server::new();
+        let response = async |limits| {
+            let mut stream = server.connect(limits, &CancellationToken::new()).await;
+            stream.write_all(REQUEST).await.unwrap();
+            server.respond.notify_one();
+            rest(&mut stream).await
+        };
+        let closed = |response: String| response.starts_with("HTTP/1.1 200") && response.contains("connection: close");
+        assert!(closed(response(ServerLimits { age: Duration::ZERO, ..LIMITS }).await));
+        server.shared.readiness.unset();
+        assert!(closed(response(LIMITS).await));
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_the_highest_age_is_closed_during_a_request() {
+        let server = Server::new();
+        let limits = ServerLimits { highest_age: Duration::ZERO, ..LIMITS };
+        let mut stream = server.connect(limits, &CancellationToken::new()).await;
+        stream.write_all(REQUEST).await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
     }
 
     #[tokio::test]
@@ -266,6 +279,16 @@ mod tests {
         let mut stream = server.connect(limits, &CancellationToken::new()).await;
         stream.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
         assert_eq!(rest(&mut stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_ends_a_handshake() {
+        let server = Server::new();
+        let (mut silent, stream) = duplex(64 * 1024);
+        let stop = CancellationToken::new();
+        tokio::spawn(connection(stream, server.shared.clone(), LIMITS, stop.child_token()));
+        stop.cancel();
+        assert_eq!(rest(&mut silent).await, "");
     }
 
     #[tokio::test]

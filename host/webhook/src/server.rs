@@ -26,12 +26,14 @@ use crate::connection::{self, ServerLimits, Shared};
 use crate::response::Reason;
 
 /// An API server opens a connection per concurrent request, and closes idle ones after 90 seconds, so that it never uses one that is being
-/// closed.
+/// closed. A connection can use 64 KiB of memory.
 const LIMITS: ServerLimits = ServerLimits {
-    connections: 2048,
+    connections: 1024,
     handshake: Duration::from_secs(10),
     first_request: Duration::from_secs(10),
     idle: Duration::from_secs(120),
+    age: Duration::from_secs(300),
+    highest_age: Duration::from_secs(600),
     grace: Duration::from_secs(10),
 };
 /// The most updates of remediated workloads that are processed at a time.

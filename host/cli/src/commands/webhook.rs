@@ -12,6 +12,7 @@ use kube_devops_webhook::certificate::{
 };
 use kube_devops_webhook::configuration::{ConfigurationOptions, Server, mutating, validating};
 use kube_devops_webhook::{self as webhook, CertificateSource, WebhookOptions};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::document::ordered_document;
 use super::{Outcome, controller, print};
@@ -27,6 +28,14 @@ pub fn run(cluster: &ClusterArguments, command: WebhookCommand) -> Result<Outcom
         WebhookCommand::Serve(arguments) => serve(cluster, &arguments),
         WebhookCommand::CertGenerate(arguments) => cert_generate(arguments),
         WebhookCommand::InstallConfig(arguments) => install_config(arguments),
+    }
+}
+
+/// Raises the number of open files to the hard limit, because each connection is one: the soft limit is often 1,024.
+fn raise_file_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!("failed to raise the limit of open files: {error}");
     }
 }
 
@@ -70,6 +79,7 @@ fn serve(cluster: &ClusterArguments, arguments: &WebhookServeArguments) -> Resul
     };
     let threads = std::thread::available_parallelism().map_or(controller::THREADS, NonZero::get);
     controller::run(cluster, false, threads.max(controller::THREADS), async |connection, stop| {
+        raise_file_limit();
         webhook::run(&connection, catalog, namespace.clone(), options, stop).await?;
         Ok(())
     })
