@@ -89,9 +89,18 @@ fn key_of(name: impl Into<Value>) -> String {
 }
 
 /// The manifest that `kubectl apply` applied last, or null.
-fn last_applied(workload: &Value) -> Value {
+pub fn last_applied(workload: &Value) -> Value {
     let manifest = workload["metadata"]["annotations"][LAST_APPLIED].as_str();
     manifest.and_then(|manifest| serde_json::from_str(manifest).ok()).unwrap_or_default()
+}
+
+/// The entries of `managedFields` in which other clients own an annotation.
+pub fn other_owners<'w>(workload: &'w Value, annotation: &str) -> impl Iterator<Item = &'w Value> {
+    let key = format!("f:{annotation}");
+    managed_fields::entries(workload).filter(move |entry| {
+        let annotations = entry["fieldsV1"].pointer("/f:metadata/f:annotations");
+        entry["manager"] != FIELD_MANAGER && annotations.is_some_and(|annotations| annotations.get(&key).is_some())
+    })
 }
 
 /// The containers of a workload.

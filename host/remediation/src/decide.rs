@@ -14,6 +14,7 @@ use super::added::{added, containers, foreign, give_up};
 use super::job::{JobResult, PatchCount, Patched, RemediationJob, RolloutFailure, Step};
 use super::plan::{self, Addition, IGNORE, PATCHED_BY, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
 use super::progress::{Furthest, Progress};
+use super::restored;
 use super::rollout::{Rollout, is_observed, is_recorded, reason_to_skip, rollout};
 
 /// The patches of one template after which another client is assumed to remove the fields.
@@ -89,21 +90,24 @@ pub fn remediation(
             return done(JobResult::Waiting("not all of its pods are up to date and available".to_owned()));
         }
     }
+    let what = description(&plan.additions);
     if job.dry_run {
-        return done(JobResult::WouldPatch(description(&plan.additions)));
+        return done(JobResult::WouldPatch(what));
+    }
+    if let Some(patch) = restored::removal(workload, None) {
+        return Decision::GiveUp { patch, result: JobResult::Unprotected(what) };
     }
     let is_recorded = job.recorded.as_ref().is_some_and(|key| {
         (workload["kind"].as_str(), workload["metadata"]["name"].as_str()) == (Some(&key.kind), Some(&key.name))
     });
     if !job.is_protected || !is_recorded {
-        return done(JobResult::Unprotected(description(&plan.additions)));
+        return done(JobResult::Unprotected(what));
     }
     if let Some(decision) = foreign_given_up(workload) {
         return decision;
     }
     let patch = plan::patch(workload, &plan.additions, &job.policy);
     let fields = recognizing(&plan.additions);
-    let what = description(&plan.additions);
     Decision::Patch { patch, result: JobResult::Patched(Patched { what, fields, template }) }
 }
 

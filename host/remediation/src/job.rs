@@ -42,6 +42,8 @@ pub enum NextJob {
     Check {
         /// The workload.
         key: WorkloadKey,
+        /// Whether its last rollout was completed or reverted.
+        is_over: bool,
     },
 }
 

@@ -28,6 +28,7 @@ mod recent;
 mod release;
 mod removal;
 mod requests;
+mod restored;
 mod rollout;
 mod state;
 mod stuck;

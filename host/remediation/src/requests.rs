@@ -18,8 +18,9 @@ use tokio::task::block_in_place;
 
 use super::decide::{Decision, follow_up, remediation};
 use super::job::{Existence, JobResult, Rejection, RemediationJob, RolloutFailure, Step, WorkloadKey};
+use super::plan::ROLLING_OUT;
 use super::stuck::delete_stuck_pods;
-use super::{plan, removal};
+use super::{plan, removal, restored};
 
 /// The workload of a job, and the result.
 #[derive(Debug)]
@@ -85,10 +86,26 @@ pub async fn follow(
     Ok(Ended { key: Some(key), uid: uid(&workload), result })
 }
 
-/// Checks whether a workload exists.
-pub async fn check(client: &Client, namespace: &str, key: &WorkloadKey) -> Result<Existence, kube::Error> {
-    let found = metadata::get(&api(client, namespace, &key.kind), &key.name).await?;
-    Ok(if found.is_some() { Existence::Exists } else { Existence::Gone })
+/// Checks whether a workload exists. If `over` is a policy that follows no rollout of it, an annotation of a rollout that another client
+/// has restored is removed.
+pub async fn check(
+    client: &Client,
+    namespace: &str,
+    key: &WorkloadKey,
+    over: Option<&str>,
+) -> Result<Existence, kube::Error> {
+    let api = api(client, namespace, &key.kind);
+    let Some(found) = metadata::get(&api, &key.name).await? else { return Ok(Existence::Gone) };
+    let is_rolling_out = found.annotations.is_some_and(|annotations| annotations.contains_key(ROLLING_OUT));
+    if over.is_some()
+        && is_rolling_out
+        && let Ok(workload) = read(&api, &key.name).await?
+        && let Some(patch) = restored::removal(&workload, over)
+        && let Err(rejection) = merge(&api, &key.name, &patch).await?
+    {
+        tracing::warn!(name = key.name, "failed to remove the annotation {ROLLING_OUT}, retrying: {rejection:?}");
+    }
+    Ok(Existence::Exists)
 }
 
 async fn carry_out(

@@ -75,7 +75,8 @@ impl Entry {
             }
             None => {
                 self.check = now + CHECK_PERIOD;
-                NextJob::Check { key }
+                let is_over = matches!(self.state, WorkloadState::Patched | WorkloadState::Reverted);
+                NextJob::Check { key, is_over }
             }
         }
     }

@@ -267,7 +267,8 @@ fn deleted_workloads_leave_the_status_and_their_patches_do_not_count_any_longer(
     next(&mut remediations, now + seconds(10));
     remediations.followed(key("web"), &JobResult::Completed, &options(), now);
     let later = now + seconds(600);
-    assert_eq!(remediations.next(&options(), false, [].iter(), later), Some(NextJob::Check { key: key("web") }));
+    let check = NextJob::Check { key: key("web"), is_over: true };
+    assert_eq!(remediations.next(&options(), false, [].iter(), later), Some(check));
     remediations.checked(&key("web"), Existence::Exists);
     assert_eq!(state(&remediations), Some(WorkloadState::Patched));
     assert_eq!(remediations.next(&options(), false, [].iter(), later), None);

@@ -521,6 +521,37 @@ async fn fields_of_another_field_manager_are_preserved() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_workload_is_patched_again_after_a_rollback_to_the_revision_of_a_patch() -> Result<()> {
+    const ROLLING_OUT: &str = "devops.stochastic.io/rolling-out";
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("rollback").await?;
+    apply(&namespace, &bare_workload("Deployment", "web", &json!({})).to_string()).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    expect_state(&operator, &namespace, "enforcing", "web", "Patched").await?;
+    for arguments in [&["set", "image", "deployment/web", "app=nginx:2"][..], &["rollout", "undo", "deployment/web"]] {
+        namespace.kubectl(arguments).await?;
+        namespace.kubectl(["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
+    }
+    let web = get(&namespace, "deployment", "web").await?;
+    assert_eq!(container(&web)["image"], "nginx", "{web:#}");
+    assert!(web["metadata"]["annotations"].get(ROLLING_OUT).is_some(), "kubectl restores it: {web:#}");
+    let sidecar = json!({ "name": "sidecar", "image": "nginx", "ports": [{ "containerPort": 9090 }] });
+    let patch = json!({ "spec": { "template": { "spec": { "containers": [sidecar] } } } }).to_string();
+    namespace.kubectl(["patch", "deployment", "web", "-p", &patch]).await?;
+    eventually(DEADLINE, "the patch of the sidecar", async || {
+        let web = get(&namespace, "deployment", "web").await?;
+        let containers = web["spec"]["template"]["spec"]["containers"].as_array().map_or(&[][..], Vec::as_slice);
+        ensure!(containers.iter().all(|container| container.get("livenessProbe").is_some()), "it is {web:#}");
+        // Its rollout is monitored to its end.
+        ensure!(web["metadata"]["annotations"].get(ROLLING_OUT).is_none(), "it is {web:#}");
+        Ok(())
+    })
+    .await
+    .with_context(|| operator.log())
+}
+
+#[tokio::test]
 async fn a_patch_that_breaks_pods_is_reverted_and_not_retried() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator_with(&["--rollout-deadline", "5"]).await?;

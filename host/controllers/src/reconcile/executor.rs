@@ -118,8 +118,8 @@ impl Executor {
                 let event = workload_event(&namespace, &ended).map(Box::new);
                 Enforced { result: EnforcementResult::Followed { key, result: ended.result }, event }
             }
-            EnforcementJob::Check { namespace, key } => {
-                let existence = check(&self.client, &namespace, &key).await?;
+            EnforcementJob::Check { namespace, key, over } => {
+                let existence = check(&self.client, &namespace, &key, over.as_deref()).await?;
                 Enforced { result: EnforcementResult::Checked { key, existence }, event: None }
             }
         })

@@ -79,6 +79,8 @@ pub enum EnforcementJob {
         namespace: String,
         /// The workload.
         key: WorkloadKey,
+        /// The name of the policy, if it follows no rollout of the workload, and may change it.
+        over: Option<String>,
     },
 }
 

@@ -287,3 +287,18 @@ fn a_value_that_is_never_added_is_reported() {
     };
     assert!(reason.starts_with("check own requests a value of /livenessProbe"), "{reason}");
 }
+
+#[test]
+fn the_annotation_of_a_rollout_that_kubectl_has_restored_is_removed_before_a_patch() {
+    let fields = json!({ "f:metadata": { "f:annotations": { format!("f:{ROLLING_OUT}"): {} } } });
+    let mut workload = with("/metadata/annotations", json!({ ROLLING_OUT: "another template" }));
+    workload["metadata"]["managedFields"] =
+        json!([{ "manager": "kubectl", "operation": "Update", "fieldsV1": fields }]);
+    let what = JobResult::Unprotected("container app: livenessProbe".to_owned());
+    let Decision::GiveUp { patch, result: found } = decide(&workload, &job()) else { panic!("not removed") };
+    assert_eq!((&patch["metadata"]["annotations"], found), (&json!({ ROLLING_OUT: null }), what));
+    let dry_run = RemediationJob { dry_run: true, ..job() };
+    assert!(matches!(result(&workload, &dry_run), JobResult::WouldPatch(_)), "nothing is changed");
+    workload["metadata"]["managedFields"][0]["manager"] = "helm".into();
+    assert!(matches!(decide(&workload, &job()), Decision::Patch { .. }), "it reports the conflict");
+}

@@ -43,7 +43,10 @@ impl Policy {
             (NextJob::Follow { key, failure, step }, _) => {
                 EnforcementJob::Follow { namespace, policy, key, failure, step }
             }
-            (NextJob::Check { key }, _) => EnforcementJob::Check { namespace, key },
+            (NextJob::Check { key, is_over }, rules) => {
+                let may_write = rules.is_some() && !self.is_dry_run(options);
+                EnforcementJob::Check { namespace, key, over: (is_over && may_write).then_some(policy) }
+            }
             (NextJob::Remediate { owner }, rules) => EnforcementJob::Remediate(Box::new(RemediationJob {
                 namespace,
                 owner,

@@ -1,11 +1,13 @@
 //! Tests of the condition `Enforced`, which is true only if workloads are remediated.
 
 use kube_devops_cluster::crd::condition::ENFORCED;
+use kube_devops_cluster::crd::{WorkloadState, WorkloadStatus};
 use kube_devops_core::Ledger;
 
 use super::*;
 use crate::reconcile::found::{Found, rejected};
 use crate::reconcile::status::{Obstacle, PolicyState, RemediationState, status};
+use crate::reconcile::write::KnownAudit;
 
 /// The status and the reason of the condition.
 fn condition(status: &DevOpsPolicyStatus) -> (&str, &str) {
@@ -124,4 +126,33 @@ fn workloads_of_pods_that_are_gone_are_not_tried_again() {
     }
     policy.evaluate(&key(), &pods, later);
     assert!(policy.next_job(&key(), &pods, &options(), later).is_none());
+}
+
+#[test]
+fn a_check_changes_a_workload_only_if_the_policy_enforces() {
+    let (now, pods) = (start(), pods());
+    let checked = |mut object: DevOpsPolicy, state: WorkloadState, options: &ReconcileOptions| {
+        let workload = WorkloadStatus {
+            kind: "Deployment".to_owned(),
+            name: "web".to_owned(),
+            state,
+            message: String::new(),
+            time: now.utc,
+        };
+        object.status = Some(DevOpsPolicyStatus { workloads: vec![workload], ..DevOpsPolicyStatus::default() });
+        let mut policy = evaluated(object, &pods, now);
+        policy.set_audits(vec![KnownAudit { name: "a".to_owned(), fingerprint: None }]);
+        match policy.next_job(&key(), &pods, options, now + seconds(600)) {
+            Some(EnforcementJob::Check { over, .. }) => over,
+            _ => panic!("no check"),
+        }
+    };
+    let strict = || Some("strict".to_owned());
+    assert_eq!(checked(enforcing(), WorkloadState::Patched, &options()), strict());
+    assert_eq!(checked(enforcing(), WorkloadState::Reverted, &options()), strict());
+    assert_eq!(checked(enforcing(), WorkloadState::Denied, &options()), None, "a revert may have been denied");
+    assert_eq!(checked(object(), WorkloadState::Patched, &options()), None);
+    let mut dry_run = options();
+    dry_run.enforce.dry_run = true;
+    assert_eq!(checked(enforcing(), WorkloadState::Patched, &dry_run), None);
 }
