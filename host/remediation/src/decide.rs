@@ -10,7 +10,7 @@ use kube_devops_core::text::number;
 use kube_devops_core::{Needs, Subject, complete_object};
 use serde_json::Value;
 
-use super::added::{added, containers, foreign, give_up};
+use super::added::{added, containers, foreign, give_up, other_owners};
 use super::job::{JobResult, PatchCount, Patched, RemediationJob, RolloutFailure, Step};
 use super::plan::{self, Addition, IGNORE, PATCHED_BY, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
 use super::progress::{Furthest, Progress};
@@ -70,8 +70,7 @@ pub fn remediation(
     }
     let template = plan::own_template(workload);
     if annotation(workload, REVERTED) == Some(&template) {
-        let reason = annotation(workload, REVERTED_BECAUSE).unwrap_or("the new pods did not become available");
-        let result = JobResult::Reverted(reason.to_owned());
+        let result = JobResult::Reverted(reason_of_revert(workload));
         // An earlier version did not give up the fields in a revert.
         return if job.dry_run { done(result) } else { given_up(workload, result) };
     }
@@ -109,6 +108,15 @@ pub fn remediation(
     let patch = plan::patch(workload, &plan.additions, &job.policy);
     let fields = recognizing(&plan.additions);
     Decision::Patch { patch, result: JobResult::Patched(Patched { what, fields, template }) }
+}
+
+/// The reason of a revert, which may have been in another cluster, from which the annotations were exported.
+fn reason_of_revert(workload: &Value) -> String {
+    let reason = annotation(workload, REVERTED_BECAUSE).unwrap_or("the new pods did not become available");
+    match other_owners(workload, REVERTED).next() {
+        Some(_) => format!("{reason}; {}", plan::removal_hint(&[REVERTED, REVERTED_BECAUSE])),
+        None => reason.to_owned(),
+    }
 }
 
 /// Decides about a pod template without missing fields, although a pod has violations.

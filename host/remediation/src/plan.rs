@@ -29,6 +29,12 @@ pub const OF_PATCH: [&str; 3] = [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS];
 /// The annotations that the operator sets.
 pub const OWN_ANNOTATIONS: [&str; 5] = [PATCHED_BY, ROLLING_OUT, ADDED_FIELDS, REVERTED, REVERTED_BECAUSE];
 
+/// What to do about annotations of the operator in the manifest of a client, such as one that was exported from a cluster.
+pub fn removal_hint(annotations: &[&str]) -> String {
+    let names = annotations.join(", ");
+    format!("remove {names} from the annotations of the workload and of its manifest: only the operator sets them")
+}
+
 /// The fields of a probe besides its handler.
 pub const TIMES: [&str; 5] =
     ["initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold"];

@@ -18,7 +18,7 @@ use tokio::task::block_in_place;
 
 use super::decide::{Decision, follow_up, remediation};
 use super::job::{Existence, JobResult, Rejection, RemediationJob, RolloutFailure, Step, WorkloadKey};
-use super::plan::ROLLING_OUT;
+use super::plan::{OF_PATCH, ROLLING_OUT, removal_hint};
 use super::stuck::delete_stuck_pods;
 use super::{plan, removal, restored};
 
@@ -164,6 +164,13 @@ async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Result<Value, JobR
     }
 }
 
+/// The reason of a conflict. The cause comes first, because a status contains only the start of a long reason.
+fn conflict(message: &str) -> Rejection {
+    let own: Vec<&str> = OF_PATCH.into_iter().filter(|name| message.contains(name)).collect();
+    let message = message.to_owned();
+    Rejection::Conflict(if own.is_empty() { message } else { format!("{}. {message}", removal_hint(&own)) })
+}
+
 fn unreadable(error: &serde_json::Error) -> Rejection {
     Rejection::Invalid(format!("it cannot be read: {error}"))
 }
@@ -287,7 +294,7 @@ async fn write(
         Ok(applied) => Ok(Ok(serde_json::to_value(applied).map_err(kube::Error::SerdeError)?)),
         Err(kube::Error::SerdeError(error)) => Ok(Err(unreadable(&error))),
         Err(kube::Error::Api(status)) if status.is_conflict() && status.message.starts_with("Apply failed") => {
-            Ok(Err(Rejection::Conflict(status.message.clone())))
+            Ok(Err(conflict(&status.message)))
         }
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Err(Rejection::Changed)),
         Err(kube::Error::Api(status)) if status.is_invalid() => Ok(Err(Rejection::Invalid(status.message.clone()))),
@@ -325,5 +332,16 @@ mod tests {
         assert_eq!(of("example.com/v1", "Deployment"), None);
         assert_eq!(of("apps/v1", "ReplicaSet"), None);
         assert_eq!(of("v1", "Pod"), None);
+    }
+
+    #[test]
+    fn a_conflict_about_annotations_of_the_operator_names_them_first() {
+        let of = |annotation: &str| {
+            format!("Apply failed with 1 conflict: conflict with \"helm\": .metadata.annotations.{annotation}")
+        };
+        let Rejection::Conflict(reason) = conflict(&of(ROLLING_OUT)) else { panic!("no conflict") };
+        let hint = "remove devops.stochastic.io/rolling-out from the annotations of the workload and of its manifest";
+        assert!(reason.starts_with(hint) && reason.ends_with(&of(ROLLING_OUT)), "{reason}");
+        assert_eq!(conflict(&of("team")), Rejection::Conflict(of("team")));
     }
 }

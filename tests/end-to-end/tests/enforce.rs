@@ -521,6 +521,20 @@ async fn fields_of_another_field_manager_are_preserved() -> Result<()> {
 }
 
 #[tokio::test]
+async fn annotations_of_the_operator_in_a_manifest_are_a_conflict_that_names_them() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("exported").await?;
+    let annotations = json!({ "metadata": { "annotations": { "devops.stochastic.io/rolling-out": "exported" } } });
+    apply(&namespace, &bare_workload("Deployment", "web", &annotations).to_string()).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    let status = expect_state(&operator, &namespace, "enforcing", "web", "Conflict").await?;
+    let hint = "remove devops.stochastic.io/rolling-out from the annotations of the workload and of its manifest";
+    assert!(state(&status, "web").1.starts_with(hint), "{status:#}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_workload_is_patched_again_after_a_rollback_to_the_revision_of_a_patch() -> Result<()> {
     const ROLLING_OUT: &str = "devops.stochastic.io/rolling-out";
     let setting = Setting::start().await?;

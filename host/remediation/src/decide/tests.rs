@@ -238,6 +238,12 @@ fn a_reverted_template_is_not_patched_again_until_it_changes() {
     let annotations = json!({ REVERTED: fingerprint, REVERTED_BECAUSE: "it restarted" });
     let mut reverted = with("/metadata/annotations", annotations);
     assert_eq!(result(&reverted, &job()), JobResult::Reverted("it restarted".to_owned()));
+    let mut exported = reverted.clone();
+    let fields = json!({ "f:metadata": { "f:annotations": { format!("f:{REVERTED}"): {} } } });
+    exported["metadata"]["managedFields"] = json!([{ "manager": "helm", "operation": "Update", "fieldsV1": fields }]);
+    let JobResult::Reverted(reason) = result(&exported, &job()) else { panic!("not reverted") };
+    let hint = "it restarted; remove devops.stochastic.io/reverted, devops.stochastic.io/reverted-because from the ";
+    assert!(reason.starts_with(hint), "{reason}");
     reverted["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:2");
     assert!(matches!(decide(&reverted, &job()), Decision::Patch { .. }));
 }
