@@ -26,6 +26,8 @@ const WAIT_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct DueOwners {
     due: BTreeMap<String, Due>,
+    /// When workloads were found to lack nothing, by the uids of the controllers of their pods.
+    up_to_date: BTreeMap<String, Instant>,
     /// The controllers of the workloads that were patched. Old pods are due again only if they change.
     patched: BTreeMap<WorkloadKey, Arc<ObjectReference>>,
 }
@@ -40,10 +42,13 @@ struct Due {
 }
 
 impl DueOwners {
-    /// Adds a controller, which is due immediately, unless it is known.
-    pub fn add(&mut self, owner: &Arc<ObjectReference>, now: Instant) {
+    /// Adds a controller, which is due immediately, unless it is known. Without a violation, its pods lack resources: only the workload
+    /// shows whether any can be added, for example because it has resources of the whole pod. It is not read with each change of a pod.
+    pub fn add(&mut self, owner: &Arc<ObjectReference>, has_violation: bool, now: Instant) {
         let Some(uid) = &owner.uid else { return };
-        let due = || Due { owner: owner.clone(), at: now, attempts: 0, denial: None };
+        let known = self.up_to_date.get(uid).filter(|_| !has_violation);
+        let at = known.map_or(now, |known| now.max(*known + RETRY_AFTER));
+        let due = || Due { owner: owner.clone(), at, attempts: 0, denial: None };
         self.due.entry(uid.clone()).or_insert_with(due);
     }
 
@@ -83,6 +88,9 @@ impl DueOwners {
         match retry {
             Some(pause) => due.at = now + pause,
             None => {
+                if *result == JobResult::UpToDate {
+                    self.up_to_date.insert(uid.to_owned(), now);
+                }
                 let ended = self.due.remove(uid);
                 if let (JobResult::Patched(_), Some(key), Some(Due { owner, .. })) = (result, key, ended) {
                     self.patched.insert(key.clone(), owner);
@@ -96,7 +104,7 @@ impl DueOwners {
         if let Some(owner) = self.patched.remove(key)
             && *result == JobResult::Superseded
         {
-            self.add(&owner, now);
+            self.add(&owner, true, now);
         }
     }
 
@@ -111,16 +119,15 @@ impl DueOwners {
     /// Removes the controllers without pods, of which `uids` are those that have some. Jobs of deleted pods would be tried again
     /// forever if they fail.
     pub fn keep<'a>(&mut self, uids: impl Iterator<Item = &'a str>) {
-        if self.due.is_empty() {
+        if self.due.is_empty() && self.up_to_date.is_empty() {
             return;
         }
-        let mut kept = BTreeMap::new();
+        let (mut due, mut up_to_date) = (BTreeMap::new(), BTreeMap::new());
         for uid in uids {
-            if let Some((uid, due)) = self.due.remove_entry(uid) {
-                kept.insert(uid, due);
-            }
+            due.extend(self.due.remove_entry(uid));
+            up_to_date.extend(self.up_to_date.remove_entry(uid));
         }
-        self.due = kept;
+        (self.due, self.up_to_date) = (due, up_to_date);
     }
 
     /// Whether a controller is known.
@@ -172,10 +179,10 @@ mod tests {
         let now = Instant::now();
         let mut due = DueOwners::default();
         for index in 0..300 {
-            due.add(&owner(&format!("gone-{index}")), now);
+            due.add(&owner(&format!("gone-{index}")), true, now);
             due.failed(&format!("gone-{index}"), now);
         }
-        due.add(&owner("web"), now);
+        due.add(&owner("web"), true, now);
         due.failed("web", now);
         due.keep(["web", "web", "other"].into_iter());
         assert_eq!(due.due.len(), 1);
@@ -189,7 +196,7 @@ mod tests {
     fn a_denial_counts_until_the_next_attempt_and_only_without_a_known_workload() {
         let now = Instant::now();
         let mut due = DueOwners::default();
-        due.add(&owner("web"), now);
+        due.add(&owner("web"), true, now);
         let denied = JobResult::Denied(format!("forbidden\n{}", "a".repeat(60_000)));
         due.ended("web", &denied, None, false, now);
         let denials: Vec<_> = due.denials().collect();
@@ -198,5 +205,28 @@ mod tests {
         let web = WorkloadKey { kind: "Deployment".to_owned(), name: "web".to_owned() };
         due.ended("web", &denied, Some(&web), false, now);
         assert_eq!(due.denials().count(), 0, "the state of the workload shows it");
+    }
+
+    #[test]
+    fn a_workload_that_lacks_nothing_is_not_read_with_each_change_of_a_pod_without_resources() {
+        let now = Instant::now();
+        let mut due = DueOwners::default();
+        let mut reads = Vec::new();
+        for second in 0..150 {
+            let now = now + Duration::from_secs(second);
+            due.add(&owner("web"), false, now);
+            if uid(&due, now).is_some() {
+                reads.push(second);
+                due.ended("web", &JobResult::UpToDate, None, false, now);
+            }
+        }
+        assert_eq!(reads, [0, 60, 120]);
+        let later = now + Duration::from_secs(150);
+        due.keep([].into_iter());
+        due.add(&owner("web"), false, later);
+        assert_eq!(uid(&due, later), Some("web"), "it has had no pods in between");
+        due.ended("web", &JobResult::UpToDate, None, false, later);
+        due.add(&owner("web"), true, later);
+        assert_eq!(uid(&due, later), Some("web"), "a pod has a violation");
     }
 }

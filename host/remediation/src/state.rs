@@ -115,7 +115,7 @@ impl Remediations {
         let has_violation = evaluation.violations.iter().any(|violation| remediating.contains(&&*violation.check));
         let is_due = has_violation || resources.is_some_and(|resources| is_missing_resources(subject, resources));
         if is_due && may_belong_to_workload(owner) {
-            self.due.add(owner, now.instant);
+            self.due.add(owner, has_violation, now.instant);
         }
     }
 
