@@ -95,12 +95,20 @@ pub fn last_applied(workload: &Value) -> Value {
 }
 
 /// The entries of `managedFields` in which other clients own an annotation.
-pub fn other_owners<'w>(workload: &'w Value, annotation: &str) -> impl Iterator<Item = &'w Value> {
-    let key = format!("f:{annotation}");
-    managed_fields::entries(workload).filter(move |entry| {
-        let annotations = entry["fieldsV1"].pointer("/f:metadata/f:annotations");
-        entry["manager"] != FIELD_MANAGER && annotations.is_some_and(|annotations| annotations.get(&key).is_some())
-    })
+pub fn other_owners<'w>(workload: &'w Value, annotation: &'w str) -> impl Iterator<Item = &'w Value> {
+    let others = managed_fields::entries(workload).filter(|entry| entry["manager"] != FIELD_MANAGER);
+    others.filter(move |entry| has_annotation(&entry["fieldsV1"], annotation))
+}
+
+/// Whether the operator owns an annotation by an apply.
+pub fn is_own(workload: &Value, annotation: &str) -> bool {
+    applied(workload, FIELD_MANAGER).is_some_and(|fields| has_annotation(fields, annotation))
+}
+
+/// Whether a set of fields contains an annotation.
+fn has_annotation(fields: &Value, annotation: &str) -> bool {
+    let annotations = fields.pointer("/f:metadata/f:annotations");
+    annotations.is_some_and(|annotations| annotations.get(format!("f:{annotation}")).is_some())
 }
 
 /// The containers of a workload.

@@ -10,7 +10,7 @@ use kube_devops_core::text::number;
 use kube_devops_core::{Needs, Subject, complete_object};
 use serde_json::Value;
 
-use super::added::{added, containers, foreign, give_up, other_owners};
+use super::added::{added, containers, foreign, give_up, is_own, other_owners};
 use super::job::{JobResult, PatchCount, Patched, RemediationJob, RolloutFailure, Step};
 use super::plan::{self, Addition, IGNORE, PATCHED_BY, Plan, REVERTED, REVERTED_BECAUSE, ROLLING_OUT};
 use super::progress::{Furthest, Progress};
@@ -195,7 +195,7 @@ pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>
     if !is_rolling_out {
         return superseded(workload, failure.as_ref());
     }
-    let is_of_other = annotation(workload, PATCHED_BY).is_some_and(|by| by != plan::by(policy));
+    let is_of_other = is_of_other(workload, policy);
     let rolled_out = || JobResult::RolledOut(settle(workload));
     let reason = match (rollout(workload), failure) {
         (Rollout::Failed(reason), _) | (_, Some(RolloutFailure::Restarted(reason))) => reason,
@@ -236,6 +236,13 @@ pub fn follow_up(workload: &Value, policy: &str, failure: Option<RolloutFailure>
         (Rollout::Complete, _) => return given_up(workload, rolled_out()),
     };
     Decision::Revert(reason)
+}
+
+/// Whether another policy has patched the workload since. A name that only another client has set is that of no policy which follows the
+/// rollout.
+fn is_of_other(workload: &Value, policy: &str) -> bool {
+    let is_set_by_client = || other_owners(workload, PATCHED_BY).next().is_some() && !is_own(workload, PATCHED_BY);
+    annotation(workload, PATCHED_BY).is_some_and(|by| by != plan::by(policy)) && !is_set_by_client()
 }
 
 /// Decides about a workload whose template was changed by another client during the rollout of the patch.

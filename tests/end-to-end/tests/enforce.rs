@@ -521,6 +521,22 @@ async fn fields_of_another_field_manager_are_preserved() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_client_that_names_another_policy_does_not_end_the_monitoring_of_a_rollout() -> Result<()> {
+    let setting = Setting::start().await?;
+    let operator = setting.operator().await?;
+    let namespace = setting.plane.namespace("renamed").await?;
+    apply(&namespace, &bare_workload("Deployment", "web", &json!({})).to_string()).await?;
+    apply(&namespace, &policy("enforcing", &enforcing())).await?;
+    expect_patch(&operator, &namespace, "deployment", "web").await?;
+    let other = "devops.stochastic.io/patched-by=kube-devops/other";
+    namespace.kubectl(["annotate", "--overwrite", "deployment/web", other]).await?;
+    expect_state(&operator, &namespace, "enforcing", "web", "Patched").await?;
+    let web = get(&namespace, "deployment", "web").await?;
+    assert!(web["metadata"]["annotations"].get("devops.stochastic.io/rolling-out").is_none(), "{web:#}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn annotations_of_the_operator_in_a_manifest_are_a_conflict_that_names_them() -> Result<()> {
     let setting = Setting::start().await?;
     let operator = setting.operator().await?;

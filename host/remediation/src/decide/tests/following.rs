@@ -233,6 +233,29 @@ fn only_the_policy_that_patched_a_workload_last_completes_its_rollout() {
 }
 
 #[test]
+fn a_policy_that_another_client_names_neither_completes_nor_reverts_a_rollout() {
+    let entry = |manager: &str, operation: &str| {
+        let fields = json!({ "f:metadata": { "f:annotations": { format!("f:{PATCHED_BY}"): {} } } });
+        json!({ "manager": manager, "operation": operation, "fieldsV1": fields })
+    };
+    let (operator, client) = (entry(FIELD_MANAGER, "Apply"), entry("kubectl-annotate", "Update"));
+    for (owners, is_client) in
+        [(vec![client.clone()], true), (vec![operator.clone()], false), (vec![operator, client], false)]
+    {
+        let mut workload = rolling_out();
+        workload["metadata"]["annotations"][PATCHED_BY] = plan::by("other").into();
+        workload["metadata"]["managedFields"] = owners.into();
+        let completed = follow_up(&workload, None, COMPLETE);
+        assert_eq!(matches!(completed, Decision::Patch { .. }), is_client, "{workload}: {completed:?}");
+        workload["status"]["availableReplicas"] = json!(0);
+        let furthest = Furthest { updated: 1, available: 0 };
+        let overdue = RolloutFailure::Overdue { furthest, limit: Duration::from_secs(600), is_final: true };
+        let reverted = follow_up(&workload, Some(overdue), Step::Check);
+        assert_eq!(matches!(reverted, Decision::Revert(_)), is_client, "{workload}: {reverted:?}");
+    }
+}
+
+#[test]
 fn a_rollout_of_a_previous_leader_is_watched_like_a_new_one() {
     let mut workload = rolling_out();
     let container = &mut workload["spec"]["template"]["spec"]["containers"][0];
