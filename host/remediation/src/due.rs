@@ -36,6 +36,8 @@ pub struct DueOwners {
 struct Due {
     owner: Arc<ObjectReference>,
     at: Instant,
+    /// Whether the first attempt is later because the workload was found to lack nothing.
+    is_deferred: bool,
     attempts: u32,
     /// The reason why its workload could not be read, if the last attempt was denied.
     denial: Option<String>,
@@ -48,8 +50,11 @@ impl DueOwners {
         let Some(uid) = &owner.uid else { return };
         let known = self.up_to_date.get(uid).filter(|_| !has_violation);
         let at = known.map_or(now, |known| now.max(*known + RETRY_AFTER));
-        let due = || Due { owner: owner.clone(), at, attempts: 0, denial: None };
-        self.due.entry(uid.clone()).or_insert_with(due);
+        let due = || Due { owner: owner.clone(), at, is_deferred: known.is_some(), attempts: 0, denial: None };
+        let due = self.due.entry(uid.clone()).or_insert_with(due);
+        if due.is_deferred && has_violation {
+            (due.at, due.is_deferred) = (now, false);
+        }
     }
 
     /// The controller that has waited longest, if any is due.
@@ -66,13 +71,14 @@ impl DueOwners {
     /// Makes a controller due immediately.
     pub fn start(&mut self, uid: &str, now: Instant) {
         if let Some(due) = self.due.get_mut(uid) {
-            due.at = now;
+            (due.at, due.is_deferred) = (now, false);
         }
     }
 
     /// An attempt ended. `key` is the workload, if it is known. `is_followed`: whether its rollout is followed.
     pub fn ended(&mut self, uid: &str, result: &JobResult, key: Option<&WorkloadKey>, is_followed: bool, now: Instant) {
         let Some(due) = self.due.get_mut(uid) else { return };
+        due.is_deferred = false;
         due.denial = match result {
             JobResult::Denied(reason) if key.is_none() => Some(cut(&escape_controls(reason), MAX_MESSAGE_LENGTH)),
             _ => None,
@@ -112,6 +118,7 @@ impl DueOwners {
     pub fn failed(&mut self, uid: &str, now: Instant) {
         if let Some(due) = self.due.get_mut(uid) {
             due.at = now + WAIT_FOR * 2u32.pow(due.attempts.min(MAX_DOUBLINGS));
+            due.is_deferred = false;
             due.attempts += 1;
         }
     }
@@ -226,7 +233,12 @@ mod tests {
         due.add(&owner("web"), false, later);
         assert_eq!(uid(&due, later), Some("web"), "it has had no pods in between");
         due.ended("web", &JobResult::UpToDate, None, false, later);
+        due.add(&owner("web"), false, later);
+        assert_eq!(uid(&due, later), None);
         due.add(&owner("web"), true, later);
         assert_eq!(uid(&due, later), Some("web"), "a pod has a violation");
+        due.failed("web", later);
+        due.add(&owner("web"), true, later);
+        assert_eq!(uid(&due, later), None, "it is tried again after a pause");
     }
 }
