@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::added::{last_applied, other_owners};
+use super::added::{is_own, last_applied, other_owners};
 use super::plan::{PATCHED_BY, ROLLING_OUT, abandon, by, own_template};
 use super::rollout::is_recorded;
 
@@ -18,8 +18,8 @@ const KUBECTL: [&str; 2] = ["kubectl", "kubectl-rollout"];
 pub fn removal(workload: &Value, over: Option<&str>) -> Option<Value> {
     let annotations = &workload["metadata"]["annotations"];
     let rolling_out = annotations.get(ROLLING_OUT)?;
-    // With another template, it is the rollout of another client for every policy.
-    let is_over = over.is_some_and(|policy| annotations[PATCHED_BY] == by(policy));
+    // With another template, it is the rollout of another client for every policy. A new leader may have started one since.
+    let is_over = over.is_some_and(|policy| annotations[PATCHED_BY] == by(policy) && !is_own(workload, ROLLING_OUT));
     if !is_over && *rolling_out == own_template(workload) {
         return None;
     }
@@ -73,6 +73,10 @@ mod tests {
         assert_eq!(removal(&workload, Some("strict")), Some(removed()));
         assert_eq!(removal(&workload, None), None, "its policy may follow it");
         assert_eq!(removal(&workload, Some("other")), None, "the other policy may follow it");
+        let mut patched_again = workload.clone();
+        patched_again["metadata"]["managedFields"][0]["fieldsV1"] =
+            patched_again["metadata"]["managedFields"][1]["fieldsV1"].clone();
+        assert_eq!(removal(&patched_again, Some("strict")), None, "a new leader follows it");
         workload["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:2");
         for over in [None, Some("strict"), Some("other")] {
             assert_eq!(removal(&workload, over), Some(removed()), "it is that of another template");
