@@ -114,7 +114,10 @@ pub fn remediation(
 fn reason_of_revert(workload: &Value) -> String {
     let reason = annotation(workload, REVERTED_BECAUSE).unwrap_or("the new pods did not become available");
     match other_owners(workload, REVERTED).next() {
-        Some(_) => format!("{reason}; {}", plan::removal_hint(&[REVERTED, REVERTED_BECAUSE])),
+        Some(_) => {
+            let hint = plan::removal_hint(&[REVERTED, REVERTED_BECAUSE]);
+            format!("{reason}; if this was in another cluster, {hint}")
+        }
         None => reason.to_owned(),
     }
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::task::block_in_place;
 
+use super::added::ADDED_FIELDS;
 use super::decide::{Decision, follow_up, remediation};
 use super::job::{Existence, JobResult, Rejection, RemediationJob, RolloutFailure, Step, WorkloadKey};
 use super::plan::{OF_PATCH, ROLLING_OUT, removal_hint};
@@ -167,8 +168,15 @@ async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Result<Value, JobR
 /// The reason of a conflict. The cause comes first, because a status contains only the start of a long reason.
 fn conflict(message: &str) -> Rejection {
     let own: Vec<&str> = OF_PATCH.into_iter().filter(|name| message.contains(name)).collect();
-    let message = message.to_owned();
-    Rejection::Conflict(if own.is_empty() { message } else { format!("{}. {message}", removal_hint(&own)) })
+    let hint = match own.as_slice() {
+        [] => return Rejection::Conflict(message.to_owned()),
+        // Without this annotation, the added fields would remain when the client sets others.
+        own if own.contains(&ADDED_FIELDS) => {
+            format!("run `kube-devops release` for the workload, and remove {} from its manifest", own.join(", "))
+        }
+        own => removal_hint(own),
+    };
+    Rejection::Conflict(format!("{hint}. {message}"))
 }
 
 fn unreadable(error: &serde_json::Error) -> Rejection {
@@ -342,6 +350,8 @@ mod tests {
         let Rejection::Conflict(reason) = conflict(&of(ROLLING_OUT)) else { panic!("no conflict") };
         let hint = "remove devops.stochastic.io/rolling-out from the annotations of the workload and of its manifest";
         assert!(reason.starts_with(hint) && reason.ends_with(&of(ROLLING_OUT)), "{reason}");
+        let Rejection::Conflict(reason) = conflict(&of(ADDED_FIELDS)) else { panic!("no conflict") };
+        assert!(reason.starts_with("run `kube-devops release`"), "the added fields must not be forgotten: {reason}");
         assert_eq!(conflict(&of("team")), Rejection::Conflict(of("team")));
     }
 }

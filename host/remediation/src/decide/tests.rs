@@ -242,7 +242,7 @@ fn a_reverted_template_is_not_patched_again_until_it_changes() {
     let fields = json!({ "f:metadata": { "f:annotations": { format!("f:{REVERTED}"): {} } } });
     exported["metadata"]["managedFields"] = json!([{ "manager": "helm", "operation": "Update", "fieldsV1": fields }]);
     let JobResult::Reverted(reason) = result(&exported, &job()) else { panic!("not reverted") };
-    let hint = "it restarted; remove devops.stochastic.io/reverted, devops.stochastic.io/reverted-because from the ";
+    let hint = "it restarted; if this was in another cluster, remove devops.stochastic.io/reverted, ";
     assert!(reason.starts_with(hint), "{reason}");
     reverted["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:2");
     assert!(matches!(decide(&reverted, &job()), Decision::Patch { .. }));
