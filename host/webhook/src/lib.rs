@@ -57,7 +57,7 @@ use certificate::{
 };
 pub use index::{Indexer, PolicyIndex};
 
-/// The time for open requests to end at the shutdown.
+/// The time for the rotation of the certificate to end at the shutdown.
 const GRACE: Duration = Duration::from_secs(10);
 /// The period of the readiness check.
 const READINESS_PERIOD: Duration = Duration::from_millis(100);
