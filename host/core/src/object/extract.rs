@@ -193,7 +193,9 @@ impl Header {
         let controller = owner_references.into_iter().find(|owner| owner.controller == Some(true));
         let controller = controller.filter(|owner| is_owner(&owner.api_version, &owner.kind, &owner.name));
         let (labels, annotations) = if is_pod { (labels, annotations) } else { (facts.labels, facts.annotations) };
-        let annotations = if context.needs.annotations { annotations } else { Labels::default() };
+        let mut annotations = if context.needs.annotations { annotations.0 } else { Vec::new() };
+        // They are kept for the lifetime of the subject, and most pods have few.
+        annotations.shrink_to_fit();
         let restart_policy = match (lifetime, facts.restart_policy) {
             (Lifetime::ByRestartPolicy, policy) => policy,
             (Lifetime::Forever, _) => RestartPolicy::Always,
@@ -206,7 +208,7 @@ impl Header {
             namespace: namespace.into(),
             name: if name.is_empty() { generate_name } else { name }.into(),
             labels: labels.0.into(),
-            annotations: annotations.0,
+            annotations,
             controller: controller.map(|owner| {
                 let group = group(&owner.api_version).to_owned();
                 Arc::new(Controller { group, kind: owner.kind, name: owner.name })

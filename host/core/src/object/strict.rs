@@ -211,8 +211,6 @@ impl<'de> Deserialize<'de> for Labels {
                 if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
                     return Err(Error::custom(format!("duplicate key {:?}", pair[0].0)));
                 }
-                // Annotations are kept for the lifetime of the subject, and most pods have few.
-                labels.shrink_to_fit();
                 Ok(Labels(labels))
             }
         }
