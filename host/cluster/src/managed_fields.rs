@@ -32,6 +32,11 @@ pub fn is_applied_by(entry: &Value, manager: &str) -> bool {
     is_of_object(entry) && entry["manager"] == manager && entry["operation"] == "Apply"
 }
 
+/// Returns the key of a container in a set of fields.
+pub fn key_of(name: impl Into<Value>) -> String {
+    format!("k:{}", json!({ "name": name.into() }))
+}
+
 /// Returns the set of the fields of a value. The items of `containers` are identified by their names; other lists are one field.
 pub fn set_of(value: &Value) -> Value {
     let Value::Object(entries) = value else { return json!({}) };
@@ -39,10 +44,7 @@ pub fn set_of(value: &Value) -> Value {
     for (key, value) in entries {
         let below = match value.as_array().filter(|_| key == "containers") {
             Some(items) => {
-                let items = items.iter().filter_map(|item| {
-                    let key = json!({ "name": item.get("name")? });
-                    Some((format!("k:{key}"), set_of(item)))
-                });
+                let items = items.iter().filter_map(|item| Some((key_of(item.get("name")?.clone()), set_of(item))));
                 items.collect::<Map<_, _>>().into()
             }
             None => set_of(value),

@@ -9,7 +9,9 @@
 
 use kube_devops_cluster::gitops::LAST_APPLIED;
 use kube_devops_cluster::install::FIELD_MANAGER;
-use kube_devops_cluster::managed_fields::{self, applied, extract, is_applied_by, of_others, paths, set_of, subtract};
+use kube_devops_cluster::managed_fields::{
+    self, applied, extract, is_applied_by, key_of, of_others, paths, set_of, subtract,
+};
 use kube_devops_core::quantity::Quantity;
 use serde_json::{Map, Value, json};
 
@@ -81,11 +83,6 @@ fn is_key_of_container(key: &str) -> bool {
     let names: Option<Value> = key.strip_prefix("k:").and_then(|names| serde_json::from_str(names).ok());
     let name = names.as_ref().and_then(|names| names["name"].as_str());
     name.is_some_and(|name| key == key_of(name))
-}
-
-/// The key of a container in a set of fields.
-fn key_of(name: impl Into<Value>) -> String {
-    format!("k:{}", json!({ "name": name.into() }))
 }
 
 /// The manifest that `kubectl apply` applied last, or null.
@@ -197,6 +194,13 @@ pub fn give_up(workload: &Value) -> Option<Value> {
         patch["metadata"]["annotations"] = json!({ REVERTED: null, REVERTED_BECAUSE: null });
     }
     Some(patch)
+}
+
+/// Returns the merge patch of [`give_up`], or one that changes nothing, for further changes. The API server rejects it if the workload has
+/// changed in between.
+pub fn merge_patch(workload: &Value) -> Value {
+    let version = &workload["metadata"]["resourceVersion"];
+    give_up(workload).unwrap_or_else(|| json!({ "metadata": { "resourceVersion": version } }))
 }
 
 /// Returns the paths of the fields that another client has applied with the field manager of the operator.

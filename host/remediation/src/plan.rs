@@ -8,7 +8,7 @@ use kube_devops_core::quantity::Quantity;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::added::{ADDED_FIELDS, PROBES, added, containers, exceeds, give_up, of_pod, record};
+use super::added::{ADDED_FIELDS, PROBES, added, containers, exceeds, give_up, merge_patch, of_pod, record};
 use super::removal::is_whole_probe;
 
 /// The policy whose enforcement added fields.
@@ -276,12 +276,10 @@ pub fn abandon(workload: &Value) -> Option<Value> {
     let over: &[&str] = if added(workload).is_empty() { &OF_PATCH } else { &[ROLLING_OUT] };
     let existing = over.iter().filter(|name| workload["metadata"]["annotations"].get(**name).is_some());
     let annotations: Map<String, Value> = existing.map(|name| ((*name).to_owned(), Value::Null)).collect();
-    let given_up = give_up(workload);
     if annotations.is_empty() {
-        return given_up;
+        return give_up(workload);
     }
-    let version = &workload["metadata"]["resourceVersion"];
-    let mut patch = given_up.unwrap_or_else(|| json!({ "metadata": { "resourceVersion": version } }));
+    let mut patch = merge_patch(workload);
     for (name, value) in annotations {
         patch["metadata"]["annotations"][name] = value;
     }

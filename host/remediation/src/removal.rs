@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::added::{PROBES, added, give_up};
+use super::added::{PROBES, added, merge_patch};
 use super::plan::{OF_PATCH, REVERTED, REVERTED_BECAUSE, own_template};
 
 /// Returns the strategic merge patch that removes all added fields and gives up all ownership, with the reason. Unlike an apply, it
@@ -12,8 +12,7 @@ pub fn revert(workload: &Value, reason: &str) -> Value {
     let mut annotations: Map<String, Value> = OF_PATCH.map(|name| (name.to_owned(), Value::Null)).into_iter().collect();
     annotations.insert(REVERTED.to_owned(), own_template(workload).into());
     annotations.insert(REVERTED_BECAUSE.to_owned(), reason.into());
-    let version = &workload["metadata"]["resourceVersion"];
-    let mut patch = give_up(workload).unwrap_or_else(|| json!({ "metadata": { "resourceVersion": version } }));
+    let mut patch = merge_patch(workload);
     patch["metadata"]["annotations"] = annotations.into();
     if !containers.is_empty() {
         patch["spec"] = json!({ "template": { "spec": { "containers": containers } } });

@@ -41,6 +41,7 @@ fn is_restored(workload: &Value) -> bool {
 mod tests {
     use kube_devops_cluster::gitops::LAST_APPLIED;
     use kube_devops_cluster::install::FIELD_MANAGER;
+    use kube_devops_cluster::managed_fields::set_of;
     use serde_json::json;
 
     use super::super::added::{ADDED_FIELDS, record};
@@ -55,7 +56,7 @@ mod tests {
         });
         workload["metadata"]["annotations"] = json!({ PATCHED_BY: by("strict"), ADDED_FIELDS: record(&[added]) });
         workload["metadata"]["annotations"][ROLLING_OUT] = own_template(&workload).into();
-        let annotation = |name: &str| json!({ "f:metadata": { "f:annotations": { format!("f:{name}"): {} } } });
+        let annotation = |name: &str| set_of(&json!({ "metadata": { "annotations": { name: null } } }));
         workload["metadata"]["managedFields"] = json!([
             { "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": annotation(PATCHED_BY) },
             { "manager": manager, "operation": operation, "fieldsV1": annotation(ROLLING_OUT) },

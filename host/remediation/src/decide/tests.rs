@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use kube_devops_cluster::crd::{DefaultProbe, DefaultResources, DevOpsPolicySpec};
 use kube_devops_cluster::install::FIELD_MANAGER;
+use kube_devops_cluster::managed_fields::set_of;
 use kube_devops_cluster::rules::PolicyRules;
 use kube_devops_core::{Edit, Evaluation, EvaluationError, Needs};
 use serde_json::json;
@@ -239,7 +240,7 @@ fn a_reverted_template_is_not_patched_again_until_it_changes() {
     let mut reverted = with("/metadata/annotations", annotations);
     assert_eq!(result(&reverted, &job()), JobResult::Reverted("it restarted".to_owned()));
     let mut exported = reverted.clone();
-    let fields = json!({ "f:metadata": { "f:annotations": { format!("f:{REVERTED}"): {} } } });
+    let fields = set_of(&json!({ "metadata": { "annotations": { REVERTED: null } } }));
     exported["metadata"]["managedFields"] = json!([{ "manager": "helm", "operation": "Update", "fieldsV1": fields }]);
     let JobResult::Reverted(reason) = result(&exported, &job()) else { panic!("not reverted") };
     let hint = "it restarted; if this was in another cluster, remove devops.stochastic.io/reverted, ";
@@ -296,7 +297,7 @@ fn a_value_that_is_never_added_is_reported() {
 
 #[test]
 fn the_annotation_of_a_rollout_that_kubectl_has_restored_is_removed_before_a_patch() {
-    let fields = json!({ "f:metadata": { "f:annotations": { format!("f:{ROLLING_OUT}"): {} } } });
+    let fields = set_of(&json!({ "metadata": { "annotations": { ROLLING_OUT: null } } }));
     let mut workload = with("/metadata/annotations", json!({ ROLLING_OUT: "another template" }));
     workload["metadata"]["managedFields"] =
         json!([{ "manager": "kubectl", "operation": "Update", "fieldsV1": fields }]);

@@ -235,7 +235,7 @@ fn only_the_policy_that_patched_a_workload_last_completes_its_rollout() {
 #[test]
 fn a_policy_that_another_client_names_neither_completes_nor_reverts_a_rollout() {
     let entry = |manager: &str, operation: &str| {
-        let fields = json!({ "f:metadata": { "f:annotations": { format!("f:{PATCHED_BY}"): {} } } });
+        let fields = set_of(&json!({ "metadata": { "annotations": { PATCHED_BY: null } } }));
         json!({ "manager": manager, "operation": operation, "fieldsV1": fields })
     };
     let (operator, client) = (entry(FIELD_MANAGER, "Apply"), entry("kubectl-annotate", "Update"));
